@@ -1,0 +1,67 @@
+"""Every error hadnas raises on purpose.
+
+    HadnasError
+    ├── SpecError (ValueError)      a search space, architecture, study or recipe says something that is not allowed
+    ├── UnknownName (LookupError)   a name that no registry, file or study bears
+    ├── BuildError                  an architecture that cannot become a module
+    ├── DataError                   a data set that is missing, malformed or unfit
+    ├── TrainingError               training that diverged or ran out of memory
+    ├── MeasurementError            a module whose cost or latency cannot be taken
+    └── StudyError                  a study, ledger or database that cannot be used as asked
+
+A message says what was found, where, what is allowed and, for a name, the nearest known one.
+Inner code states the bare fact; the public boundary adds the path once, with `at`.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+
+
+class HadnasError(Exception):
+    """The root: catching it catches every error hadnas raises on purpose."""
+
+
+class SpecError(HadnasError, ValueError):
+    """A search space, architecture, study or recipe says something that is not allowed."""
+
+
+class UnknownName(HadnasError, LookupError):
+    """A name that no registry, file or study bears."""
+
+
+class BuildError(HadnasError):
+    """An architecture that cannot become a module."""
+
+
+class DataError(HadnasError):
+    """A data set that is missing, malformed or unfit."""
+
+
+class TrainingError(HadnasError):
+    """Training that diverged or ran out of memory."""
+
+
+class MeasurementError(HadnasError):
+    """A module whose cost or latency cannot be taken."""
+
+
+class StudyError(HadnasError):
+    """A study, ledger or database that cannot be used as asked."""
+
+
+def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownName:
+    """The error for a name nobody bears: says the kind, the name, the nearest known name and all allowed ones."""
+    names = sorted(allowed)
+    close = get_close_matches(str(name), names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return UnknownName(f"unknown {kind} {name!r}{hint} (known: {', '.join(names) or 'none'})")
+
+
+@contextmanager
+def at(path: str) -> Iterator[None]:
+    """Put the place in front of the message of any HadnasError raised inside."""
+    try:
+        yield
+    except HadnasError as error:
+        raise type(error)(f"{path}: {error}") from error
