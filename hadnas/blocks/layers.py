@@ -1,0 +1,37 @@
+"""The activations and norms that ops share, by name."""
+
+from typing import Any, Literal
+
+from timm.layers import create_act_layer, create_norm_layer
+from timm.models.metaformer import SquaredReLU, StarReLU
+from torch import nn
+
+Act = Literal[
+    "relu", "relu6", "leaky_relu", "elu", "tanh", "sigmoid", "hard_sigmoid",
+    "silu", "gelu", "mish", "hard_swish", "quick_gelu", "star_relu", "squared_relu",
+]  # fmt: skip
+Norm = Literal["batchnorm2d", "layernorm2d", "groupnorm1", "rmsnorm2d"]
+
+
+def activation(act: Act | None, *, device: Any = None, dtype: Any = None) -> nn.Module:
+    """The activation of this name; the identity for None.
+
+    SiLU, GELU, Mish, hard Swish (x times a gate of x), StarReLU (s * relu(x)^2 + b) and squared ReLU are the
+    multiplicative activations.
+    """
+    if act is None:
+        return nn.Identity()
+    if act == "star_relu":
+        return StarReLU(device=device, dtype=dtype)
+    if act == "squared_relu":
+        return SquaredReLU()
+    layer: nn.Module = create_act_layer(act)
+    return layer
+
+
+def normalisation(norm: Norm | None, dim: int, *, device: Any = None, dtype: Any = None) -> nn.Module:
+    """The norm of this name over `dim` channels of an NCHW map; the identity for None."""
+    if norm is None:
+        return nn.Identity()
+    layer: nn.Module = create_norm_layer(norm, dim, device=device, dtype=dtype)
+    return layer

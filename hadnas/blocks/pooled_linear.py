@@ -1,0 +1,58 @@
+"""Global pooling and a linear classifier."""
+
+from typing import Any, Literal
+
+from timm.layers import SelectAdaptivePool2d
+from torch import Tensor, nn
+
+from hadnas.blocks.layers import Norm, normalisation
+from hadnas.blocks.registry import register
+from hadnas.blocks.rules import within
+
+
+@register("head", rules=(within("dropout", 0.0, 0.99),))
+class PooledLinear(nn.Module):
+    """Pool over positions, norm, linear map.
+
+    y = W dropout(norm(pool(x))) + b
+
+    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the features, with pool "" the map.
+    Degree: 1
+    MACs: dim*classes
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        classes: int,
+        *,
+        norm: Norm | None = None,
+        pool: Literal["avg", "max", "avgmax", "catavgmax", ""] = "avg",
+        dropout: float = 0.0,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.pool = SelectAdaptivePool2d(pool_type=pool)
+        self.norm = normalisation(norm, dim * self.pool.feat_mult(), device=device, dtype=dtype)
+        self.drop = nn.Dropout(dropout)
+        self.fc: nn.Module = nn.Identity()
+        self.reset(classes, device=device, dtype=dtype)
+
+    @property
+    def hidden_size(self) -> int:
+        """The width of the features that the classifier reads."""
+        return int(self.dim * self.pool.feat_mult())
+
+    def reset(self, classes: int, pool: str | None = None, *, device: Any = None, dtype: Any = None) -> None:
+        """Give the head another number of classes (0: none) and, if named, another pooling."""
+        if pool is not None:
+            self.pool = SelectAdaptivePool2d(pool_type=pool)
+        self.fc = nn.Linear(self.hidden_size, classes, device=device, dtype=dtype) if classes else nn.Identity()
+
+    def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        x = self.norm(self.pool(x))
+        x = self.drop(x.flatten(1) if self.pool.pool_type else x)
+        out: Tensor = x if pre_logits else self.fc(x)
+        return out

@@ -1,0 +1,187 @@
+"""The registry: an op is a class under a name, with a role; its constructor is its schema.
+
+Positional parameters (`dim`, `in_dim`, `classes`) and `resolution` come from the place where a node stands; every
+keyword-only parameter is a slot of the node: a plain value, or a child where the decorator's `children` says so.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import re
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from torch import nn
+
+from hadnas.errors import SpecError, unknown
+
+Family = Literal["hadamard", "additive", "convolution", "attention"]
+FAMILIES: tuple[str, ...] = typing.get_args(Family)
+
+Rule = Callable[[Mapping[str, Any]], str | None]
+"""Given the values of a node together with dim, height and width: None, or what is wrong and what is allowed."""
+
+GIVEN = frozenset({"dim", "in_dim", "classes", "resolution", "device", "dtype"})
+"""Constructor parameters that the place of a node supplies, never the node."""
+
+REQUIRED = inspect.Parameter.empty
+
+T = TypeVar("T", bound=type[nn.Module])
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A keyword-only constructor parameter, as a node may set it."""
+
+    name: str
+    type: Any
+    default: Any
+    roles: tuple[str, ...] = ()  # of the child, where the slot holds one
+    many: bool = False  # a list of children
+
+    def check(self, value: Any) -> Any:
+        """`value` if it is of the slot's type, else SpecError with what is allowed."""
+        try:
+            return TypeAdapter(self.type, config=ConfigDict(strict=True)).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"]
+            raise SpecError(f"{self.name} = {value!r} is not allowed: {reason[0].lower()}{reason[1:]}") from None
+
+
+@dataclass(frozen=True)
+class Op:
+    """A registered class: where it may stand, what a node may set, and which values hold together."""
+
+    name: str
+    cls: type[nn.Module]
+    roles: tuple[str, ...]
+    family: str | None = None
+    rules: tuple[Rule, ...] = ()
+    slots: dict[str, Slot] = field(default_factory=dict)
+    given: tuple[str, ...] = ()
+    unused: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
+    resize: Callable[[int, Mapping[str, Any]], int] | None = None
+    twin: tuple[str, Any, Any] | None = None
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
+
+
+_OPS: dict[str, Op] = {}
+
+
+def register(
+    *roles: str,
+    name: str | None = None,
+    family: Family | None = None,
+    rules: tuple[Rule, ...] = (),
+    children: Mapping[str, str | tuple[str, ...]] | None = None,
+    unused: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None,
+    resize: Callable[[int, Mapping[str, Any]], int] | None = None,
+    twin: tuple[str, Any, Any] | None = None,
+) -> Callable[[T], T]:
+    """Register a class as an op.
+
+    roles     where it may stand: "host", "stem", "down", "residual", "block", "merge", "head"
+    name      the op's name; by default the class name in snake case
+    rules     what must hold between values; a broken rule makes a draw infeasible before anything is built
+    children  slot -> role or roles of the child node that it holds
+    unused    values -> names of the slots that have no effect under these values (reset in the canonical form)
+    resize    (height or width, values) -> the same after the op; None where the op keeps the resolution
+    twin      (slot, value of the product, value of the sum) where the op has an additive twin
+    """
+
+    def decorate(cls: T) -> T:
+        key = name or _snake_case(cls.__name__)
+        # The same definition may be read again (a file loaded twice, a module reloaded); another one may not.
+        if (old := _OPS.get(key)) and (old.cls.__qualname__, _file(old.cls)) != (cls.__qualname__, _file(cls)):
+            raise SpecError(f"the op name {key!r} is taken by {old.cls.__module__}.{old.cls.__qualname__}; rename one")
+        slots, given = _schema(cls, dict(children or {}))
+        _OPS[key] = Op(key, cls, roles, family, rules, slots, given, unused, resize, twin)
+        return cls
+
+    return decorate
+
+
+def block(
+    *,
+    family: Family,
+    name: str | None = None,
+    rules: tuple[Rule, ...] = (),
+    children: Mapping[str, str | tuple[str, ...]] | None = None,
+    unused: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None,
+    twin: tuple[str, Any, Any] | None = None,
+) -> Callable[[T], T]:
+    """Register a block, (B, C, H, W) -> (B, C, H, W) at stride 1, of one of the four families. See `register`."""
+    if family not in FAMILIES:
+        raise unknown("family", family, FAMILIES)
+    return register("block", name=name, family=family, rules=rules, children=children, unused=unused, twin=twin)
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _file(cls: type) -> str:
+    return getattr(inspect.getmodule(cls), "__file__", None) or cls.__module__
+
+
+def _schema(
+    cls: type[nn.Module], children: dict[str, str | tuple[str, ...]]
+) -> tuple[dict[str, Slot], tuple[str, ...]]:
+    """The slots and the given parameters of a constructor. Raises SpecError where it is not of the house's form."""
+    hints = typing.get_type_hints(cls.__init__)
+    slots: dict[str, Slot] = {}
+    given: list[str] = []
+    for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
+        key = parameter.name
+        if key in GIVEN:
+            given.append(key)
+        elif parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            raise SpecError(f"{cls.__name__}: the parameter {key!r} must be keyword-only (given ones: {sorted(GIVEN)})")
+        elif key in children:
+            roles = children[key]
+            many = typing.get_origin(hints[key]) is not None and hints[key] != (nn.Module | None)
+            slots[key] = Slot(key, None, parameter.default, (roles,) if isinstance(roles, str) else roles, many)
+        elif key not in hints:
+            raise SpecError(f"{cls.__name__}: the parameter {key!r} has no type annotation")
+        else:
+            slots[key] = Slot(key, hints[key], parameter.default)
+    missing = {"device", "dtype"} - set(given)
+    if missing:
+        raise SpecError(
+            f"{cls.__name__}: the constructor lacks {sorted(missing)}; every op takes device=None, dtype=None"
+        )
+    return slots, tuple(given)
+
+
+@cache
+def _load_shipped() -> None:
+    """Import every file of this folder, so that adding a block means adding a file."""
+    package = importlib.import_module("hadnas.blocks")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"hadnas.blocks.{module.name}")
+
+
+def ops(role: str | None = None) -> dict[str, Op]:
+    """Every registered op, or those of one role, by name."""
+    _load_shipped()
+    return {name: op for name, op in sorted(_OPS.items()) if role is None or role in op.roles}
+
+
+def find_op(name: object, roles: tuple[str, ...] = ()) -> Op:
+    """The op of this name. Raises UnknownName, or SpecError if it may not stand in any of `roles`."""
+    _load_shipped()
+    found = _OPS.get(name) if isinstance(name, str) else None
+    allowed = [key for key, op in _OPS.items() if not roles or set(op.roles) & set(roles)]
+    if found is None:
+        raise unknown("op", name, allowed)
+    if roles and not set(found.roles) & set(roles):
+        raise SpecError(f"the op {name!r} is a {' or '.join(found.roles)}; allowed here: {', '.join(sorted(allowed))}")
+    return found

@@ -1,0 +1,34 @@
+"""Rules that ops declare: each returns None, or says what is wrong and what is allowed."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hadnas.blocks.registry import Rule
+
+
+def require(holds: Callable[[Mapping[str, Any]], bool], text: str) -> Rule:
+    """A rule from a predicate; `text` may name values in braces."""
+    return lambda values: None if holds(values) else text.format_map(dict(values))
+
+
+def at_least(slot: str, low: float) -> Rule:
+    """slot >= low, or None."""
+    return require(lambda v: v[slot] is None or v[slot] >= low, f"{slot} = {{{slot}}} must be at least {low}")
+
+
+def odd(slot: str, low: int = 1) -> Rule:
+    """An odd number >= low, so that same padding keeps the resolution."""
+    return require(lambda v: v[slot] % 2 == 1 and v[slot] >= low, f"{slot} = {{{slot}}} must be odd and at least {low}")
+
+
+def within(slot: str, low: float, high: float) -> Rule:
+    """low <= slot <= high."""
+    return require(lambda v: low <= v[slot] <= high, f"{slot} = {{{slot}}} must be between {low} and {high}")
+
+
+def divides(divisor: str, number: str = "dim") -> Rule:
+    """divisor >= 1 and number % divisor == 0."""
+    return require(
+        lambda v: v[divisor] >= 1 and v[number] % v[divisor] == 0,
+        f"{divisor} = {{{divisor}}} must divide {number} = {{{number}}}",
+    )

@@ -1,0 +1,81 @@
+"""The language of search spaces: dicts, lists and scalars in which some places hold a choice.
+
+op("star", expand=one_of(2, 3, 4), kernel=one_of(3, 5, 7), interact=one_of("mul", "sum"))
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hadnas.errors import SpecError
+
+Scalar = None | bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several options, each a scalar, a node, a list or again a choice."""
+
+    options: tuple[Any, ...]
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class IntRange:
+    """An integer from `low` to `high`, both included, in steps of `step`."""
+
+    low: int
+    high: int
+    step: int = 1
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """`times` independent draws of `item`, standing for a list or spliced into the list around it."""
+
+    item: Any
+    times: Any
+
+
+def op(name: str, /, **slots: Any) -> dict[str, Any]:
+    """A node of the grammar: `{"op": name, **slots}`."""
+    return {"op": name, **slots}
+
+
+def one_of(*options: Any, name: str | None = None) -> Choice:
+    """A choice among `options`. With a `name` it is drawn once and shared by every place that bears the name.
+
+    Increasing numbers keep their order for the sampler. Raises SpecError without options, with two equal options or
+    with a name that is not an identifier.
+    """
+    if not options:
+        raise SpecError("one_of() got no options; give at least one")
+    for i, option in enumerate(options):
+        if any(type(option) is type(other) and option == other for other in options[:i]):
+            raise SpecError(f"one_of() got the option {option!r} twice; every option may stand once")
+    return Choice(options, _checked_name(name))
+
+
+def int_range(low: int, high: int, step: int = 1, *, name: str | None = None) -> IntRange:
+    """An integer `low, low + step, ..., <= high`. Raises SpecError if a bound is no integer, or the range is empty."""
+    for label, value in (("low", low), ("high", high), ("step", step)):
+        if type(value) is not int:
+            raise SpecError(f"int_range() got {label}={value!r}; allowed is an integer")
+    if step < 1 or high < low:
+        raise SpecError(f"int_range({low}, {high}, {step}) is empty; it needs low <= high and step >= 1")
+    return IntRange(low, low + (high - low) // step * step, step, _checked_name(name))
+
+
+def repeat(item: Any, times: int | Choice | IntRange) -> Repeat:
+    """`times` independent draws of `item`; `times` may itself be a choice among integers >= 0. Raises SpecError."""
+    counts = times.options if isinstance(times, Choice) else (times.low,) if isinstance(times, IntRange) else (times,)
+    for count in counts:
+        if type(count) is not int or count < 0:
+            raise SpecError(f"repeat() got times={count!r}; allowed is an integer >= 0 or a choice among such")
+    return Repeat(item, times)
+
+
+def _checked_name(name: str | None) -> str | None:
+    if name is not None and not (isinstance(name, str) and name.isidentifier()):
+        raise SpecError(f"a choice got the name {name!r}; allowed is a Python identifier")
+    return name

@@ -1,0 +1,274 @@
+"""One recursive function that replaces every choice of a space; samplers supply nothing but `pick`.
+
+A parameter's name is its place and branch: `stages.1.blocks.0.block.star.expand`, with the option's index where two
+options bear the same op (`block#2.star`), so that one name always has the same options.
+"""
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hadnas.errors import SpecError, at
+from hadnas.space.choices import Choice, IntRange, Repeat, Scalar
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Unordered labels, as a sampler sees them."""
+
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class Integer:
+    """Ordered values `low, low + step, ..., high`, as a sampler sees them."""
+
+    low: int
+    high: int
+    step: int = 1
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        return tuple(range(self.low, self.high + 1, self.step))
+
+
+Distribution = Categorical | Integer
+Pick = Callable[[str, Distribution], Scalar]
+Params = dict[str, Scalar]
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """A choice seen from a place: what the sampler is asked, and what each answer stands for."""
+
+    distribution: Distribution
+    branches: dict[Scalar, tuple[str, Any]]  # value -> (suffix of the names inside the option, option)
+
+
+def _decision(choice: Choice | IntRange) -> _Decision:
+    if isinstance(choice, IntRange):
+        numbers = Integer(choice.low, choice.high, choice.step)
+        return _Decision(numbers, {value: ("", value) for value in numbers.values})
+    options = choice.options
+    if (
+        all(type(option) in (int, float) for option in options)
+        and list(options) == sorted(options)
+        and len(options) > 1
+    ):
+        steps = {b - a for a, b in itertools.pairwise(options)}
+        if all(type(option) is int for option in options) and len(steps) == 1:
+            return _Decision(Integer(options[0], options[-1], steps.pop()), {o: ("", o) for o in options})
+        return _Decision(Integer(0, len(options) - 1), {i: ("", o) for i, o in enumerate(options)})
+    ops = Counter(option["op"] for option in options if _is_node(option))
+    branches: dict[Scalar, tuple[str, Any]] = {}
+    for index, option in enumerate(options):
+        if _is_node(option):
+            name = option["op"]
+            label, suffix = (name, f".{name}") if ops[name] == 1 else (f"{name}#{index}", f"#{index}.{name}")
+        elif option is None or isinstance(option, bool | int | float | str):
+            label, suffix = option, ""
+        else:
+            label, suffix = f"#{index}", f"#{index}"
+        if label in branches:  # a scalar that spells like an op, or 1 beside True
+            raise SpecError(f"the options {branches[label][1]!r} and {option!r} of one choice cannot be told apart")
+        branches[label] = (suffix, option)
+    return _Decision(Categorical(tuple(branches)), branches)
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("op"), str)
+
+
+def _join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def sample(space: Any, pick: Pick) -> Any:
+    """Replace every choice of `space` by what `pick(name, distribution)` answers and return the draw, plain data.
+
+    Raises SpecError if an answer is not among the values of its distribution, or if one name stands for different
+    choices.
+    """
+    shared: dict[str, tuple[Choice | IntRange, Any]] = {}
+
+    def resolve(value: Any, path: str) -> Any:
+        if isinstance(value, Choice | IntRange):
+            if value.name is None:
+                return choose(value, path)
+            if value.name not in shared:
+                shared[value.name] = (value, choose(value, value.name))
+            elif shared[value.name][0] != value:
+                raise SpecError(f"{path}: the choice {value.name!r} has other options here than where it stands first")
+            return shared[value.name][1]
+        if isinstance(value, Repeat):
+            return items(value, path)
+        if isinstance(value, dict):
+            return {key: resolve(item, _join(path, key)) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            # A spliced item keeps its place in the space's own list, so a name never depends on its neighbours.
+            out: list[Any] = []
+            for index, item in enumerate(value):
+                here = _join(path, index)
+                out.extend(items(item, here) if isinstance(item, Repeat) else [resolve(item, here)])
+            return out
+        return value
+
+    def choose(choice: Choice | IntRange, path: str) -> Any:
+        with at(path or "the space"):
+            decision = _decision(choice)
+        answer = pick(path, decision.distribution)
+        if answer not in decision.branches:
+            raise SpecError(f"{path} = {answer!r} is not allowed; allowed are {list(decision.distribution.values)}")
+        suffix, option = decision.branches[answer]
+        return resolve(option, path + suffix)
+
+    def items(value: Repeat, path: str) -> list[Any]:
+        times = resolve(value.times, _join(path, "times"))
+        return [resolve(value.item, _join(path, index)) for index in range(times)]
+
+    return resolve(space, "")
+
+
+def random_pick(rng: random.Random, params: Params | None = None) -> Pick:
+    """A pick that draws uniformly from `rng` and, if given, notes every answer in `params`."""
+
+    def pick(name: str, distribution: Distribution) -> Scalar:
+        value: Scalar = rng.choice(distribution.values)
+        if params is not None:
+            params[name] = value
+        return value
+
+    return pick
+
+
+def replay(space: Any, params: Mapping[str, Scalar]) -> Any:
+    """The draw that `params` (name -> value) describe. Raises SpecError if one is missing, unused or not allowed."""
+    used: set[str] = set()
+
+    def pick(name: str, distribution: Distribution) -> Scalar:
+        if name not in params:
+            raise SpecError(f"{name}: no value given; allowed are {list(distribution.values)}")
+        used.add(name)
+        return params[name]
+
+    draw = sample(space, pick)
+    if unused := sorted(set(params) - used):
+        raise SpecError(f"the parameters {unused} belong to no choice of this draw")
+    return draw
+
+
+def every(space: Any) -> Iterator[tuple[Params, Any]]:
+    """Every assignment of `space` once, as (params, draw), in the order of the options."""
+    prefix: list[int] = []
+    while True:
+        params: Params = {}
+        lengths: list[int] = []
+
+        def pick(
+            name: str, distribution: Distribution, params: Params = params, lengths: list[int] = lengths
+        ) -> Scalar:
+            position = len(lengths)
+            lengths.append(len(distribution.values))
+            if position == len(prefix):
+                prefix.append(0)
+            params[name] = distribution.values[prefix[position]]
+            return params[name]
+
+        yield params, sample(space, pick)
+        # Count up like an odometer whose wheels depend on the wheels to their left.
+        while prefix and prefix[-1] + 1 == lengths[len(prefix) - 1]:
+            prefix.pop()
+        if not prefix:
+            return
+        prefix[-1] += 1
+
+
+def size(space: Any) -> int:
+    """The number of assignments of `space`, before any rule: exact, without enumerating them.
+
+    Raises SpecError if a named choice stands inside an option of another named choice.
+    """
+    # Assignments are counted apart for each way the named choices can fall, so that a shared choice counts once.
+    Ways = Counter[frozenset[tuple[str, int]]]
+    one: Ways = Counter({frozenset(): 1})
+
+    def both(left: Ways, right: Ways) -> Ways:
+        out: Ways = Counter()
+        for a, n in left.items():
+            for b, m in right.items():
+                union = a | b
+                if len({name for name, _ in union}) == len(union):
+                    out[union] += n * m
+        return out
+
+    def count(value: Any) -> Ways:
+        if isinstance(value, Choice | IntRange):
+            inner: Ways = Counter()
+            for _, option in _decision(value).branches.values():
+                inner.update(count(option))
+            if value.name is None:
+                return inner
+            if set(inner) != {frozenset()}:
+                raise SpecError(
+                    f"the named choice {value.name!r} holds another named choice; only one level is allowed"
+                )
+            return Counter({frozenset({(value.name, i)}): 1 for i in range(inner[frozenset()])})
+        if isinstance(value, Repeat):
+            item = count(value.item)
+            total: Ways = Counter()
+            if isinstance(value.times, int):
+                times = [(value.times, one)]
+            else:
+                outcomes = [option for _, option in _decision(value.times).branches.values()]
+                name = value.times.name
+                times = [
+                    (n, Counter({frozenset({(name, i)}): 1}) if name is not None else one)
+                    for i, n in enumerate(outcomes)
+                ]
+            for n, ways in times:
+                for _ in range(n):
+                    ways = both(ways, item)
+                total.update(ways)
+            return total
+        if isinstance(value, dict | list | tuple):
+            ways = one
+            for part in value.values() if isinstance(value, dict) else value:
+                ways = both(ways, count(part))
+            return ways
+        return one
+
+    return sum(count(space).values())
+
+
+def mutate(space: Any, params: Mapping[str, Scalar], rng: random.Random) -> tuple[Params, Any]:
+    """Redraw one decision of `params` to another value and return (params, draw).
+
+    Decisions that still exist keep their value; those that the change brings in are drawn from `rng`. Raises SpecError
+    if no decision has a second value.
+    """
+    distributions: dict[str, Distribution] = {}
+
+    def look(name: str, distribution: Distribution) -> Scalar:
+        distributions[name] = distribution
+        return params[name]
+
+    sample(space, look)
+    movable = [name for name, distribution in distributions.items() if len(distribution.values) > 1]
+    if not movable:
+        raise SpecError("this draw has no decision with a second value; there is nothing to mutate")
+    target = rng.choice(movable)
+    mutated: Params = {}
+
+    def pick(name: str, distribution: Distribution) -> Scalar:
+        if name == target:
+            mutated[name] = rng.choice([value for value in distribution.values if value != params[name]])
+        elif name in params and params[name] in distribution.values:
+            mutated[name] = params[name]
+        else:
+            mutated[name] = rng.choice(distribution.values)
+        return mutated[name]
+
+    return mutated, sample(space, pick)
