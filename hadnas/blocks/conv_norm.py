@@ -50,5 +50,4 @@ class ConvNorm(nn.Module):
         self.act = activation(act, **dd)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.act(self.norm(self.conv(x)))
-        return out
+        return self.act(self.norm(self.conv(x)))

@@ -25,13 +25,11 @@ def activation(act: Act | None, *, device: Any = None, dtype: Any = None) -> nn.
         return StarReLU(device=device, dtype=dtype)
     if act == "squared_relu":
         return SquaredReLU()
-    layer: nn.Module = create_act_layer(act)
-    return layer
+    return create_act_layer(act)
 
 
 def normalisation(norm: Norm | None, dim: int, *, device: Any = None, dtype: Any = None) -> nn.Module:
     """The norm of this name over `dim` channels of an NCHW map; the identity for None."""
     if norm is None:
         return nn.Identity()
-    layer: nn.Module = create_norm_layer(norm, dim, device=device, dtype=dtype)
-    return layer
+    return create_norm_layer(norm, dim, device=device, dtype=dtype)

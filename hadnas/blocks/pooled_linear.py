@@ -54,5 +54,4 @@ class PooledLinear(nn.Module):
     def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         x = self.norm(self.pool(x))
         x = self.drop(x.flatten(1) if self.pool.pool_type else x)
-        out: Tensor = x if pre_logits else self.fc(x)
-        return out
+        return x if pre_logits else self.fc(x)

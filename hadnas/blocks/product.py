@@ -19,11 +19,12 @@ class Product(nn.Module):
 
     Shapes: a, b (B, C, H, W) -> (B, C, H, W).
     Degree: 2
-    Params: 1 + (C**2 if project else 0) + (2*C if norm in ("batchnorm2d", "layernorm2d", "groupnorm1") else C if norm else 0)
+    Params: 1 + (C**2 if project else 0) + weights(norm, C)
     MACs: C**2*H*W if project else 0
     Products: C*H*W
     Source: Chrysos et al., "Deep polynomial neural networks", 2020, arXiv 2006.13026 (the residual of Pi-nets), and
-    Chrysos et al., "Regularization of polynomial networks for image recognition", 2023, arXiv 2303.13896 (alpha from 0).
+    Chrysos et al., "Regularization of polynomial networks for image recognition", 2023, arXiv 2303.13896 (alpha = 0
+    at the start).
     """
 
     def __init__(

@@ -48,5 +48,4 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.drop_path(self.scale(self.block(self.norm(x))))
-        out: Tensor = self.merge(x, y)
-        return out
+        return self.merge(x, y)

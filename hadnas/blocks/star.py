@@ -25,7 +25,7 @@ class Star(nn.Module):
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 if interact == "mul" else 1
-    Params: 3*expand*C**2 + 2*kernel**2*C + (2*expand + 3)*C + (4*C if norm == "batchnorm2d" else 0)
+    Params: 3*expand*C**2 + 2*kernel**2*C + (2*expand + 3)*C + 2*weights(norm, C)
     MACs: (3*expand*C**2 + 2*kernel**2*C)*H*W
     Products: expand*C*H*W if interact == "mul" else 0
     Source: Ma et al., "Rewrite the stars", 2024, arXiv 2403.19967, section 3.1 and figure 4; the residual is outside.
@@ -63,5 +63,4 @@ class Star(nn.Module):
         h = self.norm_in(self.dw_in(x))
         a, b = self.act1(self.f1(h)), self.act2(self.f2(h))
         h = self.act_after(a * b if self.multiply else a + b)
-        out: Tensor = self.dw_out(self.norm_out(self.g(h)))
-        return out
+        return self.dw_out(self.norm_out(self.g(h)))

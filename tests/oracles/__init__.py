@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Oracle:
-    """cases: the hyper-parameters to try, each a dict of slots; dims: the widths; function: (params, *inputs, **values)."""
+    """cases: the slots to try, each a dict; dim: the width; function: (params, *inputs, **values) -> output."""
 
     cases: tuple[dict[str, Any], ...]
     dim: int
