@@ -1,0 +1,224 @@
+"""A study seen in MLflow: one experiment, one parent run, one nested run per trial or baseline.
+
+MLflow is a mirror: plain values go in, nothing is ever read back to decide anything, so it can be thrown away and
+written again from the database and the ledger. Everything goes by explicit run id through `MlflowClient`: there is no
+global active run, hence no lock around an objective, and several workers write to one study at once.
+"""
+
+import getpass
+import logging
+import os
+import posixpath
+import re
+import time
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from hadnas.errors import StudyError
+
+# MLflow reads it when imported: a search sends nothing anywhere.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+
+End = Literal["FINISHED", "KILLED", "FAILED"]
+
+PARAM_LENGTH = 6000
+TAG_LENGTH = 8000
+NAME_LENGTH = 250
+BATCH = 100  # parameters or tags in one request
+
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+
+
+def experiment_name(study: str) -> str:
+    return f"hadnas/{study}"
+
+
+def mlflow_name(name: str) -> str:
+    """`name` in the characters MLflow allows: letters, digits, `_ - . /` and spaces; the last 250 of them."""
+    return posixpath.normpath(re.sub(r"[^\w./ -]", "-", name)).lstrip("./")[-NAME_LENGTH:] or "-"
+
+
+class Tracker:
+    """Writes one study to MLflow.
+
+    tracking_uri:   where MLflow keeps runs, as `sqlite:////absolute/path/mlflow.db` or a server's address
+    artifact_root:  a folder for files logged to runs; created if missing
+    study:          the study's name; its experiment is `hadnas/<study>`
+
+    A study opened again finds its experiment and its parent run, and sets the latter running. Raises `StudyError`
+    where the tracking store cannot be opened.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: Path, study: str) -> None:
+        quieten()
+        self.study = study
+        self.tracking_uri = tracking_uri
+        self._mine: set[str] = set()
+        self._notes: dict[str, str] = {}
+        try:
+            artifact_root = artifact_root.resolve()
+            artifact_root.mkdir(parents=True, exist_ok=True)
+            # Two processes that open a fresh store together would each create its tables, the experiment, the parent.
+            with FileLock(artifact_root / ".open.lock"):
+                self.client = MlflowClient(tracking_uri)
+                self.experiment_id = self._open_experiment(artifact_root)
+                self.parent_run_id = self._open_parent()
+        except Exception as error:  # SQLAlchemy's, MLflow's and the system's own errors all end up here
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise StudyError(
+                f"study {study!r}: MLflow cannot keep its runs in {without_password(tracking_uri)} with files in "
+                f"{artifact_root} ({reason}); allowed: a database of its own, as sqlite:////path/mlflow.db, "
+                "and a folder that can be written"
+            ) from error
+
+    def _open_experiment(self, artifact_root: Path) -> str:
+        name = experiment_name(self.study)
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
+            location = (artifact_root / self.study).as_uri()
+            return str(self.client.create_experiment(name, artifact_location=location))
+        if experiment.lifecycle_stage == "deleted":  # deleted in the UI, yet the study goes on
+            self.client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _open_parent(self) -> str:
+        for run in self._search("tags.`hadnas.kind` = 'study'"):
+            run_id = str(run.info.run_id)
+            self.client.update_run(run_id, status="RUNNING")
+            return run_id
+        return self._create(self.study, {"hadnas.kind": "study", "hadnas.study": self.study})
+
+    def _search(self, query: str) -> Iterator[Run]:
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], query, ViewType.ACTIVE_ONLY, order_by=["attributes.start_time"], page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _create(self, name: str, tags: Mapping[str, object]) -> str:
+        named = {"mlflow.source.name": "hadnas", "mlflow.source.type": "LOCAL", "mlflow.user": user(), **tags}
+        cut = {mlflow_name(key): clip(value, TAG_LENGTH) for key, value in named.items()}
+        return str(self.client.create_run(self.experiment_id, run_name=name, tags=cut).info.run_id)
+
+    def start_trial(
+        self,
+        number: int | None,
+        kind: str,
+        name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, object],
+        note: str = "",
+    ) -> str:
+        """Open a run under the parent and return its id; it is visible, and running, from here on.
+
+        number:  the Optuna trial's number; None for what Optuna does not know, as a baseline
+        kind:    "trial", "baseline", ...; kept as tag `hadnas.kind`
+        params:  decisions and whatever else tells runs apart; values of any plain type
+        note:    Markdown for the run's description, as the architecture's tree
+        """
+        own: dict[str, object] = {PARENT: self.parent_run_id, "hadnas.kind": kind, "hadnas.study": self.study}
+        if number is not None:
+            own["optuna.trial"] = number
+        if note:
+            own[NOTE] = note
+        run_id = self._create(name, {**tags, **own})
+        self._mine.add(run_id)
+        if note:
+            self._notes[run_id] = note
+        self.log_params(run_id, params)
+        return run_id
+
+    def log_params(self, run_id: str, params: Mapping[str, object]) -> None:
+        """Log parameters; MLflow refuses to change one already logged."""
+        entities = iter([Param(mlflow_name(key), clip(value, PARAM_LENGTH)) for key, value in params.items()])
+        while batch := list(islice(entities, BATCH)):
+            self.client.log_batch(run_id, params=batch)
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log figures in one write; a figure may be NaN or infinite."""
+        now = time.time_ns() // 1_000_000
+        self.client.log_batch(run_id, metrics=[Metric(mlflow_name(k), float(v), now, step) for k, v in metrics.items()])
+
+    def log_epoch(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Add one point to the run's curves, visible at once: `val/accuracy`, `val/loss`, `train/loss`."""
+        self.log_metrics(run_id, metrics, step)
+
+    def log_tags(self, run_id: str, tags: Mapping[str, object]) -> None:
+        """Set tags; a tag already set changes."""
+        entities = iter([RunTag(mlflow_name(key), clip(value, TAG_LENGTH)) for key, value in tags.items()])
+        while batch := list(islice(entities, BATCH)):
+            self.client.log_batch(run_id, tags=batch)
+
+    def log_text(self, run_id: str, text: str, path: str) -> None:
+        """Keep `text` as the run's file `path`, as `model.py` or `figures/front.svg`."""
+        self.client.log_text(run_id, text, path)
+
+    def log_json(self, run_id: str, value: Any, path: str) -> None:
+        """Keep plain data as the run's file `path`, which ends in `.json`."""
+        self.client.log_dict(run_id, value, path)
+
+    def log_artifact(self, run_id: str, file: Path, folder: str | None = None) -> None:
+        """Copy a file into the run's files, or into a folder of them."""
+        self.client.log_artifact(run_id, str(file), folder)
+
+    def end_trial(self, run_id: str, state: End, reason: str | None = None) -> None:
+        """Close a run: FINISHED as trained, KILLED as refused, pruned or interrupted, FAILED as broken.
+
+        The reason, if any, is the tag `hadnas.reason` and opens the run's description.
+        """
+        note = self._notes.pop(run_id, "")
+        if reason:
+            described = f"**{state.lower()}**: {reason}" + (f"\n\n{note}" if note else "")
+            self.log_tags(run_id, {"hadnas.reason": reason, NOTE: described})
+        self.client.set_terminated(run_id, state)
+        self._mine.discard(run_id)
+
+    def close_stale(self, keep: Collection[str] = ()) -> list[str]:
+        """Close the runs a dead process left running, as KILLED and "interrupted"; return their ids.
+
+        A run this tracker opened stays open, and so do those in `keep`: the ones other living workers hold.
+        """
+        held = {self.parent_run_id, *self._mine, *keep}
+        stale = [run for run in self._search("attributes.status = 'RUNNING'") if run.info.run_id not in held]
+        for run in stale:
+            self._notes[run.info.run_id] = run.data.tags.get(NOTE, "")
+            self.end_trial(run.info.run_id, "KILLED", "interrupted")
+        return [str(run.info.run_id) for run in stale]
+
+    def close(self, state: End = "FINISHED") -> None:
+        """End the parent run; the study may be opened again."""
+        self.client.set_terminated(self.parent_run_id, state)
+
+
+def clip(value: object, length: int) -> str:
+    text = str(value)
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def without_password(uri: str) -> str:
+    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", uri)
+
+
+def user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return "unknown"
+
+
+def quieten() -> None:
+    """Keep MLflow and its schema migrations from talking over the study's own progress; warnings still come through."""
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
