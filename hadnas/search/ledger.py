@@ -1,0 +1,357 @@
+"""The ledger: everything that was ever measured, so that nothing is trained or timed twice.
+
+It lies in the database of the studies and is shared by all of them and by all their workers. A training is known by
+its `TrainingKey`; a worker claims it before it trains, and a unique key in the database lets one worker win:
+
+    claim = ledger.claim(key, study="digits")
+    if claim.status == "mine":
+        with ledger.alive(claim):
+            ledger.add_epoch(claim, 0, train_loss=..., val_loss=..., val_accuracy=..., seconds=...)
+        path = home.path / ledger.place_weights(claim)
+        ledger.finish(claim, val_accuracy=..., val_loss=..., val_n=..., seconds=...)
+    elif claim.status == "done":
+        claim.training.val_accuracy, claim.training.curve
+    else:  # "running elsewhere": claim again later, or with wait=seconds
+        ...
+
+A claim whose worker was killed goes to the next one that asks: at once on the same machine, elsewhere after `stale`
+seconds without a heartbeat. The curve of a training that was cut short stays, under the number of its attempt.
+"""
+
+import math
+import os
+import platform
+import sqlite3
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields
+from typing import Any
+
+from sqlalchemy import Select, func, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from hadnas.errors import StudyError
+from hadnas.search.records import Claim, Costs, Epoch, Latency, State, Status, Training, TrainingKey
+from hadnas.search.storage import TIMEOUT, clear_errors, open_engine, shown, weights_name
+from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, Table, TrainingRow, prepare
+
+STALE = 120.0
+"""Seconds without a heartbeat after which a running training counts as abandoned."""
+
+
+class Ledger:
+    """The ledger in the database at `url`; its tables are made, or brought up to date, when it is opened.
+
+    Raises `StudyError` for a database that is locked, damaged, unreachable, or of another version; it is left alone.
+    """
+
+    def __init__(self, url: str, *, stale: float = STALE, timeout: float = TIMEOUT) -> None:
+        self.url = url
+        self.stale = stale
+        self._engine = open_engine(url, timeout)
+        self._reader = self._engine.execution_options(reading=True)
+        self._sqlite = make_url(url).get_backend_name() == "sqlite"
+        try:
+            with self._write() as session:
+                prepare(session.connection(), where=shown(url))
+            self._let_readers_in()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    # Architectures, costs, latencies
+
+    def put_architecture(self, fingerprint: str, arch: str) -> None:
+        """Remember an architecture (canonical JSON); everything else refers to it. Known ones stay as they are."""
+        with self._write() as session:
+            row: dict[str, Any] = {"fingerprint": fingerprint, "arch": arch, "created": self._now(session)}
+            session.execute(self._insert(ArchitectureRow).values(row).on_conflict_do_nothing())
+
+    def architecture(self, fingerprint: str) -> str | None:
+        """The canonical JSON of an architecture, or None where the ledger never met it."""
+        with self._read() as session:
+            return session.scalar(select(ArchitectureRow.arch).where(ArchitectureRow.fingerprint == fingerprint))
+
+    def put_cost(self, fingerprint: str, task: str, costs: Costs) -> None:
+        """Remember what an architecture costs for a task; a later count replaces an earlier one."""
+        row = {"fingerprint": fingerprint, "task": task, **asdict(costs)}
+        insert = self._insert(CostRow).values(row)
+        with self._write() as session:
+            session.execute(insert.on_conflict_do_update(index_elements=["fingerprint", "task"], set_=asdict(costs)))
+
+    def get_cost(self, fingerprint: str, task: str) -> Costs | None:
+        """The costs of an architecture for a task, or None."""
+        with self._read() as session:
+            row = session.get(CostRow, (fingerprint, task))
+            return Costs(**{f.name: getattr(row, f.name) for f in fields(Costs)}) if row else None
+
+    def put_latency(
+        self, fingerprint: str, task: str, key: str, protocol: Mapping[str, Any], figures: Mapping[str, Any]
+    ) -> None:
+        """Remember a latency under the key of its protocol (device, backend, batch, dtype, threads, versions)."""
+        with self._write() as session:
+            row: dict[str, Any] = {"fingerprint": fingerprint, "task": task, "protocol": key}
+            row |= {
+                "protocol_json": dict(protocol),
+                "figures": _numbers(figures),
+                "host": platform.node(),
+                "created": self._now(session),
+            }
+            session.execute(self._insert(LatencyRow).values(row))
+
+    def get_latency(self, fingerprint: str, task: str, key: str) -> Latency | None:
+        """The newest latency of an architecture for a task under a protocol, or None."""
+        same = (LatencyRow.fingerprint == fingerprint, LatencyRow.task == task, LatencyRow.protocol == key)
+        with self._read() as session:
+            row = session.scalar(select(LatencyRow).where(*same).order_by(LatencyRow.id.desc()).limit(1))
+            return Latency(row.protocol_json, row.figures, row.host, row.created) if row else None
+
+    # Trainings
+
+    def claim(
+        self,
+        key: TrainingKey,
+        worker: str | None = None,
+        *,
+        study: str = "",
+        versions: Mapping[str, Any] | None = None,
+        retry: Collection[State] = (),
+        wait: float = 0.0,
+    ) -> Claim:
+        """Ask to train `key`: of any number of workers that ask at once, one is told `mine`.
+
+        Complete, failed and pruned trainings are `done`, unless their state is in `retry`. What runs elsewhere is
+        asked for again during `wait` seconds. Raises `StudyError` for a fingerprint without `put_architecture`.
+        """
+        until = time.monotonic() + wait
+        worker = worker or f"{platform.node()}:{os.getpid()}"
+        while True:
+            claim = self._claim(key, worker, study, dict(versions or {}), retry)
+            if claim.status != "running elsewhere" or time.monotonic() >= until:
+                return claim
+            time.sleep(0.5)
+
+    def _claim(
+        self, key: TrainingKey, worker: str, study: str, versions: dict[str, Any], retry: Collection[State]
+    ) -> Claim:
+        with self._write() as session:
+            now = self._now(session)
+            start: dict[str, Any] = {"state": "running", "reason": None, "worker": worker, "host": _here()}
+            start |= {"pid": os.getpid(), "versions": versions, "started": now, "heartbeat": now, "finished": None}
+            new = self._insert(TrainingRow).values(**asdict(key), **start, study=study, attempt=1)
+            mine = session.scalar(new.on_conflict_do_nothing().returning(TrainingRow.id)) is not None
+            row = session.scalars(_of(key).with_for_update()).one()
+            abandoned = row.state == "running" and (row.heartbeat < now - self.stale or _is_dead(row.host, row.pid))
+            if not mine and (abandoned or row.state == "interrupted" or row.state in retry):
+                for name, value in start.items():
+                    setattr(row, name, value)
+                row.attempt += 1
+                session.flush()
+                mine = True
+            status: Status = "mine" if mine else "running elsewhere" if row.state == "running" else "done"
+            return Claim(status, key, row.id, _training(row, _curve(session, row.id)))
+
+    @contextmanager
+    def alive(self, claim: Claim) -> Iterator[None]:
+        """Beat for `claim` from a thread while the body trains, so that no other worker takes it over."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(self.stale / 4):
+                try:
+                    with self._write() as session:
+                        self._held(session, claim)
+                except StudyError:  # lost or unreachable: the worker learns it from its next write
+                    continue
+
+        thread = threading.Thread(target=beat, name=f"heartbeat {claim.key.fingerprint}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def add_epoch(
+        self,
+        claim: Claim,
+        epoch: int,
+        *,
+        train_loss: float | None = None,
+        val_loss: float | None = None,
+        val_accuracy: float | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Add one point to the curve (epochs count from 0); it is kept whatever becomes of the training.
+
+        Like every write under a claim it raises `StudyError` where another worker has taken the training over.
+        """
+        point = {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy, "seconds": seconds}
+        with self._write() as session:
+            now = self._held(session, claim).heartbeat
+            place = {"training": claim.id, "attempt": claim.attempt, "epoch": epoch}
+            session.merge(EpochRow(**place, **_numbers(point), created=now))
+
+    def place_weights(self, claim: Claim) -> str:
+        """Set aside a place for the weights, relative to the home, that no other training has.
+
+        It is `<study>/weights/<fingerprint>.safetensors`; a second training of the same architecture in the same study
+        (other seed, recipe or block code) gets the `variant` of its key in the name, and the first keeps its file.
+        """
+        with self._write() as session:
+            row = self._held(session, claim)
+            if row.weights is not None:
+                return row.weights
+            try:
+                with session.begin_nested():
+                    row.weights = place = weights_name(row.study, claim.key.fingerprint)
+            except IntegrityError:
+                row.weights = place = weights_name(row.study, claim.key.fingerprint, claim.key.variant)
+            return place
+
+    def finish(self, claim: Claim, *, val_accuracy: float, val_loss: float, val_n: int, seconds: float) -> Training:
+        """Close a training with its final figures: accuracy and loss on `val_n` validation samples, training time."""
+        figures = {"val_accuracy": val_accuracy, "val_loss": val_loss, "val_n": val_n, "seconds": seconds}
+        return self._end(claim, "complete", None, figures)
+
+    def prune(
+        self,
+        claim: Claim,
+        reason: str,
+        *,
+        val_accuracy: float | None = None,
+        val_loss: float | None = None,
+        val_n: int | None = None,
+        seconds: float | None = None,
+    ) -> Training:
+        """Close a training that was stopped early on purpose, with what was known of it."""
+        figures = {"val_accuracy": val_accuracy, "val_loss": val_loss, "val_n": val_n, "seconds": seconds}
+        return self._end(claim, "pruned", reason, figures)
+
+    def fail(self, claim: Claim, reason: str) -> Training:
+        """Close a training that cannot succeed (diverged, out of memory): nobody shall try it again."""
+        return self._end(claim, "failed", reason, {})
+
+    def release(self, claim: Claim, reason: str = "interrupted") -> Training:
+        """Give a claim back unfinished (Ctrl-C, lost data): the next worker that asks may take it at once."""
+        return self._end(claim, "interrupted", reason, {})
+
+    def _end(self, claim: Claim, state: State, reason: str | None, figures: Mapping[str, float | None]) -> Training:
+        with self._write() as session:
+            row = self._held(session, claim)
+            row.state, row.reason, row.finished = state, reason, row.heartbeat
+            for name, value in _numbers(figures).items():
+                setattr(row, name, value)
+            session.flush()
+            return _training(row, _curve(session, row.id))
+
+    # Reading
+
+    def training(self, key: TrainingKey) -> Training | None:
+        """What is known of one training, with its curve, or None."""
+        with self._read() as session:
+            row = session.scalar(_of(key))
+            return _training(row, _curve(session, row.id)) if row else None
+
+    def trainings(self, *, fingerprint: str | None = None, study: str | None = None) -> list[Training]:
+        """All trainings, oldest first, or those of one architecture or study, each with its curve."""
+        query = select(TrainingRow).order_by(TrainingRow.id)
+        if fingerprint is not None:
+            query = query.where(TrainingRow.fingerprint == fingerprint)
+        if study is not None:
+            query = query.where(TrainingRow.study == study)
+        with self._read() as session:
+            return [_training(row, _curve(session, row.id)) for row in session.scalars(query).all()]
+
+    # Inside
+
+    @contextmanager
+    def _write(self) -> Iterator[Session]:
+        with clear_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
+            try:
+                with session.begin():
+                    yield session
+            except IntegrityError as error:
+                if "foreign key" in str(error.orig).lower():
+                    raise StudyError("the ledger does not know this architecture; put_architecture first") from error
+                raise
+
+    @contextmanager
+    def _read(self) -> Iterator[Session]:
+        with clear_errors(self.url), Session(self._reader) as session:
+            yield session
+
+    def _insert(self, table: type[Table]) -> Any:
+        return (sqlite if self._sqlite else postgresql).insert(table)
+
+    def _now(self, session: Session) -> float:
+        """Seconds since 1970 by one clock for all workers: the server's, or that of the machine that has the file."""
+        if self._sqlite:
+            return time.time()
+        return float(session.scalars(select(func.extract("epoch", func.clock_timestamp()))).one())
+
+    def _held(self, session: Session, claim: Claim) -> TrainingRow:
+        row = session.scalar(select(TrainingRow).where(TrainingRow.id == claim.id).with_for_update())
+        if row is None or row.attempt != claim.attempt or row.state != "running":
+            now = f"{row.state} under {row.worker}, attempt {row.attempt}" if row else "gone"
+            raise StudyError(f"the training of {claim.key.fingerprint} is no longer this worker's: it is {now}")
+        row.heartbeat = self._now(session)
+        return row
+
+    def _let_readers_in(self) -> None:
+        """Switch SQLite to its write-ahead log, in which readers and the writer do not wait for each other."""
+        if self._sqlite:
+            raw = self._engine.raw_connection()
+            try:
+                raw.cursor().execute("pragma journal_mode = wal")
+            except sqlite3.OperationalError:  # someone is writing just now: the next one that opens it switches
+                pass
+            finally:
+                raw.close()
+
+
+def _of(key: TrainingKey) -> Select[TrainingRow]:
+    return select(TrainingRow).where(*(getattr(TrainingRow, name) == value for name, value in asdict(key).items()))
+
+
+def _curve(session: Session, training: int) -> tuple[Epoch, ...]:
+    query = select(EpochRow).where(EpochRow.training == training).order_by(EpochRow.attempt, EpochRow.epoch)
+    return tuple(Epoch(**{f.name: getattr(row, f.name) for f in fields(Epoch)}) for row in session.scalars(query))
+
+
+def _training(row: TrainingRow, curve: tuple[Epoch, ...]) -> Training:
+    key = TrainingKey(**{f.name: getattr(row, f.name) for f in fields(TrainingKey)})
+    rest = {f.name: getattr(row, f.name) for f in fields(Training) if f.name not in ("key", "curve")}
+    return Training(key=key, curve=curve, **rest)
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Neither SQLite's columns nor JSON hold NaN: what is not finite becomes None."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+def _here() -> str:
+    """This machine, and on Linux the process namespace: process ids mean something only inside both."""
+    with suppress(OSError):
+        return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
+    return platform.node()
+
+
+def _is_dead(host: str, pid: int) -> bool:
+    if host != _here() or os.name != "posix":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

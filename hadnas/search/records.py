@@ -1,0 +1,103 @@
+"""What the ledger takes in and gives back, as plain frozen values."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field
+from typing import Any, Literal
+
+State = Literal["running", "complete", "failed", "pruned", "interrupted"]
+Status = Literal["mine", "done", "running elsewhere"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingKey:
+    """What decides the outcome of a training: equal keys are the same training."""
+
+    fingerprint: str
+    task: str
+    data: str
+    recipe: str
+    epochs: int
+    seed: int
+    code: str
+
+    @property
+    def variant(self) -> str:
+        """Eight hexadecimal digits that tell apart trainings of one architecture."""
+        return hashlib.sha256(repr(astuple(self)[1:]).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """One forward at batch 1: parameters, MACs, element-wise operations, products among them, elements written."""
+
+    params: int
+    macs: int
+    elementwise: int
+    products: int
+    activations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A latency measurement: the protocol that defines it and its figures (milliseconds, ratio, spread)."""
+
+    protocol: Mapping[str, Any]
+    figures: Mapping[str, Any]
+    host: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One point of a training curve; a value that was not finite is None."""
+
+    attempt: int
+    epoch: int
+    train_loss: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    seconds: float | None
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What the ledger knows of one training.
+
+    `study` is the one that trained it, `attempt` counts from 1 and rises with each interruption, times are seconds
+    since 1970, `seconds` is the training time, `weights` the place relative to the home set aside for the weights.
+    """
+
+    key: TrainingKey
+    study: str
+    state: State
+    reason: str | None
+    attempt: int
+    worker: str
+    host: str
+    versions: Mapping[str, Any]
+    started: float
+    heartbeat: float
+    finished: float | None
+    val_accuracy: float | None
+    val_loss: float | None
+    val_n: int | None
+    seconds: float | None
+    weights: str | None
+    curve: tuple[Epoch, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The answer to a worker that wants to train. Only with `mine` may it train and write."""
+
+    status: Status
+    key: TrainingKey
+    id: int
+    training: Training = field(repr=False)
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt at the training: a worker that lost its claim cannot write into the next one."""
+        return self.training.attempt
