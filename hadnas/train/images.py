@@ -1,0 +1,181 @@
+"""Labelled images: held in memory as one tensor, or streamed from files; and a split, which gives them normalised.
+
+Both kinds give the same pixels in the same order, so a network trained on either ends with the same weights.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+# A split whose float32 pixels fit in this many bytes is normalised once and stays on the device; a larger one stays
+# there as uint8, a quarter of the size, and is normalised batch by batch, to the same bits.
+NORMALISED_BYTES = 1 << 30
+# Streamed training images looked at for mean and standard deviation; held images are all counted.
+MOMENT_IMAGES = 4096
+WORKERS = min(8, (os.cpu_count() or 1) // 2)
+
+Batches = Iterator[tuple[Tensor, Tensor]]
+
+
+class Images(Protocol):
+    """uint8 images of one shape (C, H, W) with their labels, int64 (N,), on the CPU."""
+
+    labels: Tensor
+    shape: tuple[int, int, int]
+
+    def subset(self, index: np.ndarray) -> "Images":
+        """The images at these places, in this order."""
+
+    def update(self, digest: "_Hash") -> None:
+        """Feed pixels and labels to a hash."""
+
+    def moments(self, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each channel, of pixels divided by `scale`."""
+
+    def batches(self, size: int, device: torch.device, order: Tensor | None) -> Batches:
+        """Batches of at most `size` on the device, in this order; as stored when `order` is None."""
+
+
+class HeldImages:
+    """Images in memory: (N, C, H, W)."""
+
+    def __init__(self, pixels: Tensor, labels: Tensor) -> None:
+        self.pixels, self.labels = pixels, labels
+        self.shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+
+    def subset(self, index: np.ndarray) -> "HeldImages":
+        places = torch.from_numpy(index)
+        return HeldImages(self.pixels[places], self.labels[places])
+
+    def update(self, digest: "_Hash") -> None:
+        digest.update(self.pixels.contiguous().numpy().data)
+        digest.update(self.labels.contiguous().numpy().data)
+
+    def moments(self, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return _moments(_histogram(self.pixels), scale)
+
+    def batches(self, size: int, device: torch.device, order: Tensor | None) -> Batches:
+        pixels, labels = self.pixels.to(device), self.labels.to(device)
+        if order is None:
+            yield from zip(torch.split(pixels, size), torch.split(labels, size), strict=True)
+        else:
+            for index in torch.split(order.to(device), size):
+                yield pixels[index], labels[index]
+
+
+class StreamedImages(Dataset[tuple[Tensor, int]]):
+    """Images decoded from their files whenever they are needed."""
+
+    def __init__(
+        self, files: list[Path], labels: Tensor, shape: tuple[int, int, int], decode: Callable[[Path], Tensor]
+    ) -> None:
+        self.files, self.labels, self.shape, self.decode = files, labels, shape, decode
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        return self.decode(self.files[place]), int(self.labels[place])
+
+    def subset(self, index: np.ndarray) -> "StreamedImages":
+        files = [self.files[place] for place in index.tolist()]
+        return StreamedImages(files, self.labels[torch.from_numpy(index)], self.shape, self.decode)
+
+    def update(self, digest: "_Hash") -> None:
+        """Length and first 4 KiB of every file stand for its pixels: reading all of a large set takes minutes."""
+        for path in self.files:
+            with path.open("rb") as file:
+                digest.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode() + file.read(4096))
+        digest.update(self.labels.contiguous().numpy().data)
+
+    def moments(self, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """From at most MOMENT_IMAGES images, evenly spaced."""
+        places = torch.linspace(0, len(self) - 1, min(len(self), MOMENT_IMAGES), dtype=torch.float64).long()
+        counts = torch.zeros(self.shape[0], 256, dtype=torch.float64)
+        for pixels, _ in self.batches(64, torch.device("cpu"), places):
+            counts += _histogram(pixels)
+        return _moments(counts, scale)
+
+    def batches(self, size: int, device: torch.device, order: Tensor | None) -> Batches:
+        loader = DataLoader(
+            self,
+            batch_size=size,
+            sampler=range(len(self)) if order is None else order.tolist(),
+            num_workers=WORKERS,
+            pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # or the loader would draw from the global generator
+        )
+        for pixels, labels in loader:
+            yield pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """uint8 pixels -> float32 `(pixels / scale - mean) / std`, channel by channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: float
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        mean, std = (torch.tensor(v, dtype=torch.float32, device=pixels.device) for v in (self.mean, self.std))
+        return (pixels.to(torch.float32) / self.scale - mean[:, None, None]) / std[:, None, None]
+
+
+class Split:
+    """One part of a data set; gives float32 images, normalised, with int64 labels, on any device."""
+
+    def __init__(self, images: Images, normalise: Normalise) -> None:
+        self._images, self._normalise = images, normalise
+        self._resident: tuple[torch.device, HeldImages] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (N,), on the CPU."""
+        return self._images.labels
+
+    def batches(self, size: int, device: torch.device | str = "cpu", order: Tensor | None = None) -> Batches:
+        """Yield (images (B, C, H, W), labels (B,)), B <= `size`: every image as stored, or those of `order` in order."""
+        device = torch.device(device)
+        for pixels, labels in self._on(device).batches(size, device, order):
+            yield (pixels if pixels.is_floating_point() else self._normalise(pixels)), labels
+
+    def _on(self, device: torch.device) -> Images:
+        """The images where batches are quickest; held images move to the device once."""
+        if not isinstance(self._images, HeldImages):
+            return self._images
+        if self._resident is None or self._resident[0] != device:
+            pixels, labels = self._images.pixels.to(device), self._images.labels.to(device)
+            if 4 * pixels.numel() <= NORMALISED_BYTES:
+                pixels = self._normalise(pixels)
+            self._resident = device, HeldImages(pixels, labels)
+        return self._resident[1]
+
+
+def _histogram(pixels: Tensor) -> Tensor:
+    """How often each of the 256 values occurs in each channel: (C, 256), exact."""
+    channels = pixels.transpose(0, 1).flatten(1)
+    return torch.stack([torch.bincount(channel, minlength=256) for channel in channels]).to(torch.float64)
+
+
+def _moments(counts: Tensor, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation from a histogram; 1 for a channel that never varies, which thus becomes zero."""
+    values = torch.arange(256, dtype=torch.float64) / scale
+    share = counts / counts.sum(1, keepdim=True)
+    mean = share @ values
+    std = (share * (values - mean[:, None]) ** 2).sum(1).sqrt()
+    std[(counts > 0).sum(1) == 1] = 1.0
+    return tuple(mean.tolist()), tuple(std.tolist())
