@@ -1,0 +1,68 @@
+"""The channel MLP: the feed-forward network of transformers, at each position or with a depthwise convolution."""
+
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from hadnas.blocks.layers import Act, activation
+from hadnas.blocks.registry import block
+from hadnas.blocks.rules import at_least, odd
+
+
+@block(
+    family="additive",
+    rules=(at_least("expand", 1), odd("kernel")),
+    unused=lambda v: ("kernel",) if v["mix"] == "none" else (),
+)
+class Mlp(nn.Module):
+    """Two pointwise layers with an activation between them, and a depthwise convolution if wanted.
+
+    none:    y = W2 act(W1 x)
+    before:  y = W2 act(DW W1 x)
+    after:   y = W2 (h + act'(DW h)),  h = act(W1 x)
+
+    W1, W2 pointwise C -> e C -> C; DW depthwise k x k. `mix` says where DW stands.
+
+    Shapes: (B, C, H, W) -> (B, C, H, W).
+    Degree: 1
+    Params: 2*expand*C**2 + ((expand + 1)*C if bias else 0) + (2 if mix == "after" else 1)*weights(act, expand*C)
+        + (0 if mix == "none" else (kernel**2 + (1 if bias else 0))*expand*C)
+    MACs: 2*expand*C**2*N + (0 if mix == "none" else kernel**2*expand*C*N)
+    Products: (2 if mix == "after" else 1)*expand*C*N if act in ("star_relu", "squared_relu") else 0
+    Source: Dosovitskiy et al., "An image is worth 16x16 words", 2020, arXiv 2010.11929, equation 3; `before`: Guo et
+        al., "Visual attention network", 2022, arXiv 2202.09741, figure 3; `after`: Hou et al., "Conv2Former", 2022,
+        arXiv 2211.11943, section 3.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        expand: int = 4,
+        act: Act = "gelu",
+        bias: bool = True,
+        mix: Literal["none", "before", "after"] = "none",
+        kernel: int = 3,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        dd = {"device": device, "dtype": dtype}
+        hidden = expand * dim
+        self.w1 = nn.Conv2d(dim, hidden, 1, bias=bias, **dd)
+        self.act = activation(act, **dd)
+        self.w2 = nn.Conv2d(hidden, dim, 1, bias=bias, **dd)
+        self.mix = mix
+        if mix != "none":
+            self.dw = nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2, groups=hidden, bias=bias, **dd)
+        if mix == "after":
+            self.act_dw = activation(act, **dd)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.w1(x)
+        if self.mix == "before":
+            h = self.dw(h)
+        h = self.act(h)
+        if self.mix == "after":
+            h = h + self.act_dw(self.dw(h))
+        return self.w2(h)

@@ -1,0 +1,45 @@
+"""Blocks without a product: the identity, MLPs and pooling."""
+
+from typing import Any
+
+import torch
+from timm.layers import create_act_layer
+from timm.layers.mlp import Mlp
+from timm.models.metaformer import Pooling, StarReLU
+from torch import Tensor
+from torch.nn import functional as F
+
+from tests.oracles import oracle
+
+
+@oracle("identity")
+def identity(p: dict[str, Tensor], x: Tensor) -> Tensor:
+    return x.clone()
+
+
+@oracle("mlp", {}, {"act": "star_relu", "bias": False}, {"mix": "before", "expand": 2}, {"mix": "after", "kernel": 5})
+def mlp(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
+    if v["mix"] == "none":
+        act = StarReLU if v["act"] == "star_relu" else type(create_act_layer(v["act"]))
+        module = Mlp(x.shape[1], v["expand"] * x.shape[1], act_layer=act, bias=v["bias"], use_conv=True)
+        names = {"w1": "fc1", "w2": "fc2", "act": "act"}
+        weights = {f"{names[key.split('.')[0]]}.{key.split('.')[1]}": value for key, value in p.items()}
+        return torch.func.functional_call(module.to(x.dtype), weights, x)
+
+    def depthwise(h: Tensor) -> Tensor:
+        return F.conv2d(h, p["dw.weight"], p["dw.bias"], padding=v["kernel"] // 2, groups=h.shape[1])
+
+    def pointwise(h: Tensor, name: str) -> Tensor:
+        return torch.einsum("oi,bihw->bohw", p[f"{name}.weight"][:, :, 0, 0], h) + p[f"{name}.bias"][:, None, None]
+
+    def gelu(h: Tensor) -> Tensor:
+        return h * 0.5 * (1 + torch.erf(h / 2**0.5))
+
+    h = pointwise(x, "w1")
+    h = gelu(depthwise(h)) if v["mix"] == "before" else gelu(h) + gelu(depthwise(gelu(h)))
+    return pointwise(h, "w2")
+
+
+@oracle("pooling", {}, {"kernel": 5})
+def pooling(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
+    return Pooling(v["kernel"])(x)
