@@ -47,6 +47,7 @@ class PooledLinear(nn.Module):
 
     def reset(self, classes: int, pool: str | None = None, *, device: Any = None, dtype: Any = None) -> None:
         """Give the head another number of classes (0: none) and, if named, another pooling."""
+        self.classes = classes
         if pool is not None:
             self.pool = SelectAdaptivePool2d(pool_type=pool)
         self.fc = nn.Linear(self.hidden_size, classes, device=device, dtype=dtype) if classes else nn.Identity()

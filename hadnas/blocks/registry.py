@@ -66,6 +66,7 @@ class Op:
     unused: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
     resize: Callable[[int, Mapping[str, Any]], int] | None = None
     twin: tuple[str, Any, Any] | None = None
+    wire: Callable[..., Any] | None = None
 
     @property
     def summary(self) -> str:
@@ -85,6 +86,7 @@ def register(
     unused: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None,
     resize: Callable[[int, Mapping[str, Any]], int] | None = None,
     twin: tuple[str, Any, Any] | None = None,
+    wire: Callable[..., Any] | None = None,
 ) -> Callable[[T], T]:
     """Register a class as an op.
 
@@ -95,6 +97,7 @@ def register(
     unused    values -> names of the slots that have no effect under these values (reset in the canonical form)
     resize    (height or width, values) -> the same after the op; None where the op keeps the resolution
     twin      (slot, value of the product, value of the sum) where the op has an additive twin
+    wire      of a host: (class, node, task) -> (completed node, call)
     """
 
     def decorate(cls: T) -> T:
@@ -103,7 +106,7 @@ def register(
         if (old := _OPS.get(key)) and (old.cls.__qualname__, _file(old.cls)) != (cls.__qualname__, _file(cls)):
             raise SpecError(f"the op name {key!r} is taken by {old.cls.__module__}.{old.cls.__qualname__}; rename one")
         slots, given = _schema(cls, dict(children or {}))
-        _OPS[key] = Op(key, cls, roles, family, rules, slots, given, unused, resize, twin)
+        _OPS[key] = Op(key, cls, roles, family, rules, slots, given, unused, resize, twin, wire)
         return cls
 
     return decorate

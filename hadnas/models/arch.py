@@ -1,0 +1,73 @@
+"""An architecture: plain, complete, canonical data and its fingerprint."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+FORMAT = 1
+"""The version of the grammar that this hadnas writes; it reads this and every earlier one."""
+
+
+@dataclass(frozen=True)
+class Arch:
+    """A canonical node (see `complete`); equal fingerprints mean the same function for mapped weights."""
+
+    node: dict[str, Any]
+
+    @property
+    def json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces."""
+        return json.dumps({"format": FORMAT, **self.node}, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.json.encode()).hexdigest()[:16]
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def ops(self) -> list[str]:
+        """The op of every node, in the order of the tree, with repetition."""
+        return [node["op"] for node in nodes(self.node)]
+
+    def tree(self) -> str:
+        """The architecture as an indented tree for people; runs of equal nodes are written once with a count."""
+        return "\n".join(_lines(self.node, ""))
+
+    def __str__(self) -> str:
+        return self.tree()
+
+
+def nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """Every node inside `value`, parents first."""
+    if isinstance(value, dict):
+        if "op" in value:
+            yield value
+        for item in value.values():
+            yield from nodes(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from nodes(item)
+
+
+def _lines(node: dict[str, Any], label: str) -> Iterator[str]:
+    values = [f"{k}={v}" for k, v in node.items() if k not in ("op", "format") and not _holds_nodes(v)]
+    yield " ".join([f"{label}{node.get('op', '')}".strip(), *values])
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from ("  " + line for line in _lines(value, f"{key}: "))
+        elif _holds_nodes(value):
+            index = 0
+            for _, run in groupby(value, key=lambda item: json.dumps(item, sort_keys=True)):
+                same = list(run)
+                count = f"{index}" if len(same) == 1 else f"{index}-{index + len(same) - 1}"
+                yield from ("  " + line for line in _lines(same[0], f"{key}.{count}: "))
+                index += len(same)
+
+
+def _holds_nodes(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value))

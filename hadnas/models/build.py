@@ -1,0 +1,57 @@
+"""From an architecture to a module, through timm's own builder."""
+
+from typing import Any
+
+from timm.models import build_model_with_cfg
+from torch import nn
+
+from hadnas.errors import BuildError, HadnasError
+from hadnas.models.arch import Arch
+from hadnas.models.complete import Call, lower
+from hadnas.models.task import Task
+
+
+def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **timm_arguments: Any) -> nn.Module:
+    """The module of `arch` for `task`, freshly initialised from torch's global generator.
+
+    `timm_arguments` are those of `timm.create_model`: features_only, out_indices, num_classes, global_pool.
+    Raises SpecError if `arch` does not fit `task`, BuildError if a constructor fails.
+    """
+    call = lower(arch, task)
+    parts = {name: instantiate(value, name, device, dtype) for name, value in call.kwargs.items()}
+    channels, height, width = task.shape
+    config = {
+        "architecture": f"hadnas_{arch.fingerprint}",
+        "num_classes": task.outputs,
+        "input_size": (channels, height, width),
+        "classifier": "head.fc",
+        "mean": (0.5,) * channels,
+        "std": (0.5,) * channels,
+    }
+    stages = len(call.kwargs["stages"])
+    model: nn.Module = build_model_with_cfg(
+        call.cls,
+        f"hadnas_{arch.fingerprint}",
+        pretrained=False,
+        pretrained_cfg=config,
+        feature_cfg={"out_indices": tuple(range(stages)), "flatten_sequential": True},
+        **{**parts, **timm_arguments},
+        device=device,
+        dtype=dtype,
+    )
+    return model
+
+
+def instantiate(value: Any, path: str, device: Any = None, dtype: Any = None) -> Any:
+    """Run a tree of calls, children first; plain values stay. Raises BuildError with the path of the failing call."""
+    if isinstance(value, list):
+        return [instantiate(item, f"{path}.{index}", device, dtype) for index, item in enumerate(value)]
+    if not isinstance(value, Call):
+        return value
+    kwargs = {name: instantiate(item, f"{path}.{name}", device, dtype) for name, item in value.kwargs.items()}
+    try:
+        return value.cls(*value.args, **kwargs, device=device, dtype=dtype)
+    except HadnasError:
+        raise
+    except Exception as error:
+        raise BuildError(f"{path}: {value.op} cannot be built: {type(error).__name__}: {error}") from error

@@ -1,0 +1,44 @@
+"""What an architecture is built, checked, costed and remembered for."""
+
+from dataclasses import dataclass
+
+from hadnas.errors import SpecError
+
+
+@dataclass(frozen=True)
+class Task:
+    """Named inputs with their shapes, and a number of outputs.
+
+    inputs: ((name, (C, H, W)), ...), in the order of the model's arguments; a mapping is accepted too.
+    Raises SpecError unless every size is a positive integer.
+    """
+
+    inputs: tuple[tuple[str, tuple[int, ...]], ...]
+    outputs: int
+
+    def __post_init__(self) -> None:
+        items = self.inputs.items() if isinstance(self.inputs, dict) else self.inputs
+        object.__setattr__(self, "inputs", tuple((str(name), tuple(shape)) for name, shape in items))
+        sizes = [("outputs", self.outputs)] + [(name, size) for name, shape in self.inputs for size in shape]
+        for name, size in sizes:
+            if type(size) is not int or size < 1:
+                raise SpecError(f"task: {name} has the size {size!r}; allowed is an integer >= 1")
+        if not self.inputs:
+            raise SpecError("task: no inputs; give at least one, such as {'image': (3, 224, 224)}")
+
+    @classmethod
+    def image(cls, channels: int, height: int, width: int, *, classes: int) -> "Task":
+        """One image of (channels, height, width), told into `classes` classes."""
+        return cls((("image", (channels, height, width)),), classes)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the only input. Raises SpecError if there is not exactly one image."""
+        if len(self.inputs) != 1 or len(self.inputs[0][1]) != 3:
+            raise SpecError(f"task {self}: one image input (C, H, W) is needed here")
+        channels, height, width = self.inputs[0][1]
+        return channels, height, width
+
+    def __str__(self) -> str:
+        """The key under which figures are remembered: `image=1x8x8 -> 10`."""
+        return ", ".join(f"{name}={'x'.join(map(str, shape))}" for name, shape in self.inputs) + f" -> {self.outputs}"
