@@ -1,0 +1,44 @@
+"""The highway merge: a learned, bounded interpolation between skip and branch."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hadnas.blocks.layers import activation
+from hadnas.blocks.registry import register
+
+
+@register("merge", family="hadamard")
+class Highway(nn.Module):
+    """Position by position, a gate carries the skip or lets the branch replace it.
+
+    g = sigmoid(G [a; b] + beta);  y = g * a + (1 - g) * b
+
+    G pointwise 2 C -> C. The bias beta starts at `carry` in every channel: 2 carries 88 % of the skip.
+
+    Shapes: a, b (B, C, H, W) -> (B, C, H, W).
+    Degree: 2
+    Params: 2*C**2 + C
+    MACs: 2*C**2*H*W
+    Products: C*H*W
+    Source: Srivastava et al., "Highway networks", 2015, arXiv 1505.00387, equation 3 with g = 1 - T; the gate sees the
+        branch as well as the skip.
+    """
+
+    def __init__(self, dim: int, *, carry: float = 2.0, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        dd = {"device": device, "dtype": dtype}
+        self.g = nn.Conv2d(2 * dim, dim, 1, **dd)
+        self.sigmoid = activation("sigmoid", **dd)
+        self.carry = carry
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Start as carry, also after a model has initialised its convolutions."""
+        assert self.g.bias is not None
+        nn.init.constant_(self.g.bias, self.carry)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        gate = self.sigmoid(self.g(torch.cat((a, b), dim=1)))
+        return b + gate * (a - b)  # one product instead of two
