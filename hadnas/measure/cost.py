@@ -181,11 +181,11 @@ _VALUE_READERS = {
 }
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Counts every ATen operation of a forward pass into the sub-module that executes it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.own: dict[str, list[int]] = {}  # path -> macs, elementwise, products, activations, bytes moved
         self.peak = 0
         self._live = 0

@@ -1,0 +1,292 @@
+"""How long a forward pass takes, as a ratio to a fixed reference network timed in turn with it.
+
+Candidate and reference are timed alternately, so that a load or a clock that changes hits both; the median of the
+pairwise ratios is what repeats between processes, while milliseconds drift. Only one measurement runs on a host at a
+time: a file lock in the temporary directory keeps others waiting.
+"""
+
+import copy
+import gc
+import hashlib
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from hadnas.errors import MeasurementError
+from hadnas.measure import reference as plain
+from hadnas.measure.backends import BACKENDS, Call, check, versions
+
+SAMPLE_MS = 5.0  # a shorter sample is spoilt by the clock and by one interrupt
+NOISY = 0.05  # relative interquartile range of the ratio above which a measurement is repeated, then flagged
+FEWEST_PAIRS = 5
+LOCK = "hadnas-latency.lock"
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of one forward pass (milliseconds per call, of a whole batch) and its ratio to the reference.
+
+    iqr, ratio_iqr: interquartile range over median.  n: pairs of samples.
+    noisy: the ratio's range stayed above 5 %, also when measured again.
+    protocol: everything that defines the measurement; `protocol_key` is its hash.
+    """
+
+    median_ms: float
+    p90_ms: float
+    min_ms: float
+    iqr: float
+    n: int
+    ratio: float
+    ratio_iqr: float
+    noisy: bool
+    protocol: dict[str, Any] = field(repr=False)
+
+    @property
+    def protocol_key(self) -> str:
+        return protocol_key(self.protocol)
+
+
+def protocol(
+    shape: tuple[int, int, int],
+    *,
+    reference: nn.Module | None = None,
+    batch: int = 1,
+    device: torch.device | str = "cpu",
+    threads: int = 1,
+    dtype: torch.dtype | None = None,
+    backend: str = "eager",
+) -> dict[str, Any]:
+    """Everything that defines a latency measurement, as plain data; known before anything is measured."""
+    check(backend)
+    device = _device(device)
+    own = f"{type(reference).__name__}-{_hash(repr(reference))}"
+    return {
+        "shape": list(shape),
+        "batch": batch,
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": threads,
+        "dtype": str(dtype or torch.float32).removeprefix("torch."),
+        "memory_format": "contiguous",
+        "backend": backend,
+        "reference": plain.NAME if reference is None else own,
+        "versions": versions(backend),
+    }
+
+
+def protocol_key(protocol: dict[str, Any]) -> str:
+    """A short hash, the same in every process: latencies of different keys are not comparable."""
+    return _hash(json.dumps(protocol, sort_keys=True))
+
+
+def latency(
+    module: nn.Module,
+    shape: tuple[int, int, int],
+    *,
+    reference: nn.Module | None = None,
+    batch: int = 1,
+    device: torch.device | str | None = None,
+    threads: int = 1,
+    dtype: torch.dtype | None = None,
+    backend: str = "eager",
+    seconds: float = 1.5,
+) -> Latency:
+    """Time `module` on an input (batch, *shape), shape = (C, H, W), in evaluation mode without gradients.
+
+    device: "cpu" or "cuda"; that of the module's parameters if None.  dtype: float32 if None.
+    backend: "eager", "compile" or "onnxruntime".  seconds: for warm-up and timing together; compiling, exporting,
+    the first call, waiting for another measurement on this host, and the last of at least five pairs come on top.
+    reference: hadnas's own if None (`hadnas.measure.reference`).
+
+    A copy is timed: the module, the number of threads and the random state are left as they were; the backend
+    "compile" forgets what torch.compile had compiled before. Raises MeasurementError where the module has no weights
+    (meta device) or fails, or the backend cannot run it; UnknownName for an unknown backend.
+    """
+    check(backend)
+    device = _device(device if device is not None else next((p.device for p in module.parameters()), "cpu"))
+    dtype = dtype or torch.float32
+    if batch < 1 or threads < 1 or seconds <= 0:
+        raise MeasurementError(f"batch {batch}, threads {threads}, seconds {seconds}: positive numbers are allowed")
+    said = protocol(
+        shape, reference=reference, batch=batch, device=device, threads=threads, dtype=dtype, backend=backend
+    )
+    if any(t.is_meta for t in (*module.parameters(), *module.buffers())):
+        raise MeasurementError(f"the module ({type(module).__name__}) is on the meta device: no weights, no latency")
+    image = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device, dtype)
+    with _alone(), _threads(threads), torch.inference_mode():
+        if backend == "compile":
+            torch.compiler.reset()  # past a few networks of one class torch.compile silently runs them eagerly
+        calls = [_ready(m, image, threads, backend) for m in (module, reference or plain.reference(shape[0]))]
+        pairs = _Pairs(calls, device)
+        start = time.perf_counter()
+        pairs.warm_up(seconds / 4)
+        taken = pairs.take(start + seconds * 0.6)
+        if _spread(taken.ratios) > NOISY and time.perf_counter() < start + seconds:
+            again = pairs.take(start + seconds)
+            taken = min(taken, again, key=lambda t: _spread(t.ratios))
+    times, ratios = taken.times, taken.ratios
+    return Latency(
+        median_ms=statistics.median(times),
+        p90_ms=statistics.quantiles(times, n=10, method="inclusive")[-1],
+        min_ms=min(times),
+        iqr=_spread(times),
+        n=len(times),
+        ratio=statistics.median(ratios),
+        ratio_iqr=_spread(ratios),
+        noisy=_spread(ratios) > NOISY,
+        protocol=said,
+    )
+
+
+@dataclass(frozen=True)
+class _Taken:
+    times: list[float]  # of the candidate, milliseconds per call
+    ratios: list[float]  # candidate over reference, pair by pair
+
+
+class _Pairs:
+    """Candidate and reference, sampled in turn."""
+
+    def __init__(self, calls: list[Call], device: torch.device) -> None:
+        self.calls = calls
+        self.device = device
+        self.repeats = [1, 1]  # calls in one sample
+
+    def warm_up(self, seconds: float) -> None:
+        """Run both until three times in a row agree within 5 %, at most `seconds`; then size the samples."""
+        end = time.perf_counter() + seconds
+        times: list[list[float]] = [[], []]
+        while True:
+            for i in (0, 1):
+                times[i].append(self.sample(i))
+            last = [t[-3:] for t in times]
+            steady = len(times[0]) >= 3 and all(max(t) <= 1.05 * min(t) for t in last)
+            if steady or time.perf_counter() > end:
+                break
+        # Samples of both last equally long, as a longer one is interrupted more often and the ratio would feel it;
+        # a fifth more than the fastest call asks for, as later ones may be faster still.
+        fastest = [min(t) for t in times]
+        length = max(1.2 * SAMPLE_MS, *fastest)
+        self.repeats = [max(1, round(length / t)) for t in fastest]
+
+    def sample(self, which: int) -> float:
+        """Milliseconds per call."""
+        call, repeats = self.calls[which], self.repeats[which]
+        if self.device.type == "cuda":
+            return _cuda_sample(call, repeats, self.device)
+        start = time.perf_counter_ns()
+        for _ in range(repeats):
+            call()
+        return (time.perf_counter_ns() - start) / 1e6 / repeats
+
+    def take(self, until: float) -> _Taken:
+        """Pairs of samples until the clock says `until`, but at least a few."""
+        taken = _Taken([], [])
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            while len(taken.times) < FEWEST_PAIRS or time.perf_counter() < until:
+                candidate, other = self.sample(0), self.sample(1)
+                taken.times.append(candidate)
+                taken.ratios.append(candidate / other)
+        finally:
+            if collecting:
+                gc.enable()
+        return taken
+
+
+def _cuda_sample(call: Call, repeats: int, device: torch.device) -> float:
+    """By events on the device's own clock. The queue is empty at the start, so launching counts, as it does in use."""
+    with torch.cuda.device(device):
+        start, end = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+        start.record()
+        for _ in range(repeats):
+            call()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / repeats
+
+
+def _ready(module: nn.Module, image: Tensor, threads: int, backend: str) -> Call:
+    """A copy of the module on the input's device, in its dtype, on the backend, called once."""
+    try:
+        twin = copy.deepcopy(module).to(image.device, image.dtype).eval().requires_grad_(False)
+        call = BACKENDS[backend](twin, image, threads)
+        call()
+    except MeasurementError:
+        raise
+    except Exception as error:
+        raise MeasurementError(
+            f"the module ({type(module).__name__}) failed on an input {tuple(image.shape)}, backend {backend!r}, "
+            f"device {str(image.device)!r}: {type(error).__name__}: {error}"
+        ) from error
+    return call
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other measurement runs on this host."""
+    path = Path(tempfile.gettempdir()) / LOCK
+    try:
+        lock = FileLock(path, mode=0o666)
+        lock.acquire()
+    except PermissionError as error:
+        raise MeasurementError(
+            f"{path} belongs to another user: one shared lock per host is needed ({error})"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _device(name: torch.device | str) -> torch.device:
+    device = torch.device(name)
+    if device.type == "meta":
+        raise MeasurementError("the module is on the meta device: no weights, no latency")
+    if device.type not in ("cpu", "cuda"):
+        raise MeasurementError(f"device {str(device)!r}: 'cpu' and 'cuda' are allowed")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise MeasurementError(f"device {str(device)!r}: torch finds no CUDA device on this host")
+    return device
+
+
+def _processor() -> str:
+    """The model of the CPU, as the kernel names it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _spread(values: list[float]) -> float:
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / middle
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
