@@ -25,12 +25,14 @@ FAMILIES: tuple[str, ...] = typing.get_args(Family)
 Rule = Callable[[Mapping[str, Any]], str | None]
 """Given the values of a node together with dim, height and width: None, or what is wrong and what is allowed."""
 
-GIVEN = frozenset({"dim", "in_dim", "classes", "resolution", "device", "dtype"})
-"""Constructor parameters that the place of a node supplies, never the node."""
+GIVEN = frozenset(
+    {"dim", "in_dim", "classes", "resolution", "in_chans", "num_classes", "global_pool", "device", "dtype"}
+)
+"""Constructor parameters that the place of a node, or timm, supplies, never the node."""
 
 REQUIRED = inspect.Parameter.empty
 
-T = TypeVar("T", bound=type[nn.Module])
+T = TypeVar("T", bound=Callable[..., nn.Module])
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Op:
     """A registered class: where it may stand, what a node may set, and which values hold together."""
 
     name: str
-    cls: type[nn.Module]
+    cls: Any  # a class, or for a host a function, that gives a module
     roles: tuple[str, ...]
     family: str | None = None
     rules: tuple[Rule, ...] = ()
@@ -101,9 +103,9 @@ def register(
     """
 
     def decorate(cls: T) -> T:
-        key = name or _snake_case(cls.__name__)
+        key = name or _snake_case(_identity(cls)[0].rpartition(".")[2])
         # The same definition may be read again (a file loaded twice, a module reloaded); another one may not.
-        if (old := _OPS.get(key)) and (old.cls.__qualname__, _file(old.cls)) != (cls.__qualname__, _file(cls)):
+        if (old := _OPS.get(key)) and _identity(old.cls) != _identity(cls):
             raise SpecError(f"the op name {key!r} is taken by {old.cls.__module__}.{old.cls.__qualname__}; rename one")
         slots, given = _schema(cls, dict(children or {}))
         _OPS[key] = Op(key, cls, roles, family, rules, slots, given, unused, resize, twin, wire)
@@ -131,18 +133,16 @@ def _snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def _file(cls: type) -> str:
-    return getattr(inspect.getmodule(cls), "__file__", None) or cls.__module__
+def _identity(cls: Any) -> tuple[str, str]:
+    return cls.__qualname__, getattr(inspect.getmodule(cls), "__file__", None) or cls.__module__
 
 
-def _schema(
-    cls: type[nn.Module], children: dict[str, str | tuple[str, ...]]
-) -> tuple[dict[str, Slot], tuple[str, ...]]:
+def _schema(cls: Any, children: dict[str, str | tuple[str, ...]]) -> tuple[dict[str, Slot], tuple[str, ...]]:
     """The slots and the given parameters of a constructor. Raises SpecError where it is not of the house's form."""
-    hints = typing.get_type_hints(cls.__init__)
+    hints = typing.get_type_hints(cls.__init__ if isinstance(cls, type) else cls)
     slots: dict[str, Slot] = {}
     given: list[str] = []
-    for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
+    for parameter in inspect.signature(cls).parameters.values():
         key = parameter.name
         if key in GIVEN:
             given.append(key)

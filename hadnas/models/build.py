@@ -18,6 +18,9 @@ def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **ti
     Raises SpecError if `arch` does not fit `task`, BuildError if a constructor fails.
     """
     call = lower(arch, task)
+    if not isinstance(call.cls, type):  # a function builds the network by itself, as timm's own
+        network: nn.Module = instantiate(call, call.op, device, dtype)
+        return network
     parts = {name: instantiate(value, name, device, dtype) for name, value in call.kwargs.items()}
     channels, height, width = task.shape
     config = {

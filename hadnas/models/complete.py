@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from hadnas.blocks.registry import REQUIRED, Op, Slot, find_op
 from hadnas.errors import SpecError, at, unknown
 from hadnas.models.arch import FORMAT, Arch
@@ -37,7 +35,7 @@ class Call:
     """A constructor call; arguments are plain values, calls or lists of calls."""
 
     op: str
-    cls: type[nn.Module]
+    cls: Any  # a class or function that gives a module
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
@@ -57,6 +55,8 @@ def lower(arch: Arch, task: Task) -> Call:
 
 
 def _read_host(draw: Node, task: Task | None) -> tuple[Node, Call]:
+    from hadnas.models import pyramid, timm_model  # noqa: F401  # hosts read nodes too: they register themselves here
+
     with at("architecture"):
         if not isinstance(draw, dict):
             raise SpecError(f"found {draw!r}; allowed is a node {{'op': name, ...}}")

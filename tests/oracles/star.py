@@ -10,7 +10,15 @@ from torch.nn import functional as F
 from tests.oracles import oracle
 
 
-@oracle("star", {}, {"interact": "sum"}, {"act_on": "none", "expand": 2}, {"act_on": "both"}, {"act_on": "after"})
+@oracle(
+    "star",
+    {},
+    {"interact": "sum"},
+    {"interact": "one"},
+    {"act_on": "none", "expand": 2},
+    {"act_on": "both"},
+    {"act_on": "after"},
+)
 def star(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     if v["interact"] == "mul" and v["act_on"] == "one" and v["act"] == "relu6":
         names = {"dw_in": "dwconv.conv", "norm_in": "dwconv.bn", "f1": "f1.conv", "f2": "f2.conv"}
@@ -33,6 +41,8 @@ def star(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
         return h.clamp(0, 6)
 
     h = norm(depthwise(x, "dw_in"), "norm_in")
+    if v["interact"] == "one":
+        return depthwise(norm(pointwise(relu6(pointwise(h, "f1")), "g"), "norm_out"), "dw_out")
     a, b = pointwise(h, "f1"), pointwise(h, "f2")
     a, b = (relu6(a) if v["act_on"] in ("one", "both") else a), (relu6(b) if v["act_on"] == "both" else b)
     joined = a * b if v["interact"] == "mul" else a + b

@@ -1,0 +1,188 @@
+"""From an architecture to source: the same tree of calls as `build`, read as text.
+
+The classes a tree calls are taken over word for word, with every definition they need and nothing else; decorators
+that register ops are left out. What remains imports only what the blocks import: torch and timm.
+"""
+
+import ast
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import groupby
+from types import ModuleType
+from typing import Any
+
+from hadnas.errors import BuildError
+from hadnas.models.arch import Arch
+from hadnas.models.complete import Call, lower
+from hadnas.models.task import Task
+
+_REGISTRY = "hadnas.blocks.registry"
+_BUILTINS = frozenset(dir(__import__("builtins")))
+
+
+@dataclass
+class Definitions:
+    """Definitions in an order in which each stands after those it needs, and the imports they share."""
+
+    texts: dict[str, str] = field(default_factory=dict)  # top-level name -> source
+    origins: dict[str, str] = field(default_factory=dict)  # top-level name -> module
+    imports: set[str] = field(default_factory=set)
+
+    def source(self) -> str:
+        """The imports, then the definitions, as unformatted Python."""
+        return "\n".join([*sorted(self.imports), *("\n\n" + text for text in self.texts.values())]) + "\n"
+
+
+def definitions(classes: Iterable[Any]) -> Definitions:
+    """The definitions that `classes` need, themselves included.
+
+    Raises BuildError for a class whose source is not to be had, or for one name that two files define differently.
+    """
+    found = Definitions()
+    for cls in sorted(classes, key=lambda cls: (cls.__module__, cls.__name__)):
+        _collect(cls.__module__, cls.__qualname__, found)
+    return found
+
+
+def calls(value: Any) -> Iterator[Call]:
+    """Every call of a tree, children first."""
+    if isinstance(value, list):
+        for item in value:
+            yield from calls(item)
+    elif isinstance(value, Call):
+        for item in value.kwargs.values():
+            yield from calls(item)
+        yield value
+
+
+def code_hash(arch: Arch, task: Task) -> str:
+    """A hash of all code that `arch` is built from: an edited block is a new block. 16 hexadecimal digits."""
+    return _hash_of(frozenset(call.cls for call in calls(lower(arch, task))))
+
+
+@cache
+def _hash_of(classes: frozenset[Any]) -> str:
+    return hashlib.sha256(definitions(classes).source().encode()).hexdigest()[:16]
+
+
+def expression(value: Any, arguments: str = "**dd") -> str:
+    """A tree of calls as one Python expression; values equal to a constructor's default are left to it.
+
+    `arguments` is passed to every call; runs of equal items become comprehensions.
+    """
+    if isinstance(value, list):
+        texts = [expression(item, arguments) for item in value]
+        runs = [(text, len(list(run))) for text, run in groupby(texts)]
+        if len(runs) == 1 and runs[0][1] > 1:
+            return f"[{runs[0][0]} for _ in range({runs[0][1]})]"
+        return f"[{', '.join(t if n == 1 else f'*({t} for _ in range({n}))' for t, n in runs)}]"
+    if not isinstance(value, Call):
+        return repr(value)
+    parameters = inspect.signature(value.cls).parameters
+    parts = [repr(item) for item in value.args]
+    parts += [
+        f"{name}={expression(item, arguments)}"
+        for name, item in value.kwargs.items()
+        if isinstance(item, Call | list)
+        or item != parameters[name].default
+        or type(item) is not type(parameters[name].default)
+    ]
+    return f"{value.cls.__name__}({', '.join([*parts, arguments])})"
+
+
+@cache
+def _parsed(module_name: str) -> tuple[str, ast.Module, ModuleType]:
+    module = sys.modules.get(module_name)
+    try:
+        if module is None:
+            raise OSError("the module is not loaded")
+        text = inspect.getsource(module)
+    except (OSError, TypeError) as error:
+        raise BuildError(
+            f"the source of {module_name} is not to be had ({error}); a block must be defined in a file to be exported"
+        ) from None
+    return text, ast.parse(text), module
+
+
+def _collect(module_name: str, name: str, found: Definitions) -> None:
+    """Add the top-level definition `name` of a module after everything it needs."""
+    text, tree, _ = _parsed(module_name)
+    node = _top_level(tree, name)
+    if node is None:
+        raise BuildError(f"{module_name} does not define {name} at top level; only such definitions can be exported")
+    if name in found.origins:
+        if found.origins[name] != module_name:
+            raise BuildError(
+                f"{name} is defined in {found.origins[name]} and in {module_name}; rename one to export both"
+            )
+        return
+    found.origins[name] = module_name
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        node.decorator_list = [item for item in node.decorator_list if not _registers(item, tree)]
+    for used in _names(node):
+        _resolve(module_name, tree, used, found)
+    found.texts[name] = _text_of(node, text)
+
+
+def _resolve(module_name: str, tree: ast.Module, name: str, found: Definitions) -> None:
+    """Follow one name that a definition uses: to this module, to an import, or to nothing if it is local."""
+    if _top_level(tree, name) is not None:
+        _collect(module_name, name, found)
+        return
+    for node in tree.body:
+        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            if (alias.asname or alias.name.partition(".")[0]) != name:
+                continue
+            rename = f" as {alias.asname}" if alias.asname else ""
+            if isinstance(node, ast.Import):
+                found.imports.add(f"import {alias.name}{rename}")
+            elif (source := node.module or "").partition(".")[0] == "hadnas":
+                if alias.asname:
+                    raise BuildError(
+                        f"{module_name} imports {alias.name} as {name}; import it by its own name to export"
+                    )
+                _collect(source, alias.name, found)
+            else:
+                found.imports.add(f"from {source} import {alias.name}{rename}")
+
+
+def _top_level(tree: ast.Module, name: str) -> ast.stmt | None:
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return node
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return node
+    return None
+
+
+def _registers(decorator: ast.expr, tree: ast.Module) -> bool:
+    """Whether a decorator is one that the registry module exports."""
+    target = decorator.func if isinstance(decorator, ast.Call) else decorator
+    imported = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module in (_REGISTRY, "hadnas")
+        for alias in node.names
+    }
+    return isinstance(target, ast.Name) and target.id in imported
+
+
+def _names(node: ast.stmt) -> list[str]:
+    """Names that a definition reads, in order, without builtins."""
+    read = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
+    return [name for name in dict.fromkeys(read) if name not in _BUILTINS]
+
+
+def _text_of(node: ast.stmt, text: str) -> str:
+    """The source lines of a definition with its kept decorators."""
+    lines = text.splitlines()
+    kept = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(item.lineno for item in kept)])
+    return "\n".join(lines[first - 1 : node.end_lineno])

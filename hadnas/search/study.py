@@ -1,0 +1,107 @@
+"""A study as a value: what is searched, on what data, for what, how long, and against which baselines."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
+
+from hadnas.errors import SpecError, unknown
+from hadnas.space.data import as_data, from_data
+from hadnas.train.data import DataSpec
+from hadnas.train.recipe import Recipe
+
+DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
+    "val/accuracy": "maximize",
+    "macs": "minimize",
+    "params": "minimize",
+    "elementwise": "minimize",
+    "activations": "minimize",
+    "latency_ms": "minimize",
+    "latency_ratio": "minimize",
+}
+"""Every figure that can be an objective, with its direction; all but the accuracy can be constraints."""
+
+COSTS = ("macs", "params", "elementwise", "activations")
+LATENCIES = ("latency_ms", "latency_ratio")
+
+
+class Study(BaseModel):
+    """What one experiment is: data, stored with its trials.
+
+    space        the search space, `SPACE` of a file in `search_spaces/` or of one's own
+    data         "digits", a path to a .npz or to an image folder, or a `DataSpec`
+    objectives   figures to optimise, of `DIRECTIONS`; one or several
+    constraints  figure -> largest value allowed; costs and latency are held before training
+    trials       the budget: distinct architectures met, trained or reused
+    baselines    name -> architecture (a node, or a timm model name), trained by the same recipe
+    latency      the backend that times every candidate, or None for no latency
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    name: str = ""
+    space: dict[str, Any]
+    data: DataSpec = DataSpec(source="digits")
+    recipe: Recipe = Recipe()
+    objectives: tuple[str, ...] = ("val/accuracy", "macs")
+    constraints: dict[str, float] = Field(default_factory=dict)
+    sampler: str = "tpe"
+    sampler_options: dict[str, Any] = Field(default_factory=dict)
+    trials: int = Field(default=20, ge=1)
+    seed: int = Field(default=0, ge=0)
+    baselines: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
+    latency: Literal["eager", "compile", "onnxruntime"] | None = "eager"
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if name and not all(c.isalnum() or c in "_-." for c in name):
+            raise SpecError(f"name = {name!r} is not allowed; allowed are letters, digits, '_', '-' and '.'")
+        return name
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _read_space(cls, space: Any) -> Any:
+        return from_data(as_data(space))
+
+    @field_serializer("space")
+    def _write_space(self, space: dict[str, Any]) -> Any:
+        return as_data(space)
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _read_data(cls, data: Any) -> Any:
+        return {"source": data} if isinstance(data, str) else data
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
+        if not objectives or len(set(objectives)) < len(objectives):
+            raise SpecError(f"objectives = {list(objectives)} is not allowed; name one or several, each once")
+        for objective in objectives:
+            if objective not in DIRECTIONS:
+                raise unknown("objective", objective, DIRECTIONS)
+        return objectives
+
+    @field_validator("constraints")
+    @classmethod
+    def _known_constraints(cls, constraints: dict[str, float]) -> dict[str, float]:
+        for name, limit in constraints.items():
+            if name not in DIRECTIONS or name == "val/accuracy":
+                raise unknown("constraint", name, (*COSTS, *LATENCIES))
+            if not limit > 0:
+                raise SpecError(f"constraint {name} = {limit!r} is not allowed; allowed is a number above 0")
+        return constraints
+
+    def model_post_init(self, _: Any) -> None:
+        """Hold what concerns several fields at once."""
+        from hadnas.search.samplers import make_sampler
+
+        make_sampler(self.sampler, self.seed, self.sampler_options)
+        timed = [name for name in (*self.objectives, *self.constraints) if name in LATENCIES]
+        if timed and self.latency is None:
+            raise SpecError(f"{timed[0]} is asked for but latency = None; name a backend, such as 'eager'")
+
+    @property
+    def directions(self) -> list[Literal["maximize", "minimize"]]:
+        """One direction per objective."""
+        return [DIRECTIONS[objective] for objective in self.objectives]
