@@ -1,4 +1,4 @@
-"""Blocks without a product: the identity, MLPs and pooling."""
+"""Blocks without a product: the identity, MLPs over channels and over tokens, pooling."""
 
 from typing import Any
 
@@ -43,3 +43,13 @@ def mlp(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
 @oracle("pooling", {}, {"kernel": 5})
 def pooling(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     return Pooling(v["kernel"])(x)
+
+
+@oracle("token_mlp", {}, {"hidden": 5, "act": "relu"})
+def token_mlp(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
+    channels = []
+    for c in range(x.shape[1]):
+        h = torch.einsum("hn,bn->bh", p["w1.weight"], x[:, c].flatten(1)) + p["w1.bias"]
+        h = h.clamp(min=0) if v["act"] == "relu" else h * 0.5 * (1 + torch.erf(h / 2**0.5))
+        channels.append(torch.einsum("nh,bh->bn", p["w2.weight"], h) + p["w2.bias"])
+    return torch.stack(channels, dim=1).reshape(x.shape)

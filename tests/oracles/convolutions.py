@@ -4,8 +4,15 @@ from typing import Any
 
 import torch
 from timm.layers import create_act_layer
-from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual, SqueezeExcite
+from timm.models._efficientnet_blocks import (
+    DepthwiseSeparableConv,
+    InvertedResidual,
+    SqueezeExcite,
+    UniversalInvertedResidual,
+)
 from timm.models.convnext import ConvNeXtBlock
+from timm.models.inception_next import MetaNeXtBlock
+from timm.models.metaformer import SepConv
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -89,3 +96,52 @@ def depthwise(p: Params, x: Tensor, **v: Any) -> Tensor:
     act = type(create_act_layer(v["act"]))
     block = DepthwiseSeparableConv(x.shape[1], x.shape[1], v["kernel"], noskip=True, act_layer=act)
     return run(block, renamed(p, {"dw": "conv_dw", "norm1": "bn1", "w": "conv_pw", "norm2": "bn2"}), x)
+
+
+@oracle(
+    "uib",
+    {},
+    {"start": None, "expand": 2},
+    {"start": 5, "middle": None, "act": "silu"},
+    {"start": None, "middle": None},
+)
+def uib(p: Params, x: Tensor, **v: Any) -> Tensor:
+    block = UniversalInvertedResidual(
+        x.shape[1],
+        x.shape[1],
+        v["start"] or 0,
+        v["middle"] or 0,
+        noskip=True,
+        exp_ratio=v["expand"],
+        act_layer={"relu": nn.ReLU, "silu": nn.SiLU}[v["act"]],
+        layer_scale_init_value=None,
+    )
+    parts = {"start": "dw_start", "expand": "pw_exp", "middle": "dw_mid", "project": "pw_proj"}
+    names = {
+        f"{ours}.{i}": f"{theirs}.{kind}" for ours, theirs in parts.items() for i, kind in enumerate(("conv", "bn"))
+    }
+    return run(block, renamed(p, names), x)
+
+
+@oracle("sep_conv", {}, {"act": "gelu", "bias": True, "kernel": 3, "expand": 1})
+def sep_conv(p: Params, x: Tensor, **v: Any) -> Tensor:
+    options = {"act1_layer": nn.GELU} if v["act"] == "gelu" else {}
+    k = v["kernel"]
+    block = SepConv(x.shape[1], v["expand"], bias=v["bias"], kernel_size=k, padding=k // 2, **options)
+    names = {"w1": "pwconv1", "act": "act1", "dw": "dwconv", "w2": "pwconv2"}
+    return run(block, renamed(p, names), x)
+
+
+@oracle("meta_next", {}, {"share": 4, "kernel": 5, "band": 7, "expand": 2, "norm": None})
+def meta_next(p: Params, x: Tensor, **v: Any) -> Tensor:
+    names = {"norm": "norm", "w1": "mlp.fc1", "w2": "mlp.fc2"}
+    names |= {f"dw.{branch}": f"token_mixer.{branch}" for branch in ("dwconv_hw", "dwconv_w", "dwconv_h")}
+    if v["norm"]:
+        block = MetaNeXtBlock(x.shape[1], mlp_ratio=v["expand"], ls_init_value=0.0)
+        return run(block, renamed(p, names), x) - x
+    branch, rest = x.shape[1] // v["share"], x.shape[1] - 3 * (x.shape[1] // v["share"])
+    parts = list(x.split([rest, branch, branch, branch], dim=1))
+    for i, name in enumerate(("hw", "w", "h"), 1):
+        weight, bias = p[f"dw.dwconv_{name}.weight"], p[f"dw.dwconv_{name}.bias"]
+        parts[i] = F.conv2d(parts[i], weight, bias, padding="same", groups=branch)
+    return pointwise(p, "w2", F.gelu(pointwise(p, "w1", torch.cat(parts, dim=1))))

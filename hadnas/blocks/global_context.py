@@ -1,0 +1,53 @@
+"""The global context gate: channels scaled, or shifted, by an attended mean of the map."""
+
+from typing import Any, Literal
+
+from timm.layers import GlobalContext as ContextModule
+from torch import Tensor, nn
+
+from hadnas.blocks.registry import block
+from hadnas.blocks.rules import require
+
+
+@block(
+    family="hadamard",
+    twin=("interact", "mul", "sum"),
+    rules=(
+        require(
+            lambda v: 1 <= v["reduction"] <= v["dim"] // 2,
+            "reduction = {reduction} must be between 1 and half of dim = {dim}: the norm inside needs two channels",
+        ),
+    ),
+)
+class GlobalContext(nn.Module):
+    """Channel gate (`mul`) or shift (`sum`) from a softmax-weighted mean over positions.
+
+    c = sum_i softmax_i(k . x_i) x_i;  t = W2 relu(LN(W1 c));  y = x * sigmoid(t)  or  y = x + t
+
+    k one pointwise filter C -> 1 (with a bias); W1, W2 pointwise C -> C // reduction -> C; LN over channels.
+
+    Shapes: (B, C, H, W) -> (B, C, H, W); 2 reduction <= C.
+    Degree: 2 if interact == "mul" else 1 (nominal)
+    Params: C + 1 + 2*C*(C//reduction) + 3*(C//reduction) + C
+    MACs: 2*C*N + 2*C*(C//reduction)
+    Products: C*N if interact == "mul" else 0
+    Source: Cao et al., "GCNet", 2019, arXiv 1904.11492, equation 5, which adds; the product is timm's form.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        reduction: int = 4,
+        interact: Literal["mul", "sum"] = "mul",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        multiply = interact == "mul"
+        self.context = ContextModule(
+            dim, fuse_scale=multiply, fuse_add=not multiply, rd_channels=dim // reduction, device=device, dtype=dtype
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.context(x)

@@ -1,0 +1,49 @@
+"""The separable convolution of ConvFormer: inverted, activated by StarReLU, without norms."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from hadnas.blocks.layers import Act, activation
+from hadnas.blocks.registry import block
+from hadnas.blocks.rules import at_least, odd
+
+
+@block(family="convolution", rules=(at_least("expand", 1), odd("kernel")))
+class SepConv(nn.Module):
+    """Pointwise expansion, activation, depthwise convolution, pointwise projection.
+
+    y = W2 DW act(W1 x)
+
+    W1, W2 pointwise C -> e C -> C; DW depthwise k x k on e C channels. StarReLU, s relu(h)^2 + b with learned s and b,
+    is a product of the map with itself.
+
+    Shapes: (B, C, H, W) -> (B, C, H, W).
+    Degree: 1
+    Params: 2*expand*C**2 + kernel**2*expand*C + weights(act, expand*C) + ((2*expand + 1)*C if bias else 0)
+    MACs: (2*expand*C**2 + kernel**2*expand*C)*N
+    Products: expand*C*N if act in ("star_relu", "squared_relu") else 0
+    Source: Yu et al., "MetaFormer baselines for vision", 2022, arXiv 2210.13452, section 3.2, equation 6.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        expand: int = 2,
+        kernel: int = 7,
+        act: Act = "star_relu",
+        bias: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        dd = {"device": device, "dtype": dtype}
+        hidden = expand * dim
+        self.w1 = nn.Conv2d(dim, hidden, 1, bias=bias, **dd)
+        self.act = activation(act, **dd)
+        self.dw = nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2, groups=hidden, bias=bias, **dd)
+        self.w2 = nn.Conv2d(hidden, dim, 1, bias=bias, **dd)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w2(self.dw(self.act(self.w1(x))))
