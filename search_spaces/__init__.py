@@ -1,0 +1,1 @@
+"""Shipped search spaces: one question per file, each a value SPACE."""

@@ -1,0 +1,1 @@
+"""Shipped studies: one experiment per file, each a value STUDY."""

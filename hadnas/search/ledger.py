@@ -25,7 +25,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -38,6 +38,7 @@ from hadnas.errors import StudyError
 from hadnas.search.records import Claim, Costs, Epoch, Latency, State, Status, Training, TrainingKey
 from hadnas.search.storage import TIMEOUT, clear_errors, open_engine, shown, weights_name
 from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, Table, TrainingRow, prepare
+from hadnas.search.worker import is_dead, this_host
 
 STALE = 120.0
 """Seconds without a heartbeat after which a running training counts as abandoned."""
@@ -144,12 +145,12 @@ class Ledger:
     ) -> Claim:
         with self._write() as session:
             now = self._now(session)
-            start: dict[str, Any] = {"state": "running", "reason": None, "worker": worker, "host": _here()}
+            start: dict[str, Any] = {"state": "running", "reason": None, "worker": worker, "host": this_host()}
             start |= {"pid": os.getpid(), "versions": versions, "started": now, "heartbeat": now, "finished": None}
             new = self._insert(TrainingRow).values(**asdict(key), **start, study=study, attempt=1)
             mine = session.scalar(new.on_conflict_do_nothing().returning(TrainingRow.id)) is not None
             row = session.scalars(_of(key).with_for_update()).one()
-            abandoned = row.state == "running" and (row.heartbeat < now - self.stale or _is_dead(row.host, row.pid))
+            abandoned = row.state == "running" and (row.heartbeat < now - self.stale or is_dead(row.host, row.pid))
             if not mine and (abandoned or row.state == "interrupted" or row.state in retry):
                 for name, value in start.items():
                     setattr(row, name, value)
@@ -336,22 +337,3 @@ def _training(row: TrainingRow, curve: tuple[Epoch, ...]) -> Training:
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """Neither SQLite's columns nor JSON hold NaN: what is not finite becomes None."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-
-
-def _here() -> str:
-    """This machine, and on Linux the process namespace: process ids mean something only inside both."""
-    with suppress(OSError):
-        return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
-    return platform.node()
-
-
-def _is_dead(host: str, pid: int) -> bool:
-    if host != _here() or os.name != "posix":
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

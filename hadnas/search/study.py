@@ -2,9 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 
-from hadnas.errors import SpecError, unknown
+from hadnas.errors import HadnasError, SpecError, unknown
 from hadnas.space.data import as_data, from_data
 from hadnas.train.data import DataSpec
 from hadnas.train.recipe import Recipe
@@ -105,3 +105,19 @@ class Study(BaseModel):
     def directions(self) -> list[Literal["maximize", "minimize"]]:
         """One direction per objective."""
         return [DIRECTIONS[objective] for objective in self.objectives]
+
+
+def one_sentence(error: ValidationError) -> HadnasError:
+    """What pydantic found wrong with a study, a recipe or a data spec, as hadnas says it: where, what, what is allowed."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or error.title
+    if first["type"] == "extra_forbidden":
+        models = {"data": DataSpec, "recipe": Recipe}
+        model = models.get(str(first["loc"][0]), Study) if len(first["loc"]) > 1 else Study
+        if error.title in ("Recipe", "DataSpec"):
+            model = {"Recipe": Recipe, "DataSpec": DataSpec}[error.title]
+        return unknown("option", place, [".".join([*map(str, first["loc"][:-1]), name]) for name in model.model_fields])
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return SpecError(f"study: {reason}")
+    return SpecError(f"study: {place} = {first['input']!r} is not allowed: {reason[0].lower()}{reason[1:]}")

@@ -1,0 +1,141 @@
+"""The shell: thin commands over the library; everything heavy is imported inside the command that needs it."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hadnas.errors import HadnasError
+
+HOME = click.option("--home", envvar="HADNAS_HOME", metavar="DIR", help="Where studies live; runs/ by default.")
+
+
+class Shell(click.Group):
+    """A group that says an error of hadnas in one sentence and exits with 2, and a Ctrl-C with 130."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["standalone_mode"] = False
+        try:
+            return super().main(*args, **kwargs)
+        except HadnasError as error:
+            interrupted = type(error).__name__ == "Interrupted"
+            click.echo(str(error) if interrupted else f"error: {error}", err=True)
+            sys.exit(130 if interrupted else 2)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=Shell, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="hadnas")
+def main() -> None:
+    """Search for small, fast vision backbones over Hadamard, additive, convolutional and attention blocks."""
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["blocks", "spaces", "studies"]), required=False)
+def list_command(what: str | None) -> None:
+    """List what is shipped: blocks, search spaces, studies, published networks."""
+    from hadnas import tables
+
+    tables.show_shelf(what)
+
+
+@main.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Show a block, a search space, a study or an architecture, by name or path."""
+    from hadnas import tables
+
+    tables.show_item(name)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--to", "folder", default=".", metavar="DIR", help="Where to; here by default.")
+def copy(name: str, folder: str) -> None:
+    """Copy a shipped search space or study, to change it."""
+    from hadnas.library import copy
+
+    click.echo(f"copied to {copy(name, folder)}")
+
+
+@main.command()
+@click.argument("study")
+@HOME
+@click.option("--trials", type=click.IntRange(1), help="Budget: distinct architectures.")
+@click.option("--data", metavar="DATA", help="digits, a .npz file or an image folder.")
+@click.option("--size", type=click.IntRange(4), help="Side length to which the images of a folder are resized.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs per candidate.")
+@click.option("--seed", type=click.IntRange(0))
+@click.option("--sampler", metavar="NAME", help="tpe, nsga2 or random.")
+@click.option("--name", help="Name under which the study is kept; that of its file by default.")
+@click.option("--max-macs", metavar="N", help="Largest number of MACs, such as 50M.")
+@click.option("--max-params", metavar="N", help="Largest number of parameters, such as 1M.")
+@click.option("--max-latency", metavar="MS", help="Largest latency in milliseconds, such as 5 or 5ms.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
+def search(study: str, home: str | None, device: str, **changes: Any) -> None:
+    """Run a study by name or path; the same command again goes on to the same total."""
+    from hadnas import tables
+    from hadnas.library import load_study
+    from hadnas.progress import Shown
+    from hadnas.search.changes import changed
+    from hadnas.search.run import run_study
+    from hadnas.search.storage import Home
+
+    chosen = changed(load_study(study), **changes)
+    place = Home(home)
+    with Shown(chosen) as shown:
+        progress = run_study(chosen, place, device=device, watch=shown)
+    click.echo(f"{progress.ended}; {progress.refused} draws were refused")
+    tables.show_top(chosen.name, place, 5)
+
+
+@main.command()
+@click.argument("study")
+@HOME
+@click.option("-n", "count", default=10, show_default=True, type=click.IntRange(1), help="Rows of the leaderboard.")
+def top(study: str, home: str | None, count: int) -> None:
+    """Leaderboard, Pareto front and best of each family of a study."""
+    from hadnas import tables
+    from hadnas.search.storage import Home
+
+    tables.show_top(study, Home(home), count)
+
+
+@main.command()
+@HOME
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+@click.argument("study", required=False)
+def ui(home: str | None, port: int, study: str | None) -> None:
+    """Serve MLflow's UI for the studies, on this machine only, until Ctrl-C."""
+    from hadnas.search.storage import Home
+    from hadnas.track.server import serve
+
+    place = Home(home)
+    serve(place.tracking_uri, place.artifacts, port, study=study, on_ready=click.echo)
+
+
+@main.command()
+@click.argument("study")
+@HOME
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.")
+@click.option("--trial", type=click.IntRange(0), help="A finished trial; the best by default.")
+@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+def export(study: str, home: str | None, out: Path, trial: int | None, force: bool) -> None:
+    """Write the best architecture as code that needs torch and timm only, with its weights."""
+    from hadnas.exporter.folder import export, usage
+    from hadnas.search.results import open_study
+
+    results = open_study(study, home)
+    found = results.best if trial is None else results.trial(trial)
+    if trial is None:
+        click.echo("chosen: the highest validation accuracy among feasible trials, ties by fewest MACs")
+    assert found.arch is not None
+    facts = {"study": study, "trial": found.name, **found.figures, **found.notes}
+    export(found.arch, results.task(), out, weights=results.weights(found), facts=facts, force=force)
+    click.echo(usage(out, results.task()))

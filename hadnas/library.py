@@ -1,0 +1,119 @@
+"""What is on the shelf: search spaces, studies and architectures, by shipped name or by path."""
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import pkgutil
+import shutil
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from hadnas.errors import HadnasError, SpecError, StudyError, UnknownName, at, unknown
+from hadnas.models.arch import Arch
+from hadnas.models.complete import complete
+from hadnas.search.study import Study, one_sentence
+
+Kind = Literal["studies", "search_spaces", "published"]
+
+
+def shipped(kind: Kind) -> list[str]:
+    """The names of the shipped studies, search spaces or published architectures."""
+    if kind == "published":
+        return sorted(path.name.removesuffix(".json") for path in _published() if path.name.endswith(".json"))
+    package = importlib.import_module(f"hadnas.{kind}")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def load(name: str | Path) -> Any:
+    """A Study, a search space (dict) or an Arch, by shipped name or by the path of a .py or .json file.
+
+    A name is looked up among studies, then search spaces, then published networks; `search_spaces/NAME` names the
+    second. Raises UnknownName, or SpecError where the file does not hold what it should.
+    """
+    text = str(name)
+    if text.endswith((".py", ".json")):
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise UnknownName(f"there is no file {text}")
+        with at(text):
+            return load_arch(path.read_text()) if text.endswith(".json") else _load_file(path)
+    folder, _, stem = text.rpartition("/")
+    for kind in ("studies", "search_spaces", "published"):
+        if folder in ("", kind) and stem in shipped(kind):
+            if kind == "published":
+                return load_arch((files("hadnas.search_spaces") / "published" / f"{stem}.json").read_text())
+            return _content(importlib.import_module(f"hadnas.{kind}.{stem}"), stem)
+    known = [item for kind in ("studies", "search_spaces", "published") for item in shipped(kind)]
+    raise unknown("study, search space or architecture", text, dict.fromkeys(known))
+
+
+def load_study(name: str | Path) -> Study:
+    """A Study by name or path; a file that holds only a SPACE gives a study of it with every default."""
+    found = load(name)
+    if isinstance(found, Study):
+        return found
+    if isinstance(found, dict):
+        return Study(name=Path(str(name)).stem, space=found)
+    raise SpecError(f"{name} is an architecture; a study or a search space is needed here")
+
+
+def load_arch(text: str) -> Arch:
+    """An Arch from JSON. Raises SpecError where it is no JSON, of a later format, or not a valid architecture."""
+    try:
+        node = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SpecError(f"not JSON: {error}") from None
+    return complete(node)
+
+
+def copy(name: str, folder: str | Path = ".") -> Path:
+    """Copy a shipped file, as it was installed, into `folder` and return its path. Raises StudyError if it exists."""
+    for kind in ("studies", "search_spaces", "published"):
+        base, _, stem = name.rpartition("/")
+        if base in ("", kind) and stem in shipped(kind):
+            package = files("hadnas.search_spaces") / "published" if kind == "published" else files(f"hadnas.{kind}")
+            source = package / f"{stem}.{'json' if kind == 'published' else 'py'}"
+            target = Path(folder) / source.name
+            if target.exists():
+                raise StudyError(f"{target} exists already; move it or copy into another folder")
+            shutil.copyfile(str(source), target)
+            return target
+    raise unknown("shipped file", name, [item for kind in ("studies", "search_spaces") for item in shipped(kind)])
+
+
+def _published() -> Any:
+    folder = files("hadnas.search_spaces") / "published"
+    return folder.iterdir() if folder.is_dir() else []
+
+
+def _load_file(path: Path) -> Any:
+    """Run a file of one's own under a name that stays the same for the same path, so its blocks are registered once."""
+    name = f"hadnas_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}_{path.stem}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException as error:
+            del sys.modules[name]
+            if isinstance(error, ValidationError):
+                raise one_sentence(error) from None
+            if isinstance(error, HadnasError) or not isinstance(error, Exception):
+                raise
+            raise SpecError(f"the file cannot be run: {type(error).__name__}: {error}") from error
+    return _content(sys.modules[name], path.stem)
+
+
+def _content(module: Any, stem: str) -> Any:
+    if isinstance(study := getattr(module, "STUDY", None), Study):
+        return study if study.name else study.model_copy(update={"name": stem})
+    if isinstance(space := getattr(module, "SPACE", None), dict):
+        return space
+    raise SpecError(f"{stem} holds neither STUDY = Study(...) nor SPACE = {{...}}")

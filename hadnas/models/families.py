@@ -1,0 +1,25 @@
+"""How often each family of interactions occurs in an architecture."""
+
+from hadnas.blocks.registry import FAMILIES, find_op
+from hadnas.models.arch import Arch
+
+
+def family_counts(arch: Arch) -> dict[str, int]:
+    """Blocks and merges of each family, in the order of FAMILIES; the plain sum of a residual is not counted."""
+    counts = dict.fromkeys(FAMILIES, 0)
+    for name in arch.ops():
+        family = find_op(name).family
+        if family is not None and name != "add":
+            counts[family] += 1
+    return counts
+
+
+def families_text(counts: dict[str, int]) -> str:
+    """The counts in short: `H3 A1 C2 T0` for hadamard, additive, convolution and attention (T)."""
+    return " ".join(f"{letter}{counts[family]}" for letter, family in zip("HACT", FAMILIES, strict=True))
+
+
+def main_family(counts: dict[str, int]) -> str | None:
+    """The family with the most blocks, the first of equals; None where there is none."""
+    family = max(counts, key=lambda name: counts[name])
+    return family if counts[family] else None

@@ -1,0 +1,227 @@
+"""One evaluation: look up, constraints, cost, screen, latency, train, score; each figure is taken once and kept.
+
+The ledger is asked before anything is done, so a candidate met again, in this study or another, is told back at once.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from hadnas.errors import BuildError, HadnasError, MeasurementError, StudyError, TrainingError
+from hadnas.measure.cost import cost
+from hadnas.measure.latency import latency, protocol, protocol_key
+from hadnas.models.arch import Arch
+from hadnas.models.build import build
+from hadnas.models.source import code_hash
+from hadnas.models.task import Task
+from hadnas.search.ledger import Ledger
+from hadnas.search.records import Costs, Training, TrainingKey
+from hadnas.search.storage import Home
+from hadnas.search.study import COSTS, LATENCIES, Study
+from hadnas.train.data import Data
+from hadnas.train.loop import Epoch, fit
+
+
+class Refused(HadnasError):
+    """A candidate that is not trained, or did not train: the reason, and its constraints as the sampler sees them."""
+
+    def __init__(self, reason: str, constraints: dict[str, float]) -> None:
+        super().__init__(reason)
+        self.constraints = constraints
+
+
+@dataclass
+class Evaluation:
+    """What is known of a candidate so far: figures by their MLflow names, seconds by phase, and its training."""
+
+    arch: Arch
+    figures: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    phases: dict[str, float] = field(default_factory=dict)
+    reused: bool = False
+    training: Training | None = None
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time of the body to a phase."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - start
+
+
+class Evaluator:
+    """Evaluates candidates of one study: everything that is the same for all of them."""
+
+    def __init__(self, study: Study, data: Data, home: Home, ledger: Ledger, device: str) -> None:
+        self.study = study
+        self.data = data
+        self.home = home
+        self.ledger = ledger
+        self.device = device
+        self.task = Task.image(*data.shape, classes=data.classes)
+        # Epochs are the fidelity, a part of the key of their own.
+        self.recipe = study.recipe.model_dump_json(exclude={"epochs"})
+
+    def key(self, arch: Arch) -> TrainingKey:
+        """What decides the outcome of training `arch` in this study."""
+        return TrainingKey(
+            fingerprint=arch.fingerprint,
+            task=str(self.task),
+            data=self.data.digest,
+            recipe=self.recipe,
+            epochs=self.study.recipe.epochs,
+            seed=self.study.seed,
+            code=code_hash(arch, self.task),
+        )
+
+    def measure(self, evaluation: Evaluation, *, held: bool) -> None:
+        """Cost and latency and, where `held`, the constraints on them.
+
+        Raises Refused with the constraint that is broken, or for a candidate that cannot be built or run.
+        """
+        try:
+            self._measure(evaluation, held)
+        except _FAULTS as error:
+            raise Refused(str(error), {"trains": 1.0}) from error
+
+    def _measure(self, evaluation: Evaluation, held: bool) -> None:
+        arch = evaluation.arch
+        self.ledger.put_architecture(arch.fingerprint, arch.json)
+        with evaluation.phase("cost"):
+            costs = self.ledger.get_cost(arch.fingerprint, str(self.task))
+            if costs is None:
+                counted = cost(build(arch, self.task, device="meta"), self.data.shape)
+                costs = Costs(*(getattr(counted, name) for name in Costs.__dataclass_fields__))
+                self.ledger.put_cost(arch.fingerprint, str(self.task), costs)
+        evaluation.figures |= asdict(costs) | {"flops": 2 * costs.macs}
+        if held:
+            self._hold(evaluation, COSTS)
+        if self.study.latency is not None:
+            with evaluation.phase("latency"):
+                self._time(evaluation, self.study.latency)
+            if held:
+                self._hold(evaluation, LATENCIES)
+
+    def train(self, evaluation: Evaluation, on_epoch: Callable[[Epoch], None]) -> None:
+        """Train, or take the training from the ledger. Raises Refused for a candidate that does not train."""
+        arch = evaluation.arch
+        claim = self.ledger.claim(self.key(arch), study=self.study.name, versions=_versions(), wait=3600.0)
+        if claim.status == "running elsewhere":
+            raise StudyError(
+                f"{arch.fingerprint} has been training elsewhere for over an hour; it is left to that worker"
+            )
+        if claim.status == "done":
+            evaluation.training, evaluation.reused = claim.training, True
+            self._take(evaluation)
+            return
+        try:
+            with self.ledger.alive(claim), evaluation.phase("train"):
+                module = self.fresh(arch)
+
+                def note(epoch: Epoch) -> None:
+                    with evaluation.phase("record"), _ours():
+                        points = asdict(epoch)
+                        self.ledger.add_epoch(claim, points["epoch"], **{k: points[k] for k in _POINTS})
+                        on_epoch(epoch)
+
+                result = fit(
+                    module, self.data, self.study.recipe, seed=self.study.seed, device=self.device, on_epoch=note
+                )
+        except BaseException as error:
+            if (isinstance(error, HadnasError) and not isinstance(error, _FAULTS)) or not isinstance(error, Exception):
+                self.ledger.release(claim)  # not the candidate's fault: it may be tried again
+                raise
+            reason = str(error) if isinstance(error, HadnasError) else f"{type(error).__name__}: {error}"
+            self.ledger.fail(claim, reason)
+            raise Refused(reason, {"trains": 1.0}) from error
+        with evaluation.phase("record"):
+            path = self.home.path / self.ledger.place_weights(claim)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({name: value.cpu().contiguous() for name, value in module.state_dict().items()}, path)
+            evaluation.training = self.ledger.finish(
+                claim,
+                val_accuracy=result.val_accuracy,
+                val_loss=result.val_loss,
+                val_n=result.val_n,
+                seconds=result.seconds,
+            )
+        self._take(evaluation)
+
+    def fresh(self, arch: Arch) -> nn.Module:
+        """The module of `arch` with the initial weights that the study's seed gives it."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.study.seed)
+            return build(arch, self.task)
+
+    def _time(self, evaluation: Evaluation, backend: str) -> None:
+        fingerprint, task = evaluation.arch.fingerprint, str(self.task)
+        said = protocol(self.data.shape, device=self.device, backend=backend)
+        known = self.ledger.get_latency(fingerprint, task, protocol_key(said))
+        if known is None:
+            module = self.fresh(evaluation.arch).to(self.device)
+            taken = latency(module, self.data.shape, device=self.device, backend=backend)
+            figures = {k: v for k, v in asdict(taken).items() if k != "protocol"}
+            self.ledger.put_latency(fingerprint, task, protocol_key(said), said, figures)
+            known_figures: Any = figures
+        else:
+            known_figures = known.figures
+        evaluation.figures |= {
+            "latency_ms": known_figures["median_ms"],
+            "latency_p90_ms": known_figures["p90_ms"],
+            "latency_ratio": known_figures["ratio"],
+        }
+        evaluation.notes |= {"latency_noisy": known_figures["noisy"], "latency_protocol": protocol_key(said)}
+
+    def _hold(self, evaluation: Evaluation, names: tuple[str, ...]) -> None:
+        """Refuse a candidate that breaks a constraint on one of `names`."""
+        broken = self.constraints(evaluation)
+        for name in names:
+            if broken.get(name, 0.0) > 0:
+                found, limit = evaluation.figures[name], self.study.constraints[name]
+                raise Refused(f"{name} = {found:.6g} is above the limit {limit:.6g}", broken)
+
+    def constraints(self, evaluation: Evaluation) -> dict[str, float]:
+        """value / limit - 1 for every constraint whose figure is known: above 0 is infeasible."""
+        known = {name: limit for name, limit in self.study.constraints.items() if name in evaluation.figures}
+        return {name: evaluation.figures[name] / limit - 1 for name, limit in known.items()}
+
+    def _take(self, evaluation: Evaluation) -> None:
+        """The figures of a finished training; one that failed is refused again, for the same reason."""
+        training = evaluation.training
+        assert training is not None
+        if training.state != "complete" or training.val_accuracy is None or training.val_loss is None:
+            raise Refused(training.reason or f"its training is {training.state}", {"trains": 1.0})
+        evaluation.figures |= {"val/accuracy": training.val_accuracy, "val/loss": training.val_loss}
+        evaluation.notes |= {"val_n": training.val_n, "train_seconds": training.seconds, "weights": training.weights}
+
+
+_POINTS = ("train_loss", "val_loss", "val_accuracy", "seconds")
+
+
+def _versions() -> dict[str, str]:
+    import timm
+
+    return {"torch": str(torch.__version__), "timm": timm.__version__}
+
+
+_FAULTS = (BuildError, MeasurementError, TrainingError)
+"""What is the candidate's fault, as is whatever its own code raises: it ends as pruned and never ends a study."""
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """What fails while a result is written down is never the candidate's fault."""
+    try:
+        yield
+    except HadnasError:
+        raise
+    except Exception as error:
+        raise StudyError(f"a result could not be written down: {type(error).__name__}: {error}") from error

@@ -1,0 +1,60 @@
+"""Opening a study in Optuna's storage: made once as data, and compared whole when it is opened again."""
+
+import json
+from typing import Any
+
+import optuna
+
+from hadnas.errors import StudyError, unknown
+from hadnas.search.samplers import make_sampler
+from hadnas.search.storage import Home, optuna_storage
+from hadnas.search.study import Study
+
+_GROWS = frozenset({"trials"})
+"""What may change when a study goes on."""
+
+
+def open_optuna(study: Study, home: Home, facts: dict[str, Any]) -> optuna.Study:
+    """The Optuna study of `study`, made or opened again; `facts` are what the study's data do not say themselves.
+
+    Raises StudyError where a study of this name exists and differs, naming what differs.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = make_sampler(study.sampler, study.seed, study.sampler_options)
+    book = optuna.create_study(
+        storage=optuna_storage(home),
+        study_name=study.name,
+        directions=study.directions,
+        sampler=sampler,
+        load_if_exists=True,
+    )
+    wanted = {**json.loads(study.model_dump_json()), **facts}
+    stored = book.user_attrs.get("study")
+    if stored is not None:
+        changed = sorted(k for k in {*wanted, *stored} - _GROWS if wanted.get(k) != stored.get(k))
+        if changed:
+            what = "; ".join(f"{key}: {_shown(stored.get(key))} became {_shown(wanted.get(key))}" for key in changed)
+            raise StudyError(
+                f"study {study.name!r} exists and differs ({what}); undo the change, or give another name with --name"
+            )
+    if stored != wanted:
+        book.set_user_attr("study", wanted)
+    return book
+
+
+def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
+    """A study as it was stored, with its trials. Raises UnknownName where the home has none of this name."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = optuna_storage(home)
+    names = optuna.get_all_study_names(storage)
+    if name not in names:
+        raise unknown(f"study in {home.path.name}/", name, names)
+    book = optuna.load_study(study_name=name, storage=storage)
+    stored = dict(book.user_attrs.get("study") or {})
+    fields = {key: value for key, value in stored.items() if key in Study.model_fields}
+    return Study.model_validate(fields), book
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

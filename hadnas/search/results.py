@@ -1,0 +1,192 @@
+"""What a study found: its trials and baselines as a table, its front and its best."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hadnas.errors import StudyError, unknown
+from hadnas.models.arch import Arch
+from hadnas.models.families import family_counts, main_family
+from hadnas.models.task import Task
+from hadnas.search.front import pareto_front
+from hadnas.search.ledger import Ledger
+from hadnas.search.opening import stored_study
+from hadnas.search.storage import Home
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIGURES = (
+    *("val/accuracy", "val/loss", "macs", "flops", "elementwise", "products", "params", "activations"),
+    *("latency_ms", "latency_p90_ms", "latency_ratio"),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One trial or baseline: its number (None for a baseline), name, state, architecture and figures."""
+
+    number: int | None
+    name: str
+    state: str
+    arch: Arch | None
+    figures: dict[str, float]
+    notes: dict[str, Any]
+    reason: str | None
+    params: dict[str, Any]
+    phases: dict[str, float]
+    run_id: str | None
+    feasible: bool
+
+    @property
+    def family(self) -> str | None:
+        """The family with the most blocks."""
+        return main_family(family_counts(self.arch)) if self.arch is not None else None
+
+
+class StudyResults:
+    """A stored study, read only. `.trials` is a DataFrame; `.found`, `.front` and `.best` are values."""
+
+    def __init__(self, name: str, home: Home) -> None:
+        self.home = home
+        self.study, self._book = stored_study(name, home)
+        self.ledger = Ledger(home.url)
+
+    @property
+    def name(self) -> str:
+        return self.study.name
+
+    @cached_property
+    def found(self) -> list[Found]:
+        """Every trial in order, failed ones (interrupted, taken up again) left out."""
+        archs: dict[str, Arch] = {}
+        out = []
+        for trial in self._book.get_trials(deepcopy=False):
+            if trial.state.name == "FAIL":
+                continue
+            notes = trial.user_attrs
+            out.append(
+                Found(
+                    number=trial.number,
+                    name=f"trial-{trial.number:04d}",
+                    state=trial.state.name.lower(),
+                    arch=self._arch(notes.get("fingerprint"), archs),
+                    figures=notes.get("figures", {}),
+                    notes=notes.get("notes", {}),
+                    reason=notes.get("reason"),
+                    params=trial.params,
+                    phases=notes.get("phases", {}),
+                    run_id=notes.get("run_id"),
+                    feasible=trial.state.name == "COMPLETE" and all(v <= 0 for v in trial.constraints.values()),
+                )
+            )
+        return out
+
+    @cached_property
+    def baselines(self) -> list[Found]:
+        """The networks from outside the space, trained by the same recipe."""
+        archs: dict[str, Arch] = {}
+        return [
+            Found(
+                number=None,
+                name=name,
+                state="pruned" if "reason" in entry else "complete",
+                arch=self._arch(entry["fingerprint"], archs),
+                figures=entry.get("figures", {}),
+                notes=entry.get("notes", {}),
+                reason=entry.get("reason"),
+                params={},
+                phases={},
+                run_id=entry.get("run_id"),
+                feasible="reason" not in entry,
+            )
+            for name, entry in self._book.user_attrs.get("baselines", {}).items()
+        ]
+
+    @property
+    def distinct(self) -> list[Found]:
+        """Feasible trials, each architecture once, the first time it was met."""
+        seen: dict[str, Found] = {}
+        for found in self.found:
+            if found.feasible and found.arch is not None:
+                seen.setdefault(found.arch.fingerprint, found)
+        return list(seen.values())
+
+    @property
+    def front(self) -> list[Found]:
+        """The Pareto front of the objectives over feasible trials, most accurate first."""
+        rows = self.distinct
+        values = [[found.figures[name] for name in self.study.objectives] for found in rows]
+        chosen = [rows[index] for index in pareto_front(values, self.study.directions)]
+        return sorted(chosen, key=_rank)
+
+    @property
+    def best(self) -> Found:
+        """The highest validation accuracy among feasible trials, ties by MACs. Raises StudyError without any."""
+        if not self.distinct:
+            raise StudyError(f"study {self.name!r} has no finished trial yet; run `hadnas search {self.name}` first")
+        return min(self.distinct, key=_rank)
+
+    def trial(self, number: int) -> Found:
+        """One finished trial. Raises UnknownName, or StudyError for a trial that was not trained to its end."""
+        numbers = {found.number: found for found in self.found}
+        if number not in numbers:
+            raise unknown("trial", number, [str(n) for n in numbers])
+        found = numbers[number]
+        if found.state != "complete":
+            raise StudyError(f"trial {number} is {found.state}" + (f" ({found.reason})" if found.reason else ""))
+        return found
+
+    def weights(self, found: Found) -> Path:
+        """The trained weights of a trial or baseline. Raises StudyError where the file is gone."""
+        place = found.notes.get("weights")
+        path = self.home.path / place if place else None
+        if path is None or not path.is_file():
+            raise StudyError(
+                f"{found.name}: its weights {path or ''} are not there; they lie beside the home they were trained in"
+            )
+        return path
+
+    @property
+    def trials(self) -> "pd.DataFrame":
+        """Trials and baselines as a table: one row each, figures and parameters as columns."""
+        import pandas as pd
+
+        rows = []
+        for found in [*self.found, *self.baselines]:
+            row = {"trial": found.number, "name": found.name, "state": found.state, "feasible": found.feasible}
+            row |= {"fingerprint": found.arch.fingerprint if found.arch else None, "family": found.family}
+            row |= {"reused": found.notes.get("reused"), "reason": found.reason}
+            row |= {name: found.figures.get(name) for name in FIGURES}
+            row |= {"val_n": found.notes.get("val_n"), "latency_noisy": found.notes.get("latency_noisy")}
+            rows.append({**row, **{f"phase.{k}": v for k, v in found.phases.items()}, **found.params})
+        return pd.DataFrame(rows)
+
+    def task(self) -> Task:
+        """The task the study's candidates were built for."""
+        shape, classes = self._book.user_attrs["study"]["shape"], self._book.user_attrs["study"]["classes"]
+        return Task.image(*shape, classes=classes)
+
+    def _arch(self, fingerprint: str | None, known: dict[str, Arch]) -> Arch | None:
+        import json
+
+        if fingerprint is None:
+            return None
+        if fingerprint not in known:
+            text = self.ledger.architecture(fingerprint)
+            if text is None:
+                return None
+            node = json.loads(text)
+            node.pop("format")
+            known[fingerprint] = Arch(node)
+        return known[fingerprint]
+
+
+def _rank(found: Found) -> tuple[float, float]:
+    return -found.figures["val/accuracy"], found.figures["macs"]
+
+
+def open_study(name: str, home: str | Path | None = None) -> StudyResults:
+    """The stored study `name` of a home. Raises UnknownName where there is none, StudyError where it cannot be read."""
+    return StudyResults(name, Home(home))

@@ -1,0 +1,320 @@
+"""The search: Optuna asks, the evaluator answers, the ledger remembers, MLflow shows."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+
+from hadnas.errors import HadnasError, SpecError, StudyError
+from hadnas.models.arch import Arch
+from hadnas.models.complete import complete
+from hadnas.models.families import families_text, family_counts
+from hadnas.search.evaluation import Evaluation, Evaluator, Refused
+from hadnas.search.ledger import Ledger
+from hadnas.search.opening import open_optuna
+from hadnas.search.storage import Home
+from hadnas.search.study import Study
+from hadnas.search.worker import is_dead, this_host
+from hadnas.space import Categorical, Distribution, Params, sample, size
+from hadnas.track.runs import Tracker
+from hadnas.train.data import load_data
+from hadnas.train.loop import Epoch
+
+REPEATS = 50
+"""Draws in a row without a new architecture after which a study ends."""
+
+REFUSALS = 200
+"""Refused draws since the last trained architecture after which a study ends."""
+
+
+@dataclass
+class Progress:
+    """Where a search stands, for whoever shows it."""
+
+    study: str
+    budget: int
+    done: int = 0
+    label: str = ""
+    phase: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    best: float | None = None
+    refused: int = 0
+    started: float = field(default_factory=time.monotonic)
+    ended: str = ""
+
+
+Watch = Callable[[Progress], None]
+
+
+class Interrupted(HadnasError):
+    """Ctrl-C: everything measured is kept, the running candidate is given back."""
+
+
+def run_study(study: Study, home: Home, *, device: str = "cpu", watch: Watch = lambda progress: None) -> Progress:
+    """Run a study to its budget; run again, it goes on to the same total.
+
+    Raises DataError, SpecError or StudyError before any work starts where something does not fit, Interrupted on
+    Ctrl-C. What was measured is in the ledger in any case.
+    """
+    data = load_data(study.data)
+    if study.recipe.batch > len(data.train):
+        raise StudyError(f"batch = {study.recipe.batch} is larger than the training split of {len(data.train)} images")
+    ledger = Ledger(home.url)
+    evaluator = Evaluator(study, data, home, ledger, device)
+    check_space(study, evaluator)
+    baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
+    book = open_optuna(study, home, {"digest": data.digest, "shape": list(data.shape), "classes": data.classes})
+    home.make_tracking_database()
+    with home.schema_lock():
+        tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
+    run = _Run(study, evaluator, book, tracker, watch)
+    try:
+        run.open()
+        for name, arch in baselines.items():
+            run.baseline(name, arch)
+        run.trials()
+    except KeyboardInterrupt:
+        tracker.close("KILLED")
+        raise Interrupted(f"study {study.name!r} was interrupted; the same command goes on from here") from None
+    except BaseException:
+        tracker.close("FAILED")
+        raise
+    finally:
+        ledger.close()
+    tracker.close("FINISHED")
+    return run.progress
+
+
+def check_space(study: Study, evaluator: Evaluator, tries: int = 200) -> None:
+    """Refuse a space in which no draw is valid: `tries` random draws, or all of a smaller space. Raises SpecError."""
+    import random
+    from itertools import islice
+
+    from hadnas.space import every, random_pick
+
+    draws = (draw for _, draw in islice(every(study.space), tries))
+    if size(study.space) > tries:
+        rng = random.Random(0)
+        draws = (sample(study.space, random_pick(rng)) for _ in range(tries))
+    wrong: HadnasError | None = None
+    for draw in draws:
+        try:
+            complete(draw, evaluator.task)
+            return
+        except HadnasError as error:
+            wrong = wrong or error
+    raise SpecError(f"no draw of the search space is valid for {evaluator.task}; the first of {tries}: {wrong}")
+
+
+def _baseline(node: dict[str, Any] | str, evaluator: Evaluator) -> Arch:
+    return complete({"op": "timm", "model": node} if isinstance(node, str) else node, evaluator.task)
+
+
+class _Run:
+    """One process's part in a study."""
+
+    def __init__(self, study: Study, evaluator: Evaluator, book: optuna.Study, tracker: Tracker, watch: Watch) -> None:
+        self.study = study
+        self.evaluator = evaluator
+        self.book = book
+        self.tracker = tracker
+        self.watch = watch
+        self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs)
+        self.interrupted = False
+
+    def open(self) -> None:
+        """End what dead workers left running, and show the study."""
+        for trial in self.book.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+            if is_dead(*trial.user_attrs.get("worker", ("", 0))):
+                self.book.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        alive = self.book.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        self.tracker.close_stale(keep=[t.user_attrs["run_id"] for t in alive if "run_id" in t.user_attrs])
+        self._count()
+
+    def baseline(self, name: str, arch: Arch) -> None:
+        """Train a network from outside the space by the same recipe: a ledger row and a run, never a trial."""
+        known = dict(self.book.user_attrs.get("baselines", {}))
+        if known.get(name, {}).get("fingerprint") == arch.fingerprint and "reason" not in known[name]:
+            return
+        evaluation = Evaluation(arch)
+        run_id = self._show(None, "baseline", name, evaluation, {})
+        entry: dict[str, Any] = {"fingerprint": arch.fingerprint, "run_id": run_id}
+        try:
+            self._evaluate(evaluation, run_id, name, held=False)
+            self.tracker.end_trial(run_id, "FINISHED")
+        except Refused as error:
+            entry["reason"] = str(error)
+            self.tracker.end_trial(run_id, "KILLED", str(error))
+        except BaseException as error:
+            self.tracker.end_trial(run_id, "KILLED", _said(error))
+            raise
+        entry |= {"figures": evaluation.figures, "notes": evaluation.notes}
+        self.book.set_user_attr("baselines", {**known, name: entry})
+
+    def trials(self) -> None:
+        """Ask for candidates until the budget is met, the space is exhausted, or nothing new comes."""
+        if self._ended(self.book, None):
+            return
+        self.book.optimize(self._objective, callbacks=[self._after])
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def _objective(self, trial: optuna.Trial) -> tuple[float, ...]:
+        trial.set_user_attr("worker", [this_host(), os.getpid()])
+        params: Params = {}
+        started = time.perf_counter()
+        draw = sample(self.study.space, optuna_pick(trial, params))
+        sampled = time.perf_counter() - started
+        try:
+            arch = complete(draw, self.evaluator.task)
+        except HadnasError as error:
+            raise self._refuse(trial, Refused(str(error), {"valid": 1.0}), None) from None
+        evaluation = Evaluation(arch, phases={"sample": sampled, "complete": time.perf_counter() - started - sampled})
+        trial.set_user_attr("fingerprint", arch.fingerprint)
+        with evaluation.phase("track"):
+            run_id = self._show(trial.number, "trial", f"trial-{trial.number:04d}", evaluation, params)
+        trial.set_user_attr("run_id", run_id)
+        try:
+            self._evaluate(evaluation, run_id, f"trial {trial.number}", held=True)
+        except Refused as error:
+            raise self._refuse(trial, error, evaluation, run_id) from None
+        except KeyboardInterrupt:
+            # Optuna leaves a trial that ends this way running; as a failure its draw is taken up again.
+            self.interrupted = True
+            self.tracker.end_trial(run_id, "KILLED", "interrupted")
+            self.book.stop()
+            return (float("nan"),) * len(self.study.objectives)
+        except BaseException as error:
+            self.tracker.end_trial(run_id, "FAILED", _said(error))
+            raise
+        for name, value in self.evaluator.constraints(evaluation).items():
+            trial.set_constraint(name, value)
+        trial.set_constraint("trains", 0.0)
+        self._note(trial, evaluation)
+        with evaluation.phase("track"):
+            self.tracker.end_trial(run_id, "FINISHED")
+        trial.set_user_attr("phases", evaluation.phases)
+        return tuple(evaluation.figures[name] for name in self.study.objectives)
+
+    def _evaluate(self, evaluation: Evaluation, run_id: str, label: str, *, held: bool) -> None:
+        """Measure and train one candidate while MLflow and the watcher see it."""
+        self._say(label, "measure")
+        try:
+            self.evaluator.measure(evaluation, held=held)
+        finally:
+            with evaluation.phase("track"):
+                self.tracker.log_metrics(run_id, evaluation.figures)
+        self._say(label, "train")
+
+        def seen(epoch: Epoch) -> None:
+            curve = {"train/loss": epoch.train_loss, "val/loss": epoch.val_loss, "val/accuracy": epoch.val_accuracy}
+            self.tracker.log_epoch(run_id, epoch.epoch, curve)
+            self._say(label, "train", epoch.epoch)
+
+        self.evaluator.train(evaluation, seen)
+        with evaluation.phase("track"):
+            if evaluation.reused:
+                assert evaluation.training is not None
+                for point in evaluation.training.curve:
+                    values = {"train/loss": point.train_loss, "val/loss": point.val_loss}
+                    values["val/accuracy"] = point.val_accuracy
+                    known = {name: value for name, value in values.items() if value is not None}
+                    self.tracker.log_epoch(run_id, point.epoch, known)
+                self.tracker.log_tags(run_id, {"hadnas.reused": evaluation.training.study})
+            self.tracker.log_metrics(run_id, evaluation.figures, step=self.study.recipe.epochs)
+
+    def _show(self, number: int | None, kind: str, name: str, evaluation: Evaluation, params: Params) -> str:
+        arch = evaluation.arch
+        families = family_counts(arch)
+        shown = {"families": families_text(families), **{f"num_{k}": v for k, v in families.items()}, **params}
+        tags = {"hadnas.fingerprint": arch.fingerprint}
+        run_id = self.tracker.start_trial(number, kind, name, shown, tags, note=f"```\n{arch.tree()}\n```")
+        self.tracker.log_text(run_id, arch.json, "arch.json")
+        self.tracker.log_text(run_id, arch.tree(), "arch.txt")
+        return run_id
+
+    def _refuse(
+        self, trial: optuna.Trial, error: Refused, evaluation: Evaluation | None, run_id: str | None = None
+    ) -> optuna.TrialPruned:
+        """End a trial as pruned, with its reason and its constraints, so that the sampler learns from it."""
+        for name, value in error.constraints.items():
+            trial.set_constraint(name, value)
+        trial.set_user_attr("reason", str(error))
+        if evaluation is not None:
+            self._note(trial, evaluation)
+        if run_id is not None:
+            self.tracker.end_trial(run_id, "KILLED", str(error))
+        return optuna.TrialPruned(str(error))
+
+    def _note(self, trial: optuna.Trial, evaluation: Evaluation) -> None:
+        trial.set_user_attr("figures", evaluation.figures)
+        trial.set_user_attr("notes", {**evaluation.notes, "reused": evaluation.reused})
+        trial.set_user_attr("phases", evaluation.phases)
+
+    def _after(self, book: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        if self.interrupted or self._ended(book, trial):
+            book.stop()
+
+    def _ended(self, book: optuna.Study, trial: optuna.trial.FrozenTrial | None) -> bool:
+        self._count()
+        if self.progress.done >= self.study.trials:
+            self.progress.ended = f"the budget of {self.study.trials} architectures is met"
+        elif self.barren >= REPEATS:
+            self.progress.ended = f"{REPEATS} draws in a row brought no new architecture"
+        elif self.refusals >= REFUSALS:
+            self.progress.ended = f"the last {REFUSALS} draws were all refused; `hadnas top` says why"
+        elif self.met >= size(self.study.space):
+            self.progress.ended = f"all {self.met} assignments of the space were met"
+        return bool(self.progress.ended)
+
+    def _count(self) -> None:
+        """Count what all workers did so far."""
+        seen: set[str] = set()
+        met: set[str | None] = set()
+        refused = self.barren = self.refusals = 0
+        assignments = set()
+        best = None
+        for trial in self.book.get_trials(deepcopy=False):
+            if not trial.state.is_finished() or trial.state == optuna.trial.TrialState.FAIL:
+                continue
+            assignments.add(tuple(sorted(trial.params.items())))
+            fingerprint = trial.user_attrs.get("fingerprint")
+            new = fingerprint is not None and fingerprint not in met
+            met.add(fingerprint)
+            self.barren = 0 if new else self.barren + 1
+            if trial.state == optuna.trial.TrialState.PRUNED:
+                refused += 1
+                self.refusals += 1
+            elif new:
+                seen.add(fingerprint)
+                self.refusals = 0
+                accuracy = trial.user_attrs["figures"]["val/accuracy"]
+                best = accuracy if best is None else max(best, accuracy)
+        self.met = len(assignments)
+        self.progress.done, self.progress.refused, self.progress.best = len(seen), refused, best
+
+    def _say(self, label: str, phase: str, epoch: int = 0) -> None:
+        self.progress.label, self.progress.phase, self.progress.epoch = label, phase, epoch
+        self.watch(self.progress)
+
+
+def optuna_pick(trial: optuna.Trial, params: Params) -> Callable[[str, Distribution], Any]:
+    """A pick that asks Optuna and notes every answer in `params`."""
+
+    def pick(name: str, distribution: Distribution) -> Any:
+        if isinstance(distribution, Categorical):
+            value = trial.suggest_categorical(name, distribution.values)
+        else:
+            value = trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
+        params[name] = value
+        return value
+
+    return pick
+
+
+def _said(error: BaseException) -> str:
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"

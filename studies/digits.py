@@ -1,0 +1,49 @@
+"""The default study: small backbones for scikit-learn's handwritten digits, accuracy against MACs.
+
+    hadnas search digits
+
+Machine: 2 CPU cores, no GPU.
+"""
+
+from hadnas.search.study import Study
+from hadnas.search_spaces.four_families import SPACE
+from hadnas.train.recipe import Recipe
+
+PLAIN = {
+    "op": "pyramid",
+    "stem": {"op": "conv_norm", "dim": 16, "stride": 1, "act": "relu"},
+    "stages": [
+        {"dim": 32, "down": {"op": "conv_norm", "act": "relu"}, "blocks": []},
+        {"dim": 64, "down": {"op": "conv_norm", "act": "relu"}, "blocks": []},
+    ],
+    "norm": None,
+    "head": {"op": "pooled_linear"},
+}
+
+
+def star(depth: int) -> dict[str, object]:
+    """A stage's blocks as StarNet has them, and its way down."""
+    block = {"op": "star", "expand": 4, "kernel": 7, "act": "relu6"}
+    return {
+        "down": {"op": "conv_norm", "kernel": 3, "stride": 2},
+        "blocks": [{"op": "residual", "merge": {"op": "add"}, "block": block}] * depth,
+    }
+
+
+STARNET = {
+    "op": "pyramid",
+    "stem": {"op": "conv_norm", "dim": 16, "stride": 1, "act": "relu6"},
+    "stages": [{"dim": 24, **star(1)}, {"dim": 48, **star(1)}],
+    "norm": "batchnorm2d",
+    "head": {"op": "pooled_linear"},
+}
+
+STUDY = Study(
+    space=SPACE,
+    data="digits",
+    recipe=Recipe(epochs=12, batch=64, lr=4e-3, augment="shift"),
+    objectives=("val/accuracy", "macs"),
+    trials=20,
+    seed=0,
+    baselines={"plain_conv": PLAIN, "starnet_small": STARNET, "timm_resnet10t": "resnet10t"},
+)
