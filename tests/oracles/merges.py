@@ -18,3 +18,32 @@ def gated(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
 def highway(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
     g = act("sigmoid", pointwise(p, "g", torch.cat((a, b), dim=1)))
     return g * a + (1 - g) * b
+
+
+PI = {"alpha": 1.0, "norm": "batchnorm2d"}
+
+
+@oracle("product", {}, {"project": True}, PI, {**PI, "project": True}, {"norm": "layernorm2d"})
+def product(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
+    """With a batch norm and alpha = 1 the residual of Pi-nets, f + s + BN(P(f * s))."""
+    ab = pointwise(p, "project", a * b) if v["project"] else a * b
+    if v["norm"] == "batchnorm2d":
+        scale = p["norm.weight"] / torch.sqrt(p["norm.running_var"] + 1e-5)
+        ab = (ab - p["norm.running_mean"][:, None, None]) * scale[:, None, None] + p["norm.bias"][:, None, None]
+    elif v["norm"] == "layernorm2d":
+        ab = (ab - ab.mean(1, keepdim=True)) / torch.sqrt(ab.var(1, correction=0, keepdim=True) + 1e-6)
+        ab = ab * p["norm.weight"][:, None, None] + p["norm.bias"][:, None, None]
+    return a + b + p["alpha"] * ab
+
+
+@oracle("weighted_sum")
+def weighted_sum(p: dict[str, Tensor], a: Tensor, b: Tensor) -> Tensor:
+    share = 1 / (1 + torch.exp(p["v"][1] - p["v"][0]))
+    return share * a + (1 - share) * b
+
+
+@oracle("concat")
+def concat(p: dict[str, Tensor], a: Tensor, b: Tensor) -> Tensor:
+    dim = a.shape[1]
+    left, right = p["w.weight"][:, :dim, 0, 0], p["w.weight"][:, dim:, 0, 0]
+    return torch.einsum("oi,bihw->bohw", left, a) + torch.einsum("oi,bihw->bohw", right, b) + p["w.bias"][:, None, None]
