@@ -31,7 +31,7 @@ class Ccp(nn.Module):
     Params: (degree + 1)*C*(expand*C//1) + C + (degree*kernel**2*C if kernel > 1 else 0)
     MACs: ((degree + 1)*C*(expand*C//1) + (degree*kernel**2*C if kernel > 1 else 0))*H*W
     Products: (degree - 1)*(expand*C//1)*H*W if interact == "mul" else 0
-    Source: Chrysos et al., "Deep polynomial neural networks", 2020, arXiv 2006.13026, equation 4 (model 1); the
+    Source: Chrysos et al., "Deep polynomial neural networks", 2020, arXiv 2006.13026, the CCP model; the
         factors act on every position of a map, with or without its neighbours.
     """
 

@@ -23,7 +23,7 @@ class ConvMod(nn.Module):
     MACs: (3*C**2 + kernel**2*C)*H*W
     Products: C*H*W if interact == "mul" else 0
     Source: Hou et al., "Conv2Former: a simple transformer-style ConvNet for visual recognition", 2022,
-        arXiv 2211.11943, equations 3 to 5; the norm in front is outside.
+        arXiv 2211.11943, section 3.2; the norm in front is outside.
     """
 
     def __init__(

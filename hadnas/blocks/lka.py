@@ -28,8 +28,8 @@ class Lka(nn.Module):
     Params: 3*C**2 + (kernel**2 + dilated_kernel**2 + 5)*C + weights(act, C)
     MACs: (3*C**2 + (kernel**2 + dilated_kernel**2)*C)*H*W
     Products: C*H*W if interact == "mul" else 0
-    Source: Guo et al., "Visual attention network", 2022, arXiv 2202.09741, equations 2 and 3 and figure 4; `skip` as
-        in the authors' released network.
+    Source: Guo et al., "Visual attention network", 2022, arXiv 2202.09741, section 3.1; `skip` as in
+        the authors' released network.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ class MuLayer(nn.Module):
         require(lambda v: 1 <= v["reduction"] <= v["dim"], "reduction = {reduction} must be between 1 and dim = {dim}"),
         require(
             lambda v: v["norm"] != "batchnorm2d",
-            "norm = {norm} would average the statistics of two maps, as the norm is shared; any other, or none, is allowed",
+            "norm = {norm}: the norm is shared, and would average the statistics of two maps; any other or none is allowed",
         ),
         within("drop_path", 0.0, 0.99),
     ),
@@ -96,7 +96,7 @@ class MonetPoly(nn.Module):
         + C//reduction + expand*C//reduction + 2 + 3*weights(norm, C) + 2*weights(norm, expand*C)
     MACs: ((2 + 2*expand)*C**2 + 2*C*(C//reduction) + (1 + expand)*C*(expand*C//reduction))*H*W
     Products: (1 + expand)*C*H*W if interact == "mul" else 0
-    Source: Cheng et al., "Multilinear operator networks", 2024, arXiv 2401.17992, equations 2 and 3 and figure 2; the
+    Source: Cheng et al., "Multilinear operator networks", 2024, arXiv 2401.17992, section 3; the
         shift is not in place, and the weights start as those of every other op.
     """
 

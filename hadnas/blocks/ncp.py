@@ -32,8 +32,8 @@ class Ncp(nn.Module):
         + (kernel**2*C if kernel > 1 else 0)
     MACs: ((degree + 1)*C*(expand*C//1) + (degree - 1)*(expand*C//1)**2 + (kernel**2*C if kernel > 1 else 0))*H*W
     Products: (degree - 1)*(expand*C//1)*H*W if interact == "mul" else 0
-    Source: Chrysos et al., "Deep polynomial neural networks", 2020, arXiv 2006.13026, section 3.2 (model 3, nested);
-        B_1 b_1, a constant, is part of A_1 here, and the factors read a map through one depthwise convolution.
+    Source: Chrysos et al., "Deep polynomial neural networks", 2020, arXiv 2006.13026, the NCP model; B_1 b_1,
+        a constant, is part of A_1 here, and the factors read a map through one depthwise convolution.
     """
 
     def __init__(
