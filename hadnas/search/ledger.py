@@ -21,7 +21,6 @@ seconds without a heartbeat. The curve of a training that was cut short stays, u
 import math
 import os
 import platform
-import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -36,7 +35,7 @@ from sqlalchemy.orm import Session
 
 from hadnas.errors import StudyError
 from hadnas.search.records import Claim, Costs, Epoch, Latency, State, Status, Training, TrainingKey
-from hadnas.search.storage import TIMEOUT, clear_errors, open_engine, shown, weights_name
+from hadnas.search.storage import TIMEOUT, clear_errors, open_engine, shown, use_write_ahead_log, weights_name
 from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, Table, TrainingRow, prepare
 from hadnas.search.worker import is_dead, this_host
 
@@ -59,7 +58,7 @@ class Ledger:
         try:
             with self._write() as session:
                 prepare(session.connection(), where=shown(url))
-            self._let_readers_in()
+            use_write_ahead_log(self._engine)
         except BaseException:
             self.close()
             raise
@@ -306,17 +305,6 @@ class Ledger:
             raise StudyError(f"the training of {claim.key.fingerprint} is no longer this worker's: it is {now}")
         row.heartbeat = self._now(session)
         return row
-
-    def _let_readers_in(self) -> None:
-        """Switch SQLite to its write-ahead log, in which readers and the writer do not wait for each other."""
-        if self._sqlite:
-            raw = self._engine.raw_connection()
-            try:
-                raw.cursor().execute("pragma journal_mode = wal")
-            except sqlite3.OperationalError:  # someone is writing just now: the next one that opens it switches
-                pass
-            finally:
-                raw.close()
 
 
 def _of(key: TrainingKey) -> Select[TrainingRow]:

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -117,12 +117,14 @@ def optuna_storage(
     from optuna.storages import RDBStorage
 
     sqlite = make_url(home.url).get_backend_name() == "sqlite"
-    engine = {"connect_args": {"timeout": timeout}} if sqlite else {"pool_pre_ping": True}
+    engine: dict[str, object] = {"pool_pre_ping": True}
+    if sqlite:
+        engine = {"connect_args": {"timeout": timeout, "factory": _Connection}}
     check_file(home.url)
     with home.schema_lock(), clear_errors(home.url), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats have been experimental since Optuna 2.5
         try:
-            return RDBStorage(
+            storage = RDBStorage(
                 home.url,
                 engine_kwargs=engine,
                 heartbeat_interval=30,
@@ -131,6 +133,8 @@ def optuna_storage(
             )
         except RuntimeError as error:
             raise StudyError(f"{shown(home.url)}: {error}") from error
+        use_write_ahead_log(storage.engine)
+        return storage
 
 
 def open_engine(url: str, timeout: float = TIMEOUT) -> Engine:
@@ -143,13 +147,8 @@ def open_engine(url: str, timeout: float = TIMEOUT) -> Engine:
     check_file(url)
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": timeout})
-
-    @event.listens_for(engine, "connect")
-    def _connected(connection: sqlite3.Connection, _: object) -> None:
-        connection.isolation_level = None  # the driver shall not open transactions on its own
-        connection.execute("pragma foreign_keys = on")
-        connection.execute("pragma synchronous = normal")  # a killed process loses nothing, commits take no fsync
+    # isolation_level: the driver shall not open transactions on its own
+    engine = create_engine(url, connect_args={"timeout": timeout, "factory": _Connection, "isolation_level": None})
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
@@ -157,6 +156,31 @@ def open_engine(url: str, timeout: float = TIMEOUT) -> Engine:
         connection.exec_driver_sql("begin" if reading else "begin immediate")
 
     return engine
+
+
+def use_write_ahead_log(engine: Engine) -> None:
+    """Switch SQLite to its write-ahead log, in which readers and the writer do not wait for each other."""
+    if engine.dialect.name == "sqlite":
+        raw = engine.raw_connection()
+        try:
+            raw.cursor().execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError:
+            pass  # someone is writing just now: the next one that opens it switches
+        finally:
+            raw.close()
+
+
+class _Connection(sqlite3.Connection):
+    """SQLite as hadnas uses it: references are checked; a commit survives a killed process and takes no fsync.
+
+    With the write-ahead log a power cut may cost the last commits, never the database. A study makes hundreds of
+    commits a minute, and an fsync takes up to 50 ms.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.execute("pragma synchronous = normal")
+        self.execute("pragma foreign_keys = on")
 
 
 def check_file(url: str) -> None:
