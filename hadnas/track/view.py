@@ -1,0 +1,80 @@
+"""The view a study opens with in MLflow's UI: runs sorted by accuracy, its columns, and two charts.
+
+MLflow keeps a shared view as plain JSON in a tag of the experiment, named in the address by `viewStateShareKey`. The
+form is the UI's own and undocumented (read from the bundle of MLflow 3.17): a UI that no longer knows it shows its
+default view, and nothing else is lost. An address that also carries a search facet makes the UI ignore the shared view.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # an address is known without importing MLflow
+    from hadnas.track.runs import Tracker
+
+KEY = "hadnas"
+ACCURACY = "val/accuracy"
+METRICS = (ACCURACY, "macs", "latency_ms", "params")
+
+
+def set_view(tracker: "Tracker", columns: Sequence[str] = (), axes: Sequence[str] = ()) -> None:
+    """Keep the view with the experiment.
+
+    columns:  run parameters shown in the table beside accuracy, MACs, latency and the number of parameters
+    axes:     run parameters drawn in the parallel coordinates before the figures; only runs that bear all of them
+              are drawn, so name what every run has
+    """
+    section = "hadnas-front"
+    common = {"deleted": False, "isGenerated": False, "metricSectionId": section}
+    state = {
+        "orderByKey": f"metrics.`{ACCURACY}`",
+        "orderByAsc": False,
+        # The parent run has no figures of its own; it stays reachable from any of its trials.
+        "searchFilter": "tags.`hadnas.kind` != 'study'",
+        "selectedColumns": [
+            "attributes.`Run Name`",
+            *(f"metrics.`{metric}`" for metric in METRICS),
+            *(f"params.`{column}`" for column in columns),
+        ],
+        "runsHiddenMode": "SHOW_ALL",
+        "compareRunCharts": [
+            {
+                **common,
+                "uuid": "hadnas-scatter",
+                "type": "SCATTER",
+                "displayName": "Accuracy against MACs",
+                "runsCountToCompare": 1000,
+                "xaxis": {"type": "METRIC", "key": "macs"},
+                "yaxis": {"type": "METRIC", "key": ACCURACY},
+            },
+            {
+                **common,
+                "uuid": "hadnas-parallel",
+                "type": "PARALLEL",
+                "displayName": "Parallel coordinates",
+                "runsCountToCompare": 1000,
+                "selectedParams": list(axes),
+                "selectedMetrics": ["macs", "latency_ms", "params", ACCURACY],
+                "showAllRuns": True,
+            },
+        ],
+        "compareRunSections": [
+            {
+                "uuid": section,
+                "name": "What accuracy costs",
+                "display": True,
+                "isReordered": False,
+                "columns": 2,
+                "cardHeight": 420,
+            }
+        ],
+    }
+    tracker.client.set_experiment_tag(tracker.experiment_id, f"mlflow.sharedViewState.{KEY}", json.dumps(state))
+
+
+def view_url(port: int, experiment_id: str, mode: Literal["CHART", "TABLE"] = "CHART") -> str:
+    """The address of the view on a server of this machine: as charts beside the list of runs, or as the whole table."""
+    return (
+        f"http://127.0.0.1:{port}/#/experiments/{experiment_id}/runs"
+        f"?workflowType=machine_learning&viewStateShareKey={KEY}&compareRunsMode={mode}"
+    )
