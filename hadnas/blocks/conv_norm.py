@@ -23,11 +23,11 @@ class ConvNorm(nn.Module):
     y = act(norm(conv(x)))
 
     A kernel larger than its stride overlaps and is padded by kernel // 2; one no larger than its stride cuts patches
-    and is not padded.
+    and is not padded. In the formulas C, H and W are those of the output.
 
     Shapes: (B, in_dim, H, W) -> (B, dim, H', W'), H' = (H + 2p - kernel) // stride + 1.
     Degree: 1
-    MACs: kernel**2*in_dim*C*H*W, with C, H, W of the output.
+    MACs: kernel**2*in_dim*C*H*W
     """
 
     def __init__(

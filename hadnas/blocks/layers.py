@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from timm.layers import create_act_layer, create_norm_layer
 from timm.models.metaformer import SquaredReLU, StarReLU
-from torch import nn
+from torch import Tensor, nn
 
 Act = Literal[
     "relu", "relu6", "leaky_relu", "elu", "tanh", "sigmoid", "hard_sigmoid",
@@ -32,4 +32,16 @@ def normalisation(norm: Norm | None, dim: int, *, device: Any = None, dtype: Any
     """The norm of this name over `dim` channels of an NCHW map; the identity for None."""
     if norm is None:
         return nn.Identity()
+    if norm == "rmsnorm2d":
+        return RMSNorm2d(dim, eps=1e-6, device=device, dtype=dtype)
     return create_norm_layer(norm, dim, device=device, dtype=dtype)
+
+
+class RMSNorm2d(nn.RMSNorm):
+    """Root mean square norm over the channels of an NCHW map.
+
+    torch's own kernel, which computes in at least float32; timm's 2d form squares and multiplies in the dtype given.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

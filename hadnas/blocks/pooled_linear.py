@@ -16,9 +16,10 @@ class PooledLinear(nn.Module):
 
     y = W dropout(norm(pool(x))) + b
 
-    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the features, with pool "" the map.
+    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the features, after `reset` to pool "" the map.
     Degree: 1
-    MACs: dim*classes
+    Params: (classes*C + weights(norm, C))*(2 if pool == "catavgmax" else 1) + classes
+    MACs: classes*C*(2 if pool == "catavgmax" else 1)
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class PooledLinear(nn.Module):
         classes: int,
         *,
         norm: Norm | None = None,
-        pool: Literal["avg", "max", "avgmax", "catavgmax", ""] = "avg",
+        pool: Literal["avg", "max", "avgmax", "catavgmax"] = "avg",
         dropout: float = 0.0,
         device: Any = None,
         dtype: Any = None,

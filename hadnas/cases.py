@@ -1,0 +1,147 @@
+"""The cases an op is tried at, made from its own slots: so an op is tested by existing.
+
+Its defaults at two widths and three sizes, then each slot varied alone: every literal, True and False, None, a
+neighbouring number, as far as the op's rules admit them.
+"""
+
+import itertools
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hadnas.blocks.layers import Act
+from hadnas.blocks.registry import REQUIRED, Op, Slot, find_op
+from hadnas.errors import SpecError
+
+IN_DIM, CLASSES = 3, 5
+WIDTHS = (16, 24, 32, 48, 64, 96, 128)
+SIZES = ((7, 5), (6, 9), (1, 1))
+
+
+@dataclass(frozen=True)
+class Case:
+    """An op with the values of its slots, at a place: a width and a resolution."""
+
+    op: Op
+    values: Mapping[str, Any]
+    dim: int
+    height: int
+    width: int
+    varied: str = "defaults"
+
+    def __str__(self) -> str:
+        return f"{self.op.name} ({self.varied}, {self.dim}x{self.height}x{self.width})"
+
+    @property
+    def broken(self) -> str | None:
+        """What the first broken rule says, or None."""
+        values = {**self.values, "dim": self.dim, "height": self.height, "width": self.width}
+        return next((text for rule in self.op.rules if (text := rule(values)) is not None), None)
+
+    def build(self, **dd: Any) -> nn.Module:
+        """The module, its children the plainest there are: a pointwise convolution and the additive merge."""
+        sizes = {"dim": self.dim, "in_dim": IN_DIM, "classes": CLASSES}
+        place: dict[str, Any] = {**sizes, "resolution": (self.height, self.width)}
+        given = {key: place[key] for key in self.op.given if key in place}
+        children = {
+            slot.name: find_op("add").cls(self.dim, **dd) if "merge" in slot.roles else pointwise(self.dim, **dd)
+            for slot in self.op.slots.values()
+            if slot.roles
+        }
+        module: nn.Module = self.op.cls(**given, **self.values, **children, **dd)
+        return module
+
+    def inputs(self, batch: int = 2, **dd: Any) -> tuple[Tensor, ...]:
+        """Random maps, as many as the op takes."""
+        channels = IN_DIM if "in_dim" in self.op.given else self.dim
+        shape = (batch, channels, self.height, self.width)
+        return tuple(torch.randn(shape, **dd) for _ in range(2 if "merge" in self.op.roles else 1))
+
+    @property
+    def shape_out(self) -> tuple[int, ...]:
+        """The shape that the op must return, without the batch."""
+        if "head" in self.op.roles:
+            return (CLASSES,)
+        resize = self.op.resize or (lambda size, _: size)
+        return (self.dim, resize(self.height, self.values), resize(self.width, self.values))
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What the formulas of the docstring may name: C, H and W are those of what the op returns."""
+        _, height, width = self.shape_out if len(self.shape_out) == 3 else (0, self.height, self.width)
+        sizes = {"C": self.dim, "H": height, "W": width, "N": height * width}
+        return {**self.values, **sizes, "dim": self.dim, "in_dim": IN_DIM, "classes": CLASSES}
+
+
+def pointwise(dim: int, **dd: Any) -> nn.Module:
+    """The plainest block there is: a pointwise convolution."""
+    return nn.Conv2d(dim, dim, 1, **dd)
+
+
+def options(slot: Slot) -> list[Any]:
+    """Other values that the type of a slot allows: all literals, both booleans, None, numbers near the default."""
+    found: list[Any] = []
+    union = typing.get_origin(slot.type) in (typing.Union, types.UnionType)
+    for kind in typing.get_args(slot.type) if union else (slot.type,):
+        if typing.get_origin(kind) is typing.Literal:
+            # The activations differ to an op only in having parameters, products, or neither.
+            found += ("gelu", "star_relu") if kind == Act else typing.get_args(kind)
+        elif kind is bool:
+            found += (True, False)
+        elif kind is types.NoneType:
+            found.append(None)
+        elif kind in (int, float):
+            base = kind(slot.default) if type(slot.default) in (int, float) else kind(2)
+            # A tuple stands for the first of its values that the rules admit.
+            found.append((base + 1, base + 2, base * 2, base - 1) if kind is int else (base / 2 or 0.5,))
+    return [value for value in found if value != slot.default or type(value) is not type(slot.default)]
+
+
+def cases(op: Op) -> list[Case]:
+    """The defaults at two widths and three sizes, then one slot varied at a time, as far as the rules admit."""
+    values = defaults(op)
+    places = [Case(op, values, dim, *SIZES[0]) for dim in WIDTHS]
+    found = [case for case in places if not case.broken][:2]
+    if not found:
+        raise SpecError(f"{op.name}: the rules refuse the defaults at every width of {WIDTHS}: {places[0].broken}")
+    found += [c for size in SIZES[1:] if not (c := replace(found[0], height=size[0], width=size[1])).broken]
+    for slot in op.slots.values():
+        for option in options(slot) if not slot.roles else []:
+            tried = option if isinstance(option, tuple) else (option,)
+            varied = (
+                Case(op, {**values, slot.name: value}, dim, *SIZES[0], varied=f"{slot.name}={value!r}")
+                for value, dim in itertools.product(tried, WIDTHS)
+            )
+            found += itertools.islice((case for case in varied if not case.broken), 1)
+    return found
+
+
+def defaults(op: Op) -> dict[str, Any]:
+    """The default of every slot that holds a value. Raises SpecError if one has none."""
+    if lacking := [s.name for s in op.slots.values() if not s.roles and s.default is REQUIRED]:
+        raise SpecError(f"{op.name}: the slots {lacking} have no default; every slot needs one")
+    return {slot.name: slot.default for slot in op.slots.values() if not slot.roles}
+
+
+def randomise(module: nn.Module) -> nn.Module:
+    """Give every parameter and running statistic a random value: zero starts hide what they multiply."""
+    with torch.no_grad():
+        for p in module.parameters():
+            if p.dim() > 1:
+                p.normal_(std=max(1, p[0].numel()) ** -0.5)
+            else:
+                p.uniform_(0.5, 1.5)
+        for key, buffer in module.named_buffers():
+            if key.endswith(("running_mean", "running_var")):
+                buffer.uniform_(0.5, 1.5)
+    return module
+
+
+def state(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """Parameters and buffers by name."""
+    return [*module.named_parameters(), *module.named_buffers()]

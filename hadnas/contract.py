@@ -1,0 +1,231 @@
+"""What every registered op must keep, shipped or a user's, as findings: plain sentences, none for a good op.
+
+    check(find_op("star")) == []
+
+A finding names the op, the case, what was found and what is allowed. Hosts are not checked here: they are models, not
+parts.
+"""
+
+import inspect
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from timm.layers import RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d
+from timm.layers import activations as timm_activations
+from timm.models.metaformer import SquaredReLU, StarReLU
+from torch import Tensor, nn
+from torch.nn.modules import activation as torch_activations
+from torch.nn.modules.batchnorm import _NormBase
+
+from hadnas.blocks.registry import Op, find_op
+from hadnas.cases import Case, cases, pointwise, randomise, state
+from hadnas.errors import HadnasError, SpecError
+from hadnas.formula import LINES, degree, evaluate, lines
+from hadnas.measure.cost import cost
+
+PARTS = frozenset({"block", "merge"})
+DEPTH = 12  # stacked residual nodes
+TOLERANCE = 1e-9  # of a coefficient, relative to the largest value of the function
+STRANGE: dict[type, tuple[Any, ...]] = {int: (-1, 0, 2, 3), float: (-1.0, 0.0, 1.5)}
+
+NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d)
+ACTIVATIONS = (
+    StarReLU,
+    SquaredReLU,
+    *(
+        cls
+        for cls in (*vars(torch_activations).values(), *vars(timm_activations).values())
+        if inspect.isclass(cls) and issubclass(cls, nn.Module) and cls not in (nn.Module, nn.MultiheadAttention)
+    ),
+)
+
+
+class Joined(nn.Module):
+    """A merge as a module of one input, its two maps stacked along the channels."""
+
+    def __init__(self, merge: nn.Module) -> None:
+        super().__init__()
+        self.merge = merge
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, 1)
+        out: Tensor = self.merge(a, b)
+        return out
+
+
+def behaviour(case: Case) -> Iterator[str]:
+    """Shape, dtype and finite values out; evaluation deterministic, input untouched; a gradient in every parameter."""
+    module = randomise(case.build(dtype=torch.float64)).eval()
+    if stray := [key for key, t in state(module) if t.is_floating_point() and t.dtype != torch.float64]:
+        yield f"{stray} ignore the dtype given; every parameter and buffer takes device and dtype"
+    if stray := [key for key, t in state(case.build(device="meta")) if not t.is_meta]:
+        yield f"{stray} ignore the device given; every parameter and buffer takes device and dtype"
+    inputs = case.inputs(dtype=torch.float64)
+    copies = [x.clone() for x in inputs]
+    out = module(*inputs)
+    if out.shape != (2, *case.shape_out):
+        yield f"the output has the shape {tuple(out.shape)}; allowed is {(2, *case.shape_out)}"
+    if out.dtype != torch.float64:
+        yield f"the output of a float64 input is {out.dtype}; allowed is the dtype of the input"
+    if not out.isfinite().all():
+        yield "the output is not finite at random weights"
+    if not torch.equal(out, module(*inputs)):
+        yield "two evaluations of one input differ; evaluation must be deterministic"
+    if not all(torch.equal(x, y) for x, y in zip(inputs, copies, strict=True)):
+        yield "the forward pass changed its input in place"
+    if not out.requires_grad:
+        return
+    (out * torch.randn_like(out)).sum().backward()
+    if case.height * case.width > 1:  # at one position a mean, a softmax over tokens or a shift is constant
+        for key, p in module.named_parameters():
+            if p.grad is None or not p.grad.any():
+                yield f"no gradient reaches the parameter {key}; every parameter must have an effect"
+            elif not p.grad.isfinite().all():
+                yield f"the gradient of the parameter {key} is not finite"
+
+
+def docstring(case: Case) -> Iterator[str]:
+    """The docstring has its lines; they count what there is: parameters, MACs and products, exactly."""
+    said = lines(case.op.cls)
+    for key in LINES if PARTS & set(case.op.roles) else ("Shapes",):
+        if not said.get(key):
+            yield f"the docstring lacks a line {key!r}; it needs {', '.join(LINES)}"
+    if case.height * case.width == 1:  # a contraction over one token is a product
+        return
+    counted = counts(case)
+    for key, value in (("Params", counted[0]), ("MACs", counted[1]), ("Products", counted[2])):
+        if key in said and (stated := evaluate(said[key], case.names)) != value:
+            yield f"{key} are {value} by count; the docstring says {stated} ({said[key]})"
+
+
+def counts(case: Case) -> tuple[int, int, int]:
+    """Parameters, MACs and products of a case."""
+    module = case.build(device="meta")
+    channels = case.inputs(device="meta")[0].shape[1]
+    merged = "merge" in case.op.roles
+    found = cost(Joined(module) if merged else module, (channels * (1 + merged), case.height, case.width))
+    return sum(p.numel() for p in module.parameters()), found.macs, found.products
+
+
+def interaction_degree(case: Case) -> Iterator[str]:
+    """f(t x), norms and activations the identity and biases off, is a polynomial in t of the stated degree."""
+    said = lines(case.op.cls).get("Degree", "")
+    if not PARTS & set(case.op.roles) or not said or case.height * case.width == 1:
+        return
+    stated, nominal = degree(said, case.names)
+    if nominal:
+        return
+    module = randomise(case.build(dtype=torch.float64)).eval()
+    for part in module.modules():
+        if isinstance(part, NORMS + ACTIVATIONS):
+            part.forward = lambda x, *_, **__: x
+    for key, p in module.named_parameters():
+        if key.rpartition(".")[2].endswith("bias"):
+            nn.init.zeros_(p)
+    # Nine positive points: max pooling and |x| are of degree 1 there. Chebyshev's, where the fit is well conditioned.
+    points = np.cos(np.pi * (np.arange(9) + 0.5) / 9)
+    scale = torch.from_numpy(1 + points).view(-1, 1, 1, 1)
+    with torch.no_grad():  # the nine are one batch
+        outs = module(*(scale * x for x in case.inputs(batch=1, dtype=torch.float64))).flatten(1).numpy()
+    sizes = np.abs(np.linalg.solve(np.polynomial.chebyshev.chebvander(points, 8), outs)).max(1)
+    found = int(np.nonzero(sizes > TOLERANCE * max(np.abs(outs).max(), 1e-300))[0].max(initial=0))
+    if found != stated:
+        yield f"the degree is {found if found < 8 else '8 or more, or no polynomial'}; the docstring says {stated}"
+
+
+def additive_twin(case: Case) -> Iterator[str]:
+    """The twin that sums where the op multiplies has as many parameters and MACs, and fewer products."""
+    if case.op.twin is None or case.values[case.op.twin[0]] != case.op.twin[1]:
+        return
+    slot, product, total = case.op.twin
+    other = replace(case, values={**case.values, slot: total})
+    if text := other.broken:
+        yield f"the rules refuse the twin {slot}={total!r}: {text}"
+        return
+    (params, macs, products), (params2, macs2, products2) = counts(case), counts(other)
+    if (params, macs) != (params2, macs2):
+        yield f"{slot}={total!r} has {params2} parameters and {macs2} MACs; {slot}={product!r} has {params} and {macs}"
+    if products2 >= products:
+        yield f"{slot}={total!r} has {products2} products, {slot}={product!r} has {products}; the twin must have fewer"
+
+
+def stack(case: Case) -> Iterator[str]:
+    """Twelve residual nodes stay finite at initialisation, forward and backward, in float32 and bfloat16."""
+    if not PARTS & set(case.op.roles):
+        return
+    residual, add = find_op("residual").cls, find_op("add").cls
+    for dtype, alpha in itertools.product((torch.float32, torch.bfloat16), (0.0, 1.0)):
+        dd: dict[str, Any] = {"dtype": dtype}
+        nodes = []
+        for _ in range(DEPTH):
+            part = case.build(**dd)
+            merged = "merge" in case.op.roles
+            inner, merge = (pointwise(case.dim, **dd), part) if merged else (part, add(case.dim, **dd))
+            nodes.append(residual(case.dim, block=inner, merge=merge, norm="layernorm2d", **dd))
+        module = nn.Sequential(*nodes)
+        for key, p in module.named_parameters():
+            if key.rpartition(".")[2] == "alpha":
+                nn.init.constant_(p, alpha)
+        x = torch.randn(2, case.dim, case.height, case.width, **dd).requires_grad_()
+        out = module(x)
+        out.float().square().mean().backward()
+        where = f"{DEPTH} residual nodes in {dtype} with alphas at {alpha:g}"
+        if out.dtype != dtype:
+            yield f"the output is {out.dtype} in {where}; allowed is the dtype of the input"
+        if not out.isfinite().all() or x.grad is None or not x.grad.isfinite().all():
+            yield f"the output or its gradient is not finite after {where}"
+
+
+def strange_values(case: Case) -> Iterator[str]:
+    """Whatever its types and rules admit, an op must build and run: else a rule has to refuse it."""
+    tried = [replace(case, dim=dim, varied="defaults") for dim in (1, 3, 10)]
+    for slot in case.op.slots.values():
+        for kind, values in STRANGE.items():
+            for value in values:
+                try:
+                    if not slot.roles and kind is type(slot.check(value)):
+                        varied = {**case.values, slot.name: value}
+                        tried.append(replace(case, values=varied, varied=f"{slot.name}={value!r}"))
+                except SpecError:
+                    continue
+    for strange in tried:
+        if strange.broken:
+            continue
+        try:
+            out = strange.build()(*strange.inputs())
+        except Exception as error:
+            yield f"{strange}: no rule refuses it, yet it fails with {type(error).__name__}: {error}"
+        else:
+            if out.shape != (2, *strange.shape_out):
+                found, allowed = tuple(out.shape), (2, *strange.shape_out)
+                yield f"{strange}: no rule refuses it, yet the output is {found}; allowed is {allowed}"
+
+
+Check = Callable[[Case], Iterator[str]]
+PER_CASE: tuple[Check, ...] = (behaviour, docstring, interaction_degree, additive_twin)
+ONCE: tuple[Check, ...] = (stack, strange_values)
+
+
+def check(op: Op, seed: int = 0) -> list[str]:
+    """Every finding about `op`, none if it keeps the contract. The random state of the caller stays as it is."""
+    if "host" in op.roles:
+        return []
+    try:
+        found = cases(op)
+    except HadnasError as error:
+        return [str(error)]
+    findings: list[str] = []
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # torch warns of empty tensors and broadcasts: faults of an op
+        for case, rule in [*itertools.product(found, PER_CASE), *itertools.product(found[:1], ONCE)]:
+            torch.manual_seed(seed)
+            try:
+                findings += (f"{case}: {text}" for text in rule(case))
+            except Exception as error:
+                findings.append(f"{case}: {rule.__name__} fails with {type(error).__name__}: {error}")
+    return list(dict.fromkeys(findings))

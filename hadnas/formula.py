@@ -1,0 +1,102 @@
+"""The docstring of an op as data: its lines (Shapes, Degree, Params, MACs, Products, Source), and what they come to.
+
+A formula is arithmetic in the slots of the op and in C, H, W, N = H*W:
+
+    Params: 3*expand*C**2 + 2*kernel**2*C + weights(norm, C)
+    Degree: 2 if interact == "mul" else 1
+    Degree: 3 (nominal)
+
+`weights(name, n)` is the number of parameters of a norm or an activation over n channels (0 for None);
+`products(name, n)` that of the products an activation makes over n elements: n for those that square, else 0.
+"""
+
+import ast
+import inspect
+import math
+import re
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from hadnas.blocks.layers import Act, Norm, activation, normalisation
+from hadnas.errors import SpecError
+
+LINES = ("Shapes", "Degree", "Params", "MACs", "Products", "Source")
+
+_ALLOWED = (
+    ast.Expression, ast.Constant, ast.Name, ast.Load, ast.Store, ast.Tuple, ast.List,
+    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow,
+    ast.UnaryOp, ast.USub, ast.UAdd, ast.Not, ast.BoolOp, ast.And, ast.Or, ast.IfExp,
+    ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Is, ast.IsNot, ast.In, ast.NotIn,
+    ast.Call, ast.GeneratorExp, ast.comprehension,
+)  # fmt: skip
+
+
+def weights(name: Act | Norm | None, n: int) -> int:
+    """The number of parameters of the norm or activation of this name over `n` channels."""
+    if name is None:
+        return 0
+    known = name in typing.get_args(Norm)
+    module = normalisation(name, n, device="meta") if known else activation(name, device="meta")  # type: ignore[arg-type]
+    return sum(p.numel() for p in module.parameters())
+
+
+def products(name: Act | None, n: int) -> int:
+    """The products of two activations that the activation of this name makes over `n` elements."""
+    return n if name in ("star_relu", "squared_relu") else 0
+
+
+FUNCTIONS: dict[str, Any] = {
+    "weights": weights, "products": products, "sum": sum, "min": min, "max": max, "abs": abs, "len": len,
+    "range": range, "int": int, "round": round, "ceil": math.ceil, "floor": math.floor, "log2": math.log2,
+}  # fmt: skip
+
+
+def lines(cls: type[nn.Module]) -> dict[str, str]:
+    """The keyed lines of a docstring, each with the lines that continue it up to the next key or empty line."""
+    found: dict[str, str] = {}
+    key = None
+    for line in (inspect.getdoc(cls) or "").splitlines():
+        if match := re.match(rf"({'|'.join(LINES)}):\s*(.*)", line):
+            key = match[1]
+            found[key] = match[2].strip()
+        elif not line.strip():
+            key = None
+        elif key:
+            found[key] += " " + line.strip()
+    return found
+
+
+def degree(text: str, names: Mapping[str, Any]) -> tuple[int, bool]:
+    """The stated highest power, and whether it is nominal (a softmax, a normalised or a rational form)."""
+    expression, nominal, _ = text.partition("(nominal")
+    return int(evaluate(expression, names)), bool(nominal)
+
+
+def evaluate(text: str, names: Mapping[str, Any]) -> Any:
+    """What a formula comes to under `names`.
+
+    Raises SpecError for anything but arithmetic, comparisons and conditionals over `names` and FUNCTIONS.
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except SyntaxError:
+        raise SpecError(f"{text!r} is not a formula; allowed is one Python expression") from None
+    known = {**FUNCTIONS, **names}
+    bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in ast.walk(tree):
+        called = node.func if isinstance(node, ast.Call) else None
+        if not isinstance(node, _ALLOWED) or (called and getattr(called, "id", None) not in FUNCTIONS):
+            raise SpecError(
+                f"{text!r} holds {ast.unparse(node)!r}; allowed are arithmetic, comparisons, conditionals and calls of "
+                f"{', '.join(sorted(FUNCTIONS))}"
+            )
+        if isinstance(node, ast.Name) and node.id not in known and node.id not in bound:
+            raise SpecError(f"{text!r} names {node.id!r}; known are {', '.join(sorted(known))}")
+    try:
+        # Checked above: no attribute, no subscript, no call outside FUNCTIONS, and no builtins to reach.
+        return eval(compile(tree, "<formula>", "eval"), {"__builtins__": {}, **known})
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise SpecError(f"{text!r} cannot be computed: {error}") from None

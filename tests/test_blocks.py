@@ -1,0 +1,70 @@
+"""Every registered op keeps the contract, and every block and merge equals its oracle: walked from the registry."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hadnas.blocks.registry import Op, find_op, ops
+from hadnas.cases import Case, defaults, randomise, state
+from hadnas.contract import check
+from tests.oracles import ORACLES
+
+PARTS = {**ops("block"), **ops("merge")}
+SIZE = (7, 5)  # odd and not square
+TOLERANCE = 1e-10  # in float64
+
+
+@pytest.mark.parametrize("name", [name for name, op in ops().items() if "host" not in op.roles])
+def test_contract(name: str) -> None:
+    findings = check(find_op(name))
+    assert not findings, "\n".join(findings)
+
+
+def test_every_part_has_an_oracle() -> None:
+    assert sorted(set(PARTS) - set(ORACLES)) == [], "these blocks and merges lack an oracle in tests/oracles"
+
+
+def test_every_oracle_has_a_part() -> None:
+    assert sorted(set(ORACLES) - set(PARTS)) == [], "these oracles belong to no registered block or merge"
+
+
+PARITIES = [
+    pytest.param(name, values, id=f"{name}-{'-'.join(f'{k}={v}' for k, v in values.items()) or 'defaults'}")
+    for name, oracle in sorted(ORACLES.items())
+    for values in oracle.cases
+]
+
+
+@pytest.mark.parametrize(("name", "values"), PARITIES)
+def test_parity(name: str, values: dict[str, Any]) -> None:
+    """Outputs, and gradients of the inputs and of every parameter, equal those of the oracle."""
+    op, oracle = find_op(name), ORACLES[name]
+    case = Case(op, {**defaults(op), **values}, oracle.dim, *SIZE)
+    assert case.broken is None
+    torch.manual_seed(0)
+    module = randomise(case.build(dtype=torch.float64)).eval()
+    inputs = [x.requires_grad_() for x in case.inputs(dtype=torch.float64)]
+    copies = [x.detach().clone().requires_grad_() for x in inputs]
+    params = {key: t.detach().clone() for key, t in state(module)}
+    learned = {key: params[key].requires_grad_() for key, _ in module.named_parameters()}
+
+    got = module(*inputs)
+    want = oracle.function(params, *copies, **place(op), **case.values)
+    direction = torch.randn_like(got)
+    assert difference(got, want) < TOLERANCE
+    wanted = torch.autograd.grad((want * direction).sum(), [*copies, *learned.values()])
+    found = torch.autograd.grad((got * direction).sum(), [*inputs, *module.parameters()])
+    for key, a, b in zip([*(f"input {i}" for i in range(len(inputs))), *learned], found, wanted, strict=True):
+        assert difference(a, b) < TOLERANCE, f"the gradient of {key}"
+
+
+def place(op: Op) -> dict[str, Any]:
+    """What the place gives to an op of fixed resolution, for its oracle."""
+    return {"resolution": SIZE} if "resolution" in op.given else {}
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    assert a.shape == b.shape and a.dtype == b.dtype
+    return float((a - b).detach().abs().max())
