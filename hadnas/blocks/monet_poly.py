@@ -76,7 +76,7 @@ class MuLayer(nn.Module):
         require(lambda v: 1 <= v["reduction"] <= v["dim"], "reduction = {reduction} must be between 1 and dim = {dim}"),
         require(
             lambda v: v["norm"] != "batchnorm2d",
-            "norm = {norm}: the norm is shared, and would average the statistics of two maps; any other or none is allowed",
+            "norm = {norm}: the shared norm would average the statistics of two maps; any other or none is allowed",
         ),
         within("drop_path", 0.0, 0.99),
     ),
