@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 NORMALISED_BYTES = 1 << 30
 # Streamed training images looked at for mean and standard deviation; held images are all counted.
 MOMENT_IMAGES = 4096
-WORKERS = min(8, (os.cpu_count() or 1) // 2)
+# Processes that decode; none for a handful of batches, which are decoded before a process has started.
+WORKERS, BATCHES_PER_WORKER = min(8, (os.cpu_count() or 1) // 2), 16
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 
@@ -107,11 +108,12 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
         return _moments(counts, scale)
 
     def batches(self, size: int, device: torch.device, order: Tensor | None) -> Batches:
+        places = range(len(self)) if order is None else order.tolist()
         loader = DataLoader(
             self,
             batch_size=size,
-            sampler=range(len(self)) if order is None else order.tolist(),
-            num_workers=WORKERS,
+            sampler=places,
+            num_workers=min(WORKERS, len(places) // size // BATCHES_PER_WORKER),
             pin_memory=device.type == "cuda",
             generator=torch.Generator(),  # or the loader would draw from the global generator
         )
@@ -148,7 +150,7 @@ class Split:
         return self._images.labels
 
     def batches(self, size: int, device: torch.device | str = "cpu", order: Tensor | None = None) -> Batches:
-        """Yield (images (B, C, H, W), labels (B,)), B <= `size`: every image as stored, or those of `order` in order."""
+        """Yield (images (B, C, H, W), labels (B,)), B <= `size`: all as stored, or those of `order` in order."""
         device = torch.device(device)
         for pixels, labels in self._on(device).batches(size, device, order):
             yield (pixels if pixels.is_floating_point() else self._normalise(pixels)), labels

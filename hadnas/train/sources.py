@@ -1,4 +1,4 @@
-"""Where labelled images come from: scikit-learn's digits, a `.npz` file, an image folder; each checked as it is read."""
+"""Where labelled images come from: scikit-learn's digits, a `.npz` file, an image folder; checked while read."""
 
 import zipfile
 from dataclasses import dataclass
@@ -74,13 +74,13 @@ def _digits() -> Source:
 
 
 def _npz(path: Path) -> Source:
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable .npz file ({error})") from error
-    if not isinstance(archive, NpzFile):
-        raise DataError(f"{path}: holds one bare array; a .npz file with train_images and train_labels is needed")
-    with archive:
+    with path.open("rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path}: not a readable .npz file ({error})") from error
+        if not isinstance(archive, NpzFile):
+            raise DataError(f"{path}: holds one bare array; a .npz file with train_images and train_labels is needed")
         train = _npz_part(archive, "train", path)
         test = _npz_part(archive, "test", path) if {"test_images", "test_labels"} & set(archive.files) else None
         names = _npz_array(archive, "class_names", path) if "class_names" in archive.files else None
