@@ -22,27 +22,33 @@ def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **ti
         network: nn.Module = instantiate(call, call.op, device, dtype)
         return network
     parts = {name: instantiate(value, name, device, dtype) for name, value in call.kwargs.items()}
-    channels, height, width = task.shape
-    config = {
-        "architecture": f"hadnas_{arch.fingerprint}",
-        "num_classes": task.outputs,
-        "input_size": (channels, height, width),
-        "classifier": "head.fc",
-        "mean": (0.5,) * channels,
-        "std": (0.5,) * channels,
-    }
     stages = len(call.kwargs["stages"])
     model: nn.Module = build_model_with_cfg(
         call.cls,
         f"hadnas_{arch.fingerprint}",
         pretrained=False,
-        pretrained_cfg=config,
+        pretrained_cfg=timm_config(arch, task),
         feature_cfg={"out_indices": tuple(range(stages)), "flatten_sequential": True},
         **{**parts, **timm_arguments},
         device=device,
         dtype=dtype,
     )
     return model
+
+
+def timm_config(arch: Arch, task: Task) -> dict[str, Any]:
+    """The default configuration that timm keeps with a network."""
+    channels, height, width = task.shape
+    return {
+        "architecture": f"hadnas_{arch.fingerprint}",
+        "num_classes": task.outputs,
+        "input_size": (channels, height, width),
+        "fixed_input_size": False,
+        "first_conv": "stem.conv",
+        "classifier": "head.fc",
+        "mean": (0.5,) * channels,
+        "std": (0.5,) * channels,
+    }
 
 
 def instantiate(value: Any, path: str, device: Any = None, dtype: Any = None) -> Any:

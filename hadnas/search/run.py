@@ -54,12 +54,13 @@ class Interrupted(HadnasError):
     """Ctrl-C: everything measured is kept, the running candidate is given back."""
 
 
-def run_study(study: Study, home: Home, *, device: str = "cpu", watch: Watch = lambda progress: None) -> Progress:
+def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = lambda progress: None) -> Progress:
     """Run a study to its budget; run again, it goes on to the same total.
 
     Raises DataError, SpecError or StudyError before any work starts where something does not fit, Interrupted on
     Ctrl-C. What was measured is in the ledger in any case.
     """
+    device = chosen_device(device)
     data = load_data(study.data)
     if study.recipe.batch > len(data.train):
         raise StudyError(f"batch = {study.recipe.batch} is larger than the training split of {len(data.train)} images")
@@ -87,6 +88,19 @@ def run_study(study: Study, home: Home, *, device: str = "cpu", watch: Watch = l
         ledger.close()
     tracker.close("FINISHED")
     return run.progress
+
+
+def chosen_device(name: str) -> str:
+    """`name`, or for "auto" CUDA where there is one, else the CPU. Raises SpecError for a device this machine lacks."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    here = ["cpu", "cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    allowed = here if torch.cuda.is_available() else ["cpu"]
+    if name not in allowed:
+        raise SpecError(f"device {name!r} is not on this machine; allowed are auto, {', '.join(allowed)}")
+    return name
 
 
 def check_space(study: Study, evaluator: Evaluator, tries: int = 200) -> None:

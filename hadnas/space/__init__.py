@@ -1,12 +1,25 @@
 """What may be chosen: search spaces as plain data with choices in it, and the one function that draws from them."""
 
 from hadnas.space.choices import int_range, one_of, op, repeat
-from hadnas.space.draw import Categorical, Distribution, Integer, Pick, every, mutate, random_pick, replay, sample, size
+from hadnas.space.draw import (
+    Categorical,
+    Distribution,
+    Integer,
+    Params,
+    Pick,
+    every,
+    mutate,
+    random_pick,
+    replay,
+    sample,
+    size,
+)
 
 __all__ = [
     "Categorical",
     "Distribution",
     "Integer",
+    "Params",
     "Pick",
     "every",
     "int_range",

@@ -10,6 +10,8 @@ from hadnas.errors import SpecError
 
 Scalar = None | bool | int | float | str
 
+ROOT = "space"  # the name of a choice that is the whole space
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -31,7 +33,7 @@ class IntRange:
 
 @dataclass(frozen=True)
 class Repeat:
-    """`times` independent draws of `item`, standing for a list or spliced into the list around it."""
+    """`times` independent draws of `item`, standing for a list or spliced into the list it is written in."""
 
     item: Any
     times: Any
@@ -79,3 +81,37 @@ def _checked_name(name: str | None) -> str | None:
     if name is not None and not (isinstance(name, str) and name.isidentifier()):
         raise SpecError(f"a choice got the name {name!r}; allowed is a Python identifier")
     return name
+
+
+def join(path: str, key: object) -> str:
+    """The path of what stands under `key` at `path`."""
+    return f"{path}.{key}" if path else str(key)
+
+
+def check_names(space: Any) -> None:
+    """Raise SpecError if the name of a choice stands for another choice elsewhere, even where no draw meets both."""
+    named: dict[str, Choice | IntRange] = {}
+
+    def visit(value: Any, path: str) -> None:
+        if isinstance(value, Choice | IntRange) and value.name is not None:
+            if repr(named.setdefault(value.name, value)) != repr(value):
+                raise SpecError(f"{path}: the choice {value.name!r} has other options here than where it stands first")
+            path = value.name
+        if isinstance(value, Choice):
+            for index, option in enumerate(value.options):
+                visit(option, f"{path}#{index}")
+        elif isinstance(value, Repeat):
+            visit(value.times, join(path, "times"))
+            visit(value.item, path)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                visit(item, join(path, key))
+        elif isinstance(value, list | tuple):
+            for index, item in enumerate(value):
+                visit(item, join(path, index))
+
+    visit(space, "")
+    # Names are identifiers, so the only places that spell like one are the keys of the outermost node.
+    for key, value in space.items() if isinstance(space, dict) else [(ROOT, space)]:
+        if isinstance(value, Choice | IntRange) and value.name is None and key in named:
+            raise SpecError(f"{key}: a choice elsewhere bears the name {key!r} as well; rename it")

@@ -4,6 +4,7 @@ A parameter's name is its place and branch: `stages.1.blocks.0.block.star.expand
 options bear the same op (`block#2.star`), so that one name always has the same options.
 """
 
+import copy
 import itertools
 import random
 from collections import Counter
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hadnas.errors import SpecError, at
-from hadnas.space.choices import Choice, IntRange, Repeat, Scalar
+from hadnas.space.choices import ROOT, Choice, IntRange, Repeat, Scalar, check_names, join
 
 
 @dataclass(frozen=True)
@@ -82,52 +83,48 @@ def _is_node(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("op"), str)
 
 
-def _join(path: str, key: object) -> str:
-    return f"{path}.{key}" if path else str(key)
-
-
 def sample(space: Any, pick: Pick) -> Any:
     """Replace every choice of `space` by what `pick(name, distribution)` answers and return the draw, plain data.
 
     Raises SpecError if an answer is not among the values of its distribution, or if one name stands for different
     choices.
     """
-    shared: dict[str, tuple[Choice | IntRange, Any]] = {}
+    check_names(space)
+    shared: dict[str, Any] = {}
 
     def resolve(value: Any, path: str) -> Any:
         if isinstance(value, Choice | IntRange):
             if value.name is None:
-                return choose(value, path)
+                return choose(value, path or ROOT)
             if value.name not in shared:
-                shared[value.name] = (value, choose(value, value.name))
-            elif shared[value.name][0] != value:
-                raise SpecError(f"{path}: the choice {value.name!r} has other options here than where it stands first")
-            return shared[value.name][1]
+                shared[value.name] = choose(value, value.name)
+            return copy.deepcopy(shared[value.name])
         if isinstance(value, Repeat):
             return items(value, path)
         if isinstance(value, dict):
-            return {key: resolve(item, _join(path, key)) for key, item in value.items()}
+            return {key: resolve(item, join(path, key)) for key, item in value.items()}
         if isinstance(value, list | tuple):
             # A spliced item keeps its place in the space's own list, so a name never depends on its neighbours.
             out: list[Any] = []
             for index, item in enumerate(value):
-                here = _join(path, index)
+                here = join(path, index)
                 out.extend(items(item, here) if isinstance(item, Repeat) else [resolve(item, here)])
             return out
         return value
 
     def choose(choice: Choice | IntRange, path: str) -> Any:
-        with at(path or "the space"):
+        with at(path):
             decision = _decision(choice)
         answer = pick(path, decision.distribution)
-        if answer not in decision.branches:
+        # True is no answer to 1: equal as keys, they would stand for one draw under two sets of parameters.
+        if not any(type(answer) is type(value) and answer == value for value in decision.distribution.values):
             raise SpecError(f"{path} = {answer!r} is not allowed; allowed are {list(decision.distribution.values)}")
         suffix, option = decision.branches[answer]
         return resolve(option, path + suffix)
 
     def items(value: Repeat, path: str) -> list[Any]:
-        times = resolve(value.times, _join(path, "times"))
-        return [resolve(value.item, _join(path, index)) for index in range(times)]
+        times = resolve(value.times, join(path, "times"))
+        return [resolve(value.item, join(path, index)) for index in range(times)]
 
     return resolve(space, "")
 
@@ -247,12 +244,14 @@ def mutate(space: Any, params: Mapping[str, Scalar], rng: random.Random) -> tupl
     """Redraw one decision of `params` to another value and return (params, draw).
 
     Decisions that still exist keep their value; those that the change brings in are drawn from `rng`. Raises SpecError
-    if no decision has a second value.
+    if `params` describe no draw, or if no decision has a second value.
     """
     distributions: dict[str, Distribution] = {}
 
     def look(name: str, distribution: Distribution) -> Scalar:
         distributions[name] = distribution
+        if name not in params:
+            raise SpecError(f"{name}: no value given; allowed are {list(distribution.values)}")
         return params[name]
 
     sample(space, look)

@@ -1,0 +1,105 @@
+"""The text of `model.py`: the call tree of an architecture, read as source."""
+
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from ruff.__main__ import find_ruff_bin
+
+from hadnas.errors import BuildError
+from hadnas.models.arch import Arch
+from hadnas.models.build import timm_config
+from hadnas.models.complete import Call, lower
+from hadnas.models.source import Definitions, calls, definitions, expression
+from hadnas.models.task import Task
+
+ENTRY = "build_model"
+"""The function of the exported file that makes the network."""
+
+
+def model_source(arch: Arch, task: Task, facts: Mapping[str, Any]) -> str:
+    """The formatted source of a file that builds `arch` for `task` with torch and timm only.
+
+    `facts` are written into the docstring on top. Raises BuildError where a definition cannot be taken over.
+    """
+    call = lower(arch, task)
+    found = definitions({part.cls for part in calls(call)})
+    found.imports |= {"from typing import Any", "from pathlib import Path"}
+    body = _timm_body(call) if not isinstance(call.cls, type) else _pyramid_body(call, arch, task, found)
+    return _formatted("\n\n".join([_docstring(arch, task, facts), found.source(), body]))
+
+
+def _docstring(arch: Arch, task: Task, facts: Mapping[str, Any]) -> str:
+    lines = [f'"""hadnas architecture {arch.fingerprint} for {task}.', ""]
+    lines += ["Written by hadnas; needs torch and timm only. The classes are those it was searched and trained with;"]
+    lines += ["their docstrings name the papers they come from. Licence: Apache-2.0.", ""]
+    lines += [f"torch {torch.__version__}, timm {_timm_version()}"]
+    lines += [f"{name}: {value}" for name, value in facts.items()]
+    lines += ["", *arch.tree().splitlines(), '"""']
+    return "\n".join(line.replace("\\", "\\\\") for line in lines)
+
+
+def _pyramid_body(call: Call, arch: Arch, task: Task, found: Definitions) -> str:
+    found.imports |= {"from timm.models import build_model_with_cfg, register_model"}
+    name = f"hadnas_{arch.fingerprint}"
+    config = timm_config(arch, task)
+    parts = "\n".join(f"        {key}={expression(value)}," for key, value in call.kwargs.items() if _is_part(value))
+    plain = {key: value for key, value in call.kwargs.items() if not _is_part(value)}
+    settings = ", ".join(f"{key!r}: {value!r}" for key, value in plain.items())
+    return f'''
+CONFIG = {config!r}
+
+
+@register_model
+def {name}(pretrained: bool = False, *, device: Any = None, dtype: Any = None, **kwargs: Any) -> {call.cls.__name__}:
+    """The network, as `timm.create_model({name!r})` makes it; `pretrained` loads model.safetensors beside this file."""
+    dd = {{"device": device, "dtype": dtype}}
+    return build_model_with_cfg(
+        {call.cls.__name__},
+        {name!r},
+        pretrained,
+        pretrained_cfg={{**CONFIG, "file": str(Path(__file__).with_name("model.safetensors"))}},
+        feature_cfg={{"out_indices": {tuple(range(len(call.kwargs["stages"])))!r}, "flatten_sequential": True}},
+{parts}
+        **{{{settings}, **kwargs}},
+        **dd,
+    )
+
+
+{ENTRY} = {name}
+'''
+
+
+def _timm_body(call: Call) -> str:
+    return f'''
+def {ENTRY}(pretrained: bool = False, *, device: Any = None, dtype: Any = None) -> nn.Module:
+    """The network; `pretrained` loads model.safetensors beside this file."""
+    network = {expression(call, "device=device, dtype=dtype")}
+    if pretrained:
+        timm.models.load_checkpoint(network, str(Path(__file__).with_name("model.safetensors")))
+    return network
+'''
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, Call) or (isinstance(value, list) and any(isinstance(item, Call) for item in value))
+
+
+def _timm_version() -> str:
+    import timm
+
+    return str(timm.__version__)
+
+
+def _formatted(text: str) -> str:
+    """`text` with sorted imports and ruff's format. Raises BuildError where ruff finds fault with it."""
+    rules = ["--isolated", "--line-length", "120", "--stdin-filename", "model.py"]
+    for command in (["check", "--fix", "--quiet", "--select", "E4,E7,E9,F,I"], ["format", "--quiet"]):
+        done = subprocess.run(
+            [find_ruff_bin(), *command, *rules, "-"], input=text, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise BuildError(f"the exported source is faulty: {done.stdout or done.stderr}")
+        text = done.stdout
+    return text

@@ -1,0 +1,186 @@
+"""What the shell prints: the shelf, one item of it, and what a study found."""
+
+import inspect
+import json
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+
+from hadnas.blocks.registry import FAMILIES, Op, ops
+from hadnas.errors import UnknownName, unknown
+from hadnas.library import load, shipped
+from hadnas.models.arch import Arch
+from hadnas.models.families import families_text, family_counts
+from hadnas.search.front import standard_error
+from hadnas.search.results import Found, StudyResults
+from hadnas.search.storage import Home
+from hadnas.search.study import Study
+from hadnas.space import size
+from hadnas.space.data import as_data
+
+console = Console()
+
+
+def show_shelf(what: str | None) -> None:
+    """Blocks by family, search spaces with their sizes, studies and published networks."""
+    if what in (None, "blocks"):
+        table = Table("op", "role", "family", "what it is", title="Ops", title_justify="left", box=None)
+        for op in sorted(ops().values(), key=_op_order):
+            table.add_row(op.name, ", ".join(op.roles), op.family or "", op.summary)
+        console.print(table)
+    if what in (None, "spaces"):
+        table = Table("search space", "assignments", "question", title="Search spaces", title_justify="left", box=None)
+        for name in shipped("search_spaces"):
+            space = load(f"search_spaces/{name}")
+            table.add_row(name, f"{size(space):,}", _first_line(f"hadnas.search_spaces.{name}"))
+        console.print(table)
+        if shipped("published"):
+            console.print("Published networks: " + ", ".join(shipped("published")))
+    if what in (None, "studies"):
+        table = Table("study", "data", "budget", "experiment", title="Studies", title_justify="left", box=None)
+        for name in shipped("studies"):
+            study = load(f"studies/{name}")
+            table.add_row(name, study.data.source, str(study.trials), _first_line(f"hadnas.studies.{name}"))
+        console.print(table)
+
+
+def show_item(name: str) -> None:
+    """A block with its options, a space with its choices, a study with its settings, or an architecture as a tree."""
+    if name in ops():
+        show_op(ops()[name])
+        return
+    try:
+        found = load(name)
+    except UnknownName as error:
+        if name.endswith((".py", ".json")):
+            raise
+        known = [*ops(), *(item for kind in ("studies", "search_spaces", "published") for item in shipped(kind))]
+        raise unknown("block, study, search space or architecture", name, dict.fromkeys(known)) from error
+    if isinstance(found, Arch):
+        console.print(found.tree(), highlight=False, markup=False)
+        console.print(f"fingerprint {found.fingerprint}; {families_text(family_counts(found))}")
+    elif isinstance(found, Study):
+        data = json.loads(found.model_dump_json(exclude={"space", "baselines"}))
+        console.print_json(json.dumps({**data, "baselines": list(found.baselines)}))
+        _show_space(found.space)
+    else:
+        _show_space(found)
+
+
+def show_op(op: Op) -> None:
+    """An op's docstring and its slots with types and defaults."""
+    console.print(f"{op.name} ({', '.join(op.roles)}{', ' + op.family if op.family else ''})", style="bold")
+    console.print(inspect.getdoc(op.cls) or "", highlight=False, markup=False)
+    table = Table("option", "type", "default", box=None)
+    for slot in op.slots.values():
+        kind = " or ".join(slot.roles) if slot.roles else inspect.formatannotation(slot.type).replace("typing.", "")
+        default = "required" if slot.default is inspect.Parameter.empty else repr(slot.default)
+        table.add_row(slot.name, kind, default)
+    console.print(table)
+
+
+def show_top(name: str, home: Home, count: int) -> None:
+    """Leaderboard, Pareto front, best of each family, baselines, and what was refused and why."""
+    results = StudyResults(name, home)
+    ranked = sorted(results.distinct, key=lambda found: (-found.figures["val/accuracy"], found.figures["macs"]))
+    front = {found.name for found in results.front}
+    if not ranked:
+        raise_without_trials(results)
+    n = ranked[0].notes["val_n"]
+    title = f"{name}: {len(ranked)} architectures, validation accuracy on n = {n} (± one standard error)"
+    table = _table(title)
+    for found in ranked[:count]:
+        _add(table, found, "front" if found.name in front else "")
+    for found in results.baselines:
+        if found.feasible:
+            _add(table, found, "baseline")
+    console.print(table)
+
+    table = _table(f"Pareto front of {', '.join(results.study.objectives)}")
+    for found in results.front:
+        _add(table, found, "")
+    console.print(table)
+
+    table = _table("Best of each family (the family with the most blocks)")
+    for family in FAMILIES:
+        if best := next((found for found in ranked if found.family == family), None):
+            _add(table, best, family)
+    console.print(table)
+    trained = Counter(family for f in ranked if f.arch for family, k in family_counts(f.arch).items() if k)
+    console.print("architectures with at least one of a family: " + ", ".join(f"{f} {trained[f]}" for f in FAMILIES))
+    _show_refused(results)
+
+
+def raise_without_trials(results: StudyResults) -> None:
+    """Say why there is nothing to rank."""
+    _show_refused(results)
+    _ = results.best
+
+
+def _show_refused(results: StudyResults) -> None:
+    refused = [found for found in results.found if found.state == "pruned"]
+    failed = [found for found in results.baselines if not found.feasible]
+    if refused:
+        reasons = Counter((found.reason or "no reason kept").partition(" = ")[0][:100] for found in refused)
+        share = len(refused) / len(results.found)
+        console.print(f"refused: {len(refused)} of {len(results.found)} draws ({share:.0%})")
+        for reason, times in reasons.most_common():
+            console.print(f"  {times} x {reason}", highlight=False, markup=False)
+    for found in failed:
+        console.print(f"baseline {found.name} failed: {found.reason}", highlight=False, markup=False)
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    table.add_column("", no_wrap=True)
+    table.add_column("name", no_wrap=True)
+    for column in ("val/accuracy", "MACs", "params", "latency ms", "ratio", "products"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("families", no_wrap=True)
+    return table
+
+
+def _add(table: Table, found: Found, label: str) -> None:
+    figures = found.figures
+    accuracy = figures["val/accuracy"]
+    noisy = "~" if found.notes.get("latency_noisy") else ""
+    latency = f"{figures['latency_ms']:.3f}" if "latency_ms" in figures else "-"
+    ratio = f"{noisy}{figures['latency_ratio']:.3f}" if "latency_ratio" in figures else "-"
+    table.add_row(
+        label,
+        found.name + (" (reused)" if found.notes.get("reused") else ""),
+        f"{accuracy:.4f} ±{standard_error(accuracy, found.notes['val_n']):.4f}",
+        short(figures["macs"]),
+        short(figures["params"]),
+        latency,
+        ratio,
+        short(figures["products"]),
+        families_text(family_counts(found.arch)) if found.arch else "",
+    )
+
+
+def short(number: float) -> str:
+    """1234567 as 1.23M."""
+    for scale, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= scale:
+            return f"{number / scale:.3g}{suffix}"
+    return f"{number:.0f}"
+
+
+def _show_space(space: dict[str, Any]) -> None:
+    console.print(f"search space of {size(space):,} assignments")
+    console.print(Syntax(json.dumps(as_data(space), indent=1), "json", background_color="default", word_wrap=True))
+
+
+def _first_line(module: str) -> str:
+    import importlib
+
+    return (inspect.getdoc(importlib.import_module(module)) or "").partition("\n")[0]
+
+
+def _op_order(op: Op) -> tuple[int, str, str]:
+    order = ("block", "merge", "residual", "stem", "down", "head", "host")
+    return order.index(op.roles[0]) if op.roles[0] in order else len(order), op.family or "", op.name

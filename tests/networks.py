@@ -1,0 +1,45 @@
+"""Architectures and spaces that several tests share."""
+
+from typing import Any
+
+from hadnas.space import int_range, one_of, op, repeat
+
+DOWN = op("conv_norm", kernel=3, stride=2)
+
+
+def residual(block: Any, **slots: Any) -> dict[str, Any]:
+    return op("residual", block=block, merge=slots.pop("merge", op("add")), **slots)
+
+
+def pyramid(*stages: tuple[int, list[Any]], stem: Any = None, **slots: Any) -> dict[str, Any]:
+    """A pyramid of (width, blocks) stages, each at half the resolution of the one before."""
+    return op(
+        "pyramid",
+        stem=stem or op("conv_norm", dim=8, stride=1),
+        stages=[{"dim": dim, "down": DOWN, "blocks": blocks} for dim, blocks in stages],
+        head=op("pooled_linear"),
+        **slots,
+    )
+
+
+def starnet(width: int, depths: tuple[int, ...]) -> dict[str, Any]:
+    """StarNet of timm's `starnet_s1` kind."""
+    stages = [(width * 2**i, [residual(op("star"))] * depth) for i, depth in enumerate(depths)]
+    return pyramid(*stages, stem=op("conv_norm", dim=32, act="relu6"))
+
+
+TINY_SPACE = pyramid(
+    (
+        8,
+        [
+            repeat(
+                residual(
+                    one_of(op("star", expand=one_of(1, 2), kernel=3), op("mlp", expand=2)),
+                    merge=one_of(op("add"), op("product")),
+                ),
+                int_range(1, 2),
+            )
+        ],
+    ),
+)
+"""42 assignments: one or two blocks, each a star of two widths or an MLP, each with one of two merges."""
