@@ -22,7 +22,7 @@ class Basic(nn.Module):
     Degree: 1
     Params: 2*kernel**2*C**2 + 2*weights(norm, C) + weights(act, C)
     MACs: 2*kernel**2*C**2*N
-    Products: C*N if act in ("star_relu", "squared_relu") else 0
+    Products: products(act, C*N)
     Source: He et al., "Deep residual learning for image recognition", 2015, arXiv 1512.03385, figure 5 left; the
         residual and the activation after it are outside.
     """

@@ -21,7 +21,7 @@ class Depthwise(nn.Module):
     Degree: 1
     Params: C**2 + kernel**2*C + 2*weights(norm, C) + weights(act, C)
     MACs: (C**2 + kernel**2*C)*N
-    Products: C*N if act in ("star_relu", "squared_relu") else 0
+    Products: products(act, C*N)
     Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, figure 3; without the second activation, as the
         separable convolutions of the EfficientNets.
     """

@@ -29,8 +29,8 @@ class GlobalContext(nn.Module):
     Shapes: (B, C, H, W) -> (B, C, H, W); 2 reduction <= C.
     Degree: 2 if interact == "mul" else 1 (nominal)
     Params: C + 1 + 2*C*(C//reduction) + 3*(C//reduction) + C
-    MACs: 2*C*N + 2*C*(C//reduction)
-    Products: C*N if interact == "mul" else 0
+    MACs: C*N + (C*N if N > 1 else 0) + 2*C*(C//reduction)
+    Products: (C*N if interact == "mul" else 0) + (C if N == 1 else 0)
     Source: Cao et al., "GCNet", 2019, arXiv 1904.11492, equation 5, which adds; the product is timm's form.
     """
 

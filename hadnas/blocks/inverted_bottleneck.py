@@ -34,8 +34,7 @@ class InvertedBottleneck(nn.Module):
     Params: 2*expand*C**2 + kernel**2*expand*C + 2*weights(norm, expand*C) + weights(norm, C)
         + 2*weights(act, expand*C) + (0 if squeeze is None else 2*expand*C*(C//squeeze) + C//squeeze + expand*C)
     MACs: (2*expand*C**2 + kernel**2*expand*C)*N + (0 if squeeze is None else 2*expand*C*(C//squeeze))
-    Products: (0 if squeeze is None else expand*C*N)
-        + (2*expand*C*N if act in ("star_relu", "squared_relu") else 0)
+    Products: (0 if squeeze is None else expand*C*N) + products(act, 2*expand*C*N)
     Source: Sandler et al., "MobileNetV2", 2018, arXiv 1801.04381, section 3.3; se: Tan and Le, "EfficientNet", 2019,
         arXiv 1905.11946. The residual is outside; the width inside se is not rounded and its activation is always ReLU.
     """

@@ -32,7 +32,7 @@ class MetaNext(nn.Module):
     Params: 2*expand*C**2 + (expand + 1)*C + (C//share)*(kernel**2 + 2*band + 3) + weights(norm, C)
         + weights(act, expand*C)
     MACs: (2*expand*C**2 + (C//share)*(kernel**2 + 2*band))*N
-    Products: expand*C*N if act in ("star_relu", "squared_relu") else 0
+    Products: products(act, expand*C*N)
     Source: Yu et al., "InceptionNeXt", 2023, arXiv 2303.16900, equations 3 to 6. Residual and LayerScale are outside.
     """
 

@@ -28,7 +28,7 @@ class Mlp(nn.Module):
     Params: 2*expand*C**2 + ((expand + 1)*C if bias else 0) + (2 if mix == "after" else 1)*weights(act, expand*C)
         + (0 if mix == "none" else (kernel**2 + (1 if bias else 0))*expand*C)
     MACs: 2*expand*C**2*N + (0 if mix == "none" else kernel**2*expand*C*N)
-    Products: (2 if mix == "after" else 1)*expand*C*N if act in ("star_relu", "squared_relu") else 0
+    Products: (2 if mix == "after" else 1)*products(act, expand*C*N)
     Source: Dosovitskiy et al., "An image is worth 16x16 words", 2020, arXiv 2010.11929, equation 3; `before`: Guo et
         al., "Visual attention network", 2022, arXiv 2202.09741, figure 3; `after`: Hou et al., "Conv2Former", 2022,
         arXiv 2211.11943, section 3.

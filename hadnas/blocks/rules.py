@@ -17,8 +17,11 @@ def at_least(slot: str, low: float) -> Rule:
 
 
 def odd(slot: str, low: int = 1) -> Rule:
-    """An odd number >= low, so that same padding keeps the resolution."""
-    return require(lambda v: v[slot] % 2 == 1 and v[slot] >= low, f"{slot} = {{{slot}}} must be odd and at least {low}")
+    """An odd number >= low, so that same padding keeps the resolution, or None."""
+    return require(
+        lambda v: v[slot] is None or (v[slot] % 2 == 1 and v[slot] >= low),
+        f"{slot} = {{{slot}}} must be odd and at least {low}",
+    )
 
 
 def within(slot: str, low: float, high: float) -> Rule:

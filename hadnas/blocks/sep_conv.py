@@ -22,7 +22,7 @@ class SepConv(nn.Module):
     Degree: 1
     Params: 2*expand*C**2 + kernel**2*expand*C + weights(act, expand*C) + ((2*expand + 1)*C if bias else 0)
     MACs: (2*expand*C**2 + kernel**2*expand*C)*N
-    Products: expand*C*N if act in ("star_relu", "squared_relu") else 0
+    Products: products(act, expand*C*N)
     Source: Yu et al., "MetaFormer baselines for vision", 2022, arXiv 2210.13452, section 3.2, equation 6.
     """
 

@@ -21,7 +21,7 @@ class TokenMlp(nn.Module):
     Degree: 1
     Params: 2*hidden*N + hidden + N + weights(act, hidden)
     MACs: 2*hidden*C*N
-    Products: hidden*C if act in ("star_relu", "squared_relu") else 0
+    Products: products(act, hidden*C)
     Source: Tolstikhin et al., "MLP-Mixer", 2021, arXiv 2105.01601, equation 1; `hidden` is its D_S.
     """
 

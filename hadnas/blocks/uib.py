@@ -6,17 +6,13 @@ from torch import Tensor, nn
 
 from hadnas.blocks.layers import Act, Norm, activation, normalisation
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import at_least, require
+from hadnas.blocks.rules import at_least, odd
 
 
 @block(
     family="convolution",
     name="uib",
-    rules=(
-        at_least("expand", 1),
-        require(lambda v: v["start"] is None or v["start"] % 2 == 1, "start = {start} must be None or odd"),
-        require(lambda v: v["middle"] is None or v["middle"] % 2 == 1, "middle = {middle} must be None or odd"),
-    ),
+    rules=(at_least("expand", 1), odd("start"), odd("middle")),
 )
 class UniversalInvertedBottleneck(nn.Module):
     """An inverted bottleneck with a depthwise convolution before the expansion, after it, both or neither.
@@ -34,7 +30,7 @@ class UniversalInvertedBottleneck(nn.Module):
         + (start**2*C + weights(norm, C) if start else 0)
         + (middle**2*expand*C + weights(norm, expand*C) + weights(act, expand*C) if middle else 0)
     MACs: (2*expand*C**2 + (start**2*C if start else 0) + (middle**2*expand*C if middle else 0))*N
-    Products: (2 if middle else 1)*expand*C*N if act in ("star_relu", "squared_relu") else 0
+    Products: (2 if middle else 1)*products(act, expand*C*N)
     Source: Qin et al., "MobileNetV4", 2024, arXiv 2404.10518, section 3 and figure 4. Residual and LayerScale are
         outside.
     """
@@ -54,13 +50,13 @@ class UniversalInvertedBottleneck(nn.Module):
         super().__init__()
         dd = {"device": device, "dtype": dtype}
         hidden = expand * dim
-        self.start = nn.Identity()
+        self.start: nn.Module = nn.Identity()
         if start is not None:
             dw = nn.Conv2d(dim, dim, start, padding=start // 2, groups=dim, bias=False, **dd)
             self.start = nn.Sequential(dw, normalisation(norm, dim, **dd))
         conv = nn.Conv2d(dim, hidden, 1, bias=False, **dd)
         self.expand = nn.Sequential(conv, normalisation(norm, hidden, **dd), activation(act, **dd))
-        self.middle = nn.Identity()
+        self.middle: nn.Module = nn.Identity()
         if middle is not None:
             dw = nn.Conv2d(hidden, hidden, middle, padding=middle // 2, groups=hidden, bias=False, **dd)
             self.middle = nn.Sequential(dw, normalisation(norm, hidden, **dd), activation(act, **dd))
