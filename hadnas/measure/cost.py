@@ -74,6 +74,7 @@ def cost(module: nn.Module, shape: tuple[int, int, int]) -> Cost:
     for name, p in module.named_parameters():
         if nn.parameter.is_lazy(p):
             raise MeasurementError(f"parameter {name!r} has no shape yet: run the module once before counting it")
+    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     on_meta = all(t.is_meta for t in (*module.parameters(), *module.buffers()))
     counted = module if on_meta else _weightless(module)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
@@ -83,7 +84,7 @@ def cost(module: nn.Module, shape: tuple[int, int, int]) -> Cost:
 
 def _count(module: nn.Module, image: Tensor) -> Cost:
     paths = {id(m): path for path, m in module.named_modules()}
-    counter = _Counter()
+    counter = _Counter(module)
     running: list[str] = []  # paths of the sub-modules being executed; after a failure, the last one is the culprit
 
     def enter(sub: nn.Module, args: Any) -> None:
@@ -178,19 +179,23 @@ _VALUE_READERS = {
     aten.nonzero.default,
     aten.equal.default,
     aten.masked_select.default,
+    aten.unique_consecutive.default,
+    aten._unique2.default,
 }
+_MASKABLE = {aten.index.Tensor}
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Counts every ATen operation of a forward pass into the sub-module that executes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.own: dict[str, list[int]] = {}  # path -> macs, elementwise, products, activations, bytes moved
         self.peak = 0
         self._live = 0
         self._tensors: dict[int, tuple[weakref.ref[Tensor], bool]] = {}  # made in the pass: is it an activation?
         self._storages: dict[int, list[int]] = {}  # of those tensors: number of holders, bytes
+        self._weights = {t.untyped_storage()._cdata for t in (*module.parameters(), *module.buffers())}
         self._kinds: dict[Any, tuple[Rule | None, bool]] = {}
         self._current = self.own.setdefault("", [0] * 5)
 
@@ -214,7 +219,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
         storage = tensor.untyped_storage()
         held = self._storages.setdefault(storage._cdata, [0, 0])
         if not held[0]:
-            held[1] = storage.nbytes()
+            held[1] = 0 if storage._cdata in self._weights else storage.nbytes()
             self._live += held[1]
             self.peak = max(self.peak, self._live)
         held[0] += 1
@@ -241,7 +246,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
         kind = self._kinds.get(op)
         if kind is None:
             if op in _VALUE_READERS:
-                raise MeasurementError(f"data-dependent control flow: it reads the value of a tensor ({op})")
+                raise MeasurementError(f"data-dependent control flow: {op} needs the values of a tensor, not its shape")
             kind = self._kinds[op] = self._kind(op)
         rule, composite = kind
         if composite:
@@ -250,6 +255,8 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
             if out is not NotImplemented:
                 return out
         read = tensors(args) if not kwargs else tensors((*args, *kwargs.values()))
+        if op in _MASKABLE and any(t.dtype in (torch.bool, torch.uint8) for t in tensors(args[1])):
+            raise MeasurementError(f"data-dependent shape: {op} with a mask as index")
         activation = any(self._derived(t) for t in read)
         out = op(*args, **kwargs)
         written = [out] if isinstance(out, Tensor) else tensors(out if isinstance(out, (tuple, list)) else ())

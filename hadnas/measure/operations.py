@@ -226,7 +226,7 @@ _NAMED: list[tuple[str, Rule]] = [
     ("upsample_bilinear2d _upsample_bilinear2d_aa grid_sampler_2d", _per_element(4)),
     ("upsample_bicubic2d _upsample_bicubic2d_aa", _per_element(16)),
     ("_fft_r2c _fft_c2c _fft_c2r", _fourier),
-    ("clone copy_ _to_copy contiguous cat stack repeat roll flip rot90 constant_pad_nd reflection_pad1d", _moved),
+    ("clone copy_ _to_copy cat stack repeat roll flip rot90 constant_pad_nd reflection_pad1d", _moved),
     ("reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d", _moved),
     ("index index_select gather scatter scatter_ index_put index_put_ index_copy index_copy_ slice_scatter", _moved),
     ("select_scatter take embedding tril triu tril_ triu_ fill_ zero_ fill im2col col2im pixel_shuffle", _moved),
@@ -236,7 +236,6 @@ _NAMED: list[tuple[str, Rule]] = [
     ),
     ("upsample_nearest3d _upsample_nearest_exact2d new_empty empty_like resolve_conj resolve_neg _unsafe_view", _moved),
     ("new_zeros new_ones new_full zeros_like ones_like full_like masked_select repeat_interleave lift_fresh", _moved),
-    ("_reshape_alias _reshape_copy detach alias", _moved),
 ]
 
 RULES: dict[Any, Rule] = {

@@ -1,0 +1,98 @@
+"""Zero-cost scores of an untrained network: nwot and synflow. Higher is meant to be better; whether it is, measure."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hadnas.errors import MeasurementError
+
+aten = torch.ops.aten
+# ReLU and its smooth or clipped relatives: below zero they are (nearly) shut, above it open.
+_GATES = {
+    *(aten.relu, aten.relu_, aten.hardtanh, aten.hardtanh_, aten.leaky_relu, aten.leaky_relu_, aten._prelu_kernel),
+    *(aten.gelu, aten.silu, aten.silu_, aten.elu, aten.elu_, aten.mish, aten.mish_, aten.softplus),
+    *(aten.hardswish, aten.hardswish_),
+}
+
+
+def nwot(module: nn.Module, images: Tensor) -> float:
+    """Score without training: how differently the images of a batch (B, C, H, W), B >= 2, open and shut activations.
+
+    log |det K|,  K_ij = A - d(c_i, c_j): A activations in all, c_i their open/shut code for image i, d the Hamming
+    distance. -inf where two images have the same code. An activation is any relative of ReLU, called as a module or
+    as a function; open means a positive input. Training mode, on a copy on the images' device.
+
+    Raises MeasurementError where the network has no activation or the forward pass fails.
+    Source: Mellor et al., "Neural architecture search without training", 2021, arXiv 2006.04647, equations 1 and 2
+    (there for ReLU only).
+    """
+    if len(images) < 2:
+        raise MeasurementError(f"nwot on a batch of {len(images)}: two or more images are allowed")
+    twin = _copied(module, images.device).train()
+    codes = _Codes(len(images))
+    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []), torch.no_grad(), codes:
+        torch.manual_seed(0)
+        _forward(twin, images)
+    if codes.total == 0:
+        raise MeasurementError(f"nwot: the module ({type(module).__name__}) has no activation function")
+    return float(torch.linalg.slogdet(codes.kernel)[1])
+
+
+def synflow(module: nn.Module, shape: tuple[int, int, int]) -> float:
+    """Synaptic flow: sum over the weights of |w| dR/d|w|, where R is the summed output for an image of ones.
+
+    All parameters are replaced by their absolute values; weights are the parameters of two or more dimensions.
+    Float64 on the CPU and evaluation mode, where a fresh batch normalisation passes the signal through; layer and
+    group normalisation rescale it, which takes much of its meaning from the score.
+
+    Raises MeasurementError where the pass fails.
+    Source: Tanaka et al., "Pruning neural networks without any data by iteratively conserving synaptic flow", 2020,
+    arXiv 2006.05467, equation 3; as a score: Abdelfattah et al., "Zero-cost proxies for lightweight NAS", 2021,
+    arXiv 2101.08134.
+    """
+    twin = _copied(module, torch.device("cpu")).double().eval()
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.abs_()
+    weights = [p.requires_grad_() for p in twin.parameters() if p.dim() > 1]
+    with torch.enable_grad():
+        # two equal images, as some backward passes of torch are wrong for a single one; half their sum is R
+        flow = _forward(twin, torch.ones(2, *shape, dtype=torch.float64)).sum() / 2
+        gradients = torch.autograd.grad(flow, weights, allow_unused=True)
+    return sum(float((w * g).sum()) for w, g in zip(weights, gradients, strict=True) if g is not None)
+
+
+class _Codes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Collects, over all activations, how many of them two images share."""
+
+    def __init__(self, images: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kernel = torch.zeros(images, images, dtype=torch.float64)
+        self.total = 0
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if op.overloadpacket in _GATES and len(args[0]) == len(self.kernel):
+            code = (args[0] > 0).flatten(1).double()
+            self.kernel += (code @ code.T + (1 - code) @ (1 - code).T).cpu()
+            self.total += code.shape[1]
+        return op(*args, **(kwargs or {}))
+
+
+def _copied(module: nn.Module, device: torch.device) -> nn.Module:
+    if any(p.is_meta for p in module.parameters()):
+        raise MeasurementError(f"the module ({type(module).__name__}) is on the meta device: no weights, no score")
+    return copy.deepcopy(module).to(device)
+
+
+def _forward(module: nn.Module, images: Tensor) -> Tensor:
+    try:
+        out: Tensor = module(images)
+    except Exception as error:
+        raise MeasurementError(
+            f"the module ({type(module).__name__}) failed on an input {tuple(images.shape)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return out

@@ -1,0 +1,230 @@
+"""A look at the signal before any training: one mini-batch forward and backward, with every product merge off and on.
+
+A network whose values overflow, explode or no longer depend on the input at its start is a waste of training; so is
+one that does as soon as the learned scale of its product merges, `alpha`, grows from 0 to 1.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hadnas.errors import MeasurementError
+
+# Standard deviation of the values that one sub-module writes. A map of 10^5 values or more reaches five or six standard
+# deviations, and float16 ends at 65,504; sound networks, normalised or not, stay below a few hundred.
+EXPLODING_ACTIVATION = 1e4
+# Standard deviation of the gradient at a sub-module over that at the logits. Pooling and normalisation make it smaller
+# than 1 on the way back; whoever multiplies it by this much has the loss curve upwards within the first step.
+EXPLODING_GRADIENT = 1e4
+# Spread over the images of what the last layer with weights is given, over its own size: below this the images can no
+# longer be told apart, as float32 keeps seven digits and a sum over some hundred features loses two of them.
+DEAD_ACTIVATION = 1e-5
+# Largest gradient of the first weights: Adam adds 1e-8 to the size of a gradient before it divides by it, so weights
+# whose gradient is ten thousand times smaller hardly move.
+DEAD_GRADIENT = 1e-12
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Signal at one sub-module: of its output, and of the gradient that arrives there (None where none does).
+
+    activation_std, gradient_std: standard deviation of the finite values, in the order of execution.
+    not_finite: activations and gradients that are infinite or not a number.
+    """
+
+    path: str
+    kind: str
+    alpha: float | None
+    activation_std: float
+    gradient_std: float | None
+    not_finite: int
+    gradient_not_finite: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What one mini-batch showed. `rejected` is None, or the reason: path, figure and bound.
+
+    signals: per sub-module in the order of execution, for alpha = 0 and then alpha = 1 (once, with alpha None, for a
+    module that has none).  losses: cross-entropy at each alpha.
+    """
+
+    rejected: str | None
+    losses: dict[float | None, float]
+    signals: tuple[Signal, ...] = field(repr=False)
+
+
+def screen(
+    module: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Screen:
+    """Run one mini-batch of images (B, C, H, W), B >= 2, and labels (B,) through `module` and back, in training mode.
+
+    dtype: that of training; a 16-bit one means autocast, weights stay as they are. Every parameter named `alpha` is
+    set to 0, then to 1. A copy is run: the module, its buffers and gradients and the random state are left alone.
+    Raises MeasurementError where the forward or backward pass fails, naming the sub-module.
+    """
+    if images.dim() != 4 or len(images) < 2 or labels.shape != images.shape[:1]:
+        raise MeasurementError(
+            f"images {tuple(images.shape)} and labels {tuple(labels.shape)}: (B, C, H, W) and (B,), B >= 2, are allowed"
+        )
+    if any(p.is_meta for p in module.parameters()):
+        raise MeasurementError(f"the module ({type(module).__name__}) is on the meta device: no weights, no signal")
+    device = torch.device(device)
+    twin = copy.deepcopy(module).to(device)
+    twin.train().zero_grad()
+    alphas = [p for name, p in twin.named_parameters() if name.rpartition(".")[2] == "alpha"]
+    signals: list[Signal] = []
+    losses: dict[float | None, float] = {}
+    rejected: str | None = None
+    values: tuple[float | None, ...] = (0.0, 1.0) if alphas else (None,)
+    for value in values:
+        with torch.no_grad():
+            for alpha in alphas:
+                alpha.fill_(value or 0.0)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(0)
+            probe = _Probe(twin, value)
+            losses[value] = probe.run(images.to(device), labels.to(device), dtype)
+        signals += probe.signals()
+        rejected = rejected or probe.verdict()
+    return Screen(rejected, losses, tuple(signals))
+
+
+class _Probe:
+    """Watches every sub-module of one forward and backward pass."""
+
+    def __init__(self, module: nn.Module, alpha: float | None) -> None:
+        self.module, self.alpha = module, alpha
+        self.order: list[str] = []  # in the order in which the outputs appear
+        self.running: list[str] = []
+        self.outputs: dict[str, tuple[float, int, int]] = {}  # standard deviation, not finite, size
+        self.gradients: dict[str, tuple[float, int, int]] = {}
+        self.weighted: list[tuple[str, Tensor, float]] = []  # weights, and the spread of what their layers are given
+
+    def run(self, images: Tensor, labels: Tensor, dtype: torch.dtype) -> float:
+        """One pass forward and back; returns the loss."""
+        hooks = []
+        for path, sub in self.module.named_modules():
+            hooks.append(sub.register_forward_pre_hook(self._entering(path)))
+            hooks.append(sub.register_forward_hook(self._leaving(path)))
+        lower = torch.autocast(images.device.type, dtype) if dtype.itemsize == 2 else nullcontext()
+        self.module.zero_grad()
+        try:
+            with torch.enable_grad(), lower:
+                logits = self.module(images if dtype.itemsize == 2 else images.to(dtype))
+                loss = F.cross_entropy(logits.float() if dtype.itemsize == 2 else logits, labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+        except Exception as error:
+            path = self.running[-1] if self.running else ""
+            raise MeasurementError(
+                f"{self._name(path)}: failed on images {tuple(images.shape)}: {type(error).__name__}: {error}"
+            ) from error
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return float(loss.detach())
+
+    def signals(self) -> list[Signal]:
+        found = []
+        for path in self.order:
+            std, bad, size = self.outputs[path]
+            gradient_std, gradient_bad, _ = self.gradients.get(path, (None, 0, 0))
+            kind = type(self.module.get_submodule(path)).__name__
+            found.append(Signal(path, kind, self.alpha, std, gradient_std, bad, gradient_bad, size))
+        return found
+
+    def verdict(self) -> str | None:
+        """The first thing wrong, in the order of the signal: forward, then backward."""
+        for path in self.order:
+            std, bad, size = self.outputs[path]
+            if bad:
+                return self._say(path, f"{bad} of {size} activations are not finite (none may be)")
+            if std > EXPLODING_ACTIVATION:
+                return self._say(path, f"activations explode: std {std:.3g} (bound {EXPLODING_ACTIVATION:g})")
+        if self.weighted and self.weighted[-1][2] < DEAD_ACTIVATION:
+            path, _, spread = self.weighted[-1]
+            return self._say(
+                path, f"dead signal: all images look alike, spread {spread:.3g} (bound {DEAD_ACTIVATION:g})"
+            )
+        return self._backward_verdict()
+
+    def _backward_verdict(self) -> str | None:
+        last = self.gradients[self.order[-1]][0] if self.order[-1] in self.gradients else 0.0
+        for path in reversed(self.order):
+            std, bad, size = self.gradients.get(path, (0.0, 0, 0))
+            if bad:
+                return self._say(path, f"{bad} of {size} gradients are not finite (none may be)")
+            if last and std / last > EXPLODING_GRADIENT:
+                growth = f"std {std / last:.3g} times that at the logits (bound {EXPLODING_GRADIENT:g})"
+                return self._say(path, f"gradients explode: {growth}")
+        if len(self.weighted) < 2:
+            return None
+        (first, weight, _), (_, head, _) = self.weighted[0], self.weighted[-1]
+        largest = 0.0 if weight.grad is None else float(weight.grad.abs().max())
+        # behind a head that starts at zero nothing gets a gradient before the first step: that is no fault
+        if largest < DEAD_GRADIENT and bool(head.detach().any()):
+            return self._say(first, f"dead gradient: at most {largest:.3g} (bound {DEAD_GRADIENT:g})")
+        return None
+
+    def _entering(self, path: str) -> Callable[..., None]:
+        def hook(sub: nn.Module, args: Any) -> None:
+            self.running.append(path)
+            weight = getattr(sub, "weight", None)
+            if isinstance(weight, Tensor) and weight.dim() > 1 and args and isinstance(args[0], Tensor):
+                self.weighted.append((path, weight, _spread(args[0].detach())))
+
+        return hook
+
+    def _leaving(self, path: str) -> Callable[..., None]:
+        def hook(sub: nn.Module, args: Any, out: Any) -> None:
+            while self.running.pop() != path:
+                pass
+            if not isinstance(out, Tensor) or not out.is_floating_point():
+                return
+            if path not in self.outputs:
+                self.order.append(path)
+            self.outputs[path] = _statistics(out.detach())
+            if out.requires_grad:
+                out.register_hook(self._arriving(path))  # type: ignore[no-untyped-call]
+
+        return hook
+
+    def _arriving(self, path: str) -> Callable[[Tensor], None]:
+        def hook(gradient: Tensor) -> None:
+            self.gradients[path] = _statistics(gradient)
+
+        return hook
+
+    def _name(self, path: str) -> str:
+        return f"{path or 'the module'} ({type(self.module.get_submodule(path)).__name__})"
+
+    def _say(self, path: str, what: str) -> str:
+        return f"{self._name(path)}{'' if self.alpha is None else f' at alpha = {self.alpha:g}'}: {what}"
+
+
+def _statistics(values: Tensor) -> tuple[float, int, int]:
+    """Standard deviation of the finite values (infinite if it overflows), number of the others, size."""
+    values = values.detach().double().flatten()
+    finite = values[values.isfinite()]
+    std = float(finite.std(correction=0)) if len(finite) else math.nan
+    return std, len(values) - len(finite), len(values)
+
+
+def _spread(values: Tensor) -> float:
+    """How far the images are apart, over the size of the values; 0 where all are 0."""
+    values = values.double()
+    size = float(values.square().mean().sqrt())
+    return float(values.std(0, correction=0).square().mean().sqrt()) / size if size else 0.0
