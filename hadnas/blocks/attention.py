@@ -26,7 +26,7 @@ class Attention(nn.Module):
     MACs: (5 if gated else 4)*C**2*N + 2*C*N**2
     Products: C*N if gated else 0
     Source: Vaswani et al., "Attention is all you need", 2017, arXiv 1706.03762, equation 1; the gate after the
-        attention: Qiu et al., "Gated attention for large language models", 2025, arXiv 2505.06708, equation 5.
+        attention: Qiu et al., "Gated attention for large language models", 2025, arXiv 2505.06708.
     """
 
     def __init__(

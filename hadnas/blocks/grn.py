@@ -21,7 +21,7 @@ class ResponseGate(nn.Module):
     Params: 2*C
     MACs: 0
     Products: C*N
-    Source: Woo et al., "ConvNeXt V2", 2023, arXiv 2301.00808, section 3.2, equations 1 to 3.
+    Source: Woo et al., "ConvNeXt V2", 2023, arXiv 2301.00808, equations 1 to 3.
     """
 
     def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:

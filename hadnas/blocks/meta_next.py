@@ -33,7 +33,7 @@ class MetaNext(nn.Module):
         + weights(act, expand*C)
     MACs: (2*expand*C**2 + (C//share)*(kernel**2 + 2*band))*N
     Products: products(act, expand*C*N)
-    Source: Yu et al., "InceptionNeXt", 2023, arXiv 2303.16900, equations 3 to 6. Residual and LayerScale are outside.
+    Source: Yu et al., "InceptionNeXt", 2023, arXiv 2303.16900. Residual and LayerScale are outside.
     """
 
     def __init__(

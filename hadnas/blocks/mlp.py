@@ -30,8 +30,8 @@ class Mlp(nn.Module):
     MACs: 2*expand*C**2*N + (0 if mix == "none" else kernel**2*expand*C*N)
     Products: (2 if mix == "after" else 1)*products(act, expand*C*N)
     Source: Dosovitskiy et al., "An image is worth 16x16 words", 2020, arXiv 2010.11929, equation 3; `before`: Guo et
-        al., "Visual attention network", 2022, arXiv 2202.09741, figure 3; `after`: Hou et al., "Conv2Former", 2022,
-        arXiv 2211.11943, section 3.
+        al., "Visual attention network", 2022, arXiv 2202.09741; `after`: Hou et al., "Conv2Former", 2022,
+        arXiv 2211.11943.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ class SepConv(nn.Module):
     Params: 2*expand*C**2 + kernel**2*expand*C + weights(act, expand*C) + ((2*expand + 1)*C if bias else 0)
     MACs: (2*expand*C**2 + kernel**2*expand*C)*N
     Products: products(act, expand*C*N)
-    Source: Yu et al., "MetaFormer baselines for vision", 2022, arXiv 2210.13452, section 3.2, equation 6.
+    Source: Yu et al., "MetaFormer baselines for vision", 2022, arXiv 2210.13452.
     """
 
     def __init__(

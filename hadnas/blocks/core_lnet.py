@@ -1,0 +1,80 @@
+"""A relational head: what is said of the image is said by how alike its places are, and by nothing else."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hadnas.blocks.registry import register
+from hadnas.blocks.rules import at_least, require
+
+
+@register(
+    "head",
+    name="corelnet",
+    rules=(
+        at_least("hidden", 1),
+        require(
+            lambda v: v["grid"] >= 2 and v["grid"] <= min(v["height"], v["width"]),
+            "grid = {grid} must be at least 2 and at most the sides of the map, {height} x {width}",
+        ),
+    ),
+)
+class CoreLnet(nn.Module):
+    """Relations between the cells of a grid, and a perceptron that reads only them.
+
+    logits = W2 relu(W1 vec(R)),  R = softmax_rows(Z Z^T / s),  Z = gamma * (z - mean(z)) / sqrt(var(z) + 1e-8) + beta
+
+    z the T = grid^2 cells of the map after average pooling, C channels each; mean and (unbiased) variance over the
+    cells of an image; gamma, beta learned per channel; s = C where `scaled`, else 1. W1 T^2 -> hidden, W2 hidden ->
+    classes. Relations are computed in at least float32.
+
+    Shapes: (B, C, H, W) -> (B, classes); grid <= H, W. With classes = 0 the hidden features.
+    Degree: 2 (nominal)
+    Params: 2*C + grid**4*hidden + hidden + (hidden + 1)*classes
+    MACs: grid**4*(C + hidden) + hidden*classes
+    Products: 0
+    Source: Kerg et al., "On neural architecture inductive biases for relational tasks", 2022, arXiv 2206.05056
+        (CoRelNet); there s = 1, with which the softmax of wide cells starts
+        saturated, as a cell's likeness to itself grows with C.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        classes: int,
+        *,
+        grid: int = 4,
+        hidden: int = 256,
+        scaled: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        dd = {"device": device, "dtype": dtype}
+        self.dim, self.grid, self.hidden, self.scaled = dim, grid, hidden, scaled
+        self.gamma = nn.Parameter(torch.ones(dim, **dd))
+        self.beta = nn.Parameter(torch.zeros(dim, **dd))
+        self.relations = nn.Linear(grid**4, hidden, **dd)
+        self.fc: nn.Module = nn.Identity()
+        self.reset(classes, **dd)
+
+    @property
+    def hidden_size(self) -> int:
+        """The width of the features that the classifier reads."""
+        return self.hidden
+
+    def reset(self, classes: int, pool: str | None = None, *, device: Any = None, dtype: Any = None) -> None:
+        """Give the head another number of classes (0: none); its pooling is the grid and stays."""
+        self.classes = classes
+        self.fc = nn.Linear(self.hidden, classes, device=device, dtype=dtype) if classes else nn.Identity()
+
+    def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        z = F.adaptive_avg_pool2d(x, self.grid).flatten(2).transpose(1, 2)
+        z = z.to(torch.promote_types(x.dtype, torch.float32))
+        var, mean = torch.var_mean(z, dim=1, keepdim=True)
+        z = self.gamma * (z - mean) / torch.sqrt(var + 1e-8) + self.beta
+        likeness = z @ z.transpose(1, 2) / (self.dim if self.scaled else 1)
+        features = self.relations(likeness.softmax(dim=2).flatten(1).to(x.dtype)).relu()
+        return features if pre_logits else self.fc(features)
