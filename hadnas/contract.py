@@ -194,9 +194,9 @@ def strange_values(case: Case) -> Iterator[str]:
                 except SpecError:
                     continue
     for strange in tried:
-        if strange.broken:
-            continue
         try:
+            if strange.broken:
+                continue
             out = strange.build()(*strange.inputs())
         except Exception as error:
             yield f"{strange}: no rule refuses it, yet it fails with {type(error).__name__}: {error}"
@@ -219,6 +219,8 @@ def check(op: Op, seed: int = 0) -> list[str]:
         found = cases(op)
     except HadnasError as error:
         return [str(error)]
+    except Exception as error:
+        return [f"{op.name}: its rules fail with {type(error).__name__}: {error}"]
     findings: list[str] = []
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # torch warns of empty tensors and broadcasts: faults of an op

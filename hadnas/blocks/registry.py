@@ -21,6 +21,7 @@ from hadnas.errors import SpecError, unknown
 
 Family = Literal["hadamard", "additive", "convolution", "attention"]
 FAMILIES: tuple[str, ...] = typing.get_args(Family)
+ROLES = ("host", "stem", "down", "residual", "block", "merge", "head", "fusion")
 
 Rule = Callable[[Mapping[str, Any]], str | None]
 """Given the values of a node together with dim, height and width: None, or what is wrong and what is allowed."""
@@ -100,7 +101,15 @@ def register(
     resize    (height or width, values) -> the same after the op; None where the op keeps the resolution
     twin      (slot, value of the product, value of the sum) where the op has an additive twin
     wire      of a host: (class, node, task) -> (completed node, call)
+
+    Raises UnknownName for a role or family that does not exist, and SpecError where the name is taken by another class
+    or the constructor is not of the house's form.
     """
+    for role in roles:
+        if role not in ROLES:
+            raise unknown("role", role, ROLES)
+    if family is not None and family not in FAMILIES:
+        raise unknown("family", family, FAMILIES)
 
     def decorate(cls: T) -> T:
         key = name or _snake_case(_identity(cls)[0].rpartition(".")[2])
@@ -124,8 +133,6 @@ def block(
     twin: tuple[str, Any, Any] | None = None,
 ) -> Callable[[T], T]:
     """Register a block, (B, C, H, W) -> (B, C, H, W) at stride 1, of one of the four families. See `register`."""
-    if family not in FAMILIES:
-        raise unknown("family", family, FAMILIES)
     return register("block", name=name, family=family, rules=rules, children=children, unused=unused, twin=twin)
 
 
