@@ -18,6 +18,8 @@ A claim whose worker was killed goes to the next one that asks: at once on the s
 seconds without a heartbeat. The curve of a training that was cut short stays, under the number of its attempt.
 """
 
+import csv
+import json
 import math
 import os
 import platform
@@ -26,46 +28,42 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, func, make_url, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Select, and_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from hadnas.errors import StudyError
+from hadnas.errors import StudyError, unknown
+from hadnas.search.database import TIMEOUT, Database, shown
 from hadnas.search.records import Claim, Costs, Epoch, Latency, State, Status, Training, TrainingKey
-from hadnas.search.storage import TIMEOUT, clear_errors, open_engine, shown, use_write_ahead_log, weights_name
-from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, Table, TrainingRow, prepare
+from hadnas.search.storage import weights_name
+from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, TrainingRow, prepare
 from hadnas.search.worker import is_dead, this_host
+
+if TYPE_CHECKING:
+    import pandas
 
 STALE = 120.0
 """Seconds without a heartbeat after which a running training counts as abandoned."""
 
 
-class Ledger:
+class Ledger(Database):
     """The ledger in the database at `url`; its tables are made, or brought up to date, when it is opened.
 
     Raises `StudyError` for a database that is locked, damaged, unreachable, or of another version; it is left alone.
     """
 
     def __init__(self, url: str, *, stale: float = STALE, timeout: float = TIMEOUT) -> None:
-        self.url = url
+        super().__init__(url, timeout)
         self.stale = stale
-        self._engine = open_engine(url, timeout)
-        self._reader = self._engine.execution_options(reading=True)
-        self._sqlite = make_url(url).get_backend_name() == "sqlite"
         try:
             with self._write() as session:
                 prepare(session.connection(), where=shown(url))
-            use_write_ahead_log(self._engine)
         except BaseException:
             self.close()
             raise
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._engine.dispose()
 
     # Architectures, costs, latencies
 
@@ -271,32 +269,33 @@ class Ledger:
         with self._read() as session:
             return [_training(row, _curve(session, row.id)) for row in session.scalars(query).all()]
 
+    def rows(self, table: str = "trainings") -> list[dict[str, Any]]:
+        """One of `architectures`, `costs`, `latencies`, `trainings` (with the costs beside) and `epochs`, flat."""
+        if table not in _TABLES:
+            raise unknown("ledger table", table, _TABLES)
+        with self._read() as session:
+            return [dict(row) for row in session.execute(_TABLES[table]).mappings()]
+
+    def export_csv(self, path: str | Path, table: str = "trainings") -> None:
+        """Write a table (see `rows`) as CSV. Raises `StudyError` where `path` cannot be written."""
+        rows = self.rows(table)
+        try:
+            with open(path, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, [column["name"] for column in _TABLES[table].column_descriptions])
+                writer.writeheader()
+                writer.writerows(
+                    {k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in rows
+                )
+        except OSError as error:
+            raise StudyError(f"{path}: cannot be written ({error.strerror})") from error
+
+    def frame(self, table: str = "trainings") -> "pandas.DataFrame":
+        """A table (see `rows`) as a pandas DataFrame."""
+        import pandas
+
+        return pandas.DataFrame(self.rows(table), columns=[c["name"] for c in _TABLES[table].column_descriptions])
+
     # Inside
-
-    @contextmanager
-    def _write(self) -> Iterator[Session]:
-        with clear_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
-            try:
-                with session.begin():
-                    yield session
-            except IntegrityError as error:
-                if "foreign key" in str(error.orig).lower():
-                    raise StudyError("the ledger does not know this architecture; put_architecture first") from error
-                raise
-
-    @contextmanager
-    def _read(self) -> Iterator[Session]:
-        with clear_errors(self.url), Session(self._reader) as session:
-            yield session
-
-    def _insert(self, table: type[Table]) -> Any:
-        return (sqlite if self._sqlite else postgresql).insert(table)
-
-    def _now(self, session: Session) -> float:
-        """Seconds since 1970 by one clock for all workers: the server's, or that of the machine that has the file."""
-        if self._sqlite:
-            return time.time()
-        return float(session.scalars(select(func.extract("epoch", func.clock_timestamp()))).one())
 
     def _held(self, session: Session, claim: Claim) -> TrainingRow:
         row = session.scalar(select(TrainingRow).where(TrainingRow.id == claim.id).with_for_update())
@@ -325,3 +324,16 @@ def _training(row: TrainingRow, curve: tuple[Epoch, ...]) -> Training:
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """Neither SQLite's columns nor JSON hold NaN: what is not finite becomes None."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+_TABLES: dict[str, Select[Any]] = {
+    "architectures": select(*ArchitectureRow.__table__.columns).order_by(ArchitectureRow.created),
+    "costs": select(*CostRow.__table__.columns).order_by(CostRow.fingerprint, CostRow.task),
+    "latencies": select(*LatencyRow.__table__.columns).order_by(LatencyRow.id),
+    "trainings": select(
+        *TrainingRow.__table__.columns, CostRow.params, CostRow.macs, CostRow.elementwise, CostRow.products
+    )
+    .outerjoin(CostRow, and_(CostRow.fingerprint == TrainingRow.fingerprint, CostRow.task == TrainingRow.task))
+    .order_by(TrainingRow.id),
+    "epochs": select(*EpochRow.__table__.columns).order_by(EpochRow.training, EpochRow.attempt, EpochRow.epoch),
+}

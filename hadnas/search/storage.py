@@ -11,25 +11,21 @@ on several machines. With PostgreSQL the tracking store is a second database bes
 """
 
 import os
-import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import make_url, text
 
 from hadnas.errors import StudyError
+from hadnas.search.database import TIMEOUT, SqliteConnection, checked_url, clear_errors, open_engine, open_file, shown
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial
-
-TIMEOUT = 60.0
-"""Seconds that a connection waits for a lock that another process holds."""
 
 
 class Home:
@@ -42,7 +38,7 @@ class Home:
     def __init__(self, path: str | Path | None = None, storage: str | None = None, tracking: str | None = None) -> None:
         self.path = Path(path or os.environ.get("HADNAS_HOME") or "runs").expanduser().absolute()
         _make(self.path)
-        self.url = _checked(storage or os.environ.get("HADNAS_STORAGE") or f"sqlite:///{self.path / 'hadnas.db'}")
+        self.url = checked_url(storage or os.environ.get("HADNAS_STORAGE") or f"sqlite:///{self.path / 'hadnas.db'}")
         self.tracking_uri = tracking or self._tracking()
 
     def __repr__(self) -> str:
@@ -119,12 +115,12 @@ def optuna_storage(
     sqlite = make_url(home.url).get_backend_name() == "sqlite"
     engine: dict[str, object] = {"pool_pre_ping": True}
     if sqlite:
-        engine = {"connect_args": {"timeout": timeout, "factory": _Connection}}
-    check_file(home.url)
+        engine = {"connect_args": {"timeout": timeout, "factory": SqliteConnection}}
     with home.schema_lock(), clear_errors(home.url), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats have been experimental since Optuna 2.5
+        open_file(home.url, timeout)
         try:
-            storage = RDBStorage(
+            return RDBStorage(
                 home.url,
                 engine_kwargs=engine,
                 heartbeat_interval=30,
@@ -133,108 +129,6 @@ def optuna_storage(
             )
         except RuntimeError as error:
             raise StudyError(f"{shown(home.url)}: {error}") from error
-        use_write_ahead_log(storage.engine)
-        return storage
-
-
-def open_engine(url: str, timeout: float = TIMEOUT) -> Engine:
-    """An engine on which `engine.begin()` takes SQLite's write lock at once.
-
-    SQLite refuses a transaction that read first and writes later as soon as another process wrote in between;
-    one that starts as a writer waits instead, up to `timeout` seconds.
-    """
-    url = _checked(url)
-    check_file(url)
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    # isolation_level: the driver shall not open transactions on its own
-    engine = create_engine(url, connect_args={"timeout": timeout, "factory": _Connection, "isolation_level": None})
-
-    @event.listens_for(engine, "begin")
-    def _begun(connection: Connection) -> None:
-        reading = connection.get_execution_options().get("reading", False)
-        connection.exec_driver_sql("begin" if reading else "begin immediate")
-
-    return engine
-
-
-def use_write_ahead_log(engine: Engine) -> None:
-    """Switch SQLite to its write-ahead log, in which readers and the writer do not wait for each other."""
-    if engine.dialect.name == "sqlite":
-        raw = engine.raw_connection()
-        try:
-            raw.cursor().execute("pragma journal_mode = wal")
-        except sqlite3.OperationalError:
-            pass  # someone is writing just now: the next one that opens it switches
-        finally:
-            raw.close()
-
-
-class _Connection(sqlite3.Connection):
-    """SQLite as hadnas uses it: references are checked; a commit survives a killed process and takes no fsync.
-
-    With the write-ahead log a power cut may cost the last commits, never the database. A study makes hundreds of
-    commits a minute, and an fsync takes up to 50 ms.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.execute("pragma synchronous = normal")
-        self.execute("pragma foreign_keys = on")
-
-
-def check_file(url: str) -> None:
-    """Raise `StudyError` where a SQLite URL names something that is no database, before anything opens it."""
-    place = make_url(url)
-    if place.get_backend_name() != "sqlite" or not place.database or not Path(place.database).exists():
-        return
-    try:
-        with open(place.database, "rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise StudyError(f"{place.database}: cannot be read ({error.strerror})") from error
-    if head and head != b"SQLite format 3\x00":
-        raise StudyError(f"{place.database}: is not a SQLite database (or is damaged); it was left as it is")
-
-
-@contextmanager
-def clear_errors(url: str) -> Iterator[None]:
-    """Turn what a database driver raises into one sentence that names the database."""
-    try:
-        yield
-    except (DBAPIError, sqlite3.Error) as error:
-        said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        if "locked" in said:
-            said = "another process holds its lock and did not let go in time; nothing was changed"
-        elif "malformed" in said or "not a database" in said:
-            said = f"the database is damaged ({said}); the file was left as it is"
-        raise StudyError(f"{shown(url)}: {said}") from error
-
-
-def shown(url: str) -> str:
-    """A URL fit for a message: a file by its path, a server without its password."""
-    place = make_url(url)
-    if place.get_backend_name() == "sqlite":
-        return place.database or url
-    return place.render_as_string(hide_password=True)
-
-
-def _checked(url: str) -> str:
-    try:
-        place: URL = make_url(url)
-    except ArgumentError as error:
-        raise StudyError(f"storage {url!r}: not a database URL such as postgresql://user@host/name") from error
-    if place.get_backend_name() == "sqlite":
-        if not place.database or place.database == ":memory:":
-            raise StudyError(f"storage {url!r}: a SQLite database needs a file, as in sqlite:////path/hadnas.db")
-        return url
-    if place.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
-        raise StudyError(f"storage {shown(url)!r}: known are sqlite:///file and postgresql://user@host/name")
-    try:
-        import psycopg  # noqa: F401
-    except ImportError as error:
-        raise StudyError("PostgreSQL needs psycopg 3: install hadnas[postgres]") from error
-    return place.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
 def _make(path: Path) -> None:

@@ -1,0 +1,160 @@
+"""A database as hadnas opens it: SQLite in a file for one machine, PostgreSQL for several.
+
+Waits, transactions and errors are the same for all who use it; an error is one sentence that names the database.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from hadnas.errors import StudyError
+
+TIMEOUT = 60.0
+"""Seconds that a connection waits for a lock that another process holds."""
+
+
+class Database:
+    """Reading and writing sessions on the database at `url`."""
+
+    def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
+        self.url = url
+        self._engine = open_engine(url, timeout)
+        self._reader = self._engine.execution_options(reading=True)
+        self._sqlite = self._engine.dialect.name == "sqlite"
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _write(self) -> Iterator[Session]:
+        """A session in one transaction, which no other writer of a SQLite file can come between."""
+        with clear_errors(self.url), Session(self._engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _read(self) -> Iterator[Session]:
+        with clear_errors(self.url), Session(self._reader) as session:
+            yield session
+
+    def _insert(self, table: type[DeclarativeBase]) -> Any:
+        """An `insert` that knows `on_conflict_do_nothing`; both dialects spell it alike."""
+        return (sqlite if self._sqlite else postgresql).insert(table)
+
+    def _now(self, session: Session) -> float:
+        """Seconds since 1970 by one clock for all workers: the server's, or that of the machine that has the file."""
+        if self._sqlite:
+            return time.time()
+        return float(session.scalars(select(func.extract("epoch", func.clock_timestamp()))).one())
+
+
+def open_engine(url: str, timeout: float = TIMEOUT) -> Engine:
+    """An engine on which `engine.begin()` takes SQLite's write lock at once.
+
+    SQLite refuses a transaction that read first and writes later as soon as another process wrote in between;
+    one that starts as a writer waits instead, up to `timeout` seconds.
+    """
+    url = checked_url(url)
+    open_file(url, timeout)
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    # isolation_level: the driver shall not open transactions on its own
+    engine = create_engine(url, connect_args={"timeout": timeout, "factory": SqliteConnection, "isolation_level": None})
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("begin" if reading else "begin immediate")
+
+    return engine
+
+
+class SqliteConnection(sqlite3.Connection):
+    """SQLite as hadnas uses it: references are checked; a commit survives a killed process and takes no fsync.
+
+    With the write-ahead log a power cut may cost the last commits, never the database. A study makes hundreds of
+    commits a minute, and an fsync takes up to 50 ms.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.execute("pragma synchronous = normal")
+        self.execute("pragma foreign_keys = on")
+
+
+def open_file(url: str, timeout: float = TIMEOUT) -> None:
+    """Make a SQLite file that is missing, and raise `StudyError` for one that is no database, before anything opens it.
+
+    A new file begins with the write-ahead log, in which readers and the writer do not wait for each other.
+    """
+    place = make_url(url)
+    if place.get_backend_name() != "sqlite" or not place.database:
+        return
+    path = Path(place.database)
+    try:
+        head = _head(path)
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror})") from error
+    if head and head != b"SQLite format 3\x00":
+        raise StudyError(f"{path}: is not a SQLite database (or is damaged); it was left as it is")
+    if not head:
+        with clear_errors(url), closing(sqlite3.connect(path, timeout=timeout)) as connection:
+            connection.execute("pragma journal_mode = wal")
+
+
+def _head(path: Path) -> bytes:
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        return file.read(16)
+
+
+@contextmanager
+def clear_errors(url: str) -> Iterator[None]:
+    """Turn what a database driver raises into one sentence that names the database."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        if isinstance(error, IntegrityError) and "foreign key" in said.lower():
+            raise StudyError("the ledger does not know this architecture; put_architecture first") from error
+        if "locked" in said:
+            said = "another process holds its lock and did not let go in time; nothing was changed"
+        elif "malformed" in said or "not a database" in said:
+            said = f"the database is damaged ({said}); the file was left as it is"
+        raise StudyError(f"{shown(url)}: {said}") from error
+
+
+def shown(url: str) -> str:
+    """A URL fit for a message: a file by its path, a server without its password."""
+    place = make_url(url)
+    if place.get_backend_name() == "sqlite":
+        return place.database or url
+    return place.render_as_string(hide_password=True)
+
+
+def checked_url(url: str) -> str:
+    """The URL with its driver spelled out. Raises `StudyError` where it is neither a SQLite file nor PostgreSQL."""
+    try:
+        place: URL = make_url(url)
+    except ArgumentError as error:
+        raise StudyError(f"storage {url!r}: not a database URL such as postgresql://user@host/name") from error
+    if place.get_backend_name() == "sqlite":
+        if not place.database or place.database == ":memory:":
+            raise StudyError(f"storage {url!r}: a SQLite database needs a file, as in sqlite:////path/hadnas.db")
+        return url
+    if place.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise StudyError(f"storage {shown(url)!r}: known are sqlite:///file and postgresql://user@host/name")
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise StudyError("PostgreSQL needs psycopg 3: install hadnas[postgres]") from error
+    return place.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
