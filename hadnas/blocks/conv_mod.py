@@ -21,7 +21,7 @@ class ConvMod(nn.Module):
     Degree: 2 if interact == "mul" else 1
     Params: 3*C**2 + (kernel**2 + 4)*C + weights(act, C)
     MACs: (3*C**2 + kernel**2*C)*H*W
-    Products: C*H*W if interact == "mul" else 0
+    Products: (C*N if interact == "mul" else 0) + products(act, C*N)
     Source: Hou et al., "Conv2Former: a simple transformer-style ConvNet for visual recognition", 2022,
         arXiv 2211.11943, section 3.2; the norm in front is outside.
     """

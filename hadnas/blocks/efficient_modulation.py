@@ -23,7 +23,8 @@ class EfficientModulation(nn.Module):
     Params: (2*expand + 2)*C**2 + (kernel**2 + expand + 4)*C + weights(act, C)
         + (weights(act, expand*C) if expand > 1 else 0)
     MACs: ((2*expand + 2)*C**2 + kernel**2*C)*H*W
-    Products: expand*C*H*W if interact == "mul" else 0
+    Products: (expand*C*N if interact == "mul" else 0) + products(act, C*N)
+        + (products(act, expand*C*N) if expand > 1 else 0)
     Source: Ma et al., "Efficient modulation for vision networks", 2024, arXiv 2403.19963, section 3; one kernel, as in
         every published network.
     """

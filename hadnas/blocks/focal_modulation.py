@@ -26,7 +26,7 @@ class FocalModulation(nn.Module):
         + (levels*window**2 + 2*window*levels*(levels-1) + 2*levels*(levels-1)*(2*levels-1)//3)*C
     MACs: (4*C**2 + (levels + 1)*C
         + (levels*window**2 + 2*window*levels*(levels-1) + 2*levels*(levels-1)*(2*levels-1)//3)*C)*H*W
-    Products: (levels + 1 + (1 if interact == "mul" else 0))*C*H*W
+    Products: (levels + 1 + (1 if interact == "mul" else 0))*C*N + levels*products(act, C*N) + products(act, C)
     Source: Yang et al., "Focal modulation networks", 2022, arXiv 2203.11926, section 3; factor 2 between the
         windows, as in every published network.
     """

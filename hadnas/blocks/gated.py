@@ -21,7 +21,7 @@ class Gated(nn.Module):
     Degree: 2 if interact == "mul" else 1
     Params: C**2 + C + weights(act, C)
     MACs: C**2*H*W
-    Products: C*H*W if interact == "mul" else 0
+    Products: (C*N if interact == "mul" else 0) + products(act, C*N)
     Source: Dauphin et al., "Language modeling with gated convolutional networks", 2016, arXiv 1612.08083, equation 1,
         with the gate computed from the skip; the identity path is added here.
     """

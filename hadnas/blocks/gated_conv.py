@@ -33,7 +33,7 @@ class GatedConv(nn.Module):
     Degree: 2 if interact == "mul" else 1
     Params: 3*C*(expand*C//1) + 2*(expand*C//1) + (kernel**2 + 1)*(conv_ratio*C//1) + C + weights(act, expand*C//1)
     MACs: (3*C*(expand*C//1) + kernel**2*(conv_ratio*C//1))*H*W
-    Products: (expand*C//1)*H*W if interact == "mul" else 0
+    Products: ((expand*C//1)*N if interact == "mul" else 0) + products(act, (expand*C//1)*N)
     Source: Yu and Wang, "MambaOut: do we really need Mamba for vision?", 2024, arXiv 2405.07992,
         algorithm 1; norm and residual are outside.
     """

@@ -27,7 +27,7 @@ class Lka(nn.Module):
     Degree: 2 if interact == "mul" else 1
     Params: 3*C**2 + (kernel**2 + dilated_kernel**2 + 5)*C + weights(act, C)
     MACs: (3*C**2 + (kernel**2 + dilated_kernel**2)*C)*H*W
-    Products: C*H*W if interact == "mul" else 0
+    Products: (C*N if interact == "mul" else 0) + products(act, C*N)
     Source: Guo et al., "Visual attention network", 2022, arXiv 2202.09741, section 3.1; `skip` as in
         the authors' released network.
     """

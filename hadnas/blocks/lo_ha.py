@@ -10,15 +10,15 @@ from hadnas.blocks.registry import block
 from hadnas.blocks.rules import at_least, odd
 
 
-@block(family="convolution", twin=("interact", "mul", "sum"), rules=(odd("kernel"), at_least("rank", 1)))
+@block(family="convolution", rules=(odd("kernel"), at_least("rank", 1)))
 class LoHa(nn.Module):
     """A dense convolution, pointwise or k x k, with few parameters: what is multiplied are weights, not features.
 
     y = conv(x; W) + b, W = W_1 * W_2
     W_i = X_i^T Y_i for kernel 1, W_i = T_i x_1 X_i x_2 Y_i otherwise
 
-    r = rank; X_i, Y_i are r x C, T_i r x r x k x k. W reaches rank r**2 where a sum of two such tensors, the additive
-    twin (`sum`), reaches 2 r. Var(W) = 1 / (k**2 C) at the start. W is composed in every forward pass, once for the
+    r = rank; X_i, Y_i are r x C, T_i r x r x k x k. W reaches rank r**2 where the sum of two such tensors (`sum`)
+    reaches 2 r. Var(W) = 1 / (k**2 C) at the start. W is composed in every forward pass, once for the
     whole batch; afterwards the cost is that of the dense convolution.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
