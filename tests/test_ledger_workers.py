@@ -1,0 +1,149 @@
+"""Many workers on one ledger: each training happens once, and a dead worker's is taken over."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from sqlalchemy import text
+
+from hadnas.errors import StudyError
+from hadnas.search.database import open_engine
+from hadnas.search.ledger import Ledger
+from hadnas.search.records import TrainingKey
+
+KEYS = [TrainingKey(f"f{i}", "t", "d", "r", 2, 0, "c") for i in range(8)]
+
+WORKER = """
+import sys, time
+from hadnas.search.ledger import Ledger
+from hadnas.search.records import TrainingKey
+url, name, start = sys.argv[1], sys.argv[2], float(sys.argv[3])
+while time.time() < start: pass
+ledger = Ledger(url)
+for i in range(8):
+    key = TrainingKey(f"f{i}", "t", "d", "r", 2, 0, "c")
+    ledger.put_architecture(key.fingerprint, "{}")
+    claim = ledger.claim(key, name, wait=60)
+    if claim.status == "mine":
+        for epoch in range(2):
+            ledger.add_epoch(claim, epoch, val_accuracy=0.5)
+            time.sleep(0.01)
+        ledger.finish(claim, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=0.02)
+    print(i, claim.status, flush=True)
+"""
+
+SLEEPER = """
+import sys, time
+from hadnas.search.ledger import Ledger
+from hadnas.search.records import TrainingKey
+ledger = Ledger(sys.argv[1])
+ledger.put_architecture("f0", "{}")
+claim = ledger.claim(TrainingKey("f0", "t", "d", "r", 2, 0, "c"), "doomed")
+ledger.add_epoch(claim, 0, val_accuracy=0.1)
+print(claim.status, flush=True)
+time.sleep(600)
+"""
+
+
+def start(code, *args):
+    return subprocess.Popen([sys.executable, "-c", code, *args], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def ledger(url):
+    opened = Ledger(url, stale=0.6)
+    opened.put_architecture("f0", "{}")
+    yield opened
+    opened.close()
+
+
+def elsewhere(url):
+    """Pretend that all claims are held on another machine, where process ids say nothing."""
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("update hadnas_training set host = 'another machine'"))
+    engine.dispose()
+
+
+def test_processes_that_begin_together_on_a_new_database_train_each_key_once(url):
+    begin = str(time.time() + 1.0)
+    workers = [start(WORKER, url, f"w{i}", begin) for i in range(4)]
+    answers = [worker.communicate(timeout=240)[0].split("\n")[:-1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * 4
+    told = sorted(line for lines in answers for line in lines)
+    assert told == sorted([f"{i} mine" for i in range(8)] + [f"{i} done" for i in range(8)] * 3)
+    ledger = Ledger(url)
+    trainings = ledger.trainings()
+    assert sorted(t.key.fingerprint for t in trainings) == [key.fingerprint for key in KEYS]
+    assert all(t.state == "complete" and t.attempt == 1 and len(t.curve) == 2 for t in trainings)
+    ledger.close()
+
+
+def test_threads_that_ask_at_once_get_one_claim(ledger):
+    gate, told = threading.Barrier(8), []
+
+    def ask(number):
+        gate.wait()
+        told.append(ledger.claim(KEYS[0], f"w{number}").status)
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == ["mine"] + ["running elsewhere"] * 7
+
+
+def test_a_killed_worker_on_this_machine_is_taken_over_at_once(url):
+    worker = start(SLEEPER, url)
+    assert worker.stdout.readline() == "mine\n"
+    ledger = Ledger(url)
+    assert ledger.claim(KEYS[0]).status == "running elsewhere"
+    worker.send_signal(signal.SIGKILL)
+    worker.communicate()
+    claim = ledger.claim(KEYS[0])
+    assert (claim.status, claim.attempt) == ("mine", 2)
+    assert [(point.attempt, point.val_accuracy) for point in claim.training.curve] == [(1, 0.1)]
+    ledger.close()
+
+
+def test_a_silent_worker_elsewhere_is_taken_over_and_can_no_longer_write(ledger, url):
+    first = ledger.claim(KEYS[0], "silent")
+    elsewhere(url)
+    assert ledger.claim(KEYS[0], "other").status == "running elsewhere"
+    second = ledger.claim(KEYS[0], "other", wait=10)
+    assert (second.status, second.attempt) == ("mine", 2)
+    for write in (
+        lambda: ledger.add_epoch(first, 0, val_accuracy=0.9),
+        lambda: ledger.finish(first, val_accuracy=0.9, val_loss=1.0, val_n=10, seconds=1.0),
+        lambda: ledger.fail(first, "late"),
+    ):
+        with pytest.raises(StudyError, match=r"f0 is no longer this worker's: it is running under other, attempt 2"):
+            write()
+    assert ledger.training(KEYS[0]).curve == ()
+    ledger.finish(second, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=1.0)
+    with pytest.raises(StudyError, match="complete under other"):
+        ledger.finish(second, val_accuracy=0.9, val_loss=1.0, val_n=10, seconds=1.0)
+
+
+def test_a_worker_that_beats_keeps_its_claim_through_a_long_epoch(ledger, url):
+    claim = ledger.claim(KEYS[0], "slow")
+    elsewhere(url)
+    with ledger.alive(claim):
+        until = time.monotonic() + 2 * ledger.stale
+        while time.monotonic() < until:
+            assert ledger.claim(KEYS[0], "other").status == "running elsewhere"
+            time.sleep(0.1)
+    assert ledger.claim(KEYS[0], "other", wait=10).status == "mine"
+
+
+def test_waiting_ends_when_the_other_worker_is_done(ledger):
+    claim = ledger.claim(KEYS[0], "first")
+    figures = {"val_accuracy": 0.5, "val_loss": 1.0, "val_n": 10, "seconds": 1.0}
+    timer = threading.Timer(0.1, lambda: ledger.finish(claim, **figures))
+    timer.start()
+    assert ledger.claim(KEYS[0], "second", wait=20).training.val_accuracy == 0.5
+    timer.join()
