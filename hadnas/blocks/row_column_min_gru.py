@@ -48,7 +48,8 @@ class RowColumnMinGru(nn.Module):
     MACs: 3*C**2*N
     Products: C*N*(1 + ceil(log2(H)) + ceil(log2(W)))
     Source: Feng et al., "Were RNNs all we needed?", 2024, arXiv 2410.01201, section 3.1, and appendix B for g; over
-        rows and columns as Tatsunami and Taki, "Sequencer", 2022, arXiv 2205.01972. A linear scan, not one of logarithms.
+        rows and columns as Tatsunami and Taki, "Sequencer", 2022, arXiv 2205.01972. The scan is linear, not of
+        logarithms.
     """
 
     def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:
