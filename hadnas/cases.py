@@ -49,7 +49,11 @@ class Case:
         place: dict[str, Any] = {**sizes, "resolution": (self.height, self.width)}
         given = {key: place[key] for key in self.op.given if key in place}
         children = {
-            slot.name: find_op("add").cls(self.dim, **dd) if "merge" in slot.roles else pointwise(self.dim, **dd)
+            slot.name: []
+            if slot.many
+            else find_op("add").cls(self.dim, **dd)
+            if "merge" in slot.roles
+            else pointwise(self.dim, **dd)
             for slot in self.op.slots.values()
             if slot.roles
         }
