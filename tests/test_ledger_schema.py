@@ -1,0 +1,135 @@
+"""A ledger of another version is brought up to date or refused; a bad database is named and left alone."""
+
+import sqlite3
+
+import pytest
+from sqlalchemy import text
+
+from hadnas.errors import StudyError
+from hadnas.search.database import open_engine
+from hadnas.search.ledger import Ledger
+from hadnas.search.records import TrainingKey
+from hadnas.search.tables import STEPS, VERSION
+
+KEY = TrainingKey("f1", "t", "d", "r", 3, 0, "c")
+
+
+def fill(url):
+    ledger = Ledger(url)
+    ledger.put_architecture("f1", "{}")
+    claim = ledger.claim(KEY, study="digits")
+    ledger.add_epoch(claim, 0, val_accuracy=0.5)
+    ledger.finish(claim, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=1.0)
+    ledger.close()
+
+
+def run(url, *statements):
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def version(url):
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        found = connection.execute(text("select version from hadnas_schema")).scalar_one()
+    engine.dispose()
+    return found
+
+
+@pytest.fixture
+def older(url):
+    """A ledger of version 0, which did not know yet which study had trained."""
+    fill(url)
+    run(url, "alter table hadnas_training drop column study", "update hadnas_schema set version = 0")
+    return url
+
+
+def add_study(connection):
+    connection.execute(text("alter table hadnas_training add column study text not null default ''"))
+
+
+def test_an_older_ledger_is_brought_up_to_date_with_all_it_holds(older, monkeypatch):
+    monkeypatch.setitem(STEPS, 0, add_study)
+    ledger = Ledger(older)
+    done = ledger.claim(KEY)
+    assert done.status == "done" and done.training.val_accuracy == 0.5 and len(done.training.curve) == 1
+    assert done.training.study == ""
+    assert ledger.claim(TrainingKey("f1", "t", "d", "r", 3, 1, "c"), study="new").training.study == "new"
+    ledger.close()
+    assert version(older) == VERSION
+
+
+def test_a_step_that_fails_changes_nothing(older, monkeypatch):
+    def broken(connection):
+        add_study(connection)
+        connection.execute(text("update hadnas_training set val_accuracy = 0"))
+        connection.execute(text("select no_such_column from hadnas_training"))
+
+    monkeypatch.setitem(STEPS, 0, broken)
+    with pytest.raises(StudyError, match="no_such_column"):
+        Ledger(older)
+    assert version(older) == 0
+    monkeypatch.setitem(STEPS, 0, add_study)
+    ledger = Ledger(older)
+    assert ledger.training(KEY).val_accuracy == 0.5
+    ledger.close()
+
+
+@pytest.mark.parametrize("found", [VERSION + 1, -1])
+def test_a_newer_or_too_old_ledger_is_refused_with_versions_and_file(url, found):
+    fill(url)
+    run(url, f"update hadnas_schema set version = {found}, written_by = 'hadnas 9.9'")
+    with pytest.raises(StudyError, match=rf"hadnas.*version {found} \(written by hadnas 9.9\).*to {VERSION}"):
+        Ledger(url)
+    assert version(url) == found
+
+
+def test_a_refused_file_keeps_every_byte(tmp_path):
+    path = tmp_path / "hadnas.db"
+    fill(f"sqlite:///{path}")
+    run(f"sqlite:///{path}", f"update hadnas_schema set version = {VERSION + 1}")
+    before = path.read_bytes()
+    with pytest.raises(StudyError, match=str(path)):
+        Ledger(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def damaged(path):
+    """A file that begins like a database and holds nothing of one."""
+    fill(f"sqlite:///{path}")
+    path.write_bytes(path.read_bytes()[:100] + b"\xa5" * 50_000)
+
+
+def foreign(path):
+    path.write_text("this is a text\n" * 10)
+
+
+@pytest.mark.parametrize("spoil", [damaged, foreign])
+def test_a_damaged_or_foreign_file_is_named_and_left_alone(tmp_path, spoil):
+    path = tmp_path / "hadnas.db"
+    spoil(path)
+    before = path.read_bytes()
+    with pytest.raises(StudyError, match=rf"{path}: .*damaged.* left as it is|{path}: .*damaged\); it was left"):
+        Ledger(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def test_a_locked_database_is_named(tmp_path):
+    path = tmp_path / "hadnas.db"
+    fill(f"sqlite:///{path}")
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("begin immediate")
+    with pytest.raises(StudyError, match=rf"{path}: another process holds its lock"):
+        Ledger(f"sqlite:///{path}", timeout=0.1)
+    holder.execute("rollback")
+    holder.close()
+    Ledger(f"sqlite:///{path}", timeout=0.1).close()
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password():
+    with pytest.raises(StudyError, match=r"hadnas:\*\*\*@127.0.0.1:1/x") as caught:
+        Ledger("postgresql://hadnas:secret@127.0.0.1:1/x")
+    assert "secret" not in str(caught.value)

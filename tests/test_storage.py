@@ -1,0 +1,116 @@
+"""Where studies live."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from sqlalchemy import text
+
+from hadnas.errors import StudyError
+from hadnas.search.database import open_engine
+from hadnas.search.ledger import Ledger
+from hadnas.search.storage import Home, optuna_storage
+
+
+@pytest.fixture(autouse=True)
+def _unset(monkeypatch, tmp_path):
+    monkeypatch.delenv("HADNAS_HOME", raising=False)
+    monkeypatch.delenv("HADNAS_STORAGE", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_argument_before_environment_before_runs(tmp_path, monkeypatch):
+    assert Home().path == tmp_path / "runs"
+    monkeypatch.setenv("HADNAS_HOME", str(tmp_path / "there"))
+    assert Home().path == tmp_path / "there" and Home().path.is_dir()
+    home = Home(tmp_path / "here")
+    assert home.url == f"sqlite:///{tmp_path}/here/hadnas.db"
+    assert home.tracking_uri == f"sqlite:///{tmp_path}/here/mlflow.db"
+    assert home.weights("digits", "f1") == tmp_path / "here/digits/weights/f1.safetensors"
+    assert home.weights("digits", "f1", "ab12") == tmp_path / "here/digits/weights/f1-ab12.safetensors"
+
+
+def test_a_server_keeps_tracking_in_a_database_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HADNAS_STORAGE", "postgresql://me:pw@db/studies")
+    home = Home(tmp_path)
+    assert home.url == "postgresql+psycopg://me:pw@db/studies"
+    assert home.tracking_uri == "postgresql+psycopg://me:pw@db/studies_mlflow"
+    assert "pw" not in repr(home)
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StudyError, match=r"file/runs' cannot be written.*--home or HADNAS_HOME"):
+        Home(tmp_path / "file" / "runs")
+
+
+@pytest.mark.parametrize("url", ["mysql://me:pw@db/x", "nonsense", "sqlite://", "sqlite:///:memory:"])
+def test_other_storages_are_refused_with_what_is_allowed(tmp_path, url):
+    with pytest.raises(StudyError, match=r"storage .*(postgresql|sqlite):///?") as caught:
+        Home(tmp_path, url)
+    assert "pw" not in str(caught.value)
+
+
+OPEN = """
+import sys, time, warnings
+from pathlib import Path
+from hadnas.search.ledger import Ledger
+from hadnas.search.storage import Home, optuna_storage
+import optuna
+warnings.simplefilter("error")
+home = Home(sys.argv[1], sys.argv[2])
+Path(sys.argv[1], sys.argv[3]).touch()
+while not Path(sys.argv[1], "go").exists(): time.sleep(0.01)
+storage = optuna_storage(home)
+Ledger(home.url).close()
+optuna.create_study(storage=storage, study_name=sys.argv[3])
+"""
+
+
+def test_processes_that_open_a_new_home_at_once_make_its_schemas_once(url, tmp_path):
+    command = [sys.executable, "-c", OPEN, str(tmp_path), url]
+    workers = [subprocess.Popen([*command, f"study{i}"], stderr=subprocess.PIPE, text=True) for i in range(3)]
+    until = time.monotonic() + 120
+    while len(list(tmp_path.glob("study*"))) < 3 and time.monotonic() < until:
+        time.sleep(0.02)
+    Path(tmp_path, "go").touch()
+    assert [worker.communicate(timeout=120)[1].count("Error") for worker in workers] == [0] * 3
+    names = optuna.get_all_study_names(optuna_storage(Home(tmp_path, url)))
+    assert sorted(names) == ["study0", "study1", "study2"]
+
+
+def test_a_database_of_another_optuna_is_refused(tmp_path):
+    home = Home(tmp_path)
+    optuna_storage(home).engine.dispose()
+    engine = open_engine(home.url)
+    with engine.begin() as connection:
+        connection.execute(text("update alembic_version set version_num = 'v9.0.0.a'"))
+    engine.dispose()
+    with pytest.raises(StudyError, match=r"hadnas.db: The runtime optuna version"):
+        optuna_storage(home)
+
+
+def test_optuna_and_the_ledger_share_a_file_that_readers_need_not_wait_for(tmp_path):
+    home = Home(tmp_path)
+    storage, ledger = optuna_storage(home), Ledger(home.url)
+    with storage.engine.connect() as connection:
+        assert connection.execute(text("pragma journal_mode")).scalar() == "wal"
+        assert connection.execute(text("pragma synchronous")).scalar() == 1
+    ledger.put_architecture("f1", "{}")
+    ledger.close()
+    storage.engine.dispose()
+
+
+@pytest.mark.postgres
+def test_the_tracking_database_is_made_once(postgres, tmp_path):
+    home = Home(tmp_path, postgres)
+    home.make_tracking_database()
+    home.make_tracking_database()
+    with home.schema_lock():
+        engine = open_engine(home.tracking_uri)
+        with engine.connect() as connection:
+            assert connection.execute(text("select 1")).scalar() == 1
+        engine.dispose()
