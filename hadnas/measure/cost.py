@@ -75,7 +75,8 @@ def cost(module: nn.Module, shape: tuple[int, int, int]) -> Cost:
         if nn.parameter.is_lazy(p):
             raise MeasurementError(f"parameter {name!r} has no shape yet: run the module once before counting it")
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
-    on_meta = all(t.is_meta for t in (*module.parameters(), *module.buffers()))
+    held = (*module.parameters(), *module.buffers())
+    on_meta = bool(held) and all(t.is_meta for t in held)  # without any, it may still hold other tensors
     counted = module if on_meta else _weightless(module)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     with _evaluation(counted):

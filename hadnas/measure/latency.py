@@ -174,10 +174,11 @@ class _Pairs:
             steady = len(times[0]) >= 3 and all(max(t) <= 1.05 * min(t) for t in last)
             if steady or time.perf_counter() > end:
                 break
-        # Samples of both last equally long, as a longer one is interrupted more often and the ratio would feel it;
-        # a fifth more than the fastest call asks for, as later ones may be faster still.
-        fastest = [min(t) for t in times]
-        length = max(1.2 * SAMPLE_MS, *fastest)
+        self._size([min(t) for t in times])
+
+    def _size(self, fastest: list[float]) -> None:
+        """Let samples of both last equally long, at least 5 ms: a longer one is interrupted more often."""
+        length = max(1.2 * SAMPLE_MS, *fastest)  # a fifth in reserve, as a later call may be faster still
         self.repeats = [max(1, round(length / t)) for t in fastest]
 
     def sample(self, which: int) -> float:
@@ -198,6 +199,9 @@ class _Pairs:
         try:
             while len(taken.times) < FEWEST_PAIRS or time.perf_counter() < until:
                 candidate, other = self.sample(0), self.sample(1)
+                if min(candidate * self.repeats[0], other * self.repeats[1]) < SAMPLE_MS:
+                    self._size([candidate, other])  # the machine was slower when the samples were sized
+                    continue
                 taken.times.append(candidate)
                 taken.ratios.append(candidate / other)
         finally:
