@@ -8,6 +8,7 @@ parts.
 
 import inspect
 import itertools
+import typing
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.modules import activation as torch_activations
 from torch.nn.modules.batchnorm import _NormBase
 
+from hadnas.blocks.layers import Act, Norm
 from hadnas.blocks.registry import Op, find_op
 from hadnas.cases import Case, cases, pointwise, randomise, state
 from hadnas.errors import HadnasError, SpecError
@@ -118,8 +120,9 @@ def interaction_degree(case: Case) -> Iterator[str]:
     if not PARTS & set(case.op.roles) or not said or case.height * case.width == 1:
         return
     stated, nominal = degree(said, case.names)
-    if nominal:
-        return
+    varied = case.op.slots.get(case.varied.partition("=")[0])
+    if nominal or (varied and {Act, Norm} & {varied.type, *typing.get_args(varied.type)}):
+        return  # a nominal degree is not one of a polynomial; another norm or activation becomes the same identity
     module = randomise(case.build(dtype=torch.float64)).eval()
     for part in module.modules():
         if isinstance(part, NORMS + ACTIVATIONS):
@@ -140,18 +143,24 @@ def interaction_degree(case: Case) -> Iterator[str]:
 
 def additive_twin(case: Case) -> Iterator[str]:
     """The twin that sums where the op multiplies has as many parameters and MACs, and fewer products."""
-    if case.op.twin is None or case.values[case.op.twin[0]] != case.op.twin[1]:
+    if case.op.twin is None or case.values[case.op.twin[0]] != case.op.twin[1] or case.height * case.width == 1:
         return
     slot, product, total = case.op.twin
     other = replace(case, values={**case.values, slot: total})
     if text := other.broken:
         yield f"the rules refuse the twin {slot}={total!r}: {text}"
         return
-    (params, macs, products), (params2, macs2, products2) = counts(case), counts(other)
-    if (params, macs) != (params2, macs2):
-        yield f"{slot}={total!r} has {params2} parameters and {macs2} MACs; {slot}={product!r} has {params} and {macs}"
-    if products2 >= products:
-        yield f"{slot}={total!r} has {products2} products, {slot}={product!r} has {products}; the twin must have fewer"
+    said = lines(case.op.cls)
+    if case.varied == "defaults":
+        mine, twins = counts(case), counts(other)
+    else:  # `docstring` holds the formulas against the count
+        mine, twins = (
+            tuple(int(evaluate(said[key], c.names)) for key in ("Params", "MACs", "Products")) for c in (case, other)
+        )
+    if mine[:2] != twins[:2]:
+        yield f"parameters and MACs are {twins[:2]} at {slot}={total!r}, but {mine[:2]} at {product!r}; they must agree"
+    if twins[2] >= mine[2]:
+        yield f"products are {twins[2]} at {slot}={total!r} and {mine[2]} at {product!r}; the twin must have fewer"
 
 
 def stack(case: Case) -> Iterator[str]:

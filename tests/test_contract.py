@@ -1,0 +1,223 @@
+"""The contract finds each fault it is there for, and the formulas of docstrings are arithmetic and nothing else."""
+
+import re
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hadnas.blocks import registry
+from hadnas.blocks.registry import block, find_op, ops
+from hadnas.blocks.rules import odd
+from hadnas.cases import cases
+from hadnas.contract import check
+from hadnas.errors import SpecError
+from hadnas.formula import degree, evaluate, lines
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    ops()
+    monkeypatch.setattr(registry, "_OPS", dict(registry._OPS))
+
+
+class Plain(nn.Module):
+    """A convolution, by itself or times its input.
+
+    y = W x * x
+
+    Shapes: (B, C, H, W) -> (B, C, H, W).
+    Degree: 2 if interact == "mul" else 1
+    Params: kernel**2*C**2
+        + (C if bias else 0)
+    MACs: kernel**2*C**2*N
+    Products: C*N if interact == "mul" else 0
+    Source: this file.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        kernel: int = 3,
+        bias: bool = True,
+        interact: Literal["mul", "sum"] = "mul",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, bias=bias, device=device, dtype=dtype)
+        self.multiply = interact == "mul"
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = self.conv(x)
+        return h * x if self.multiply else h + x
+
+
+def found(cls: type[nn.Module], **declared: Any) -> list[str]:
+    block(
+        family="hadamard", name="tried", **{"rules": (odd("kernel"),), "twin": ("interact", "mul", "sum"), **declared}
+    )(cls)
+    return check(find_op("tried"))
+
+
+def test_a_good_op_has_no_findings_and_the_random_state_stays() -> None:
+    before = torch.random.get_rng_state()
+    assert found(Plain) == []
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_cases_are_the_defaults_and_each_slot_varied() -> None:
+    block(family="hadamard", name="tried", rules=(odd("kernel"),))(Plain)
+    tried = [(case.varied, case.dim, case.height, case.width) for case in cases(find_op("tried"))]
+    assert tried[:4] == [("defaults", 16, 7, 5), ("defaults", 24, 7, 5), ("defaults", 16, 6, 9), ("defaults", 16, 1, 1)]
+    assert [varied for varied, *_ in tried[4:]] == ["kernel=5", "bias=False", "interact='sum'"]
+
+
+class Narrower(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[:, :, 1:]
+
+
+class Unused(Plain):
+    def __init__(self, dim: int, *, kernel: int = 3, bias: bool = True, interact: Literal["mul", "sum"] = "mul", device: Any = None, dtype: Any = None) -> None:  # fmt: skip  # noqa: E501
+        super().__init__(dim, kernel=kernel, bias=bias, interact=interact, device=device, dtype=dtype)
+        self.gain = nn.Parameter(torch.zeros(dim, device=device, dtype=dtype))
+
+
+class Anywhere(Plain):
+    def __init__(self, dim: int, *, kernel: int = 3, bias: bool = True, interact: Literal["mul", "sum"] = "mul", device: Any = None, dtype: Any = None) -> None:  # fmt: skip  # noqa: E501
+        super().__init__(dim, kernel=kernel, bias=bias, interact=interact)
+
+
+class Divided(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) / 0
+
+
+class Noisy(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.randn_like(x)
+
+
+class InPlace(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.detach().add_(1))
+
+
+class Cubic(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * x
+
+
+class Failing(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        raise IndexError("no such thing")
+
+
+class Exploding(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(1e25 * x)
+
+
+class Downcast(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).float()
+
+
+class Undocumented(Plain):
+    """A convolution.
+
+    Shapes: (B, C, H, W) -> (B, C, H, W).
+    Params: nothing at all
+    """
+
+
+class WrongTwin(Plain):
+    def __init__(self, dim: int, *, kernel: int = 3, bias: bool = True, interact: Literal["mul", "sum"] = "mul", device: Any = None, dtype: Any = None) -> None:  # fmt: skip  # noqa: E501
+        bias = bias and interact == "mul"
+        super().__init__(dim, kernel=kernel, bias=bias, interact=interact, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) * x
+
+
+FAULTS = [
+    (Narrower, r"tried \(defaults, 16x7x5\): the output has the shape \(2, 16, 6, 5\); allowed is \(2, 16, 7, 5\)"),
+    (Unused, "no gradient reaches the parameter gain"),
+    (Unused, r"Params are 2336 by count; the docstring says 2320"),
+    (Anywhere, r"\['conv.weight', 'conv.bias'\] ignore the dtype given"),
+    (Anywhere, r"\['conv.weight', 'conv.bias'\] ignore the device given"),
+    (Divided, "the output is not finite at random weights"),
+    (Noisy, "two evaluations of one input differ"),
+    (InPlace, "the forward pass changed its input in place"),
+    (Cubic, "the degree is 3; the docstring says 2"),
+    (Cubic, r"tried \(interact='sum', 16x7x5\): the degree is 2; the docstring says 1"),
+    (Cubic, "Products are 1120 by count; the docstring says 560"),
+    (Failing, "behaviour fails with IndexError: no such thing"),
+    (Exploding, "not finite after 12 residual nodes in torch.float32 with alphas at 0"),
+    (Downcast, "the output of a float64 input is torch.float32"),
+    (Undocumented, "the docstring lacks a line 'Degree'"),
+    (Undocumented, "'nothing at all' is not a formula"),
+    (WrongTwin, r"parameters and MACs are \(2304, 80640\) at interact='sum', but \(2320, 80640\) at 'mul'"),
+    (WrongTwin, "products are 560 at interact='sum' and 560 at 'mul'; the twin must have fewer"),
+]
+
+
+@pytest.mark.parametrize("cls", dict.fromkeys(cls for cls, _ in FAULTS))
+def test_each_fault_is_found(cls: type[nn.Module]) -> None:
+    findings = "\n".join(found(cls))
+    for message in (message for other, message in FAULTS if other is cls):
+        assert re.search(message, findings), f"{message} is not in\n{findings}"
+
+
+def test_what_the_rules_admit_must_run() -> None:
+    findings = "\n".join(found(Plain, rules=()))
+    assert re.search(r"tried \(kernel=2, 16x7x5\): no rule refuses it, yet .*\(17|kernel=2.*fails with", findings)
+    assert re.search(r"tried \(kernel=-1, 16x7x5\): no rule refuses it, yet it fails with", findings)
+
+
+def test_rules_that_refuse_all_or_fail_are_findings() -> None:
+    assert found(Plain, rules=(lambda v: "never",)) == [
+        "tried: the rules refuse the defaults at every width of (16, 24, 32, 48, 64, 96, 128): never"
+    ]
+    assert found(Plain, rules=(lambda v: v["kernal"],)) == ["tried: its rules fail with KeyError: 'kernal'"]
+
+
+def test_lines_of_a_docstring() -> None:
+    said = lines(Plain)
+    assert said["Params"] == "kernel**2*C**2 + (C if bias else 0)"
+    assert said["Source"] == "this file."
+
+
+@pytest.mark.parametrize(
+    ("formula", "value"),
+    [
+        ("3*C**2 + 2", 50),
+        ("C//3 if on and mode == 'a' else 0", 1),
+        ("sum(C//2**k for k in range(3))", 7),
+        ("weights('layernorm2d', C) + weights(None, C) + weights('star_relu', C)", 10),
+        ("products('star_relu', 7) + products('gelu', 7)", 7),
+        ("5 if mode in ('b', 'c') else max(C, 3)", 4),
+    ],
+)
+def test_formulas(formula: str, value: int) -> None:
+    assert evaluate(formula, {"C": 4, "on": True, "mode": "a"}) == value
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "__import__('os')", "C.real", "C.__class__", "(lambda: 1)()", "[k for k in (1,)]", "open('x')", "D + 1", "C +",
+        "weights[0]", "f'{C}'", "C/0", "C + mode", "(C := 3)", "print", "sum(*C)",
+    ],
+)  # fmt: skip
+def test_whatever_is_no_formula_is_refused(formula: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(repr(formula))):
+        evaluate(formula, {"C": 4, "mode": "a"})
+
+
+def test_degrees() -> None:
+    assert degree("2 if on else 1", {"on": True}) == (2, False)
+    assert degree("4 if on else 3 (nominal)", {"on": False}) == (3, True)
