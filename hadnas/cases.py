@@ -48,15 +48,13 @@ class Case:
         sizes = {"dim": self.dim, "in_dim": IN_DIM, "classes": CLASSES}
         place: dict[str, Any] = {**sizes, "resolution": (self.height, self.width)}
         given = {key: place[key] for key in self.op.given if key in place}
-        children = {
-            slot.name: []
-            if slot.many
-            else find_op("add").cls(self.dim, **dd)
-            if "merge" in slot.roles
-            else pointwise(self.dim, **dd)
-            for slot in self.op.slots.values()
-            if slot.roles
-        }
+        children: dict[str, Any] = {}
+        for slot in self.op.slots.values():
+            if slot.many:
+                children[slot.name] = []
+            elif slot.roles:
+                merged = "merge" in slot.roles
+                children[slot.name] = find_op("add").cls(self.dim, **dd) if merged else pointwise(self.dim, **dd)
         module: nn.Module = self.op.cls(**given, **self.values, **children, **dd)
         return module
 

@@ -31,6 +31,7 @@ from hadnas.formula import LINES, degree, evaluate, lines
 from hadnas.measure.cost import cost
 
 PARTS = frozenset({"block", "merge"})
+COUNTED = ("Params", "MACs", "Products")
 DEPTH = 12  # stacked residual nodes
 TOLERANCE = 1e-9  # of a coefficient, relative to the largest value of the function
 STRANGE: dict[type, tuple[Any, ...]] = {int: (-1, 0, 2, 3), float: (-1.0, 0.0, 1.5)}
@@ -100,7 +101,7 @@ def docstring(case: Case) -> Iterator[str]:
     if case.height * case.width == 1:  # a contraction over one token is a product
         return
     counted = counts(case)
-    for key, value in (("Params", counted[0]), ("MACs", counted[1]), ("Products", counted[2])):
+    for key, value in zip(COUNTED, counted, strict=True):
         if key in said and (stated := evaluate(said[key], case.names)) != value:
             yield f"{key} are {value} by count; the docstring says {stated} ({said[key]})"
 
@@ -151,12 +152,11 @@ def additive_twin(case: Case) -> Iterator[str]:
         yield f"the rules refuse the twin {slot}={total!r}: {text}"
         return
     said = lines(case.op.cls)
-    if case.varied == "defaults":
-        mine, twins = counts(case), counts(other)
-    else:  # `docstring` holds the formulas against the count
-        mine, twins = (
-            tuple(int(evaluate(said[key], c.names)) for key in ("Params", "MACs", "Products")) for c in (case, other)
-        )
+    mine, twins = (
+        # Where a slot is varied the formulas do, which `docstring` holds against the count.
+        counts(c) if case.varied == "defaults" else tuple(int(evaluate(said[key], c.names)) for key in COUNTED)
+        for c in (case, other)
+    )
     if mine[:2] != twins[:2]:
         yield f"parameters and MACs are {twins[:2]} at {slot}={total!r}, but {mine[:2]} at {product!r}; they must agree"
     if twins[2] >= mine[2]:
