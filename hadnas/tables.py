@@ -22,6 +22,8 @@ from hadnas.space import size
 from hadnas.space.data import as_data
 
 console = Console()
+if not console.is_terminal:
+    console = Console(width=160)  # a pipe has no width: do not cut figures
 
 
 def show_shelf(what: str | None) -> None:

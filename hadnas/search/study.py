@@ -108,7 +108,7 @@ class Study(BaseModel):
 
 
 def one_sentence(error: ValidationError) -> HadnasError:
-    """What pydantic found wrong with a study, a recipe or a data spec, as hadnas says it: where, what, what is allowed."""
+    """What pydantic found wrong with a study, recipe or data spec, as hadnas says it: where, what, what is allowed."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or error.title
     if first["type"] == "extra_forbidden":

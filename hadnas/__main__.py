@@ -1,0 +1,5 @@
+"""`python -m hadnas`."""
+
+from hadnas.cli import main
+
+main()

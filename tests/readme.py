@@ -1,0 +1,57 @@
+"""Writes the generated tables of the README: `python -m tests.readme`."""
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+from hadnas.blocks.registry import ops
+from hadnas.library import load, shipped
+from hadnas.models import pyramid, timm_model  # noqa: F401  # hosts register themselves
+from hadnas.space import size
+
+README = Path(__file__).parent.parent / "README.md"
+ROLES = ("block", "merge", "residual", "stem", "down", "head", "host")
+
+
+def ops_table() -> str:
+    """Every op, blocks first, with the first line of its docstring and its source."""
+    rows = ["| op | role | family | what it is | source |", "|---|---|---|---|---|"]
+    for op in sorted(ops().values(), key=lambda op: (ROLES.index(op.roles[0]), op.family or "", op.name)):
+        rows.append(
+            f"| `{op.name}` | {', '.join(op.roles)} | {op.family or ''} | {op.summary} | {_source(op.cls.__doc__ or '')} |"
+        )
+    return "\n".join(rows)
+
+
+def shelf_table() -> str:
+    """Search spaces and studies with the first line of their docstrings."""
+    rows = ["| search space | assignments | question |", "|---|---|---|"]
+    for name in shipped("search_spaces"):
+        count = size(load(f"search_spaces/{name}"))
+        rows.append(f"| `{name}` | {count:.3g} | {_first_line(f'hadnas.search_spaces.{name}')} |")
+    rows += ["", "| study | data | budget | experiment |", "|---|---|---|---|"]
+    for name in shipped("studies"):
+        study = load(f"studies/{name}")
+        rows.append(f"| `{name}` | {study.data.source} | {study.trials} | {_first_line(f'hadnas.studies.{name}')} |")
+    return "\n".join(rows)
+
+
+def _source(doc: str) -> str:
+    found = re.search(r"arXiv (\d{4}\.\d{4,5})", doc)
+    return f"[{found[1]}](https://arxiv.org/abs/{found[1]})" if found else ""
+
+
+def _first_line(module: str) -> str:
+    return (inspect.getdoc(import_module(module)) or "").partition("\n")[0]
+
+
+def written(text: str) -> str:
+    """`text` with its generated parts written anew."""
+    for name, table in (("ops", ops_table()), ("shelf", shelf_table())):
+        text = re.sub(rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- /{name} -->)", rf"\g<1>{table}\n\g<2>", text, flags=re.S)
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(written(README.read_text()))

@@ -1,0 +1,145 @@
+"""Exported code: readable, free of hadnas, and the same function to the last bit."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hadnas.search_spaces import four_families, star_or_sum
+from safetensors.torch import load_file, save_file
+
+from hadnas.errors import BuildError, SpecError, StudyError
+from hadnas.exporter.folder import FILES, export, usage
+from hadnas.exporter.module import model_source
+from hadnas.models.build import build
+from hadnas.models.complete import complete
+from hadnas.models.random import sample
+from hadnas.models.source import code_hash
+from hadnas.models.task import Task
+from hadnas.space import op
+from tests.networks import pyramid, residual
+
+DIGITS = Task.image(1, 8, 8, classes=10)
+
+# Runs every exported file of a folder where hadnas cannot be imported, as `verify` does for one.
+RUN_ALL = """
+import importlib.util, pathlib, sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "hadnas":
+            raise ImportError("hadnas is blocked")
+sys.meta_path.insert(0, Blocked())
+import torch
+from safetensors.torch import load_file, save_file
+images = load_file(sys.argv[1] + "/images.safetensors")["images"]
+for place in sorted(pathlib.Path(sys.argv[1]).glob("*/model.py")):
+    name = "exported_" + place.parent.name
+    spec = importlib.util.spec_from_file_location(name, place)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    network = module.build_model(pretrained=True).eval()
+    with torch.inference_mode():
+        answer = {"logits": network(images)}
+    answer |= {"keys." + key: torch.zeros(1) for key in network.state_dict()}
+    save_file(answer, place.with_name("answer.safetensors"))
+assert not [name for name in sys.modules if name.partition(".")[0] == "hadnas"]
+"""
+
+
+def test_forty_sampled_candidates_are_bit_equal_without_hadnas(tmp_path: Path) -> None:
+    images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    save_file({"images": images}, tmp_path / "images.safetensors")
+    expected = {}
+    for index in range(40):
+        arch = sample(four_families.SPACE if index % 4 else star_or_sum.SPACE, DIGITS, seed=index)
+        torch.manual_seed(index)
+        network = build(arch, DIGITS).eval()
+        with torch.no_grad():  # what starts at zero would hide a difference
+            for parameter in network.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=0.02)
+        folder = tmp_path / f"{index:02d}"
+        folder.mkdir()
+        (folder / "model.py").write_text(model_source(arch, DIGITS, {"trial": index}))
+        save_file(network.state_dict(), folder / "model.safetensors")
+        with torch.inference_mode():
+            expected[index] = (network(images), set(network.state_dict()))
+    subprocess.run([sys.executable, "-c", RUN_ALL, str(tmp_path)], check=True)
+    for index, (logits, keys) in expected.items():
+        answer = load_file(tmp_path / f"{index:02d}" / "answer.safetensors")
+        assert torch.equal(answer.pop("logits"), logits), index
+        assert {key.removeprefix("keys.") for key in answer} == keys
+    ruff = [sys.executable, "-m", "ruff", "--isolated"]
+    subprocess.run([*ruff[:3], "check", "--isolated", "--select", "E4,E7,E9,F,I,B,UP", str(tmp_path)], check=True)
+    subprocess.run([*ruff[:3], "format", "--isolated", "--line-length", "120", "--check", str(tmp_path)], check=True)
+
+
+def test_export_writes_a_verified_folder(tmp_path: Path) -> None:
+    arch = sample(four_families.SPACE, DIGITS, seed=1)
+    torch.manual_seed(3)
+    network = build(arch, DIGITS)
+    save_file(network.state_dict(), tmp_path / "trained.safetensors")
+    folder = export(arch, DIGITS, tmp_path / "best", tmp_path / "trained.safetensors", facts={"val/accuracy": 0.9})
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert complete(json.loads((folder / "arch.json").read_text()), DIGITS) == arch
+    weights = load_file(folder / "model.safetensors")
+    assert all(torch.equal(weights[key], value) for key, value in network.state_dict().items())
+    text = (folder / "model.py").read_text()
+    assert "import hadnas" not in text and "from hadnas" not in text and "val/accuracy: 0.9" in text
+    assert "build_model(pretrained=True)" in usage(folder, DIGITS)
+
+
+def test_runs_of_equal_blocks_become_loops() -> None:
+    arch = complete(pyramid((8, [residual(op("star"))] * 3), (16, [residual(op("star")), *[residual(op("mlp"))] * 2])))
+    text = model_source(arch, DIGITS, {})
+    assert "for _ in range(3)" in text and "for _ in range(2)" in text
+    assert text.count("class Star(") == 1 and "class GnConv" not in text
+
+
+def test_a_folder_with_files_is_left_alone_unless_forced(tmp_path: Path) -> None:
+    arch = complete(pyramid((8, [residual(op("mlp"))])))
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(StudyError, match="holds files already"):
+        export(arch, DIGITS, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    export(arch, DIGITS, tmp_path, force=True)
+    assert (tmp_path / "mine.txt").read_text() == "mine" and (tmp_path / "model.py").exists()
+    with pytest.raises(StudyError, match="is a file"):
+        export(arch, DIGITS, tmp_path / "mine.txt")
+
+
+def test_weights_that_do_not_fit_leave_nothing_behind(tmp_path: Path) -> None:
+    arch = complete(pyramid((8, [residual(op("mlp"))])))
+    save_file({"stem.conv.weight": torch.zeros(1)}, tmp_path / "wrong.safetensors")
+    with pytest.raises(SpecError, match="does not fit the architecture"):
+        export(arch, DIGITS, tmp_path / "out", tmp_path / "wrong.safetensors")
+    with pytest.raises(StudyError, match="there is no file"):
+        export(arch, DIGITS, tmp_path / "out", tmp_path / "none.safetensors")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_block_without_a_file_cannot_be_exported() -> None:
+    namespace: dict[str, object] = {"__name__": "nowhere"}
+    text = """
+from typing import Any
+from torch import nn
+from hadnas import block
+@block(family="additive")
+class TypedAtThePrompt(nn.Module):
+    def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+    def forward(self, x):
+        return x * 2
+"""
+    exec(text, namespace)
+    arch = complete(pyramid((8, [op("typed_at_the_prompt")])), DIGITS)
+    with pytest.raises(BuildError, match="a block must be defined in a file"):
+        model_source(arch, DIGITS, {})
+
+
+def test_code_hash_follows_the_classes_that_are_used() -> None:
+    star, mlp = (complete(pyramid((8, [residual(op(name))]))) for name in ("star", "mlp"))
+    wide = complete(pyramid((8, [residual(op("star", expand=2))])))
+    assert code_hash(star, DIGITS) == code_hash(wide, DIGITS) != code_hash(mlp, DIGITS)

@@ -1,0 +1,98 @@
+"""Imports go downward only, heavy libraries stay in their rooms, and nothing heavy is imported before it is needed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hadnas
+
+PACKAGE = Path(hadnas.__file__).parent
+FLOORS = {
+    "__main__": 7,
+    "errors": 0,
+    "space": 1,
+    "blocks": 1,
+    "models": 2,
+    "measure": 3,
+    "train": 3,
+    "track": 3,
+    "exporter": 3,
+    "search": 4,
+    "formula": 2,
+    "contract": 4,
+    "library": 5,
+    "progress": 6,
+    "tables": 6,
+    "cli": 6,
+}
+"""Room -> floor: a room imports from lower floors, and from itself."""
+
+ROOMS = {
+    "optuna": {"search"},
+    "sqlalchemy": {"search"},
+    "mlflow": {"track"},
+    "click": {"cli"},
+    "rich": {"progress", "tables"},
+}
+"""Heavy library -> the rooms that may import it."""
+
+ANY_MODULE = {"measure", "train"}
+"""Rooms that take any nn.Module and know nothing of architectures."""
+
+
+def imports(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text())
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    return names + [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+
+
+def files() -> list[tuple[str, Path]]:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[0] not in ("__init__",):
+            found.append((parts[0], path))
+    return found
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room for room, _ in files()} == set(FLOORS)
+
+
+@pytest.mark.parametrize(("room", "path"), files(), ids=lambda value: value.name if isinstance(value, Path) else "")
+def test_imports_go_downward(room: str, path: Path) -> None:
+    for name in imports(path):
+        head, *rest = name.split(".")
+        if head == "hadnas" and rest:
+            other = rest[0]
+            assert other == room or FLOORS[other] < FLOORS[room], f"{path.name} ({room}) imports {name}"
+            assert not (room in ANY_MODULE and other in ("models", "blocks", "space")), f"{path.name} imports {name}"
+        if head in ROOMS:
+            assert room in ROOMS[head], f"{path.name} ({room}) imports {head}"
+        if room == "space":
+            assert head not in ("torch", "timm", "numpy"), f"{path.name} imports {head}"
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_import_and_help_load_nothing_heavy() -> None:
+    heavy = "{'torch', 'timm', 'mlflow', 'optuna', 'sqlalchemy', 'pandas', 'pydantic', 'rich'} & set(sys.modules)"
+    assert run(f"import sys, hadnas; print({heavy})") == "set()\n"
+    code = f"import sys; from hadnas.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint({heavy})"
+    out = run(code)
+    assert out.endswith("set()\n") and "search" in out
+    assert run(f"import sys, hadnas.space; print({heavy})") == "set()\n"
+
+
+def test_public_names() -> None:
+    names = "Arch DataSpec HadnasError Recipe Study Task block build cost export int_range latency load one_of op"
+    assert hadnas.__all__ == [*names.split(), "open_study", "register", "repeat", "run_study", "sample"]
+    for name in hadnas.__all__:
+        assert getattr(hadnas, name).__name__ in (name, "SPACE")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = hadnas.nothing  # type: ignore[attr-defined]

@@ -1,0 +1,229 @@
+"""The main job on real images: search, see, resume, reuse, refuse."""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import optuna
+import pytest
+from torch import Tensor, nn
+
+from hadnas.blocks.registry import block
+from hadnas.errors import SpecError, StudyError, UnknownName
+from hadnas.models.build import build
+from hadnas.search.ledger import Ledger
+from hadnas.search.results import StudyResults, open_study
+from hadnas.search.run import Interrupted, Progress, run_study
+from hadnas.search.storage import Home
+from hadnas.search.study import Study
+from hadnas.space import one_of, op
+from hadnas.train.data import load_data
+from hadnas.train.loop import evaluate
+from hadnas.train.recipe import Recipe
+from tests.networks import TINY_SPACE, pyramid, residual
+
+RECIPE = Recipe(epochs=1, batch=128)
+PLAIN = pyramid((8, []))
+
+
+@block(family="hadamard")
+class Exploding(nn.Module):
+    """A product that is not finite for any input, to see a candidate diverge."""
+
+    def __init__(self, dim: int, *, broken: bool = False, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.map = nn.Conv2d(dim, dim, 1, device=device, dtype=dtype)
+        self.broken = broken
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.broken and self.training:
+            raise ValueError("this block cannot be trained")
+        return self.map(x) * math.inf
+
+
+def study(**changes: Any) -> Study:
+    fields: dict[str, Any] = {"name": "tiny", "space": TINY_SPACE, "recipe": RECIPE, "latency": None, "trials": 3}
+    return Study(**{**fields, **changes})
+
+
+def rows(results: StudyResults) -> list[tuple[Any, ...]]:
+    return [(f.number, f.state, f.params, f.figures) for f in results.found]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home in which the tiny study ran once, with latency and baselines."""
+    home = Home(tmp_path_factory.mktemp("home"))
+    run_study(study(latency="eager", baselines={"plain": PLAIN, "timm": "test_resnet"}), home)
+    return home
+
+
+def test_a_study_trains_its_budget_of_distinct_architectures(home: Home) -> None:
+    results = open_study("tiny", home.path)
+    trained = results.distinct
+    assert len(trained) == 3
+    for found in trained:
+        assert found.arch is not None
+        assert 0 <= found.figures["val/accuracy"] <= 1 and math.isfinite(found.figures["val/loss"])
+        assert found.figures["flops"] == 2 * found.figures["macs"] > 0
+        assert found.figures["latency_ms"] > 0 and found.figures["latency_ratio"] > 0
+        assert results.weights(found).is_file()
+    assert [found.name for found in results.baselines] == ["plain", "timm"]
+    assert all(found.feasible for found in results.baselines)
+    table = results.trials
+    assert len(table) == len(results.found) + 2 and table["val/accuracy"].notna().all()
+
+
+def test_the_recorded_accuracy_is_that_of_the_stored_weights(home: Home) -> None:
+    from safetensors.torch import load_file
+
+    results = open_study("tiny", home.path)
+    best = results.best
+    assert best.arch is not None
+    network = build(best.arch, results.task())
+    network.load_state_dict(load_file(results.weights(best)))
+    score = evaluate(network, load_data("digits"))
+    assert score.accuracy == best.figures["val/accuracy"] and score.n == best.notes["val_n"]
+
+
+def test_front_and_best_follow_their_rules(home: Home) -> None:
+    results = open_study("tiny", home.path)
+    accuracy = [found.figures["val/accuracy"] for found in results.distinct]
+    assert results.best.figures["val/accuracy"] == max(accuracy)
+    macs = [found.figures["macs"] for found in results.front]
+    assert results.front[0].name == results.best.name and macs == sorted(macs, reverse=True)
+
+
+def test_mlflow_mirrors_the_study(home: Home) -> None:
+    client = mlflow.MlflowClient(home.tracking_uri)
+    experiment = client.get_experiment_by_name("hadnas/tiny")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    kinds = sorted(run.data.tags["hadnas.kind"] for run in runs)
+    results = open_study("tiny", home.path)
+    assert kinds == sorted(["baseline"] * 2 + ["study"] + ["trial"] * len(results.found))
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    parent = next(run for run in runs if run.data.tags["hadnas.kind"] == "study")
+    by_id = {run.info.run_id: run for run in runs}
+    for found in [*results.found, *results.baselines]:
+        assert found.run_id is not None and found.arch is not None
+        run = by_id[found.run_id]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        for name in ("val/accuracy", "macs", "flops", "elementwise", "params", "latency_ms", "latency_ratio"):
+            assert run.data.metrics[name] == found.figures[name], name
+        assert len(client.get_metric_history(found.run_id, "train/loss")) == RECIPE.epochs
+        files = {item.path for item in client.list_artifacts(found.run_id)}
+        assert {"arch.json", "arch.txt"} <= files
+
+
+def test_the_same_command_again_goes_on_to_the_same_total(home: Home) -> None:
+    before = rows(open_study("tiny", home.path))
+    same = study(latency="eager", baselines={"plain": PLAIN, "timm": "test_resnet"})
+    assert run_study(same, home).done == 3
+    assert rows(open_study("tiny", home.path)) == before
+    assert run_study(same.model_copy(update={"trials": 4}), home).done == 4
+    assert rows(open_study("tiny", home.path))[: len(before)] == before
+
+
+def test_a_changed_study_is_refused_and_nothing_is_lost(home: Home) -> None:
+    before = rows(open_study("tiny", home.path))
+    changed = {**TINY_SPACE, "norm": "layernorm2d"}
+    with pytest.raises(StudyError, match=r"study 'tiny' exists and differs .*space"):
+        run_study(study(latency="eager", space=changed), home)
+    with pytest.raises(StudyError, match=r"recipe: .* became"):
+        run_study(study(latency="eager", recipe=Recipe(epochs=2, batch=128)), home)
+    assert rows(open_study("tiny", home.path)) == before
+
+
+def test_another_study_trains_nothing_twice(home: Home) -> None:
+    ledger = Ledger(home.url)
+    before = len(ledger.trainings())
+    started = time.perf_counter()
+    run_study(study(name="again", latency="eager", trials=3), home)
+    assert time.perf_counter() - started < 60
+    first, again = open_study("tiny", home.path), open_study("again", home.path)
+    assert [f.params for f in again.found] == [f.params for f in first.found[: len(again.found)]]
+    assert all(found.notes["reused"] for found in again.found)
+    assert [f.figures for f in again.found] == [f.figures for f in first.found[: len(again.found)]]
+    assert len(ledger.trainings()) == before
+    ledger.close()
+
+
+def test_same_seed_same_trials_also_when_stopped_and_resumed(tmp_path: Path) -> None:
+    through, stopped = Home(tmp_path / "through"), Home(tmp_path / "stopped")
+    run_study(study(trials=4), through)
+    calls = 0
+
+    def interrupt(progress: Progress) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:  # in the second candidate's training
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="goes on from here"):
+        run_study(study(trials=4), stopped, watch=interrupt)
+    run_study(study(trials=4), stopped)
+    assert [r[1:] for r in rows(open_study("tiny", stopped.path))] == [
+        r[1:] for r in rows(open_study("tiny", through.path))
+    ]
+    client = mlflow.MlflowClient(stopped.tracking_uri)
+    experiment = client.get_experiment_by_name("hadnas/tiny")
+    assert experiment is not None
+    states = [run.info.status for run in client.search_runs([experiment.experiment_id])]
+    assert states.count("KILLED") == 1 and "RUNNING" not in states
+
+
+def test_failing_candidates_are_pruned_with_their_reason(tmp_path: Path) -> None:
+    blocks = one_of(op("mlp", expand=2), op("exploding"), op("exploding", broken=True), op("attention", heads=3))
+    space = pyramid((8, [residual(blocks)]))
+    home = Home(tmp_path)
+    progress = run_study(study(name="faulty", space=space, trials=10, sampler="random"), home)
+    assert progress.done == 1 and "all 4 assignments" in progress.ended
+    reasons = {f.params["stages.0.blocks.0.block"]: f.reason for f in open_study("faulty", tmp_path).found}
+    assert reasons.pop("mlp") is None
+    assert "heads = 3 must divide dim = 8" in (reasons.pop("attention") or "")
+    assert "this block cannot be trained" in (reasons.pop("exploding#2") or "")
+    assert reasons.pop("exploding#1")
+    book = optuna.load_study(study_name="faulty", storage=home.url)
+    for trial in book.trials:
+        if trial.state == optuna.trial.TrialState.PRUNED:
+            assert max(trial.constraints.values()) > 0
+
+
+def test_constraints_refuse_before_training(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    limit = 30_000.0
+    run_study(study(name="small", constraints={"macs": limit}, trials=2, sampler="random"), home)
+    results = open_study("small", tmp_path)
+    refused = [found for found in results.found if found.state == "pruned"]
+    assert refused and all("macs = " in (found.reason or "") for found in refused)
+    assert all(found.figures["macs"] <= limit for found in results.distinct)
+    assert len(results.ledger.trainings()) == len(results.distinct)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objectives": ("accuracy",)}, "unknown objective 'accuracy'; did you mean 'val/accuracy'"),
+        ({"objectives": ()}, "objectives = \\[\\] is not allowed"),
+        ({"constraints": {"mac": 1}}, "unknown constraint 'mac'; did you mean 'macs'"),
+        ({"constraints": {"macs": 0}}, "constraint macs = 0.0 is not allowed"),
+        ({"sampler": "tpee"}, "unknown sampler 'tpee'; did you mean 'tpe'"),
+        ({"objectives": ("latency_ms",)}, "latency_ms is asked for but latency = None"),
+    ],
+)
+def test_a_wrong_study_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, UnknownName), match=message):
+        study(**changes)
+
+
+def test_a_space_without_a_valid_draw_is_refused(tmp_path: Path) -> None:
+    space = pyramid((8, [residual(op("attention", heads=one_of(3, 5)))]))
+    with pytest.raises(SpecError, match="no draw of the search space is valid"):
+        run_study(study(space=space), Home(tmp_path))
+    with pytest.raises(SpecError, match="device 'cuda:7' is not on this machine"):
+        run_study(study(), Home(tmp_path), device="cuda:7")
+    with pytest.raises(StudyError, match="batch = 5000 is larger"):
+        run_study(study(recipe=Recipe(batch=5000)), Home(tmp_path))
