@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hadnas.errors import HadnasError
+from hadnas.errors import HadnasError, unknown
 
 HOME = click.option("--home", envvar="HADNAS_HOME", metavar="DIR", help="Where studies live; runs/ by default.")
 
@@ -112,12 +112,17 @@ def top(study: str, home: str | None, count: int) -> None:
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 @click.argument("study", required=False)
 def ui(home: str | None, port: int, study: str | None) -> None:
-    """Serve MLflow's UI for the studies, on this machine only, until Ctrl-C."""
+    """Serve MLflow's UI, on this machine only, until Ctrl-C; opens at STUDY, or the latest one."""
+    from hadnas.search.opening import study_names
     from hadnas.search.storage import Home
     from hadnas.track.server import serve
 
     place = Home(home)
-    serve(place.tracking_uri, place.artifacts, port, study=study, on_ready=click.echo)
+    names = study_names(place)
+    if study is not None and study not in names:
+        raise unknown("study", study, names)
+    chosen = study or (names[-1] if names else None)
+    serve(place.tracking_uri, place.artifacts, chosen, port, lambda url: click.echo(f"{url}\n(Ctrl-C ends it)"))
 
 
 @main.command()

@@ -18,9 +18,8 @@ def ops_table() -> str:
     """Every op, blocks first, with the first line of its docstring and its source."""
     rows = ["| op | role | family | what it is | source |", "|---|---|---|---|---|"]
     for op in sorted(ops().values(), key=lambda op: (ROLES.index(op.roles[0]), op.family or "", op.name)):
-        rows.append(
-            f"| `{op.name}` | {', '.join(op.roles)} | {op.family or ''} | {op.summary} | {_source(op.cls.__doc__ or '')} |"
-        )
+        cells = (f"`{op.name}`", ", ".join(op.roles), op.family or "", op.summary, _source(op.cls.__doc__ or ""))
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hadnas.search_spaces import four_families, star_or_sum
 from safetensors.torch import load_file, save_file
 
 from hadnas.errors import BuildError, SpecError, StudyError
@@ -18,6 +17,7 @@ from hadnas.models.complete import complete
 from hadnas.models.random import sample
 from hadnas.models.source import code_hash
 from hadnas.models.task import Task
+from hadnas.search_spaces import four_families, star_or_sum
 from hadnas.space import op
 from tests.networks import pyramid, residual
 

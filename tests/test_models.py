@@ -5,7 +5,6 @@ import json
 import pytest
 import timm
 import torch
-from hadnas.search_spaces.four_families import SPACE
 
 from hadnas.errors import SpecError, UnknownName
 from hadnas.models.arch import Arch
@@ -13,6 +12,7 @@ from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.random import sample
 from hadnas.models.task import Task
+from hadnas.search_spaces.four_families import SPACE
 from hadnas.space import every, op, size
 from tests.networks import DOWN, TINY_SPACE, pyramid, residual, starnet
 

@@ -146,7 +146,7 @@ def _identity(cls: Any) -> tuple[str, str]:
 
 def _schema(cls: Any, children: dict[str, str | tuple[str, ...]]) -> tuple[dict[str, Slot], tuple[str, ...]]:
     """The slots and the given parameters of a constructor. Raises SpecError where it is not of the house's form."""
-    hints = typing.get_type_hints(cls.__init__ if isinstance(cls, type) else cls)
+    hints = typing.get_type_hints(cls.__init__ if isinstance(cls, type) else cls)  # type: ignore[misc]
     slots: dict[str, Slot] = {}
     given: list[str] = []
     for parameter in inspect.signature(cls).parameters.values():

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -62,7 +63,7 @@ class RpcAttention(nn.Module):
         size = k.abs().sum((2, 3), keepdim=True).clamp(min=1e-6)
         count = height * width * dim / 4  # mu = count / size
         t = self.sparsity / count * size if self.divide else self.sparsity * count / size
-        low, dual = 0.0, 0.0
+        low = dual = torch.zeros_like(k)
         for _ in range(self.steps):
             rest = k - low + dual
             sparse = rest - rest.clamp(-t, t)

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import torch
 from timm.layers import get_device_dtype, lecun_normal_
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from hadnas.blocks.layers import Norm, normalisation
 from hadnas.blocks.registry import register
+from hadnas.models.stage import Stage
 from hadnas.models.wiring import wire_pyramid
 
 
@@ -39,8 +39,8 @@ class Pyramid(nn.Module):
         self,
         *,
         stem: nn.Module,
-        stages: list[nn.Module],
-        head: nn.Module,
+        stages: list[Stage],
+        head: Any,
         norm: Norm | None = "batchnorm2d",
         in_chans: int = 3,
         num_classes: int = 1000,
@@ -53,38 +53,35 @@ class Pyramid(nn.Module):
         self.num_classes = num_classes
         self.stem = stem
         self.stages = nn.Sequential(*stages)
-        self.num_features = self.stages[-1].dim
+        self.num_features: int = stages[-1].dim
         self.norm = normalisation(norm, self.num_features, device=device, dtype=dtype)
-        self.head = head
+        self.head: Any = head  # an op of the role head: what such an op offers, pooled_linear shows
         self.head_hidden_size = head.hidden_size
         self.feature_info = [
             {"num_chs": stage.dim, "reduction": stage.reduction, "module": f"stages.{index}"}
-            for index, stage in enumerate(self.stages)
+            for index, stage in enumerate(stages)
         ]
         init_weights(self)
         if num_classes != head.classes or global_pool is not None:
             self.reset_classifier(num_classes, global_pool)
 
-    @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
         """Learned scales in front of products: decay would pull the network towards its additive form."""
         return {name for name, _ in self.named_parameters() if name.rpartition(".")[2] == "alpha"}
 
-    @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Layer groups for layer-wise learning rates, as timm reads them."""
-        inner = [(r"^stages\.(\d+)", None)]
+        inner: list[tuple[str, tuple[int] | None]] = [(r"^stages\.(\d+)", None)]
         if not coarse:
             inner = [(r"^stages\.(\d+)\.down", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]
         return {"stem": r"^stem", "blocks": [*inner, (r"^norm", (99999,))]}
 
-    @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trade compute for memory: recompute each stage's blocks in the backward pass."""
         for stage in self.stages:
+            assert isinstance(stage, Stage)
             stage.grad_checkpointing = enable
 
-    @torch.jit.ignore
     def get_classifier(self) -> nn.Module:
         """The last linear map."""
         return self.head.fc

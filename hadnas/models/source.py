@@ -133,8 +133,8 @@ def _resolve(module_name: str, tree: ast.Module, name: str, found: Definitions) 
     if _top_level(tree, name) is not None:
         _collect(module_name, name, found)
         return
-    for node in tree.body:
-        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+    for node in [item for item in tree.body if isinstance(item, ast.Import | ast.ImportFrom)]:
+        for alias in node.names:
             if (alias.asname or alias.name.partition(".")[0]) != name:
                 continue
             rename = f" as {alias.asname}" if alias.asname else ""

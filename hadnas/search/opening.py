@@ -1,6 +1,7 @@
 """Opening a study in Optuna's storage: made once as data, and compared whole when it is opened again."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import optuna
@@ -53,6 +54,15 @@ def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
     stored = dict(book.user_attrs.get("study") or {})
     fields = {key: value for key, value in stored.items() if key in Study.model_fields}
     return Study.model_validate(fields), book
+
+
+def study_names(home: Home) -> list[str]:
+    """The studies of a home, in the order in which they were begun."""
+    summaries = optuna.get_all_study_summaries(optuna_storage(home), include_best_trial=False)
+    return [summary.study_name for summary in sorted(summaries, key=lambda s: s.datetime_start or _NEVER)]
+
+
+_NEVER = datetime.max  # a study whose first trial has not begun is the latest
 
 
 def _shown(value: Any) -> str:

@@ -146,7 +146,7 @@ class StudyResults:
             raise StudyError(
                 f"{found.name}: its weights {path or ''} are not there; they lie beside the home they were trained in"
             )
-        return path
+        return Path(path)
 
     @property
     def trials(self) -> "pd.DataFrame":
@@ -155,7 +155,12 @@ class StudyResults:
 
         rows = []
         for found in [*self.found, *self.baselines]:
-            row = {"trial": found.number, "name": found.name, "state": found.state, "feasible": found.feasible}
+            row: dict[str, Any] = {
+                "trial": found.number,
+                "name": found.name,
+                "state": found.state,
+                "feasible": found.feasible,
+            }
             row |= {"fingerprint": found.arch.fingerprint if found.arch else None, "family": found.family}
             row |= {"reused": found.notes.get("reused"), "reason": found.reason}
             row |= {name: found.figures.get(name) for name in FIGURES}

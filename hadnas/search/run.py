@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 
+from hadnas.blocks.registry import FAMILIES
 from hadnas.errors import HadnasError, SpecError, StudyError
 from hadnas.models.arch import Arch
 from hadnas.models.complete import complete
@@ -20,6 +21,7 @@ from hadnas.search.study import Study
 from hadnas.search.worker import is_dead, this_host
 from hadnas.space import Categorical, Distribution, Params, sample, size
 from hadnas.track.runs import Tracker
+from hadnas.track.view import set_view
 from hadnas.train.data import load_data
 from hadnas.train.loop import Epoch
 
@@ -146,6 +148,7 @@ class _Run:
             if is_dead(*trial.user_attrs.get("worker", ("", 0))):
                 self.book.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         alive = self.book.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        set_view(self.tracker, columns=["families"], axes=[f"num_{family}" for family in FAMILIES])
         self.tracker.close_stale(keep=[t.user_attrs["run_id"] for t in alive if "run_id" in t.user_attrs])
         self._count()
 
@@ -287,7 +290,7 @@ class _Run:
 
     def _count(self) -> None:
         """Count what all workers did so far."""
-        seen: set[str] = set()
+        seen: set[str | None] = set()
         met: set[str | None] = set()
         refused = self.barren = self.refusals = 0
         assignments = set()

@@ -112,10 +112,14 @@ def one_sentence(error: ValidationError) -> HadnasError:
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or error.title
     if first["type"] == "extra_forbidden":
-        models = {"data": DataSpec, "recipe": Recipe}
-        model = models.get(str(first["loc"][0]), Study) if len(first["loc"]) > 1 else Study
-        if error.title in ("Recipe", "DataSpec"):
-            model = {"Recipe": Recipe, "DataSpec": DataSpec}[error.title]
+        models: dict[str, type[BaseModel]] = {
+            "data": DataSpec,
+            "recipe": Recipe,
+            "DataSpec": DataSpec,
+            "Recipe": Recipe,
+        }
+        inner = str(first["loc"][0]) if len(first["loc"]) > 1 else error.title
+        model = models.get(inner, Study)
         return unknown("option", place, [".".join([*map(str, first["loc"][:-1]), name]) for name in model.model_fields])
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
