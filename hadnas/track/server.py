@@ -108,7 +108,7 @@ def experiment_id(port: int, study: str) -> str:
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(HOST, port, timeout=30)
+    connection = http.client.HTTPConnection(HOST, port, timeout=START_SECONDS)  # its first answer opens the store
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -1,0 +1,92 @@
+"""The MLflow server as `hadnas ui` runs it: its address, a taken port, a study it does not hold, and a clean end."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from hadnas.errors import StudyError, UnknownName
+from hadnas.track import server
+from hadnas.track.runs import Tracker
+from hadnas.track.view import set_view, view_url
+
+SERVE = """
+import sys
+from pathlib import Path
+from hadnas.track.server import serve
+
+uri, artifacts, port = sys.argv[1:]
+serve(uri, Path(artifacts), "digits", int(port), on_ready=lambda address: print(address, flush=True))
+"""
+
+
+def processes(session: int | None = None, parent: int | None = None) -> list[int]:
+    """The living processes of a session, or those a process has started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # ended meanwhile
+            state, ppid, _, sid, *_ = stat.read_text().rpartition(")")[2].split()
+            if state != "Z" and (int(sid) == session or int(ppid) == parent):
+                found.append(int(stat.parent.name))
+    return found
+
+
+def health(port: int) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/health")
+    return connection.getresponse().status
+
+
+def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    study = Tracker(uri, tmp_path / "artifacts", "digits")
+    set_view(study)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = int(other.getsockname()[1])
+        command = [sys.executable, "-c", SERVE, uri, str(tmp_path / "artifacts"), str(taken), "digits"]
+        ui = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert ui.stdout is not None
+        address = ui.stdout.readline().strip()
+        port = urlsplit(address).port
+        assert port is not None and port != taken
+        assert address == view_url(port, study.experiment_id)
+        assert health(port) == 200
+        with pytest.raises(UnknownName, match="no runs of a study 'digitz' in MLflow"):
+            server.experiment_id(port, "digitz")
+        [leader] = processes(parent=ui.pid)
+        assert len(processes(session=leader)) >= 2
+        os.kill(ui.pid, signal.SIGTERM)
+        assert ui.wait(30) == 0
+    assert processes(session=leader) == []
+    with pytest.raises(ConnectionRefusedError):
+        health(port)
+    assert not (tmp_path / "mlartifacts").exists()
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"the MLflow server on port \d+ ended with status [1-9]"):
+        server.serve("nonsense://", tmp_path / "artifacts", port=server.free_port(0))
+
+
+def test_a_free_port_is_kept_and_a_taken_one_is_not() -> None:
+    port = server.free_port(0)
+    assert server.free_port(port) == port
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        assert server.free_port(port) not in (0, port)
+
+
+def test_an_address_needs_no_mlflow() -> None:
+    program = "import sys, hadnas.track.server; print('mlflow' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "False"
