@@ -65,6 +65,22 @@ def copy(name: str, folder: str) -> None:
 
 
 @main.command()
+@click.argument("file")
+def check(file: str) -> None:
+    """Hold the blocks of a file of one's own against the contract that every shipped block keeps."""
+    from hadnas import tables
+    from hadnas.contract import check
+    from hadnas.library import own_ops
+
+    faulty = 0
+    for op in own_ops(file):
+        findings = check(op)
+        faulty += bool(findings)
+        tables.show_findings(op.name, findings)
+    sys.exit(2 if faulty else 0)
+
+
+@main.command()
 @click.argument("study")
 @HOME
 @click.option("--trials", type=click.IntRange(1), help="Budget: distinct architectures.")

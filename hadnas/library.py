@@ -1,21 +1,20 @@
 """What is on the shelf: search spaces, studies and architectures, by shipped name or by path."""
 
-import hashlib
 import importlib
-import importlib.util
 import json
 import pkgutil
 import shutil
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from hadnas.errors import HadnasError, SpecError, StudyError, UnknownName, at, unknown
+from hadnas.blocks.registry import Op, ops
+from hadnas.errors import SpecError, StudyError, UnknownName, at, unknown
 from hadnas.models.arch import Arch
 from hadnas.models.complete import complete
+from hadnas.models.files import run_file
 from hadnas.search.study import Study, one_sentence
 
 Kind = Literal["studies", "search_spaces", "published"]
@@ -52,13 +51,27 @@ def load(name: str | Path) -> Any:
     raise unknown("study, search space or architecture", text, dict.fromkeys(known))
 
 
+def own_ops(path: str | Path) -> list[Op]:
+    """The ops that a file of one's own registers. Raises SpecError where it registers none."""
+    place = Path(path).expanduser()
+    if not place.is_file():
+        raise UnknownName(f"there is no file {path}")
+    with at(str(path)):
+        module = run_file(place)
+        found = [op for op in ops().values() if op.cls.__module__ == module.__name__]
+        if not found:
+            raise SpecError("the file registers no op; decorate a class with @block(family=...)")
+    return found
+
+
 def load_study(name: str | Path) -> Study:
     """A Study by name or path; a file that holds only a SPACE gives a study of it with every default."""
     found = load(name)
     if isinstance(found, Study):
         return found
     if isinstance(found, dict):
-        return Study(name=Path(str(name)).stem, space=found)
+        own = str(Path(name).expanduser().resolve()) if str(name).endswith(".py") else ""
+        return Study(name=Path(str(name)).stem, space=found, source=own)
     raise SpecError(f"{name} is an architecture; a study or a search space is needed here")
 
 
@@ -92,23 +105,11 @@ def _published() -> Any:
 
 
 def _load_file(path: Path) -> Any:
-    """Run a file of one's own under a name that stays the same for the same path, so its blocks are registered once."""
-    name = f"hadnas_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}_{path.stem}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException as error:
-            del sys.modules[name]
-            if isinstance(error, ValidationError):
-                raise one_sentence(error) from None
-            if isinstance(error, HadnasError) or not isinstance(error, Exception):
-                raise
-            raise SpecError(f"the file cannot be run: {type(error).__name__}: {error}") from error
-    return _content(sys.modules[name], path.stem)
+    try:
+        found = _content(run_file(path), path.stem)
+    except ValidationError as error:
+        raise one_sentence(error) from None
+    return found.model_copy(update={"source": str(path.resolve())}) if isinstance(found, Study) else found
 
 
 def _content(module: Any, stem: str) -> Any:

@@ -84,6 +84,13 @@ def show_op(op: Op) -> None:
     console.print(table)
 
 
+def show_findings(name: str, findings: list[str]) -> None:
+    """What the contract found at an op, a line each."""
+    console.print(f"{name}: {'keeps the contract' if not findings else f'{len(findings)} findings'}", style="bold")
+    for finding in findings:
+        console.print(f"  {finding}", highlight=False, markup=False)
+
+
 def show_top(name: str, home: Home, count: int) -> None:
     """Leaderboard, Pareto front, best of each family, baselines, and what was refused and why."""
     results = StudyResults(name, home)

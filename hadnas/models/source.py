@@ -61,11 +61,12 @@ def calls(value: Any) -> Iterator[Call]:
 
 def code_hash(arch: Arch, task: Task) -> str:
     """A hash of all code that `arch` is built from: an edited block is a new block. 16 hexadecimal digits."""
-    return _hash_of(frozenset(call.cls for call in calls(lower(arch, task))))
+    return hash_of(frozenset(call.cls for call in calls(lower(arch, task))))
 
 
 @cache
-def _hash_of(classes: frozenset[Any]) -> str:
+def hash_of(classes: frozenset[Any]) -> str:
+    """A hash of the code of `classes` and of all they need. 16 hexadecimal digits."""
     return hashlib.sha256(definitions(classes).source().encode()).hexdigest()[:16]
 
 

@@ -2,16 +2,21 @@
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import optuna
 
+from hadnas.blocks.registry import ops
 from hadnas.errors import StudyError, unknown
+from hadnas.models.arch import nodes
+from hadnas.models.files import run_file
+from hadnas.models.source import hash_of
 from hadnas.search.samplers import make_sampler
 from hadnas.search.storage import Home, optuna_storage
 from hadnas.search.study import Study
 
-_GROWS = frozenset({"trials"})
+_GROWS = frozenset({"trials", "source"})
 """What may change when a study goes on."""
 
 
@@ -30,6 +35,7 @@ def open_optuna(study: Study, home: Home, facts: dict[str, Any]) -> optuna.Study
         load_if_exists=True,
     )
     wanted = {**json.loads(study.model_dump_json()), **facts}
+    wanted["blocks"] = {name: hash_of(frozenset({ops()[name].cls})) for name in own_ops(wanted)}
     stored = book.user_attrs.get("study")
     if stored is not None:
         changed = sorted(k for k in {*wanted, *stored} - _GROWS if wanted.get(k) != stored.get(k))
@@ -53,7 +59,19 @@ def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
     book = optuna.load_study(study_name=name, storage=storage)
     stored = dict(book.user_attrs.get("study") or {})
     fields = {key: value for key, value in stored.items() if key in Study.model_fields}
-    return Study.model_validate(fields), book
+    study = Study.model_validate(fields)
+    if study.source and Path(study.source).is_file():
+        run_file(Path(study.source))
+    lacking = sorted(set(stored.get("blocks", {})) - set(ops()))
+    if lacking:
+        raise StudyError(f"study {name!r} uses the blocks {lacking} of {study.source}, which is not there any more")
+    return study, book
+
+
+def own_ops(stored: dict[str, Any]) -> list[str]:
+    """The ops of a stored study that hadnas does not ship."""
+    used = {node["op"] for node in nodes([stored["space"], *stored["baselines"].values()])}
+    return sorted(name for name in used & set(ops()) if not ops()[name].cls.__module__.startswith("hadnas."))
 
 
 def study_names(home: Home) -> list[str]:

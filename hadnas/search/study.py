@@ -34,6 +34,7 @@ class Study(BaseModel):
     trials       the budget: distinct architectures met, trained or reused
     baselines    name -> architecture (a node, or a timm model name), trained by the same recipe
     latency      the backend that times every candidate, or None for no latency
+    source       the file of one's own that holds its blocks; set when it is loaded
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -50,6 +51,7 @@ class Study(BaseModel):
     seed: int = Field(default=0, ge=0)
     baselines: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
     latency: Literal["eager", "compile", "onnxruntime"] | None = "eager"
+    source: str = ""
 
     @field_validator("name")
     @classmethod

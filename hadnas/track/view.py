@@ -24,6 +24,8 @@ def set_view(tracker: "Tracker", columns: Sequence[str] = (), axes: Sequence[str
     axes:     run parameters drawn in the parallel coordinates before the figures; only runs that bear all of them
               are drawn, so name what every run has
     """
+    figures = [f"metrics.`{metric}`" for metric in METRICS]
+    words = [f"params.`{column}`" for column in columns]
     section = "hadnas-front"
     common = {"deleted": False, "isGenerated": False, "metricSectionId": section}
     state = {
@@ -31,12 +33,11 @@ def set_view(tracker: "Tracker", columns: Sequence[str] = (), axes: Sequence[str
         "orderByAsc": False,
         # The parent run has no figures of its own; it stays reachable from any of its trials.
         "searchFilter": "tags.`hadnas.kind` != 'study'",
-        "selectedColumns": [
-            "attributes.`Run Name`",
-            *(f"metrics.`{metric}`" for metric in METRICS),
-            *(f"params.`{column}`" for column in columns),
-        ],
+        "selectedColumns": ["attributes.`Run Name`", *figures, *words],
+        "columnOrder": [*figures, *words],  # by name otherwise
+        "columnWidths": {**dict.fromkeys(figures, 110), **dict.fromkeys(words, 260)},
         "runsHiddenMode": "SHOW_ALL",
+        "isAccordionReordered": True,  # else MLflow sorts its own chart sections before this one
         "compareRunCharts": [
             {
                 **common,

@@ -1,0 +1,34 @@
+"""Running a file of one's own, so that its blocks are registered."""
+
+import hashlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from pydantic import ValidationError
+
+from hadnas.errors import HadnasError, SpecError
+
+
+def run_file(path: Path) -> ModuleType:
+    """The module of a Python file, run once per process under a name that stays the same for the same path.
+
+    Raises SpecError where the file fails; HadnasError and pydantic's ValidationError pass as they are.
+    """
+    name = f"hadnas_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise SpecError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, HadnasError | ValidationError) or not isinstance(error, Exception):
+            raise
+        raise SpecError(f"the file cannot be run: {type(error).__name__}: {error}") from error
+    return module

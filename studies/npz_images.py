@@ -1,0 +1,21 @@
+"""Small backbones for images of one's own in a .npz file: accuracy against MACs.
+
+    hadnas search npz_images --data images.npz
+
+The file holds train_images (N, H, W, C) or (N, H, W) as uint8 and train_labels (N,) as integers, and if there are any
+test_images and test_labels. Without --data it looks for images.npz here.
+"""
+
+from hadnas.search.study import Study
+from hadnas.search_spaces.four_families import SPACE
+from hadnas.train.recipe import Recipe
+
+STUDY = Study(
+    space=SPACE,
+    data="images.npz",
+    recipe=Recipe(epochs=10, batch=128, lr=3e-3, augment="shift_flip"),
+    objectives=("val/accuracy", "macs"),
+    trials=20,
+    seed=0,
+    baselines={"timm_resnet10t": "resnet10t"},
+)

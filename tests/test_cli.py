@@ -1,0 +1,178 @@
+"""The commands as a person types them: what they print, and one clear sentence with exit code 2 for bad input."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from sklearn.datasets import load_digits
+
+from hadnas.cli import main
+
+MINE = '''
+"""A space of one's own with a block of one's own."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from hadnas import Recipe, Study, block, one_of, op, repeat
+
+
+@block(family="hadamard")
+class Squared(nn.Module):
+    """Two pointwise maps, multiplied."""
+
+    def __init__(self, dim: int, *, expand: int = 2, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.up = nn.Conv2d(dim, 2 * expand * dim, 1, device=device, dtype=dtype)
+        self.down = nn.Conv2d(expand * dim, dim, 1, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.up(x).chunk(2, dim=1)
+        return self.down(a * b)
+
+
+BODY = op("residual", norm="batchnorm2d", block=op("squared", expand=one_of(1, 2, 4)), merge=op("add"))
+STAGE = {"dim": 8, "down": op("conv_norm"), "blocks": repeat(BODY, 1)}
+SPACE = op("pyramid", stem=op("conv_norm", dim=8, stride=1), head=op("pooled_linear"), stages=[STAGE])
+STUDY = Study(space=SPACE, recipe=Recipe(epochs=1, batch=128), trials=2, latency=None)
+'''
+
+
+def hadnas(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a file of one's own, and a home in which its study ran."""
+    place = tmp_path_factory.mktemp("place")
+    (place / "mine.py").write_text(MINE)
+    done = hadnas("search", place / "mine.py", "--home", place / "runs")
+    assert done.exit_code == 0, done.output
+    return place
+
+
+def test_search_shows_progress_and_a_leaderboard(place: Path) -> None:
+    again = hadnas("search", place / "mine.py", "--home", place / "runs")
+    assert again.exit_code == 0
+    assert "the budget of 2 architectures is met" in again.output
+    assert "mine: 2 architectures, validation accuracy on n = 288" in again.output
+    grown = hadnas("search", place / "mine.py", "--home", place / "runs", "--trials", 3)
+    assert grown.exit_code == 0 and "mine: 2/3 done" in grown.output and "3 architectures" in grown.output
+
+
+def test_top_shows_leaderboard_front_and_families(place: Path) -> None:
+    shown = hadnas("top", "mine", "--home", place / "runs").output
+    for text in ("val/accuracy", "Pareto front of val/accuracy, macs", "Best of each family", "H1 A0 C0 T0", "±"):
+        assert text in shown
+
+
+def test_export_takes_ones_own_block_along(place: Path) -> None:
+    done = hadnas("export", "mine", "--home", place / "runs", "--out", place / "best")
+    assert done.exit_code == 0, done.output
+    assert "highest validation accuracy among feasible trials, ties by fewest MACs" in done.output
+    assert "class Squared(nn.Module):" in (place / "best" / "model.py").read_text()
+    node = json.loads((place / "best" / "arch.json").read_text())
+    assert node["stages"][0]["blocks"][0]["block"]["op"] == "squared"
+    again = hadnas("export", "mine", "--home", place / "runs", "--out", place / "best")
+    assert again.exit_code == 2 and "holds files already" in again.output
+
+
+def test_list_show_and_copy(tmp_path: Path) -> None:
+    shelf = hadnas("list").output
+    assert "four_families" in shelf and "star_or_sum_digits" in shelf and "gn_conv" in shelf
+    assert "Rewrite the stars" in hadnas("show", "star").output
+    assert "assignments" in hadnas("show", "four_families").output
+    assert '"trials": 20' in hadnas("show", "digits").output
+    copied = hadnas("copy", "four_families", "--to", tmp_path)
+    assert copied.exit_code == 0 and (tmp_path / "four_families.py").is_file()
+    assert hadnas("copy", "four_families", "--to", tmp_path).exit_code == 2
+    assert "assignments" in hadnas("show", tmp_path / "four_families.py").output
+
+
+def test_other_data_by_path(tmp_path: Path) -> None:
+    digits = load_digits()
+    images = (digits.images * 15).astype(np.uint8)[:400]
+    np.savez(tmp_path / "mine.npz", train_images=images, train_labels=digits.target[:400])
+    arguments = ("--data", tmp_path / "mine.npz", "--trials", 1, "--epochs", 1, "--max-macs", "50M")
+    done = hadnas("search", "star_or_sum", *arguments, "--home", tmp_path / "runs")
+    assert done.exit_code == 0, done.output
+    assert "star_or_sum-mine: 1 architectures, validation accuracy on n = 64" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("search", "digts"), "unknown study, search space or architecture 'digts'; did you mean 'digits'"),
+        (("search", "nowhere.py"), "there is no file nowhere.py"),
+        (("search", "digits", "--sampler", "tpee"), "unknown sampler 'tpee'; did you mean 'tpe'"),
+        (("search", "digits", "--max-macs", "many"), "--max-macs 'many' is not allowed"),
+        (("search", "digits", "--max-latency", "0ms"), "--max-latency '0ms' is not allowed"),
+        (("search", "digits", "--data", "nowhere.npz"), "nowhere.npz"),
+        (("search", "digits", "--data", "nowhere/"), "nowhere"),
+        (("search", "digits", "--name", "a/b"), "name = 'a/b' is not allowed"),
+        (("search", "digits", "--trials", "0"), "'--trials'"),
+        (("search", "digits", "--device", "tpu"), "device 'tpu' is not on this machine"),
+        (("search", "digits", "--trails", "3"), "No such option"),
+        (("top", "nothing"), "unknown study in runs/ 'nothing'"),
+        (("export", "nothing", "--out", "x"), "unknown study in runs/ 'nothing'"),
+        (("ui", "nothing"), "unknown study 'nothing'"),
+        (("show", "strar"), "did you mean 'star'"),
+        (("copy", "four_familie"), "did you mean 'four_families'"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_exit_code_2(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HADNAS_HOME", str(tmp_path / "runs"))
+    done = hadnas(*arguments)
+    assert done.exit_code == 2, done.output
+    assert message in done.output.replace("\n", " ")
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("SPACE = 3", "holds neither STUDY"),
+        ("from hadnas import one_of\nSPACE = {'op': one_of()}", "one_of() got no options"),
+        ("from hadnas import one_of\nSPACE = {'op': one_of(1, 1)}", "twice"),
+        ("1 / 0", "the file cannot be run: ZeroDivisionError"),
+        (
+            "from hadnas import Study\nSTUDY = Study(space={}, trails=3)",
+            "unknown option 'trails'; did you mean 'trials'",
+        ),
+        ("from hadnas import Study\nSTUDY = Study(space={}, trials='x')", "trials = 'x' is not allowed"),
+        ("from hadnas import Study\nSTUDY = Study(space={}, recipe={'epochs': 0})", "recipe.epochs = 0 is not allowed"),
+        ("SPACE = {'op': 'pyramyd'}", "did you mean 'pyramid'"),
+    ],
+)
+def test_a_faulty_file_gets_one_sentence(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(text)
+    done = hadnas("search", tmp_path / "faulty.py", "--home", tmp_path / "runs")
+    assert done.exit_code == 2, done.output
+    assert message in done.output.replace("\n", " ")
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ('{"format": 2, "op": "pyramid"}', "format 2 is later than 1"),
+        ('{"op": "os.system"}', "unknown"),
+    ],
+)
+def test_a_faulty_architecture_file_gets_one_sentence(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "faulty.json").write_text(text)
+    done = hadnas("show", tmp_path / "faulty.json")
+    assert done.exit_code == 2 and message in done.output.replace("\n", " ")
+
+
+def test_an_unwritable_home_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = hadnas("search", "digits", "--home", tmp_path / "file" / "runs")
+    assert done.exit_code == 2 and "cannot be written" in done.output
