@@ -11,7 +11,7 @@ import hadnas
 
 PACKAGE = Path(hadnas.__file__).parent
 FLOORS = {
-    "__main__": 7,
+    "__main__": 8,
     "errors": 0,
     "space": 1,
     "blocks": 1,
@@ -21,12 +21,13 @@ FLOORS = {
     "track": 3,
     "exporter": 3,
     "search": 4,
+    "cases": 2,
     "formula": 2,
     "contract": 4,
     "library": 5,
     "progress": 6,
     "tables": 6,
-    "cli": 6,
+    "cli": 7,
 }
 """Room -> floor: a room imports from lower floors, and from itself."""
 
