@@ -8,17 +8,19 @@ from typing import Any
 import mlflow
 import optuna
 import pytest
-from torch import Tensor, nn
 
-from hadnas.blocks.registry import block
 from hadnas.errors import SpecError, StudyError, UnknownName
+from hadnas.measure.cost import cost
 from hadnas.models.build import build
+from hadnas.models.complete import complete
+from hadnas.models.files import run_file
+from hadnas.models.task import Task
 from hadnas.search.ledger import Ledger
 from hadnas.search.results import StudyResults, open_study
 from hadnas.search.run import Interrupted, Progress, run_study
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
-from hadnas.space import one_of, op
+from hadnas.space import every, one_of, op
 from hadnas.train.data import load_data
 from hadnas.train.loop import evaluate
 from hadnas.train.recipe import Recipe
@@ -28,9 +30,17 @@ RECIPE = Recipe(epochs=1, batch=128)
 PLAIN = pyramid((8, []))
 
 
+EXPLODING = '''
+from typing import Any
+
+from torch import Tensor, nn
+
+from hadnas import block
+
+
 @block(family="hadamard")
 class Exploding(nn.Module):
-    """A product that is not finite for any input, to see a candidate diverge."""
+    """A map that is not finite for any input, to see a candidate diverge."""
 
     def __init__(self, dim: int, *, broken: bool = False, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
@@ -40,7 +50,8 @@ class Exploding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.broken and self.training:
             raise ValueError("this block cannot be trained")
-        return self.map(x) * math.inf
+        return self.map(x) * float("inf")
+'''
 
 
 def study(**changes: Any) -> Study:
@@ -176,6 +187,8 @@ def test_same_seed_same_trials_also_when_stopped_and_resumed(tmp_path: Path) -> 
 
 
 def test_failing_candidates_are_pruned_with_their_reason(tmp_path: Path) -> None:
+    (tmp_path / "exploding.py").write_text(EXPLODING)
+    run_file(tmp_path / "exploding.py")
     blocks = one_of(op("mlp", expand=2), op("exploding"), op("exploding", broken=True), op("attention", heads=3))
     space = pyramid((8, [residual(blocks)]))
     home = Home(tmp_path)
@@ -194,7 +207,10 @@ def test_failing_candidates_are_pruned_with_their_reason(tmp_path: Path) -> None
 
 def test_constraints_refuse_before_training(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    limit = 30_000.0
+    task = Task.image(1, 8, 8, classes=10)
+    archs = [complete(draw, task) for _, draw in every(TINY_SPACE)]
+    macs = sorted(cost(build(arch, task, device="meta"), task.shape).macs for arch in archs)
+    limit = float(macs[len(macs) // 4])
     run_study(study(name="small", constraints={"macs": limit}, trials=2, sampler="random"), home)
     results = open_study("small", tmp_path)
     refused = [found for found in results.found if found.state == "pruned"]

@@ -39,9 +39,10 @@ class Star(nn.Module):
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 if interact == "mul" else 1
     Params: 3*expand*C**2 + 2*kernel**2*C + 3*C + (3*expand*C//2 if interact == "one" else 2*expand*C)
-        + 2*weights(norm, C)
+        + 2*weights(norm, C) + (0 if act_on == "none" else 2 if act_on == "both" else 1)*weights(act, C)
     MACs: (3*expand*C**2 + 2*kernel**2*C)*H*W
-    Products: expand*C*H*W if interact == "mul" else 0
+    Products: (expand*C*N if interact == "mul" else 0) + (0 if act_on == "none" else 2 if act_on == "both" else 1)
+        * products(act, 3*expand*C*N//2 if interact == "one" else expand*C*N)
     Source: Ma et al., "Rewrite the stars", 2024, arXiv 2403.19967, section 3.1 and figure 4; the residual is outside.
     """
 
