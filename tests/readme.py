@@ -5,6 +5,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+import hadnas
 from hadnas.blocks.registry import ops
 from hadnas.library import load, shipped
 from hadnas.models import pyramid, timm_model  # noqa: F401  # hosts register themselves
@@ -37,6 +38,16 @@ def shelf_table() -> str:
     return "\n".join(rows)
 
 
+def published_table() -> str:
+    """Published networks with their size at 3 x 224 x 224 and 1,000 classes."""
+    rows = ["| network | parameters | MACs | element-wise products |", "|---|---|---|---|"]
+    task = hadnas.Task.image(3, 224, 224, classes=1000)
+    for name in shipped("published"):
+        cost = hadnas.cost(hadnas.build(hadnas.load(name), task, device="meta"), task.shape)
+        rows.append(f"| `{name}` | {cost.params:,} | {cost.macs:,} | {cost.products:,} |")
+    return "\n".join(rows)
+
+
 def _source(doc: str) -> str:
     found = re.search(r"arXiv (\d{4}\.\d{4,5})", doc)
     return f"[{found[1]}](https://arxiv.org/abs/{found[1]})" if found else ""
@@ -48,7 +59,7 @@ def _first_line(module: str) -> str:
 
 def written(text: str) -> str:
     """`text` with its generated parts written anew."""
-    for name, table in (("ops", ops_table()), ("shelf", shelf_table())):
+    for name, table in (("ops", ops_table()), ("shelf", shelf_table()), ("published", published_table())):
         text = re.sub(rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- /{name} -->)", rf"\g<1>{table}\n\g<2>", text, flags=re.S)
     return text
 

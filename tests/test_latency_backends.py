@@ -38,6 +38,7 @@ def test_latency_on_onnxruntime(net):
     assert found.protocol["backend"] == "onnxruntime" and found.protocol["versions"]["onnxruntime"] != "missing"
 
 
+@pytest.mark.slow
 def test_latency_compiled():
     found = latency(nn.Hardswish(), SHAPE, backend="compile", reference=nn.Hardswish(), seconds=0.2)
     assert 0.2 < found.ratio < 5

@@ -69,14 +69,14 @@ def test_the_figures_are_those_taken_by_hand():
     loss = nn.functional.cross_entropy(maps, LABELS)
     loss.backward()
     for path, out in outs.items():
-        assert found[path].activation_std == pytest.approx(float(out.std(correction=0)), rel=1e-4)
+        assert found[path].activation_std == pytest.approx(float(out.detach().std(correction=0)), rel=1e-4)
         assert found[path].gradient_std == pytest.approx(float(out.grad.std(correction=0)), rel=1e-4)
         assert found[path].alpha is None and found[path].size == out.numel()
 
 
 REJECTED = {
     "overflow": (
-        [Times(1e38), Times(1e38)],
+        [Times(1e37), Times(1e37)],
         r"^3 \(Times\): \d+ of 3072 activations are not finite \(none may be\)",
     ),
     "explosion": (
@@ -85,7 +85,7 @@ REJECTED = {
     ),
     "explosion that a norm hides, seen backward": (
         [nn.Conv2d(6, 6, 1), Times(1e-7), nn.BatchNorm2d(6, eps=1e-30)],
-        rf"^2 \(Conv2d\): gradients explode: .* \(bound {EXPLODING_GRADIENT:g}\)",
+        rf"^3 \(Times\): gradients explode: .* \(bound {EXPLODING_GRADIENT:g}\)",
     ),
     "dead signal": (
         [Times(0.0), nn.BatchNorm2d(6)],

@@ -52,20 +52,20 @@ def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = int(other.getsockname()[1])
-        command = [sys.executable, "-c", SERVE, uri, str(tmp_path / "artifacts"), str(taken), "digits"]
-        ui = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert ui.stdout is not None
-        address = ui.stdout.readline().strip()
-        port = urlsplit(address).port
-        assert port is not None and port != taken
-        assert address == view_url(port, study.experiment_id)
-        assert health(port) == 200
-        with pytest.raises(UnknownName, match="no runs of a study 'digitz' in MLflow"):
-            server.experiment_id(port, "digitz")
-        [leader] = processes(parent=ui.pid)
-        assert len(processes(session=leader)) >= 2
-        os.kill(ui.pid, signal.SIGTERM)
-        assert ui.wait(30) == 0
+        command = [sys.executable, "-c", SERVE, uri, str(tmp_path / "artifacts"), str(taken)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ui:
+            assert ui.stdout is not None
+            address = ui.stdout.readline().strip()
+            port = urlsplit(address).port
+            assert port is not None and port != taken
+            assert address == view_url(port, study.experiment_id)
+            assert health(port) == 200
+            with pytest.raises(UnknownName, match="no runs of a study 'digitz' in MLflow"):
+                server.experiment_id(port, "digitz")
+            [leader] = processes(parent=ui.pid)
+            assert len(processes(session=leader)) >= 2
+            os.kill(ui.pid, signal.SIGTERM)
+            assert ui.wait(30) == 0
     assert processes(session=leader) == []
     with pytest.raises(ConnectionRefusedError):
         health(port)

@@ -63,13 +63,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     set_view(study, columns=("summary",))
     fill(study)
     command = [sys.executable, "-c", SERVE, uri, str(home / "artifacts")]
-    ui = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert ui.stdout is not None
-        yield ui.stdout.readline().strip()
-    finally:
-        os.kill(ui.pid, signal.SIGTERM)
-        assert ui.wait(60) == 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ui:
+        try:
+            assert ui.stdout is not None
+            yield ui.stdout.readline().strip()
+        finally:
+            os.kill(ui.pid, signal.SIGTERM)
+            assert ui.wait(60) == 0
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +105,8 @@ def test_the_view_opens_with_its_charts(page: Page, tmp_path: Path) -> None:
     scatter, parallel = cards.nth(0), cards.nth(1)
     expect(scatter).to_contain_text("macs vs. val/accuracy")
     expect(scatter.locator(".scatterlayer .point")).to_have_count(PAGE)
-    assert scatter.locator(".xtitle").inner_text() == "macs"
-    assert scatter.locator(".ytitle").inner_text() == "val/accuracy"
+    assert scatter.locator(".xtitle").text_content() == "macs"
+    assert scatter.locator(".ytitle").text_content() == "val/accuracy"
     expect(parallel.locator(".parcoords canvas").first).to_be_visible()
     for axis in ("macs", "latency_ms", "params", "val/accuracy"):
         expect(parallel.locator(".parcoords")).to_contain_text(axis)
@@ -116,7 +116,7 @@ def test_the_view_opens_with_its_charts(page: Page, tmp_path: Path) -> None:
 
 
 def test_the_table_has_its_columns_sorted(page: Page, tmp_path: Path) -> None:
-    page.locator("input[name=runs-view-mode][value=TABLE]").click(force=True)
+    page.locator("label", has=page.locator("input[name=runs-view-mode][value=TABLE]")).click()
     names = ["metrics.`val/accuracy`", "metrics.`macs`", "metrics.`latency_ms`", "metrics.`params`", "params.`summary`"]
     for name in names:
         expect(page.locator(f'.ag-header-cell[col-id="{name}"]')).to_be_visible()
