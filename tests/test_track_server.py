@@ -1,6 +1,5 @@
 """The MLflow server as `hadnas ui` runs it: its address, a taken port, a study it does not hold, and a clean end."""
 
-import http.client
 import os
 import signal
 import socket
@@ -38,12 +37,6 @@ def processes(session: int | None = None, parent: int | None = None) -> list[int
     return found
 
 
-def health(port: int) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", "/health")
-    return connection.getresponse().status
-
-
 def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     study = Tracker(uri, tmp_path / "artifacts", "digits")
@@ -59,7 +52,7 @@ def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
             port = urlsplit(address).port
             assert port is not None and port != taken
             assert address == view_url(port, study.experiment_id)
-            assert health(port) == 200
+            assert server.get(port, "/health")[0] == 200
             with pytest.raises(UnknownName, match="no runs of a study 'digitz' in MLflow"):
                 server.experiment_id(port, "digitz")
             [leader] = processes(parent=ui.pid)
@@ -68,7 +61,7 @@ def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
             assert ui.wait(30) == 0
     assert processes(session=leader) == []
     with pytest.raises(ConnectionRefusedError):
-        health(port)
+        server.get(port, "/health")
     assert not (tmp_path / "mlartifacts").exists()
 
 

@@ -46,8 +46,10 @@ def fill(study: Tracker) -> None:
             continue
         macs = int(10 ** draw.uniform(5, 7))
         figures = {"macs": macs, "params": macs // 9, "latency_ms": macs / 2e6 + draw.random()}
-        study.log_metrics(run, {**figures, "val/accuracy": 0.9 + draw.random() * 0.09})
-        if number == 0:
+        study.log_metrics(run, figures)
+        if number != 0:
+            study.log_epoch(run, 0, {"val/accuracy": 0.9 + draw.random() * 0.09})
+        else:
             for epoch in range(3):
                 study.log_epoch(run, epoch, {"val/accuracy": 0.99 + epoch / 1000, "val/loss": 0.1, "train/loss": 0.2})
             study.log_text(run, "class Backbone: ...", "model.py")
@@ -135,7 +137,12 @@ def test_a_trial_shows_its_curve_and_its_files(page: Page, tmp_path: Path) -> No
     expect(page.get_by_role("heading", name="trial-0000")).to_be_visible()
     expect(page.get_by_text("pyramid")).to_be_visible()
     page.screenshot(path=tmp_path / "trial.png")
-    page.goto(page.url.split("?")[0] + "/artifacts")
+    overview = page.url.split("?")[0]
+    page.goto(overview + "/model-metrics")
+    curve = page.get_by_test_id("experiment-view-compare-runs-card").filter(has_text="val/accuracy")
+    expect(curve.locator(".scatterlayer .point")).to_have_count(3)
+    page.screenshot(path=tmp_path / "curve.png")
+    page.goto(overview + "/artifacts")
     page.get_by_text("model.py").first.click()
     expect(page.get_by_text("class Backbone")).to_be_visible()
     page.screenshot(path=tmp_path / "files.png")
