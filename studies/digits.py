@@ -45,5 +45,5 @@ STUDY = Study(
     objectives=("val/accuracy", "macs"),
     trials=20,
     seed=0,
-    baselines={"plain_conv": PLAIN, "starnet_small": STARNET, "timm_resnet10t": "resnet10t"},
+    baselines={"plain_conv": PLAIN, "starnet_small": STARNET, "timm_mobilenetv3": "mobilenetv3_small_050"},
 )

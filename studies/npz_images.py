@@ -17,5 +17,5 @@ STUDY = Study(
     objectives=("val/accuracy", "macs"),
     trials=20,
     seed=0,
-    baselines={"timm_resnet10t": "resnet10t"},
+    baselines={"timm_mobilenetv3": "mobilenetv3_small_050"},
 )

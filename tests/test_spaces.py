@@ -20,7 +20,7 @@ POLYNOMIAL = {
     *("convolution", "addmm", "mm", "bmm", "add", "mul", "mean", "sum", "native_batch_norm", "cudnn_batch_norm"),
     *("view", "_unsafe_view", "reshape", "flatten", "split", "split_with_sizes", "chunk", "cat", "slice", "select"),
     *("t", "transpose", "permute", "expand", "clone", "detach", "unsqueeze", "squeeze", "empty", "alias", "div"),
-    "_native_batch_norm_legit_no_training",
+    *("_native_batch_norm_legit_no_training", "as_strided"),
 }
 LAYER_NORM = {"native_layer_norm", "rsqrt", "pow", "sub", "var_mean", "_fused_rms_norm", "native_group_norm"}
 
