@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hadnas.errors import HadnasError, unknown
+from hadnas.errors import HadnasError, Interrupted, unknown
 
 HOME = click.option("--home", envvar="HADNAS_HOME", metavar="DIR", help="Where studies live; runs/ by default.")
 
@@ -18,10 +18,12 @@ class Shell(click.Group):
         kwargs["standalone_mode"] = False
         try:
             return super().main(*args, **kwargs)
+        except Interrupted as error:
+            click.echo(str(error), err=True)
+            sys.exit(130)
         except HadnasError as error:
-            interrupted = type(error).__name__ == "Interrupted"
-            click.echo(str(error) if interrupted else f"error: {error}", err=True)
-            sys.exit(130 if interrupted else 2)
+            click.echo(f"error: {error}", err=True)
+            sys.exit(2)
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)

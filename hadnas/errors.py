@@ -7,7 +7,8 @@
     ├── DataError                   a data set that is missing, malformed or unfit
     ├── TrainingError               training that diverged or ran out of memory
     ├── MeasurementError            a module whose cost or latency cannot be taken
-    └── StudyError                  a study, ledger or database that cannot be used as asked
+    ├── StudyError                  a study, ledger or database that cannot be used as asked
+    └── Interrupted                 Ctrl-C during a search: what was measured is kept, the same command goes on
 
 A message says what was found, where, what is allowed and, for a name, the nearest known one.
 Inner code states the bare fact; the public boundary adds the path once, with `at`.
@@ -48,6 +49,10 @@ class MeasurementError(HadnasError):
 
 class StudyError(HadnasError):
     """A study, ledger or database that cannot be used as asked."""
+
+
+class Interrupted(HadnasError):
+    """Ctrl-C during a search: everything measured is kept, the running candidate is given back."""
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownName:

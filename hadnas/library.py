@@ -71,7 +71,10 @@ def load_study(name: str | Path) -> Study:
         return found
     if isinstance(found, dict):
         own = str(Path(name).expanduser().resolve()) if str(name).endswith(".py") else ""
-        return Study(name=Path(str(name)).stem, space=found, source=own)
+        try:
+            return Study(name=Path(str(name)).stem, space=found, source=own)
+        except ValidationError as error:
+            raise one_sentence(error) from None
     raise SpecError(f"{name} is an architecture; a study or a search space is needed here")
 
 

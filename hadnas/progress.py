@@ -6,7 +6,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from hadnas.search.run import Progress as Standing
+from hadnas.search.progress import Progress as Standing
 from hadnas.search.study import Study
 
 

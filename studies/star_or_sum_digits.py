@@ -1,4 +1,4 @@
-"""Product, sum or one branch on the digits: the smallest form of the question, in under two minutes.
+"""Product, sum or one branch on the digits: the smallest form of the question.
 
     hadnas search star_or_sum_digits
 

@@ -172,6 +172,12 @@ def test_a_faulty_architecture_file_gets_one_sentence(text: str, message: str, t
     assert done.exit_code == 2 and message in done.output.replace("\n", " ")
 
 
+def test_a_file_whose_name_cannot_name_a_study_gets_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "my space.py").write_text("SPACE = {'op': 'pyramid'}")
+    done = hadnas("search", tmp_path / "my space.py", "--home", tmp_path / "runs")
+    assert done.exit_code == 2 and "name = 'my space' is not allowed" in done.output.replace("\n", " ")
+
+
 def test_an_unwritable_home_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = hadnas("search", "digits", "--home", tmp_path / "file" / "runs")

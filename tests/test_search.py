@@ -9,15 +9,16 @@ import mlflow
 import optuna
 import pytest
 
-from hadnas.errors import SpecError, StudyError, UnknownName
+from hadnas.errors import Interrupted, SpecError, StudyError, UnknownName
 from hadnas.measure.cost import cost
 from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.files import run_file
 from hadnas.models.task import Task
 from hadnas.search.ledger import Ledger
+from hadnas.search.progress import Progress
 from hadnas.search.results import StudyResults, open_study
-from hadnas.search.run import Interrupted, Progress, run_study
+from hadnas.search.run import run_study
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.space import every, one_of, op
@@ -124,7 +125,8 @@ def test_mlflow_mirrors_the_study(home: Home) -> None:
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         for name in ("val/accuracy", "macs", "flops", "elementwise", "params", "latency_ms", "latency_ratio"):
             assert run.data.metrics[name] == found.figures[name], name
-        assert len(client.get_metric_history(found.run_id, "train/loss")) == RECIPE.epochs
+        for curve in ("train/loss", "val/loss", "val/accuracy"):
+            assert len(client.get_metric_history(found.run_id, curve)) == RECIPE.epochs
         files = {item.path for item in client.list_artifacts(found.run_id)}
         assert {"arch.json", "arch.txt"} <= files
 
@@ -237,7 +239,7 @@ def test_a_wrong_study_is_refused(changes: dict[str, Any], message: str) -> None
 
 def test_a_space_without_a_valid_draw_is_refused(tmp_path: Path) -> None:
     space = pyramid((8, [residual(op("attention", heads=one_of(3, 5)))]))
-    with pytest.raises(SpecError, match="no draw of the search space is valid"):
+    with pytest.raises(SpecError, match=r"draws from the space is valid for .*heads = . must divide dim = 8"):
         run_study(study(space=space), Home(tmp_path))
     with pytest.raises(SpecError, match="device 'cuda:7' is not on this machine"):
         run_study(study(), Home(tmp_path), device="cuda:7")

@@ -62,7 +62,7 @@ def synflow(module: nn.Module, shape: tuple[int, int, int]) -> float:
         # two equal images, as some backward passes of torch are wrong for a single one; half their sum is R
         flow = _forward(twin, torch.ones(2, *shape, dtype=torch.float64)).sum() / 2
         gradients = torch.autograd.grad(flow, weights, allow_unused=True)
-    return sum(float((w * g).sum()) for w, g in zip(weights, gradients, strict=True) if g is not None)
+    return sum(float((w.detach() * g).sum()) for w, g in zip(weights, gradients, strict=True) if g is not None)
 
 
 class _Codes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped

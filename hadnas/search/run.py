@@ -3,19 +3,20 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 
 from hadnas.blocks.registry import FAMILIES
-from hadnas.errors import HadnasError, SpecError, StudyError
+from hadnas.errors import HadnasError, Interrupted, SpecError, StudyError
 from hadnas.models.arch import Arch
 from hadnas.models.complete import complete
 from hadnas.models.families import families_text, family_counts
+from hadnas.models.random import sample as random_arch
 from hadnas.search.evaluation import Evaluation, Evaluator, Refused
 from hadnas.search.ledger import Ledger
 from hadnas.search.opening import open_optuna
+from hadnas.search.progress import Progress, Watch
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.search.worker import is_dead, this_host
@@ -32,30 +33,6 @@ REFUSALS = 200
 """Refused draws since the last trained architecture after which a study ends."""
 
 
-@dataclass
-class Progress:
-    """Where a search stands, for whoever shows it."""
-
-    study: str
-    budget: int
-    done: int = 0
-    label: str = ""
-    phase: str = ""
-    epoch: int = 0
-    epochs: int = 0
-    best: float | None = None
-    refused: int = 0
-    started: float = field(default_factory=time.monotonic)
-    ended: str = ""
-
-
-Watch = Callable[[Progress], None]
-
-
-class Interrupted(HadnasError):
-    """Ctrl-C: everything measured is kept, the running candidate is given back."""
-
-
 def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = lambda progress: None) -> Progress:
     """Run a study to its budget; run again, it goes on to the same total.
 
@@ -68,7 +45,7 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
         raise StudyError(f"batch = {study.recipe.batch} is larger than the training split of {len(data.train)} images")
     ledger = Ledger(home.url)
     evaluator = Evaluator(study, data, home, ledger, device)
-    check_space(study, evaluator)
+    random_arch(study.space, evaluator.task)  # a space without a valid draw is refused before any work
     baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
     book = open_optuna(study, home, {"digest": data.digest, "shape": list(data.shape), "classes": data.classes})
     home.make_tracking_database()
@@ -103,27 +80,6 @@ def chosen_device(name: str) -> str:
     if name not in allowed:
         raise SpecError(f"device {name!r} is not on this machine; allowed are auto, {', '.join(allowed)}")
     return name
-
-
-def check_space(study: Study, evaluator: Evaluator, tries: int = 200) -> None:
-    """Refuse a space in which no draw is valid: `tries` random draws, or all of a smaller space. Raises SpecError."""
-    import random
-    from itertools import islice
-
-    from hadnas.space import every, random_pick
-
-    draws = (draw for _, draw in islice(every(study.space), tries))
-    if size(study.space) > tries:
-        rng = random.Random(0)
-        draws = (sample(study.space, random_pick(rng)) for _ in range(tries))
-    wrong: HadnasError | None = None
-    for draw in draws:
-        try:
-            complete(draw, evaluator.task)
-            return
-        except HadnasError as error:
-            wrong = wrong or error
-    raise SpecError(f"no draw of the search space is valid for {evaluator.task}; the first of {tries}: {wrong}")
 
 
 def _baseline(node: dict[str, Any] | str, evaluator: Evaluator) -> Arch:
@@ -233,16 +189,16 @@ class _Run:
             self._say(label, "train", epoch.epoch)
 
         self.evaluator.train(evaluation, seen)
-        with evaluation.phase("track"):
-            if evaluation.reused:
+        if evaluation.reused:
+            with evaluation.phase("track"):
                 assert evaluation.training is not None
-                for point in evaluation.training.curve:
+                last = evaluation.training.attempt  # earlier attempts were cut short
+                for point in [point for point in evaluation.training.curve if point.attempt == last]:
                     values = {"train/loss": point.train_loss, "val/loss": point.val_loss}
                     values["val/accuracy"] = point.val_accuracy
                     known = {name: value for name, value in values.items() if value is not None}
                     self.tracker.log_epoch(run_id, point.epoch, known)
                 self.tracker.log_tags(run_id, {"hadnas.reused": evaluation.training.study})
-            self.tracker.log_metrics(run_id, evaluation.figures, step=self.study.recipe.epochs)
 
     def _show(self, number: int | None, kind: str, name: str, evaluation: Evaluation, params: Params) -> str:
         arch = evaluation.arch
