@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hadnas.blocks.registry import block, register
+    from hadnas.effects import product_effects
     from hadnas.errors import HadnasError
     from hadnas.exporter.folder import export
     from hadnas.library import load
@@ -39,6 +40,7 @@ _PUBLIC = {
     "one_of": "hadnas.space",
     "op": "hadnas.space",
     "open_study": "hadnas.search.results",
+    "product_effects": "hadnas.effects",
     "register": "hadnas.blocks.registry",
     "repeat": "hadnas.space",
     "sample": "hadnas.models.random",

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hadnas.blocks.layers import Act
+from hadnas.blocks.layers import Act, Norm
 from hadnas.blocks.registry import REQUIRED, Op, Slot, find_op
 from hadnas.errors import SpecError
 
@@ -91,8 +91,9 @@ def options(slot: Slot) -> list[Any]:
     union = typing.get_origin(slot.type) in (typing.Union, types.UnionType)
     for kind in typing.get_args(slot.type) if union else (slot.type,):
         if typing.get_origin(kind) is typing.Literal:
-            # The activations differ to an op only in having parameters, products, or neither.
-            found += ("gelu", "star_relu") if kind == Act else typing.get_args(kind)
+            # The activations differ to an op only in having parameters, products, or neither; norms in what they span.
+            few = {Act: ("gelu", "star_relu"), Norm: ("batchnorm2d", "layernorm2d", "groupnorm1", "rmsnorm2d")}
+            found += few.get(kind, typing.get_args(kind))
         elif kind is bool:
             found += (True, False)
         elif kind is types.NoneType:

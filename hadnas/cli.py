@@ -90,7 +90,7 @@ def check(file: str) -> None:
 @click.option("--size", type=click.IntRange(4), help="Side length to which the images of a folder are resized.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs per candidate.")
 @click.option("--seed", type=click.IntRange(0))
-@click.option("--sampler", metavar="NAME", help="tpe, nsga2 or random.")
+@click.option("--sampler", metavar="NAME", help="tpe, nsga2, random or exhaustive.")
 @click.option("--name", help="Name under which the study is kept; that of its file by default.")
 @click.option("--max-macs", metavar="N", help="Largest number of MACs, such as 50M.")
 @click.option("--max-params", metavar="N", help="Largest number of parameters, such as 1M.")

@@ -6,7 +6,7 @@ import pkgutil
 import shutil
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
@@ -18,6 +18,7 @@ from hadnas.models.files import run_file
 from hadnas.search.study import Study, one_sentence
 
 Kind = Literal["studies", "search_spaces", "published"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def shipped(kind: Kind) -> list[str]:
@@ -42,12 +43,12 @@ def load(name: str | Path) -> Any:
         with at(text):
             return load_arch(path.read_text()) if text.endswith(".json") else _load_file(path)
     folder, _, stem = text.rpartition("/")
-    for kind in ("studies", "search_spaces", "published"):
+    for kind in KINDS:
         if folder in ("", kind) and stem in shipped(kind):
             if kind == "published":
                 return load_arch((files("hadnas.search_spaces") / "published" / f"{stem}.json").read_text())
             return _content(importlib.import_module(f"hadnas.{kind}.{stem}"), stem)
-    known = [item for kind in ("studies", "search_spaces", "published") for item in shipped(kind)]
+    known = [item for kind in KINDS for item in shipped(kind)]
     raise unknown("study, search space or architecture", text, dict.fromkeys(known))
 
 
@@ -89,7 +90,7 @@ def load_arch(text: str) -> Arch:
 
 def copy(name: str, folder: str | Path = ".") -> Path:
     """Copy a shipped file, as it was installed, into `folder` and return its path. Raises StudyError if it exists."""
-    for kind in ("studies", "search_spaces", "published"):
+    for kind in KINDS:
         base, _, stem = name.rpartition("/")
         if base in ("", kind) and stem in shipped(kind):
             package = files("hadnas.search_spaces") / "published" if kind == "published" else files(f"hadnas.{kind}")
@@ -99,7 +100,7 @@ def copy(name: str, folder: str | Path = ".") -> Path:
                 raise StudyError(f"{target} exists already; move it or copy into another folder")
             shutil.copyfile(str(source), target)
             return target
-    raise unknown("shipped file", name, [item for kind in ("studies", "search_spaces") for item in shipped(kind)])
+    raise unknown("shipped file", name, [item for kind in KINDS for item in shipped(kind)])
 
 
 def _published() -> Any:

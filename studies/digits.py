@@ -41,9 +41,9 @@ STARNET = {
 STUDY = Study(
     space=SPACE,
     data="digits",
-    recipe=Recipe(epochs=12, batch=64, lr=4e-3, augment="shift"),
+    recipe=Recipe(epochs=8, batch=64, lr=8e-3),
     objectives=("val/accuracy", "macs"),
-    trials=20,
+    trials=16,
     seed=0,
-    baselines={"plain_conv": PLAIN, "starnet_small": STARNET, "timm_mobilenetv3": "mobilenetv3_small_050"},
+    baselines={"plain_conv": PLAIN, "starnet_small": STARNET, "timm_resnet": "test_resnet"},
 )

@@ -17,5 +17,5 @@ STUDY = Study(
     objectives=("val/accuracy", "macs"),
     trials=20,
     seed=0,
-    baselines={"timm_mobilenetv3": "mobilenetv3_small_050"},
+    baselines={"timm_resnet": "resnet10t"},
 )

@@ -8,7 +8,6 @@ from pathlib import Path
 import hadnas
 from hadnas.blocks.registry import ops
 from hadnas.library import load, shipped
-from hadnas.models import pyramid, timm_model  # noqa: F401  # hosts register themselves
 from hadnas.space import size
 
 README = Path(__file__).parent.parent / "README.md"

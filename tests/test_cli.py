@@ -86,7 +86,7 @@ def test_list_show_and_copy(tmp_path: Path) -> None:
     assert "four_families" in shelf and "star_or_sum_digits" in shelf and "gn_conv" in shelf
     assert "Rewrite the stars" in hadnas("show", "star").output
     assert "assignments" in hadnas("show", "four_families").output
-    assert '"trials": 20' in hadnas("show", "digits").output
+    assert '"trials": 16' in hadnas("show", "digits").output
     copied = hadnas("copy", "four_families", "--to", tmp_path)
     assert copied.exit_code == 0 and (tmp_path / "four_families.py").is_file()
     assert hadnas("copy", "four_families", "--to", tmp_path).exit_code == 2

@@ -24,6 +24,7 @@ FLOORS = {
     "cases": 2,
     "formula": 2,
     "contract": 4,
+    "effects": 4,
     "library": 5,
     "progress": 6,
     "tables": 6,

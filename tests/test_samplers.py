@@ -11,7 +11,7 @@ from hadnas.search.samplers import OPTIONS, make_sampler
 from hadnas.search.storage import Home, optuna_storage
 
 TRIALS = 24
-SMALL = {"tpe": {"n_startup_trials": 4}, "nsga2": {"population_size": 6}, "random": {}}
+SMALL = {"tpe": {"n_startup_trials": 4}, "nsga2": {"population_size": 6}, "random": {}, "exhaustive": {}}
 
 
 @pytest.fixture(autouse=True)
@@ -158,3 +158,15 @@ def test_names_options_and_values_are_checked():
         make_sampler("tpe", 0, {"multivariate": False})
     with pytest.raises(SpecError, match="seed"):
         make_sampler("tpe", -1)
+
+
+def test_exhaustive_meets_every_assignment_once():
+    def drawn(trial: optuna.Trial) -> tuple[float, float]:
+        place = trial.suggest_categorical("op", ["star", "mlp"])
+        return float(trial.suggest_int(f"{place}.expand", 1, 3)), 1.0
+
+    storage = optuna.storages.InMemoryStorage()
+    study(storage, "exhaustive", 1).optimize(drawn, n_trials=4)
+    study(storage, "exhaustive", 1).optimize(drawn, n_trials=20)
+    met = params(study(storage, "exhaustive", 1).trials)
+    assert len(met) == 6 == len({str(sorted(found.items())) for found in met})

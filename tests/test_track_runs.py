@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from hadnas.errors import StudyError
+from hadnas.track import runs
 from hadnas.track.runs import Tracker, mlflow_name, without_password
 
 DEPTH = {"stages.0.depth": 2}
@@ -36,7 +37,8 @@ def seen(home: Path, run_id: str) -> Run:
     return MlflowClient(uri(home)).get_run(run_id)
 
 
-def test_a_trial_is_visible_with_its_curve_while_it_trains(home: Path) -> None:
+def test_a_trial_is_visible_with_its_curve_while_it_trains(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "EVERY", 0.0)
     study = tracker(home, "live")
     run_id = study.start_trial(3, "trial", "trial-0003", DEPTH, {"hadnas.fingerprint": "ab12"}, note="the tree")
     for epoch in range(3):
@@ -52,6 +54,17 @@ def test_a_trial_is_visible_with_its_curve_while_it_trains(home: Path) -> None:
     curve = MlflowClient(uri(home)).get_metric_history(run_id, "val/accuracy")
     assert [(point.step, point.value) for point in curve] == [(0, 0.0), (1, 0.1), (2, 0.2)]
     assert math.isnan(run.data.metrics["train/loss"])
+
+
+def test_points_of_short_epochs_are_written_together_and_none_is_lost(home: Path) -> None:
+    study = tracker(home, "short")
+    run_id = study.start_trial(0, "trial", "trial-0000", {}, {})
+    for epoch in range(5):
+        study.log_epoch(run_id, epoch, {"val/accuracy": epoch / 10})
+    assert seen(home, run_id).data.metrics["val/accuracy"] == 0.0  # the first at once
+    study.end_trial(run_id, "KILLED", "interrupted")
+    curve = MlflowClient(uri(home)).get_metric_history(run_id, "val/accuracy")
+    assert [(point.step, point.value) for point in curve] == [(epoch, epoch / 10) for epoch in range(5)]
 
 
 def test_end_states_carry_their_reason(home: Path) -> None:

@@ -63,7 +63,7 @@ def test_the_module_keeps_the_weights_that_were_scored(digits: Data, recipe: Rec
 
 
 def test_the_last_epoch_is_scored_even_when_it_is_not_the_best(digits: Data) -> None:
-    result = fit(network(4), digits, Recipe(epochs=3, lr=0.3, schedule="constant", warmup_epochs=0), seed=1)
+    result = fit(network(4), digits, Recipe(epochs=10, lr=0.3, schedule="constant", warmup_epochs=0), seed=1)
     accuracies = [epoch.val_accuracy for epoch in result.curve]
     assert max(accuracies) > accuracies[-1] == result.val_accuracy
 

@@ -9,24 +9,31 @@ from hadnas.blocks.registry import register
 from hadnas.blocks.rules import at_least
 
 
-def same_or_patch(size: int, values: Any) -> int:
-    """The resolution after a convolution that pads by kernel // 2 where kernel > stride, and not at all otherwise."""
-    kernel, stride = values["kernel"], values["stride"]
-    padding = kernel // 2 if kernel > stride else 0
-    return int((size + 2 * padding - kernel) // stride + 1)
+def pixels(kernel: int, stride: int, padding: int | None) -> int:
+    """The padding asked for; for None kernel // 2 where the kernel overlaps its stride, and none where it does not."""
+    if padding is not None:
+        return padding
+    return kernel // 2 if kernel > stride else 0
 
 
-@register("stem", "down", resize=same_or_patch, rules=(at_least("kernel", 1), at_least("stride", 1)))
+def resize(size: int, values: Any) -> int:
+    """The resolution after the convolution."""
+    padding = pixels(values["kernel"], values["stride"], values["padding"])
+    return int((size + 2 * padding - values["kernel"]) // values["stride"] + 1)
+
+
+@register("stem", "down", resize=resize, rules=(at_least("kernel", 1), at_least("stride", 1), at_least("padding", 0)))
 class ConvNorm(nn.Module):
-    """Convolution, norm, activation.
+    """Convolution, norm, activation; the stem and the step between stages.
 
-    y = act(norm(conv(x)))
+    y = act(norm(conv(pre_norm(x))))
 
-    A kernel larger than its stride overlaps and is padded by kernel // 2; one no larger than its stride cuts patches
-    and is not padded. In the formulas C, H and W are those of the output.
+    `padding` is in pixels; with None a kernel larger than its stride overlaps and is padded by kernel // 2, one no
+    larger than its stride cuts patches and is not padded. In the formulas C, H and W are those of the output.
 
     Shapes: (B, in_dim, H, W) -> (B, dim, H', W'), H' = (H + 2p - kernel) // stride + 1.
     Degree: 1
+    Params: kernel**2*in_dim*C + (C if bias else 0) + weights(pre_norm, in_dim) + weights(norm, C) + weights(act, C)
     MACs: kernel**2*in_dim*C*H*W
     """
 
@@ -37,6 +44,9 @@ class ConvNorm(nn.Module):
         *,
         kernel: int = 3,
         stride: int = 2,
+        padding: int | None = None,
+        bias: bool = True,
+        pre_norm: Norm | None = None,
         norm: Norm | None = "batchnorm2d",
         act: Act | None = None,
         device: Any = None,
@@ -44,10 +54,10 @@ class ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        padding = kernel // 2 if kernel > stride else 0
-        self.conv = nn.Conv2d(in_dim, dim, kernel, stride, padding, **dd)
+        self.pre_norm = normalisation(pre_norm, in_dim, **dd)
+        self.conv = nn.Conv2d(in_dim, dim, kernel, stride, pixels(kernel, stride, padding), bias=bias, **dd)
         self.norm = normalisation(norm, dim, **dd)
         self.act = activation(act, **dd)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.norm(self.conv(x)))
+        return self.act(self.norm(self.conv(self.pre_norm(x))))

@@ -65,8 +65,17 @@ class CoreLnet(nn.Module):
         """The width of the features that the classifier reads."""
         return self.hidden
 
-    def reset(self, classes: int, pool: str | None = None, *, device: Any = None, dtype: Any = None) -> None:
-        """Give the head another number of classes (0: none); its pooling is the grid and stays."""
+    def reset(
+        self, classes: int, pool: str | None = None, dim: int | None = None, *, device: Any = None, dtype: Any = None
+    ) -> None:
+        """Give the head another number of classes (0: none) and, if named, another width; its pooling stays the grid.
+
+        With another width its norm starts anew.
+        """
+        if dim is not None and dim != self.dim:
+            self.dim = dim
+            self.gamma = nn.Parameter(torch.ones(dim, device=device, dtype=dtype))
+            self.beta = nn.Parameter(torch.zeros(dim, device=device, dtype=dtype))
         self.classes = classes
         self.fc = nn.Linear(self.hidden, classes, device=device, dtype=dtype) if classes else nn.Identity()
 

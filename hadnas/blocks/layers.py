@@ -2,15 +2,18 @@
 
 from typing import Any, Literal
 
-from timm.layers import create_act_layer, create_norm_layer
-from timm.models.metaformer import SquaredReLU, StarReLU
+from timm.layers import LayerNorm2d, create_act_layer, create_norm_layer
+from timm.models.metaformer import GroupNorm1NoBias, LayerNorm2dNoBias, SquaredReLU, StarReLU
 from torch import Tensor, nn
 
 Act = Literal[
     "relu", "relu6", "leaky_relu", "elu", "tanh", "sigmoid", "hard_sigmoid",
     "silu", "gelu", "mish", "hard_swish", "quick_gelu", "star_relu", "squared_relu",
 ]  # fmt: skip
-Norm = Literal["batchnorm2d", "layernorm2d", "groupnorm1", "rmsnorm2d"]
+Norm = Literal[
+    "batchnorm2d", "layernorm2d", "layernorm2d_eps1e-5", "layernorm2d_no_bias",
+    "groupnorm1", "groupnorm1_no_bias", "rmsnorm2d",
+]  # fmt: skip
 
 
 def activation(act: Act | None, *, device: Any = None, dtype: Any = None) -> nn.Module:
@@ -29,9 +32,18 @@ def activation(act: Act | None, *, device: Any = None, dtype: Any = None) -> nn.
 
 
 def normalisation(norm: Norm | None, dim: int, *, device: Any = None, dtype: Any = None) -> nn.Module:
-    """The norm of this name over `dim` channels of an NCHW map; the identity for None."""
+    """The norm of this name over `dim` channels of an NCHW map; the identity for None.
+
+    groupnorm1 adds 1e-5 to the variance, as does batchnorm2d; the others 1e-6 where their name says nothing.
+    """
     if norm is None:
         return nn.Identity()
+    if norm == "layernorm2d_eps1e-5":
+        return LayerNorm2d(dim, eps=1e-5, device=device, dtype=dtype)
+    if norm == "layernorm2d_no_bias":
+        return LayerNorm2dNoBias(dim, device=device, dtype=dtype)
+    if norm == "groupnorm1_no_bias":
+        return GroupNorm1NoBias(dim, device=device, dtype=dtype)
     if norm == "rmsnorm2d":
         return RMSNorm2d(dim, eps=1e-6, device=device, dtype=dtype)
     return create_norm_layer(norm, dim, device=device, dtype=dtype)

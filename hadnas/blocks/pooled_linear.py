@@ -46,8 +46,15 @@ class PooledLinear(nn.Module):
         """The width of the features that the classifier reads."""
         return int(self.dim * self.pool.feat_mult())
 
-    def reset(self, classes: int, pool: str | None = None, *, device: Any = None, dtype: Any = None) -> None:
-        """Give the head another number of classes (0: none) and, if named, another pooling."""
+    def reset(
+        self, classes: int, pool: str | None = None, dim: int | None = None, *, device: Any = None, dtype: Any = None
+    ) -> None:
+        """Give the head another number of classes (0: none) and, if named, another pooling and width.
+
+        With another width its norm goes.
+        """
+        if dim is not None and dim != self.dim:
+            self.dim, self.norm = dim, nn.Identity()
         self.classes = classes
         if pool is not None:
             self.pool = SelectAdaptivePool2d(pool_type=pool)

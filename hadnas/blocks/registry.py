@@ -173,10 +173,11 @@ def _schema(cls: Any, children: dict[str, str | tuple[str, ...]]) -> tuple[dict[
 
 @cache
 def _load_shipped() -> None:
-    """Import every file of this folder, so that adding a block means adding a file."""
+    """Import every file of this folder, so that adding a block means adding a file, and the hosts."""
     package = importlib.import_module("hadnas.blocks")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"hadnas.blocks.{module.name}")
+    blocks = [f"hadnas.blocks.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
+    for name in [*blocks, "hadnas.models.pyramid", "hadnas.models.timm_model"]:
+        importlib.import_module(name)
 
 
 def ops(role: str | None = None) -> dict[str, Op]:

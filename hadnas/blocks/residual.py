@@ -13,14 +13,14 @@ from hadnas.blocks.rules import at_least, within
 @register(
     "residual",
     children={"block": "block", "merge": "merge"},
-    rules=(within("drop_path", 0.0, 0.99), at_least("layer_scale", 0.0)),
+    rules=(within("drop_path", 0.0, 0.99), at_least("layer_scale", 0.0), at_least("skip_scale", 0.0)),
 )
 class Residual(nn.Module):
     """Pre-norm residual: what a block computes is merged with what it was given.
 
-    y = merge(x, drop_path(gamma * block(norm(x))))
+    y = merge(rho * x, drop_path(gamma * block(norm(x))))
 
-    gamma (C values from `layer_scale`) is absent for None, the norm likewise.
+    gamma (C values from `layer_scale`) and rho (C values from `skip_scale`) are absent for None, the norm likewise.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: that of the merge over the block's.
@@ -34,6 +34,7 @@ class Residual(nn.Module):
         merge: nn.Module,
         norm: Norm | None = None,
         layer_scale: float | None = None,
+        skip_scale: float | None = None,
         drop_path: float = 0.0,
         device: Any = None,
         dtype: Any = None,
@@ -43,9 +44,10 @@ class Residual(nn.Module):
         self.norm = normalisation(norm, dim, **dd)
         self.block = block
         self.scale = nn.Identity() if layer_scale is None else LayerScale2d(dim, layer_scale, **dd)
+        self.skip = nn.Identity() if skip_scale is None else LayerScale2d(dim, skip_scale, **dd)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         self.merge = merge
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.drop_path(self.scale(self.block(self.norm(x))))
-        return self.merge(x, y)
+        return self.merge(self.skip(x), y)

@@ -43,12 +43,13 @@ def onnxruntime(module: nn.Module, image: Tensor, threads: int) -> Call:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    session = ort.InferenceSession(_onnx(module, image), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(as_onnx(module, image), options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: image.numpy()}
     return lambda: session.run(None, feed)
 
 
-def _onnx(module: nn.Module, image: Tensor) -> bytes:
+def as_onnx(module: nn.Module, image: Tensor) -> bytes:
+    """The module as an ONNX model for inputs of this shape. Raises MeasurementError where it cannot be exported."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     try:

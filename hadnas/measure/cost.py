@@ -11,7 +11,7 @@ buffers, constants and whatever is computed from these alone are not activations
 import copy
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,9 +84,30 @@ def cost(module: nn.Module, shape: tuple[int, int, int]) -> Cost:
 
 
 def _count(module: nn.Module, image: Tensor) -> Cost:
-    paths = {id(m): path for path, m in module.named_modules()}
     counter = _Counter(module)
-    running: list[str] = []  # paths of the sub-modules being executed; after a failure, the last one is the culprit
+    with following(module, counter) as running:
+        try:
+            # in inference mode composite operations (attention, linear, normalisation) arrive whole
+            with torch.inference_mode(), torch.device("meta"), counter:
+                counter.hold(image, activation=True)
+                out = module(image)
+        except Exception as error:
+            path = running[-1] if running else ""
+            where = f"{path or 'the module'} ({type(module.get_submodule(path)).__name__})"
+            what = str(error) if isinstance(error, MeasurementError) else f"{type(error).__name__}: {error}"
+            raise MeasurementError(f"{where}: forward failed on a meta input {tuple(image.shape)}: {what}") from error
+    if not isinstance(out, Tensor):
+        raise MeasurementError(
+            f"the module ({type(module).__name__}) returns a {type(out).__name__}: one tensor is allowed"
+        )
+    return _sum_up(module, counter)
+
+
+@contextmanager
+def following(module: nn.Module, counter: "_Counter") -> Iterator[list[str]]:
+    """Tell `counter` which sub-module is being executed; gives their paths, after a failure the culprit last."""
+    paths = {id(m): path for path, m in module.named_modules()}
+    running: list[str] = []
 
     def enter(sub: nn.Module, args: Any) -> None:
         if id(sub) in paths:
@@ -101,23 +122,10 @@ def _count(module: nn.Module, image: Tensor) -> Cost:
 
     hooks = register_module_forward_pre_hook(enter), register_module_forward_hook(leave)
     try:
-        # in inference mode composite operations (attention, linear, normalisation) arrive whole
-        with torch.inference_mode(), torch.device("meta"), counter:
-            counter.hold(image, activation=True)
-            out = module(image)
-    except Exception as error:
-        path = running[-1] if running else ""
-        where = f"{path or 'the module'} ({type(module.get_submodule(path)).__name__})"
-        what = str(error) if isinstance(error, MeasurementError) else f"{type(error).__name__}: {error}"
-        raise MeasurementError(f"{where}: forward failed on a meta input {tuple(image.shape)}: {what}") from error
+        yield running
     finally:
         for hook in hooks:
             hook.remove()
-    if not isinstance(out, Tensor):
-        raise MeasurementError(
-            f"the module ({type(module).__name__}) returns a {type(out).__name__}: one tensor is allowed"
-        )
-    return _sum_up(module, counter)
 
 
 def _sum_up(module: nn.Module, counter: "_Counter") -> Cost:
@@ -198,10 +206,14 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
         self._storages: dict[int, list[int]] = {}  # of those tensors: number of holders, bytes
         self._weights = {t.untyped_storage()._cdata for t in (*module.parameters(), *module.buffers())}
         self._kinds: dict[Any, tuple[Rule | None, bool]] = {}
-        self._current = self.own.setdefault("", [0] * 5)
+        self.enter(None)
 
     def enter(self, path: str | None) -> None:
-        self._current = self.own.setdefault(path or "", [0] * 5)
+        self.path = path or ""
+        self._current = self.own.setdefault(self.path, [0] * 5)
+
+    def product(self, op: Any, args: Sequence[Any], out: Any) -> None:
+        """Called after every operation that holds a product of two activations."""
 
     def is_activation(self, value: Any) -> bool:
         """Whether the value is a tensor computed from the input; a 0-dimensional one is a scalar."""
@@ -269,9 +281,39 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
             own[2] += work.products
             own[3] += sum(t.numel() for t in written)
             own[4] += sum(_bytes(t) for t in read) + sum(_bytes(t) for t in written)
+            if work.products:
+                self.product(op, args, out)
         for t in written:
             self.hold(t, activation)
         return out
+
+
+class ProductFinder(_Counter):  # type: ignore[no-untyped-call]  # torch leaves its base untyped
+    """Finds every product of a forward pass, and sets the one numbered `zeroed` to zero.
+
+    found: path of the sub-module that computes it, per product in the order of execution.
+    """
+
+    def __init__(self, module: nn.Module, zeroed: int | None = None) -> None:
+        super().__init__(module)
+        self.found: list[str] = []
+        self.zeroed = zeroed
+
+    def product(self, op: Any, args: Sequence[Any], out: Any) -> None:
+        if len(self.found) == self.zeroed:
+            if op.overloadpacket in _WITH_FIRST:
+                out.copy_(args[0])  # the product is added to the first argument
+            elif op.overloadpacket in _LOST_FIRST:
+                raise MeasurementError(
+                    f"{self.path}: the product in {op} cannot be set to zero: what it is added to is lost"
+                )
+            else:
+                out.zero_()
+        self.found.append(self.path)
+
+
+_WITH_FIRST = {aten.addcmul, aten.lerp, aten.addmm, aten.baddbmm, aten.addmv}
+_LOST_FIRST = {aten.addcmul_, aten.lerp_, aten.addmm_, aten.baddbmm_, aten.addmv_}
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -55,8 +55,6 @@ def lower(arch: Arch, task: Task) -> Call:
 
 
 def _read_host(draw: Node, task: Task | None) -> tuple[Node, Call]:
-    from hadnas.models import pyramid, timm_model  # noqa: F401  # hosts read nodes too: they register themselves here
-
     with at("architecture"):
         if not isinstance(draw, dict):
             raise SpecError(f"found {draw!r}; allowed is a node {{'op': name, ...}}")

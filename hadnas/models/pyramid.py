@@ -86,10 +86,10 @@ class Pyramid(nn.Module):
         """The last linear map."""
         return self.head.fc
 
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Give the head another number of classes (0: none) and, if named, another pooling ("" for none)."""
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None, dim: int | None = None) -> None:
+        """Give the head another number of classes (0: none) and, if named, another pooling ("" for none) and width."""
         self.num_classes = num_classes
-        self.head.reset(num_classes, global_pool, **get_device_dtype(self))
+        self.head.reset(num_classes, global_pool, dim, **get_device_dtype(self))
         self.head.train(self.training)
         self.head_hidden_size = self.head.hidden_size
 
@@ -143,6 +143,6 @@ class Pyramid(nn.Module):
             self.norm = nn.Identity()
         self.stages = self.stages[: last_taken + 1]
         if prune_head or shortened:
-            self.num_features = self.head.dim = self.feature_info[last_taken]["num_chs"]
-            self.reset_classifier(0, "")
+            self.num_features = self.feature_info[last_taken]["num_chs"]
+            self.reset_classifier(0, "", self.num_features)
         return taken

@@ -1,4 +1,4 @@
-"""One evaluation: look up, constraints, cost, screen, latency, train, score; each figure is taken once and kept.
+"""One evaluation: look up, cost, constraints, screen, latency, train, score; each figure is taken once and kept.
 
 The ledger is asked before anything is done, so a candidate met again, in this study or another, is told back at once.
 """
@@ -16,6 +16,7 @@ from torch import nn
 from hadnas.errors import BuildError, HadnasError, MeasurementError, StudyError, TrainingError
 from hadnas.measure.cost import cost
 from hadnas.measure.latency import latency, protocol, protocol_key
+from hadnas.measure.screen import screen
 from hadnas.models.arch import Arch
 from hadnas.models.build import build
 from hadnas.models.source import code_hash
@@ -25,7 +26,13 @@ from hadnas.search.records import Costs, Training, TrainingKey
 from hadnas.search.storage import Home
 from hadnas.search.study import COSTS, LATENCIES, Study
 from hadnas.train.data import Data
-from hadnas.train.loop import Epoch, fit
+from hadnas.train.loop import Epoch, fit, training_dtype
+
+SCREENED = 32
+"""Images that a candidate is screened with."""
+
+LATENCY_SECONDS = 1.2
+"""Of warm-up and timing; with copying and the first call a candidate's latency takes at most 1.5 s."""
 
 
 class Refused(HadnasError):
@@ -46,6 +53,7 @@ class Evaluation:
     phases: dict[str, float] = field(default_factory=dict)
     reused: bool = False
     training: Training | None = None
+    module: nn.Module | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -83,7 +91,7 @@ class Evaluator:
         )
 
     def measure(self, evaluation: Evaluation, *, held: bool) -> None:
-        """Cost and latency and, where `held`, the constraints on them.
+        """Cost and latency and, where `held`, the screen and the constraints.
 
         Raises Refused with the constraint that is broken, or for a candidate that cannot be built or run.
         """
@@ -104,6 +112,9 @@ class Evaluator:
         evaluation.figures |= asdict(costs) | {"flops": 2 * costs.macs}
         if held:
             self._hold(evaluation, COSTS)
+        if held and self.ledger.training(self.key(arch)) is None:
+            with evaluation.phase("screen"):
+                self._screen(evaluation)
         if self.study.latency is not None:
             with evaluation.phase("latency"):
                 self._time(evaluation, self.study.latency)
@@ -124,7 +135,7 @@ class Evaluator:
             return
         try:
             with self.ledger.alive(claim), evaluation.phase("train"):
-                module = self.fresh(arch)
+                module = self.fresh(evaluation)
 
                 def note(epoch: Epoch) -> None:
                     with evaluation.phase("record"), _ours():
@@ -155,19 +166,31 @@ class Evaluator:
             )
         self._take(evaluation)
 
-    def fresh(self, arch: Arch) -> nn.Module:
-        """The module of `arch` with the initial weights that the study's seed gives it."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.study.seed)
-            return build(arch, self.task)
+    def fresh(self, evaluation: Evaluation) -> nn.Module:
+        """The module with the initial weights that the study's seed gives it; screen and latency work on copies."""
+        if evaluation.module is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.study.seed)
+                evaluation.module = build(evaluation.arch, self.task)
+        return evaluation.module
+
+    def _screen(self, evaluation: Evaluation) -> None:
+        """Refuse a candidate whose signal dies, explodes or is not finite before any training."""
+        device = torch.device(self.device)
+        some = torch.arange(min(SCREENED, self.study.recipe.batch))
+        images, labels = next(self.data.train.batches(len(some), device, some))
+        dtype = training_dtype(self.study.recipe, device)
+        seen = screen(self.fresh(evaluation), images, labels, device=device, dtype=dtype)
+        if seen.rejected is not None:
+            raise Refused(f"screen: {seen.rejected}", {"trains": 1.0})
 
     def _time(self, evaluation: Evaluation, backend: str) -> None:
         fingerprint, task = evaluation.arch.fingerprint, str(self.task)
         said = protocol(self.data.shape, device=self.device, backend=backend)
         known = self.ledger.get_latency(fingerprint, task, protocol_key(said))
         if known is None:
-            module = self.fresh(evaluation.arch).to(self.device)
-            taken = latency(module, self.data.shape, device=self.device, backend=backend)
+            module = self.fresh(evaluation)
+            taken = latency(module, self.data.shape, device=self.device, backend=backend, seconds=LATENCY_SECONDS)
             figures = {k: v for k, v in asdict(taken).items() if k != "protocol"}
             self.ledger.put_latency(fingerprint, task, protocol_key(said), said, figures)
             known_figures: Any = figures

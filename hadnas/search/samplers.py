@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, BruteForceSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -29,6 +29,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     },
     "nsga2": {"population_size": 50, "crossover_prob": 0.9, "swapping_prob": 0.5, "mutation_prob": None},
     "random": {},
+    "exhaustive": {},
 }
 """The options of each sampler with their defaults."""
 
@@ -36,7 +37,7 @@ _DRAW = "hadnas:draw"
 
 
 def make_sampler(name: str = "tpe", seed: int = 0, options: Mapping[str, object] | None = None) -> BaseSampler:
-    """The sampler `name` (`tpe`, `nsga2` or `random`) with `options` over its defaults.
+    """The sampler `name` with `options` over its defaults; `exhaustive` meets every assignment once, in random order.
 
     Raises `UnknownName` for a sampler or an option that does not exist, `SpecError` for a value that does not fit.
     """
@@ -49,7 +50,12 @@ def make_sampler(name: str = "tpe", seed: int = 0, options: Mapping[str, object]
         if option not in chosen:
             raise unknown(f"option of sampler {name!r}", option, chosen)
         chosen[option] = _fitting(f"sampler {name!r}, option {option!r}", value, chosen[option])
-    kind: Callable[..., BaseSampler] = {"tpe": TPESampler, "nsga2": _NSGA2, "random": RandomSampler}[name]
+    kind: Callable[..., BaseSampler] = {
+        "tpe": TPESampler,
+        "nsga2": _NSGA2,
+        "random": RandomSampler,
+        "exhaustive": _Exhaustive,
+    }[name]
     sampler = SeededSampler(lambda trial_seed: kind(seed=trial_seed, **chosen), seed)
     sampler.check(f"sampler {name!r}")
     return sampler
@@ -94,7 +100,7 @@ class SeededSampler(BaseSampler):
     def _fresh(self, draw: int) -> BaseSampler:
         seed = int(np.random.SeedSequence([self._seed, draw]).generate_state(1)[0])
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Argument ``group`` is an experimental", ExperimentalWarning)
+            warnings.simplefilter("ignore", ExperimentalWarning)  # of TPE's `group`, and of the exhaustive one
             return self._make(seed)
 
 
@@ -103,6 +109,15 @@ class _NSGA2(NSGAIISampler):
 
     def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
         return sorted(super().get_parent_population(study, generation), key=lambda trial: trial.number)
+
+
+class _Exhaustive(BruteForceSampler):
+    """Every assignment once; one whose trial failed (was interrupted) is met again."""
+
+    @staticmethod
+    def _populate_tree(tree: Any, trials: list[FrozenTrial], params: dict[str, Any]) -> None:
+        met = [trial for trial in trials if trial.state != TrialState.FAIL]
+        BruteForceSampler._populate_tree(tree, met, params)
 
 
 def _take_draw(study: Study, trial: FrozenTrial) -> int:

@@ -32,6 +32,8 @@ PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 NAME_LENGTH = 250
 BATCH = 100  # parameters or tags in one request
+METRICS = 1000  # points in one request
+EVERY = 2.0  # seconds that a point of a curve waits at most for others
 
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
@@ -63,6 +65,8 @@ class Tracker:
         self.tracking_uri = tracking_uri
         self._mine: set[str] = set()
         self._notes: dict[str, str] = {}
+        self._points: dict[str, list[Metric]] = {}  # of the curves, not yet written
+        self._wrote: dict[str, int] = {}  # when, in milliseconds since 1970
         try:
             artifact_root = artifact_root.resolve()
             artifact_root.mkdir(parents=True, exist_ok=True)
@@ -152,8 +156,21 @@ class Tracker:
         self.client.log_batch(run_id, metrics=[Metric(mlflow_name(k), float(v), now, step) for k, v in metrics.items()])
 
     def log_epoch(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Add one point to the run's curves, visible at once: `val/accuracy`, `val/loss`, `train/loss`."""
-        self.log_metrics(run_id, metrics, step)
+        """Add one point to the run's curves: `val/accuracy`, `val/loss`, `train/loss`; visible within `EVERY` seconds.
+
+        Points of short epochs are written together, as each write of MLflow is a transaction of its own.
+        """
+        now = time.time_ns() // 1_000_000
+        points = self._points.setdefault(run_id, [])
+        points += [Metric(mlflow_name(key), float(value), now, step) for key, value in metrics.items()]
+        if now - self._wrote.get(run_id, 0) >= 1000 * EVERY:
+            self._write_points(run_id)
+            self._wrote[run_id] = now
+
+    def _write_points(self, run_id: str) -> None:
+        points = iter(self._points.pop(run_id, []))
+        while batch := list(islice(points, METRICS)):
+            self.client.log_batch(run_id, metrics=batch)
 
     def log_tags(self, run_id: str, tags: Mapping[str, object]) -> None:
         """Set tags; a tag already set changes."""
@@ -178,12 +195,14 @@ class Tracker:
 
         The reason, if any, is the tag `hadnas.reason` and opens the run's description.
         """
+        self._write_points(run_id)
         note = self._notes.pop(run_id, "")
         if reason:
             described = f"**{state.lower()}**: {reason}" + (f"\n\n{note}" if note else "")
             self.log_tags(run_id, {"hadnas.reason": reason, NOTE: described})
         self.client.set_terminated(run_id, state)
         self._mine.discard(run_id)
+        self._wrote.pop(run_id, None)
 
     def close_stale(self, keep: Collection[str] = ()) -> list[str]:
         """Close the runs a dead process left running, as KILLED and "interrupted"; return their ids.

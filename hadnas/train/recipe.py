@@ -16,7 +16,7 @@ class Recipe(BaseModel):
     steps), which are then the weights that are scored. `augment` shifts each image by up to an eighth of its side,
     repeating its edge; "shift_flip" also mirrors half of them. `mixup` is the alpha of the Beta distribution by
     which the images and labels of a batch are blended. `amp`: "auto" is bfloat16 autocast on CUDA devices that have
-    it, and off on a CPU; weights and validation stay float32. `channels_last`: "auto" is on where CUDA autocast is.
+    it, and off on a CPU; weights and validation stay float32. `channels_last`: "auto" is on with autocast and on a CPU.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

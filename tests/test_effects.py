@@ -1,0 +1,84 @@
+"""What products do: against the formula of the product merge, and against a network built without the product."""
+
+import pytest
+import torch
+
+import hadnas
+from hadnas.blocks.product import Product
+from hadnas.blocks.residual import Residual
+from hadnas.blocks.star import Star
+from hadnas.errors import MeasurementError
+from hadnas.models.complete import complete
+from hadnas.space import op
+from tests.networks import pyramid, residual
+
+TASK = hadnas.Task.image(3, 16, 16, classes=4)
+
+
+@pytest.fixture
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    blocks = [
+        residual(op("mlp"), merge=op("product", alpha=0.7, project=True)),
+        residual(op("star")),
+    ]
+    return hadnas.build(complete(pyramid((8, blocks)), TASK), TASK).eval()
+
+
+def test_ratio_and_accuracy_by_hand(network: torch.nn.Module) -> None:
+    images, labels = torch.randn(600, 3, 16, 16), torch.randint(0, 4, (600,))  # more than one batch
+    found = hadnas.product_effects(network, images, labels)
+    assert [effect.path for effect in found] == ["stages.0.blocks.0.merge", "stages.0.blocks.1.block"]
+    assert [effect.node for effect in found] == ["stages.0.blocks.0", "stages.0.blocks.1"]
+    first, second = network.stages[0].blocks
+    assert isinstance(first, Residual) and isinstance(first.merge, Product) and isinstance(second.block, Star)
+    with torch.inference_mode():
+        x = network.stages[0].down(network.stem(images))
+        b = first.block(first.norm(x))
+        merged, plain = first(x), x + b  # a + b + alpha P(ab), and a + b
+        assert found[0].ratio == pytest.approx(float((merged - plain).norm() / plain.norm()), rel=1e-4)
+        accuracy = float((network(images).argmax(1) == labels).double().mean())
+        first.merge.alpha.zero_()
+        without = float((network(images).argmax(1) == labels).double().mean())
+    assert (found[0].accuracy, found[0].without, found[0].n) == (accuracy, without, 600)
+    assert found[0].lost == accuracy - without
+    assert found[1].ratio > 0
+
+
+def test_modes_and_weights_stay(network: torch.nn.Module) -> None:
+    network.train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    hadnas.product_effects(network, torch.randn(4, 3, 16, 16), torch.zeros(4, dtype=torch.int64))
+    assert all(module.training for module in network.modules())
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+class Fused(torch.nn.Module):
+    """a + 2 u v, in one operation."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        self.fc = torch.nn.Linear(12, 3)
+        self.in_place = in_place
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a = self.fc(x.flatten(1))
+        u, v = a.sin(), a.cos()
+        return a.addcmul_(u, v, value=2) if self.in_place else torch.addcmul(a, u, v, value=2)
+
+
+def test_products_inside_fused_operations() -> None:
+    torch.manual_seed(0)
+    images, labels = torch.randn(5, 3, 2, 2), torch.zeros(5, dtype=torch.int64)
+    network = Fused(False)
+    (effect,) = hadnas.product_effects(network, images, labels)
+    with torch.no_grad():
+        a = network.fc(images.flatten(1))
+        assert effect.ratio == pytest.approx(float((2 * a.sin() * a.cos()).norm() / a.norm()), rel=1e-5)
+    with pytest.raises(MeasurementError, match="cannot be set to zero"):
+        hadnas.product_effects(Fused(True), images, labels)
+
+
+def test_images_without_labels_are_refused(network: torch.nn.Module) -> None:
+    with pytest.raises(MeasurementError, match="labels"):
+        hadnas.product_effects(network, torch.randn(4, 3, 16, 16), torch.zeros(3, dtype=torch.int64))

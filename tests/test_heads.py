@@ -1,0 +1,72 @@
+"""Heads: against their formulas, and as timm's interface uses them."""
+
+import pytest
+import torch
+from torch import Tensor
+
+import hadnas
+from hadnas.blocks.core_lnet import CoreLnet
+from hadnas.blocks.pooled_mlp import PooledMlp
+from hadnas.cases import randomise
+from hadnas.models.complete import complete
+from hadnas.space import op
+from tests.networks import DOWN, residual
+
+TASK = hadnas.Task.image(3, 32, 32, classes=5)
+HEADS = [
+    op("pooled_linear"),
+    op("pooled_linear", norm="layernorm2d"),
+    op("pooled_mlp", act="squared_relu"),
+    op("corelnet", grid=2, hidden=6),
+]
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_relations_by_loops(scaled: bool) -> None:
+    """Relations of the cells of a 2 x 2 grid over a map of 4 x 6, cell by cell."""
+    torch.manual_seed(0)
+    head = randomise(CoreLnet(3, 4, grid=2, hidden=5, scaled=scaled, dtype=torch.float64))
+    x = torch.randn(2, 3, 4, 6, dtype=torch.float64)
+    found = head(x)
+    assert isinstance(head, CoreLnet) and isinstance(head.fc, torch.nn.Linear)
+    for image in range(2):
+        cells = [x[image, :, 2 * i : 2 * i + 2, 3 * j : 3 * j + 3].mean((1, 2)) for i in (0, 1) for j in (0, 1)]
+        z = torch.stack(cells)
+        z = head.gamma * (z - z.mean(0)) / (z.var(0, unbiased=True) + 1e-8).sqrt() + head.beta
+        relations: list[Tensor] = []
+        for row in z:
+            likeness = torch.stack([(row * other).sum() for other in z]) / (3 if scaled else 1)
+            relations += list(likeness.exp() / likeness.exp().sum())
+        hidden = (head.relations.weight @ torch.stack(relations) + head.relations.bias).clamp(min=0)
+        assert (found[image] - head.fc.weight @ hidden - head.fc.bias).abs().max() < 1e-10
+
+
+def test_hidden_layer_by_hand() -> None:
+    torch.manual_seed(0)
+    head = randomise(PooledMlp(4, 3, expand=2, norm=None, act="relu", dtype=torch.float64))
+    assert isinstance(head, PooledMlp) and isinstance(head.fc, torch.nn.Linear)
+    x = torch.randn(2, 4, 3, 5, dtype=torch.float64)
+    weight, bias = head.hidden.get_parameter("weight")[:, :, 0, 0], head.hidden.get_parameter("bias")
+    hidden = (x.mean((2, 3)) @ weight.T + bias).clamp(min=0)
+    assert (head(x) - hidden @ head.fc.weight.T - head.fc.bias).abs().max() < 1e-10
+    assert torch.equal(head(x, pre_logits=True), hidden.where(hidden > 0, 0)) or (
+        (head(x, pre_logits=True) - hidden).abs().max() < 1e-10
+    )
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: "-".join(map(str, head.values())))
+def test_classifiers_are_reset_and_networks_pruned(head: dict[str, object]) -> None:
+    stages = [{"dim": dim, "down": DOWN, "blocks": [residual(op("mlp"))]} for dim in (8, 12)]
+    arch = complete(op("pyramid", stem=op("conv_norm", dim=8, stride=1), stages=stages, head=head), TASK)
+    network = hadnas.build(arch, TASK).eval()
+    images = torch.randn(2, 3, 32, 32)
+    assert network(images).shape == (2, 5)
+    features = network.forward_head(network.forward_features(images), pre_logits=True)
+    assert features.shape == (2, network.head_hidden_size)
+    network.reset_classifier(7)
+    assert network(images).shape == (2, 7)
+    network.reset_classifier(0)
+    assert torch.equal(network(images), network.forward_head(network.forward_features(images), pre_logits=True))
+    network.prune_intermediate_layers([0])
+    assert network.num_features == 8
+    assert network(images).shape[:2] == (2, 6 if head["op"] == "corelnet" else 8)
