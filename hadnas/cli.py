@@ -160,5 +160,6 @@ def export(study: str, home: str | None, out: Path, trial: int | None, force: bo
         click.echo("chosen: the highest validation accuracy among feasible trials, ties by fewest MACs")
     assert found.arch is not None
     facts = {"study": study, "trial": found.name, **found.figures, **found.notes}
-    export(found.arch, results.task(), out, weights=results.weights(found), facts=facts, force=force)
+    weights, moments = results.weights(found), results.moments()
+    export(found.arch, results.task(), out, weights=weights, facts=facts, moments=moments, force=force)
     click.echo(usage(out, results.task()))

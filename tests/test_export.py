@@ -1,11 +1,13 @@
 """Exported code: readable, free of hadnas, and the same function to the last bit."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -71,9 +73,9 @@ def test_forty_sampled_candidates_are_bit_equal_without_hadnas(tmp_path: Path) -
         answer = load_file(tmp_path / f"{index:02d}" / "answer.safetensors")
         assert torch.equal(answer.pop("logits"), logits), index
         assert {key.removeprefix("keys.") for key in answer} == keys
-    ruff = [sys.executable, "-m", "ruff", "--isolated"]
-    subprocess.run([*ruff[:3], "check", "--isolated", "--select", "E4,E7,E9,F,I,B,UP", str(tmp_path)], check=True)
-    subprocess.run([*ruff[:3], "format", "--isolated", "--line-length", "120", "--check", str(tmp_path)], check=True)
+    settings = ["--isolated", "--line-length", "120", str(tmp_path)]
+    for command in (["check", "--select", "E4,E7,E9,F,I,B,UP"], ["format", "--check"]):
+        subprocess.run([sys.executable, "-m", "ruff", *command, *settings], check=True)
 
 
 def test_export_writes_a_verified_folder(tmp_path: Path) -> None:
@@ -89,6 +91,26 @@ def test_export_writes_a_verified_folder(tmp_path: Path) -> None:
     text = (folder / "model.py").read_text()
     assert "import hadnas" not in text and "from hadnas" not in text and "val/accuracy: 0.9" in text
     assert "build_model(pretrained=True)" in usage(folder, DIGITS)
+
+
+def test_timm_makes_the_exported_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name, as every network of timm: pretrained, as features, with other classes and channels."""
+    arch = sample(four_families.SPACE, DIGITS, seed=2)
+    folder = export(arch, DIGITS, tmp_path / "best", moments=((0.3,), (0.2,)))
+    spec = importlib.util.spec_from_file_location("exported_for_timm", folder / "model.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    images = torch.randn(2, 1, 8, 8)
+    with torch.inference_mode():
+        network = timm.create_model(f"hadnas_{arch.fingerprint}", pretrained=True).eval()
+        assert torch.equal(network(images), module.build_model(pretrained=True).eval()(images))
+        assert (network.pretrained_cfg["mean"], network.pretrained_cfg["std"]) == ((0.3,), (0.2,))
+        features = timm.create_model(f"hadnas_{arch.fingerprint}", features_only=True, out_indices=(0, 2)).eval()
+        dims = [stage["dim"] for stage in arch.node["stages"]]
+        assert [x.shape[1] for x in features(images)] == [dims[0], dims[2]] == features.feature_info.channels()
+        assert timm.create_model(f"hadnas_{arch.fingerprint}", num_classes=3)(images).shape == (2, 3)
 
 
 def test_runs_of_equal_blocks_become_loops() -> None:

@@ -93,7 +93,15 @@ def test_import_and_help_load_nothing_heavy() -> None:
 
 def test_public_names() -> None:
     names = "Arch DataSpec HadnasError Recipe Study Task block build cost export int_range latency load one_of op"
-    assert hadnas.__all__ == [*names.split(), "open_study", "register", "repeat", "run_study", "sample"]
+    assert hadnas.__all__ == [
+        *names.split(),
+        "open_study",
+        "product_effects",
+        "register",
+        "repeat",
+        "run_study",
+        "sample",
+    ]
     for name in hadnas.__all__:
         assert getattr(hadnas, name).__name__ in (name, "SPACE")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

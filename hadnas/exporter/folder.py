@@ -15,7 +15,7 @@ from torch import nn
 from hadnas.errors import BuildError, SpecError, StudyError
 from hadnas.exporter.module import ENTRY, model_source
 from hadnas.models.arch import FORMAT, Arch
-from hadnas.models.build import build
+from hadnas.models.build import Moments, build
 from hadnas.models.task import Task
 
 FILES = ("model.py", "model.safetensors", "arch.json")
@@ -28,12 +28,14 @@ def export(
     weights: str | Path | None = None,
     *,
     facts: Mapping[str, Any] | None = None,
+    moments: Moments | None = None,
     force: bool = False,
 ) -> Path:
     """Write `arch` for `task` as code, weights and data into the folder `out` and return its path.
 
     weights  a .safetensors file of the network; fresh weights (seed 0) if None
     facts    what to write on top of the code: study, figures, ...
+    moments  mean and standard deviation per channel that the images were normalised with, for timm's configuration
     force    write into a folder that holds other files; those stay
 
     The code is verified first, in a process in which hadnas cannot be imported: same state-dict keys, bit-equal logits.
@@ -49,7 +51,7 @@ def export(
         network = build(arch, task).eval()
     if weights is not None:
         _load(network, Path(weights))
-    source = model_source(arch, task, facts or {})
+    source = model_source(arch, task, facts or {}, moments)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         (place / "model.py").write_text(source)
@@ -68,7 +70,8 @@ def usage(folder: Path, task: Task) -> str:
     return (
         f"wrote {', '.join(FILES)} to {folder}/ (verified without hadnas: same keys, bit-equal logits)\n\n"
         f"    import sys, torch\n    sys.path.insert(0, {str(folder)!r})\n    from model import {ENTRY}\n\n"
-        f"    network = {ENTRY}(pretrained=True).eval()\n    logits = network(torch.zeros(1, {shape}))"
+        f"    network = {ENTRY}(pretrained=True).eval()\n    logits = network(torch.zeros(1, {shape}))\n\n"
+        "images are pixels scaled to 0..1, minus network.pretrained_cfg['mean'], over network.pretrained_cfg['std']"
     )
 
 

@@ -9,7 +9,7 @@ from ruff.__main__ import find_ruff_bin
 
 from hadnas.errors import BuildError
 from hadnas.models.arch import Arch
-from hadnas.models.build import timm_config
+from hadnas.models.build import Moments, timm_config
 from hadnas.models.complete import Call, lower
 from hadnas.models.source import Definitions, calls, definitions, expression
 from hadnas.models.task import Task
@@ -18,15 +18,20 @@ ENTRY = "build_model"
 """The function of the exported file that makes the network."""
 
 
-def model_source(arch: Arch, task: Task, facts: Mapping[str, Any]) -> str:
+def model_source(arch: Arch, task: Task, facts: Mapping[str, Any], moments: Moments | None = None) -> str:
     """The formatted source of a file that builds `arch` for `task` with torch and timm only.
 
-    `facts` are written into the docstring on top. Raises BuildError where a definition cannot be taken over.
+    `facts` are written into the docstring on top, `moments` into timm's configuration. Raises BuildError where a
+    definition cannot be taken over.
     """
     call = lower(arch, task)
     found = definitions({part.cls for part in calls(call)})
     found.imports |= {"from typing import Any", "from pathlib import Path"}
-    body = _timm_body(call) if not isinstance(call.cls, type) else _pyramid_body(call, arch, task, found)
+    body = (
+        _timm_body(call)
+        if not isinstance(call.cls, type)
+        else _pyramid_body(call, timm_config(arch, task, moments), found)
+    )
     return _formatted("\n\n".join([_docstring(arch, task, facts), found.source(), body]))
 
 
@@ -40,15 +45,15 @@ def _docstring(arch: Arch, task: Task, facts: Mapping[str, Any]) -> str:
     return "\n".join(line.replace("\\", "\\\\") for line in lines)
 
 
-def _pyramid_body(call: Call, arch: Arch, task: Task, found: Definitions) -> str:
+def _pyramid_body(call: Call, config: dict[str, Any], found: Definitions) -> str:
     found.imports |= {"from timm.models import build_model_with_cfg, register_model"}
-    name = f"hadnas_{arch.fingerprint}"
-    config = timm_config(arch, task)
+    name = config["architecture"]
     parts = "\n".join(f"        {key}={expression(value)}," for key, value in call.kwargs.items() if _is_part(value))
     plain = {key: value for key, value in call.kwargs.items() if not _is_part(value)}
     settings = ", ".join(f"{key!r}: {value!r}" for key, value in plain.items())
     return f'''
-CONFIG = {config!r}
+# Images are pixels scaled to 0..1, minus `mean`, over `std`. timm reads this when the network is registered.
+default_cfgs = {{{name!r}: {{**{config!r}, "file": str(Path(__file__).with_name("model.safetensors"))}}}}
 
 
 @register_model
@@ -59,7 +64,6 @@ def {name}(pretrained: bool = False, *, device: Any = None, dtype: Any = None, *
         {call.cls.__name__},
         {name!r},
         pretrained,
-        pretrained_cfg={{**CONFIG, "file": str(Path(__file__).with_name("model.safetensors"))}},
         feature_cfg={{"out_indices": {tuple(range(len(call.kwargs["stages"])))!r}, "flatten_sequential": True}},
 {parts}
         **{{{settings}, **kwargs}},

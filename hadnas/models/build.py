@@ -36,9 +36,14 @@ def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **ti
     return model
 
 
-def timm_config(arch: Arch, task: Task) -> dict[str, Any]:
-    """The default configuration that timm keeps with a network."""
+Moments = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel, of pixels scaled to 0..1."""
+
+
+def timm_config(arch: Arch, task: Task, moments: Moments | None = None) -> dict[str, Any]:
+    """The default configuration that timm keeps with a network; `moments` are what its images are normalised with."""
     channels, height, width = task.shape
+    mean, std = moments or ((0.5,) * channels, (0.5,) * channels)
     return {
         "architecture": f"hadnas_{arch.fingerprint}",
         "num_classes": task.outputs,
@@ -46,8 +51,8 @@ def timm_config(arch: Arch, task: Task) -> dict[str, Any]:
         "fixed_input_size": False,
         "first_conv": "stem.conv",
         "classifier": "head.fc",
-        "mean": (0.5,) * channels,
-        "std": (0.5,) * channels,
+        "mean": mean,
+        "std": std,
     }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hadnas.errors import StudyError, unknown
 from hadnas.models.arch import Arch
+from hadnas.models.build import Moments
 from hadnas.models.families import family_counts, main_family
 from hadnas.models.task import Task
 from hadnas.search.front import pareto_front
@@ -172,6 +173,11 @@ class StudyResults:
         """The task the study's candidates were built for."""
         shape, classes = self._book.user_attrs["study"]["shape"], self._book.user_attrs["study"]["classes"]
         return Task.image(*shape, classes=classes)
+
+    def moments(self) -> Moments:
+        """Mean and standard deviation per channel that the study's images were normalised with."""
+        facts = self._book.user_attrs["study"]
+        return tuple(facts["mean"]), tuple(facts["std"])
 
     def _arch(self, fingerprint: str | None, known: dict[str, Arch]) -> Arch | None:
         import json

@@ -47,7 +47,8 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     evaluator = Evaluator(study, data, home, ledger, device)
     random_arch(study.space, evaluator.task)  # a space without a valid draw is refused before any work
     baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
-    book = open_optuna(study, home, {"digest": data.digest, "shape": list(data.shape), "classes": data.classes})
+    facts = {"digest": data.digest, "shape": list(data.shape), "classes": data.classes}
+    book = open_optuna(study, home, {**facts, "mean": list(data.mean), "std": list(data.std)})
     home.make_tracking_database()
     with home.schema_lock():
         tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
