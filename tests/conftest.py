@@ -1,4 +1,4 @@
-"""Databases for the tests of the ledger: a SQLite file, and PostgreSQL where the machine has it."""
+"""Threads of the tests, and databases for those of the ledger: a SQLite file, PostgreSQL where the machine has it."""
 
 import os
 import shutil
@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
+
+
+def pytest_configure() -> None:
+    """One thread per worker: two workers share two cores."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,10 @@
 """Architectures and spaces that several tests share."""
 
+import warnings
 from typing import Any
+
+import torch
+from torch import nn
 
 from hadnas.space import int_range, one_of, op, repeat
 
@@ -20,6 +24,16 @@ def pyramid(*stages: tuple[int, list[Any]], stem: Any = None, **slots: Any) -> d
         head=op("pooled_linear"),
         **slots,
     )
+
+
+def fvcore_counts(net: nn.Module, shape: tuple[int, int, int]) -> dict[str, int]:
+    """What fvcore counts for one image, by operator."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which torch deprecates
+        from fvcore.nn import FlopCountAnalysis
+
+        counted = FlopCountAnalysis(net.eval(), torch.zeros(1, *shape)).unsupported_ops_warnings(False)
+        return dict(counted.uncalled_modules_warnings(False).by_operator())
 
 
 def starnet(width: int, depths: tuple[int, ...]) -> dict[str, Any]:

@@ -1,13 +1,10 @@
 """The counter against published figures and against an independent counter."""
 
-import warnings
-
 import pytest
 import timm
-import torch
-from torch import nn
 
 from hadnas.measure.cost import cost
+from tests.networks import fvcore_counts
 
 # parameters, MACs in millions and products of timm models at 3 x 224 x 224, attention included: published or by hand
 PUBLISHED = {
@@ -37,19 +34,10 @@ def test_starnet_stage_by_stage():
     assert [found[f"stages.{i}"].products for i in range(4)] == by_hand
 
 
-def fvcore_macs(net: nn.Module, shape: tuple[int, int, int]) -> dict[str, int]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which torch deprecates
-        from fvcore.nn import FlopCountAnalysis
-
-        counted = FlopCountAnalysis(net.eval(), torch.zeros(1, *shape)).unsupported_ops_warnings(False)
-        return dict(counted.uncalled_modules_warnings(False).by_operator())
-
-
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050", "convnext_atto"])
 def test_fvcore_agrees_on_networks_without_products(name):
     net = timm.create_model(name)
-    by_fvcore = fvcore_macs(net, (3, 64, 64))
+    by_fvcore = fvcore_counts(net, (3, 64, 64))
     contractions = sum(v for k, v in by_fvcore.items() if k in ("conv", "linear", "matmul", "addmm"))
     # fvcore adds norms and pooling to its total; these are element-wise here, hence the named operators
     assert cost(net, (3, 64, 64)).macs == contractions
