@@ -163,3 +163,42 @@ def export(study: str, home: str | None, out: Path, trial: int | None, force: bo
     weights, moments = results.weights(found), results.moments()
     export(found.arch, results.task(), out, weights=weights, facts=facts, moments=moments, force=force)
     click.echo(usage(out, results.task()))
+
+
+@main.command()
+@click.argument("network")
+@click.option("--size", default="3x224x224", show_default=True, metavar="CxHxW", help="Channels, height and width.")
+@click.option("--classes", default=1000, show_default=True, type=click.IntRange(1))
+@click.option("--batch", "batches", default=(1, 32), show_default=True, type=click.IntRange(1), multiple=True)
+@click.option("--backend", "backends", default=("eager",), show_default=True, multiple=True)
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--dtype", default="float32", type=click.Choice(["float32", "bfloat16", "float16"]), show_default=True)
+def measure(network: str, size: str, classes: int, **protocol: Any) -> None:
+    """Cost and latency of NETWORK: an architecture by name or .json, an exported model.py, or a timm model."""
+    from hadnas import tables
+    from hadnas.library import load_network
+    from hadnas.models.task import Task
+    from hadnas.search.changes import sides
+
+    task = Task.image(*sides(size), classes=classes)
+    tables.show_measured(network, load_network(network, task), task.shape, **protocol)
+
+
+@main.command()
+@click.argument("table", required=False)
+@HOME
+@click.option("--csv", type=click.Path(path_type=Path), metavar="FILE", help="Write the table into a file.")
+@click.option("-n", "count", default=20, show_default=True, type=click.IntRange(1), help="Rows shown, the last ones.")
+def ledger(table: str | None, home: str | None, csv: Path | None, count: int) -> None:
+    """What was ever measured: the ledger's tables, the rows of one, or one as CSV."""
+    from hadnas import tables
+    from hadnas.search.ledger import Ledger
+    from hadnas.search.storage import Home
+
+    book = Ledger(Home(home).url)
+    if csv is not None:
+        book.export_csv(csv, table or "trainings")
+        click.echo(f"wrote {table or 'trainings'} to {csv}")
+    else:
+        tables.show_ledger(book, table, count)

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
+from torch import nn
 
 from hadnas.blocks.registry import Op, ops
 from hadnas.errors import SpecError, StudyError, UnknownName, at, unknown
+from hadnas.exporter.module import ENTRY
 from hadnas.models.arch import Arch
+from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.files import run_file
+from hadnas.models.task import Task
 from hadnas.search.study import Study, one_sentence
 
 Kind = Literal["studies", "search_spaces", "published"]
@@ -63,6 +67,28 @@ def own_ops(path: str | Path) -> list[Op]:
         if not found:
             raise SpecError("the file registers no op; decorate a class with @block(family=...)")
     return found
+
+
+def load_network(name: str, task: Task) -> nn.Module:
+    """A network for `task`: an architecture by name or .json, an exported model.py with its weights, or a timm model.
+
+    Raises UnknownName for a name that neither hadnas nor timm knows, SpecError for a file that holds no network.
+    """
+    if name.endswith(".py"):
+        if not Path(name).expanduser().is_file():
+            raise UnknownName(f"there is no file {name}")
+        with at(name):
+            make = getattr(run_file(Path(name).expanduser()), ENTRY, None)
+            if make is None:
+                raise SpecError(f"the file has no {ENTRY}(); an exported model.py has")
+        network: nn.Module = make(pretrained=True)
+        return network
+    if name.endswith(".json") or name.rpartition("/")[2] in shipped("published"):
+        return build(load(name), task)
+    try:
+        return build(complete({"op": "timm", "model": name}, task), task)
+    except UnknownName as error:
+        raise UnknownName(f"{error}; hadnas has {', '.join(shipped('published'))}") from None
 
 
 def load_study(name: str | Path) -> Study:

@@ -1,20 +1,28 @@
 """What the shell prints: the shelf, one item of it, and what a study found."""
 
 import inspect
+import itertools
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
+from torch import nn
 
 from hadnas.blocks.registry import FAMILIES, Op, ops
 from hadnas.errors import UnknownName, unknown
 from hadnas.library import load, shipped
+from hadnas.measure.cost import cost
+from hadnas.measure.latency import latency
 from hadnas.models.arch import Arch
 from hadnas.models.families import families_text, family_counts
+from hadnas.search.database import shown
 from hadnas.search.front import standard_error
+from hadnas.search.ledger import TABLES, Ledger
 from hadnas.search.results import Found, StudyResults
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
@@ -121,6 +129,64 @@ def show_top(name: str, home: Home, count: int) -> None:
     trained = Counter(family for f in ranked if f.arch for family, k in family_counts(f.arch).items() if k)
     console.print("architectures with at least one of a family: " + ", ".join(f"{f} {trained[f]}" for f in FAMILIES))
     _show_refused(results)
+
+
+def show_measured(
+    name: str,
+    network: nn.Module,
+    shape: tuple[int, int, int],
+    *,
+    batches: Sequence[int],
+    backends: Sequence[str],
+    device: str,
+    threads: int,
+    dtype: str,
+) -> None:
+    """Costs of a network, and its latency per backend and batch beside the reference's."""
+    found = cost(network, shape)
+    table = Table(title=f"{name}: cost of one image {'x'.join(map(str, shape))}", title_justify="left", box=None)
+    figures = {"params": found.params, "MACs": found.macs, "FLOPs": found.flops, "element-wise": found.elementwise}
+    figures |= {"products": found.products, "activations": found.activations}
+    for column in [*figures, "peak activations"]:
+        table.add_column(column, justify="right")
+    table.add_row(*(f"{value:,}" for value in figures.values()), f"{found.peak_activation_bytes / 2**20:.1f} MiB")
+    console.print(table)
+    table = Table(title=f"latency on {device}, {threads} threads, {dtype}", title_justify="left", box=None)
+    for column in ("backend", "batch", "median ms", "p90 ms", "min ms", "images/s", "ratio", "IQR of ratio", "n"):
+        table.add_column(column, justify="left" if column == "backend" else "right")
+    for backend, batch in itertools.product(backends, batches):
+        taken = latency(
+            network,
+            shape,
+            batch=batch,
+            device=device,
+            threads=threads,
+            dtype=getattr(torch, dtype),
+            backend=backend,
+        )
+        times = (f"{value:.4g}" for value in (taken.median_ms, taken.p90_ms, taken.min_ms))
+        ratio = f"{'~' if taken.noisy else ''}{taken.ratio:.3f}"
+        speed = f"{1000 * batch / taken.median_ms:.4g}"
+        table.add_row(backend, str(batch), *times, speed, ratio, f"{taken.ratio_iqr:.1%}", str(taken.n))
+    console.print(table)
+    console.print("ratio: to a fixed reference network timed in turn; ~ where its interquartile range is above 5 %")
+
+
+def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
+    """The ledger's tables with their numbers of rows, or the last rows of one."""
+    if name is None:
+        console.print(f"ledger {shown(ledger.url)}", soft_wrap=True, highlight=False)
+        table = Table("table", "rows", box=None)
+        for known in TABLES:
+            table.add_row(known, f"{len(ledger.rows(known)):,}")
+        console.print(table)
+        return
+    rows = ledger.rows(name)
+    columns = [key for key in (rows[0] if rows else {}) if key not in ("arch", "versions", "recipe")]
+    table = Table(*columns, title=f"{name}: {len(rows):,} rows, the last {min(count, len(rows))}", box=None)
+    for row in rows[-count:]:
+        table.add_row(*("" if row[key] is None else str(row[key]) for key in columns))
+    console.print(table)
 
 
 def raise_without_trials(results: StudyResults) -> None:

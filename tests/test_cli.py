@@ -1,6 +1,9 @@
 """The commands as a person types them: what they print, and one clear sentence with exit code 2 for bad input."""
 
+import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +185,43 @@ def test_an_unwritable_home_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = hadnas("search", "digits", "--home", tmp_path / "file" / "runs")
     assert done.exit_code == 2 and "cannot be written" in done.output
+
+
+REOPEN = """
+import sys, hadnas
+study = hadnas.open_study("mine", home=sys.argv[1])
+print(study.best.name, sorted({str(found) for found in study.trials["family"]}), study.task(), len(study.moments()[0]))
+"""
+
+
+def test_a_study_with_ones_own_block_opens_in_a_fresh_process(place: Path) -> None:
+    command = [sys.executable, "-c", REOPEN, str(place / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("trial-0") and "1x8x8" in done.stdout.replace(" ", ""), done.stdout
+
+
+def test_ledger_lists_and_exports(place: Path, tmp_path: Path) -> None:
+    shown = hadnas("ledger", "--home", place / "runs").output
+    tables = ["architectures", "costs", "latencies", "trainings", "epochs"]
+    assert [line.split()[0] for line in shown.splitlines()[2:]] == tables, shown
+    assert "complete" in hadnas("ledger", "trainings", "--home", place / "runs").output
+    assert hadnas("ledger", "--home", place / "runs", "--csv", tmp_path / "t.csv").exit_code == 0
+    with open(tmp_path / "t.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["state"] for row in rows} == {"complete"} and all(float(row["val_accuracy"]) > 0 for row in rows)
+    wrong = hadnas("ledger", "trainigs", "--home", place / "runs")
+    assert wrong.exit_code == 2 and "did you mean 'trainings'" in wrong.output
+
+
+def test_measure_shows_cost_and_latency(place: Path, tmp_path: Path) -> None:
+    shown = hadnas("measure", "starnet_s050", "--size", "3x32x32", "--batch", 1, "--batch", 4).output
+    assert "542,728" in shown and shown.count("eager") == 2
+    assert "11,689,512" in hadnas("measure", "resnet18", "--size", "3x32x32", "--batch", 1).output
+    for arguments, said in (
+        (["measure", "resnet8000"], "unknown timm model 'resnet8000'"),
+        (["measure", "resnet18", "--size", "3x32"], "--size '3x32' is not allowed"),
+        (["measure", "resnet18", "--backend", "tvm"], "unknown backend 'tvm'"),
+        (["measure", tmp_path / "none.py"], "there is no file"),
+    ):
+        done = hadnas(*arguments)
+        assert done.exit_code == 2 and said in done.output, done.output

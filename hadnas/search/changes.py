@@ -51,6 +51,14 @@ def changed(
         raise one_sentence(error) from None
 
 
+def sides(text: str) -> tuple[int, int, int]:
+    """`3x224x224` as (3, 224, 224). Raises SpecError for anything else."""
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
+        raise SpecError(f"--size {text!r} is not allowed; allowed is channels, height and width, such as 3x224x224")
+    return int(parts[0]), int(parts[1]), int(parts[2])
+
+
 def _number(text: str | None, option: str, unit: str = "") -> float | None:
     """`50M` as 50e6, `5ms` as 5."""
     if text is None:

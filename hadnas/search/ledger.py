@@ -271,17 +271,17 @@ class Ledger(Database):
 
     def rows(self, table: str = "trainings") -> list[dict[str, Any]]:
         """One of `architectures`, `costs`, `latencies`, `trainings` (with the costs beside) and `epochs`, flat."""
-        if table not in _TABLES:
-            raise unknown("ledger table", table, _TABLES)
+        if table not in TABLES:
+            raise unknown("ledger table", table, TABLES)
         with self._read() as session:
-            return [dict(row) for row in session.execute(_TABLES[table]).mappings()]
+            return [dict(row) for row in session.execute(TABLES[table]).mappings()]
 
     def export_csv(self, path: str | Path, table: str = "trainings") -> None:
         """Write a table (see `rows`) as CSV. Raises `StudyError` where `path` cannot be written."""
         rows = self.rows(table)
         try:
             with open(path, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, [column["name"] for column in _TABLES[table].column_descriptions])
+                writer = csv.DictWriter(file, [column["name"] for column in TABLES[table].column_descriptions])
                 writer.writeheader()
                 writer.writerows(
                     {k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in rows
@@ -293,7 +293,7 @@ class Ledger(Database):
         """A table (see `rows`) as a pandas DataFrame."""
         import pandas
 
-        return pandas.DataFrame(self.rows(table), columns=[c["name"] for c in _TABLES[table].column_descriptions])
+        return pandas.DataFrame(self.rows(table), columns=[c["name"] for c in TABLES[table].column_descriptions])
 
     # Inside
 
@@ -326,7 +326,7 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
-_TABLES: dict[str, Select[Any]] = {
+TABLES: dict[str, Select[Any]] = {
     "architectures": select(*ArchitectureRow.__table__.columns).order_by(ArchitectureRow.created),
     "costs": select(*CostRow.__table__.columns).order_by(CostRow.fingerprint, CostRow.task),
     "latencies": select(*LatencyRow.__table__.columns).order_by(LatencyRow.id),
