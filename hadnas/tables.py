@@ -34,6 +34,13 @@ if not console.is_terminal:
     console = Console(width=160)  # a pipe has no width: do not cut figures
 
 
+HIDDEN = {
+    "id", "arch", "versions", "recipe", "data", "code", "worker", "host", "pid", "heartbeat", "started", "finished",
+    "created", "weights", "attempt", "protocol_json", "figures", "p90_ms", "min_ms", "iqr", "ratio_iqr",
+}  # fmt: skip
+"""Columns of the ledger that only its CSV shows."""
+
+
 def show_shelf(what: str | None) -> None:
     """Blocks by family, search spaces with their sizes, studies and published networks."""
     if what in (None, "blocks"):
@@ -181,11 +188,12 @@ def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
             table.add_row(known, f"{len(ledger.rows(known)):,}")
         console.print(table)
         return
-    rows = ledger.rows(name)
-    columns = [key for key in (rows[0] if rows else {}) if key not in ("arch", "versions", "recipe")]
-    table = Table(*columns, title=f"{name}: {len(rows):,} rows, the last {min(count, len(rows))}", box=None)
+    rows = [{**row, **(row.get("figures") or {})} for row in ledger.rows(name)]
+    columns = [key for key in (rows[0] if rows else {}) if key not in HIDDEN]
+    console.print(f"{name}: the last {min(count, len(rows)):,} of {len(rows):,} rows; every column with --csv")
+    table = Table(*columns, box=None)
     for row in rows[-count:]:
-        table.add_row(*("" if row[key] is None else str(row[key]) for key in columns))
+        table.add_row(*(f"{row[key]:.5g}" if isinstance(row[key], float) else str(row[key]) for key in columns))
     console.print(table)
 
 
