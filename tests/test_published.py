@@ -11,6 +11,7 @@ from torch import Tensor
 import hadnas
 from hadnas.library import shipped
 from hadnas.models.build import build
+from hadnas.models.complete import complete
 from hadnas.models.task import Task
 from tests.networks import fvcore_counts
 
@@ -91,3 +92,11 @@ def test_figures_are_those_of_the_paper(name: str) -> None:
         assert counted["conv"] + counted["linear"] + counted["layer_norm"] == pytest.approx(macs, rel=0.015)
     else:
         assert found.macs == pytest.approx(macs, rel=0.015)
+
+
+def test_published_networks_are_baselines() -> None:
+    arch = hadnas.load("starnet_s050")
+    study = hadnas.Study(space=hadnas.load("search_spaces/star_or_sum"), baselines={"starnet": arch})
+    assert study.baselines == {"starnet": arch.node}
+    digits = Task.image(1, 8, 8, classes=10)
+    assert build(complete(study.baselines["starnet"], digits), digits)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 
 from hadnas.errors import HadnasError, SpecError, unknown
+from hadnas.models.arch import Arch
 from hadnas.space.data import as_data, from_data
 from hadnas.train.data import DataSpec
 from hadnas.train.recipe import Recipe
@@ -32,7 +33,8 @@ class Study(BaseModel):
     objectives   figures to optimise, of `DIRECTIONS`; one or several
     constraints  figure -> largest value allowed; costs and latency are held before training
     trials       the budget: distinct architectures met, trained or reused
-    baselines    name -> architecture (a node, or a timm model name), trained by the same recipe
+    baselines    name -> architecture (a node, an Arch as `hadnas.load` gives it, or a timm model name), trained by the
+                 same recipe
     latency      the backend that times every candidate, or None for no latency
     source       the file of one's own that holds its blocks; set when it is loaded
     """
@@ -73,6 +75,13 @@ class Study(BaseModel):
     @classmethod
     def _read_data(cls, data: Any) -> Any:
         return {"source": data} if isinstance(data, str) else data
+
+    @field_validator("baselines", mode="before")
+    @classmethod
+    def _read_baselines(cls, baselines: Any) -> Any:
+        if not isinstance(baselines, dict):
+            return baselines
+        return {name: found.node if isinstance(found, Arch) else found for name, found in baselines.items()}
 
     @field_validator("objectives")
     @classmethod
