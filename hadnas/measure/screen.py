@@ -217,7 +217,11 @@ class _Probe:
 
 def _statistics(values: Tensor) -> tuple[float, int, int]:
     """Standard deviation of the finite values (infinite if it overflows), number of the others, size."""
-    values = values.detach().double().flatten()
+    values = values.detach()
+    std = float(values.float().std(correction=0))
+    if math.isfinite(std):  # then all values are, and their squares did not overflow
+        return std, 0, values.numel()
+    values = values.double().flatten()
     finite = values[values.isfinite()]
     std = float(finite.std(correction=0)) if len(finite) else math.nan
     return std, len(values) - len(finite), len(values)
