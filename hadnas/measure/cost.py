@@ -8,9 +8,7 @@ A *product* is an element-wise multiplication of two activations: tensors comput
 buffers, constants and whatever is computed from these alone are not activations, so a LayerScale is no product.
 """
 
-import copy
 import weakref
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hadnas.errors import MeasurementError
+from hadnas.measure.copies import copied
 from hadnas.measure.operations import NOTHING, RULES, Rule, aten, largest, tensors
 
 
@@ -161,10 +160,8 @@ def _weightless(module: nn.Module) -> nn.Module:
                 empty = torch.empty_like(value, device="meta", requires_grad=False)
                 is_parameter = isinstance(value, nn.Parameter)
                 memo[id(value)] = nn.Parameter(empty, requires_grad=value.requires_grad) if is_parameter else empty
-            elif isinstance(value, OrderedDict) and not value:
-                memo[id(value)] = OrderedDict()  # a module has ten empty hook tables: most of the time of a deep copy
     try:
-        return copy.deepcopy(module, memo)
+        return copied(module, memo)
     except Exception as error:
         raise MeasurementError(f"the module ({type(module).__name__}) cannot be copied to count it: {error}") from error
 

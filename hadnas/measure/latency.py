@@ -5,7 +5,6 @@ pairwise ratios is what repeats between processes, while milliseconds drift. Onl
 time: a file lock in the temporary directory keeps others waiting.
 """
 
-import copy
 import gc
 import hashlib
 import json
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from hadnas.errors import MeasurementError
 from hadnas.measure import reference as plain
 from hadnas.measure.backends import BACKENDS, Call, check, versions
+from hadnas.measure.copies import copied
 
 SAMPLE_MS = 5.0  # a shorter sample is spoilt by the clock and by one interrupt
 NOISY = 0.05  # relative interquartile range of the ratio above which a measurement is repeated, then flagged
@@ -226,7 +226,7 @@ def _cuda_sample(call: Call, repeats: int, device: torch.device) -> float:
 def _ready(module: nn.Module, image: Tensor, threads: int, backend: str) -> Call:
     """A copy of the module on the input's device, in its dtype, on the backend, called once."""
     try:
-        twin = copy.deepcopy(module).to(image.device, image.dtype).eval().requires_grad_(False)
+        twin = copied(module).to(image.device, image.dtype).eval().requires_grad_(False)
         call = BACKENDS[backend](twin, image, threads)
         call()
     except MeasurementError:

@@ -1,6 +1,5 @@
 """Zero-cost scores of an untrained network: nwot and synflow. Higher is meant to be better; whether it is, measure."""
 
-import copy
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hadnas.errors import MeasurementError
+from hadnas.measure.copies import copied
 
 aten = torch.ops.aten
 # ReLU and its smooth or clipped relatives: below zero they are (nearly) shut, above it open.
@@ -84,7 +84,7 @@ class _Codes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
 def _copied(module: nn.Module, device: torch.device) -> nn.Module:
     if any(p.is_meta for p in module.parameters()):
         raise MeasurementError(f"the module ({type(module).__name__}) is on the meta device: no weights, no score")
-    return copy.deepcopy(module).to(device)
+    return copied(module).to(device)
 
 
 def _forward(module: nn.Module, images: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ A network whose values overflow, explode or no longer depend on the input at its
 one that does as soon as the learned scale of its product merges, `alpha`, grows from 0 to 1.
 """
 
-import copy
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hadnas.errors import MeasurementError
+from hadnas.measure.copies import copied
 
 # Standard deviation of the values that one sub-module writes. A map of 10^5 values or more reaches five or six standard
 # deviations, and float16 ends at 65,504; sound networks, normalised or not, stay below a few hundred.
@@ -83,7 +83,7 @@ def screen(
     if any(p.is_meta for p in module.parameters()):
         raise MeasurementError(f"the module ({type(module).__name__}) is on the meta device: no weights, no signal")
     device = torch.device(device)
-    twin = copy.deepcopy(module).to(device)
+    twin = copied(module).to(device)
     twin.train().zero_grad()
     alphas = [p for name, p in twin.named_parameters() if name.rpartition(".")[2] == "alpha"]
     signals: list[Signal] = []
