@@ -126,6 +126,19 @@ def top(study: str, home: str | None, count: int) -> None:
 
 
 @main.command()
+@click.argument("study")
+@HOME
+@click.option("--trial", type=click.IntRange(0), help="A finished trial; the best by default.")
+def products(study: str, home: str | None, trial: int | None) -> None:
+    """What each product of a trained candidate adds, and what accuracy it loses without."""
+    from hadnas import tables
+    from hadnas.search.results import open_study
+
+    results = open_study(study, home)
+    tables.show_effects(results, results.best if trial is None else results.trial(trial))
+
+
+@main.command()
 @HOME
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 @click.argument("study", required=False)

@@ -11,14 +11,17 @@ import torch
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
+from safetensors.torch import load_file
 from torch import nn
 
 from hadnas.blocks.registry import FAMILIES, Op, ops
+from hadnas.effects import product_effects
 from hadnas.errors import UnknownName, unknown
 from hadnas.library import load, shipped
 from hadnas.measure.cost import cost
 from hadnas.measure.latency import latency
 from hadnas.models.arch import Arch
+from hadnas.models.build import build
 from hadnas.models.families import families_text, family_counts
 from hadnas.search.database import shown
 from hadnas.search.front import standard_error
@@ -28,6 +31,7 @@ from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.space import size
 from hadnas.space.data import as_data
+from hadnas.train.data import load_data
 
 console = Console()
 if not console.is_terminal:
@@ -177,6 +181,24 @@ def show_measured(
         table.add_row(backend, str(batch), *times, speed, ratio, f"{taken.ratio_iqr:.1%}", str(taken.n))
     console.print(table)
     console.print("ratio: to a fixed reference network timed in turn; ~ where its interquartile range is above 5 %")
+
+
+def show_effects(results: StudyResults, found: Found) -> None:
+    """Every product of a trained candidate, on the study's validation images."""
+    assert found.arch is not None
+    data = load_data(results.study.data)
+    network = build(found.arch, results.task())
+    network.load_state_dict(load_file(results.weights(found)))
+    images, labels = next(data.val.batches(len(data.val), torch.device("cpu"), None))
+    table = Table("product", "adds", "accuracy without", "lost", title=found.name, title_justify="left", box=None)
+    effects = product_effects(network, images, labels)
+    for effect in effects:
+        name = f"{effect.path}{f' [{effect.index}]' if effect.index else ''}"
+        table.add_row(name, f"{effect.ratio:.3f}", f"{effect.without:.4f}", f"{effect.lost:+.4f}")
+    console.print(table)
+    if effects:
+        whole = f"accuracy with all: {effects[0].accuracy:.4f} on n = {effects[0].n} validation images"
+        console.print(f"{whole}; adds: RMS of what the product adds, over RMS of the rest", highlight=False)
 
 
 def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:

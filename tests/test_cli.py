@@ -200,6 +200,11 @@ def test_a_study_with_ones_own_block_opens_in_a_fresh_process(place: Path) -> No
     assert done.stdout.startswith("trial-0") and "1x8x8" in done.stdout.replace(" ", ""), done.stdout
 
 
+def test_products_of_the_best_candidate(place: Path) -> None:
+    shown = hadnas("products", "mine", "--home", place / "runs").output
+    assert "stages.0.blocks.0.block" in shown and "on n = 288 validation images" in shown, shown
+
+
 def test_ledger_lists_and_exports(place: Path, tmp_path: Path) -> None:
     shown = hadnas("ledger", "--home", place / "runs").output
     tables = ["architectures", "costs", "latencies", "trainings", "epochs"]
