@@ -1,7 +1,7 @@
 """Does the product beat the sum: the contrast of "Rewrite the stars", every network of a small space, by seed.
 
     for seed in 0 1 2 3 4 5; do hadnas search star_or_sum --data images.npz --seed $seed --name star_or_sum_$seed; done
-    python tests/benchmarks/contrast.py star_or_sum_0 star_or_sum_1 ... star_or_sum_5
+    python tests/benchmarks/star_or_sum.py star_or_sum_0 star_or_sum_1 ... star_or_sum_5
 
 Machine: 2 CPU cores, no GPU; 6 minutes a seed on 10,000 images of 28 x 28, one thread. Expected on a Fashion-MNIST
 subset: validation accuracy in % on n = 2,000 images (four epochs), mean ± standard deviation over 6 seeds; differences
@@ -21,7 +21,7 @@ and not corrected for the twelve comparisons.
 """
 
 from hadnas.search.study import Study
-from hadnas.search_spaces.contrast import SPACE
+from hadnas.search_spaces.star_or_sum_widths import SPACE
 from hadnas.train.recipe import Recipe
 
 STUDY = Study(

@@ -10,8 +10,10 @@ import hadnas
 from hadnas.library import shipped
 from hadnas.models.arch import Arch
 from hadnas.models.build import build
+from hadnas.models.complete import complete
 from hadnas.models.random import sample
 from hadnas.models.task import Task
+from hadnas.space import every
 
 TASK = Task.image(3, 16, 16, classes=5)
 
@@ -67,3 +69,16 @@ def test_the_three_forms_of_star_or_sum_cost_the_same() -> None:
         network = build(sample(space, TASK, seed=seed), TASK, device="meta")
         macs.add(hadnas.cost(network, TASK.shape).macs)
     assert len(macs) == 1
+
+
+def test_at_each_width_the_forms_of_star_or_sum_widths_cost_the_same() -> None:
+    found: dict[tuple[str, str], set[tuple[int, int]]] = {}
+    for params, draw in every(hadnas.load("search_spaces/star_or_sum_widths")):
+        cost = hadnas.cost(build(complete(draw, TASK), TASK, device="meta"), TASK.shape)
+        form = "one branch" if params["interaction"] == "one" else "two branches"
+        found.setdefault((params["stages"], form), set()).add((cost.macs, cost.params))
+    assert len(found) == 6 and all(len(costs) == 1 for costs in found.values())
+    macs = [
+        {next(iter(found[width, form]))[0] for form in ("one branch", "two branches")} for width in ("#0", "#1", "#2")
+    ]
+    assert all(len(equal) == 1 for equal in macs)

@@ -1,6 +1,6 @@
 """Product, sum or one branch: the table of the study `star_or_sum`, from its runs with several seeds.
 
-python tests/benchmarks/contrast.py star_or_sum_0 star_or_sum_1 ...     # studies in runs/ or HADNAS_HOME
+python tests/benchmarks/star_or_sum.py star_or_sum_0 star_or_sum_1 ...     # studies in runs/ or HADNAS_HOME
 
 Accuracy is that of the validation split, mean and standard deviation over the seeds. Differences are paired by seed,
 with their 95 % t-interval; below six seeds there is no p-value.
