@@ -4,7 +4,10 @@ import copy
 from collections import OrderedDict
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from hadnas.errors import MeasurementError
 
 
 def copied(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
@@ -18,3 +21,21 @@ def copied(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
             if isinstance(value, OrderedDict) and not value:
                 memo[id(value)] = OrderedDict()
     return copy.deepcopy(module, memo)
+
+
+def weightless(module: nn.Module) -> nn.Module:
+    """A copy on the meta device that shares nothing with `module` and allocates no weights.
+
+    Raises MeasurementError where the module cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+    for sub in module.modules():
+        for value in (*vars(sub).values(), *sub._parameters.values(), *sub._buffers.values()):
+            if isinstance(value, Tensor) and id(value) not in memo:
+                empty = torch.empty_like(value, device="meta", requires_grad=False)
+                is_parameter = isinstance(value, nn.Parameter)
+                memo[id(value)] = nn.Parameter(empty, requires_grad=value.requires_grad) if is_parameter else empty
+    try:
+        return copied(module, memo)
+    except Exception as error:
+        raise MeasurementError(f"the module ({type(module).__name__}) cannot be copied to count it: {error}") from error

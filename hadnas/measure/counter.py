@@ -1,0 +1,180 @@
+"""Watching a forward pass operation by operation: what each costs, and which of them are products."""
+
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hadnas.errors import MeasurementError
+from hadnas.measure.operations import NOTHING, RULES, Rule, aten, largest, tensors
+
+_VALUE_READERS = {
+    aten.item.default,
+    aten._local_scalar_dense.default,
+    aten.is_nonzero.default,
+    aten.nonzero.default,
+    aten.equal.default,
+    aten.masked_select.default,
+    aten.unique_consecutive.default,
+    aten._unique2.default,
+}
+_MASKABLE = {aten.index.Tensor}
+_WITH_FIRST = {aten.addcmul, aten.lerp, aten.addmm, aten.baddbmm, aten.addmv}
+_LOST_FIRST = {aten.addcmul_, aten.lerp_, aten.addmm_, aten.baddbmm_, aten.addmv_}
+"""Fused operations that add a product to their first argument: written anew, and in place."""
+
+
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Counts every ATen operation of a forward pass into the sub-module that executes it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.own: dict[str, list[int]] = {}  # path -> macs, elementwise, products, activations, bytes moved
+        self.peak = 0
+        self._live = 0
+        self._tensors: dict[int, tuple[weakref.ref[Tensor], bool]] = {}  # made in the pass: is it an activation?
+        self._storages: dict[int, list[int]] = {}  # of those tensors: number of holders, bytes
+        self._weights = {t.untyped_storage()._cdata for t in (*module.parameters(), *module.buffers())}
+        self._kinds: dict[Any, tuple[Rule | None, bool]] = {}
+        self.enter(None)
+
+    def enter(self, path: str | None) -> None:
+        self.path = path or ""
+        self._current = self.own.setdefault(self.path, [0] * 5)
+
+    def product(self, op: Any, args: Sequence[Any], out: Any) -> None:
+        """Called after every operation that holds a product of two activations."""
+
+    def is_activation(self, value: Any) -> bool:
+        """Whether the value is a tensor computed from the input; a 0-dimensional one is a scalar."""
+        return isinstance(value, Tensor) and value.dim() > 0 and self._derived(value)
+
+    def _derived(self, tensor: Tensor) -> bool:
+        known = self._tensors.get(id(tensor))
+        return known is not None and known[1]
+
+    def hold(self, tensor: Tensor, activation: bool) -> None:
+        """Follow a tensor made in the pass, until it is freed."""
+        key = id(tensor)
+        if key in self._tensors:  # the result of an operation in place
+            self._tensors[key] = (self._tensors[key][0], activation or self._tensors[key][1])
+            return
+        storage = tensor.untyped_storage()
+        held = self._storages.setdefault(storage._cdata, [0, 0])
+        if not held[0]:
+            held[1] = 0 if storage._cdata in self._weights else storage.nbytes()
+            self._live += held[1]
+            self.peak = max(self.peak, self._live)
+        held[0] += 1
+
+        def free(_: Any, tensors: Any = self._tensors, cdata: int = storage._cdata) -> None:
+            tensors.pop(key, None)
+            held[0] -= 1
+            if not held[0]:
+                self._live -= held[1]
+                self._storages.pop(cdata, None)
+
+        self._tensors[key] = (weakref.ref(tensor, free), activation)
+
+    def _kind(self, op: Any) -> tuple[Rule | None, bool]:
+        """The rule of an operation, None for one that moves no data, and whether to look inside it instead."""
+        rule = RULES.get(op.overloadpacket)
+        if rule is not None:
+            return rule, False
+        composite = torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd")
+        return (None if op.is_view else largest), composite
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        kind = self._kinds.get(op)
+        if kind is None:
+            if op in _VALUE_READERS:
+                raise MeasurementError(f"data-dependent control flow: {op} needs the values of a tensor, not its shape")
+            kind = self._kinds[op] = self._kind(op)
+        rule, composite = kind
+        if composite:
+            with self:
+                out = op.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        read = tensors(args) if not kwargs else tensors((*args, *kwargs.values()))
+        if op in _MASKABLE and any(t.dtype in (torch.bool, torch.uint8) for t in tensors(args[1])):
+            raise MeasurementError(f"data-dependent shape: {op} with a mask as index")
+        activation = any(self._derived(t) for t in read)
+        out = op(*args, **kwargs)
+        written = [out] if isinstance(out, Tensor) else tensors(out if isinstance(out, (tuple, list)) else ())
+        if rule is not None and read:  # a tensor made from nothing (arange, zeros) is free
+            work = rule(args, kwargs, out, self.is_activation) if written else NOTHING
+            own = self._current
+            own[0] += work.macs
+            own[1] += work.elementwise
+            own[2] += work.products
+            own[3] += sum(t.numel() for t in written)
+            own[4] += sum(_bytes(t) for t in read) + sum(_bytes(t) for t in written)
+            if work.products:
+                self.product(op, args, out)
+        for t in written:
+            self.hold(t, activation)
+        return out
+
+
+class ProductFinder(Counter):  # type: ignore[no-untyped-call]  # torch leaves its base untyped
+    """Finds every product of a forward pass, and sets the one numbered `zeroed` to zero.
+
+    found: path of the sub-module that computes it, per product in the order of execution.
+    """
+
+    def __init__(self, module: nn.Module, zeroed: int | None = None) -> None:
+        super().__init__(module)
+        self.found: list[str] = []
+        self.zeroed = zeroed
+
+    def product(self, op: Any, args: Sequence[Any], out: Any) -> None:
+        if len(self.found) == self.zeroed:
+            if op.overloadpacket in _WITH_FIRST:
+                out.copy_(args[0])  # the product is added to the first argument
+            elif op.overloadpacket in _LOST_FIRST:
+                raise MeasurementError(
+                    f"{self.path}: the product in {op} cannot be set to zero: what it is added to is lost"
+                )
+            else:
+                out.zero_()
+        self.found.append(self.path)
+
+
+def _bytes(tensor: Tensor) -> int:
+    elements = tensor.numel()
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        if not stride and size:
+            elements //= size  # an expanded dimension is read once
+    return elements * tensor.element_size()
+
+
+@contextmanager
+def following(module: nn.Module, counter: Counter) -> Iterator[list[str]]:
+    """Tell `counter` which sub-module is being executed; gives their paths, after a failure the culprit last."""
+    paths = {id(m): path for path, m in module.named_modules()}
+    running: list[str] = []
+
+    def enter(sub: nn.Module, args: Any) -> None:
+        if id(sub) in paths:
+            running.append(paths[id(sub)])
+            counter.enter(running[-1])
+
+    def leave(sub: nn.Module, args: Any, out: Any) -> None:
+        if id(sub) in paths:
+            while running.pop() != paths[id(sub)]:  # sub-modules left by an exception that the module itself caught
+                pass
+            counter.enter(running[-1] if running else None)
+
+    hooks = register_module_forward_pre_hook(enter), register_module_forward_hook(leave)
+    try:
+        yield running
+    finally:
+        for hook in hooks:
+            hook.remove()
