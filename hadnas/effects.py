@@ -3,16 +3,19 @@
 A learned scale says nothing of this, as the weights of the branches absorb it; outputs with and without a product do.
 """
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from math import inf
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hadnas.blocks.residual import Residual
 from hadnas.errors import MeasurementError
-from hadnas.measure.cost import ProductFinder, following
-
-BATCH = 512
+from hadnas.measure.cost import evaluation
+from hadnas.measure.counter import ProductFinder, following
+from hadnas.train.loop import EVALUATION_VALUES
 
 
 @dataclass(frozen=True)
@@ -43,42 +46,45 @@ class ProductEffect:
 def product_effects(module: nn.Module, images: Tensor, labels: Tensor) -> list[ProductEffect]:
     """The effect of every product of `module`, in the order of execution, on images (N, C, H, W) with labels (N,).
 
-    The module is run in evaluation mode, once for each product and batch, where its weights are; images are moved
-    there. A product inside an activation function (StarReLU is s relu(x)^2 + b) counts as any other. Raises
+    The module is run in evaluation mode where its weights are, once as it is and once without each product; images are
+    moved there. A product inside an activation function (StarReLU is s relu(x)^2 + b) counts as any other. Raises
     MeasurementError where there are no images, or for a product inside a fused operation in place (addcmul_).
     """
     if len(images) < 1 or labels.shape != images.shape[:1]:
         raise MeasurementError(f"images {tuple(images.shape)} and labels {tuple(labels.shape)}: (N, C, H, W) and (N,)")
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    training = [(sub, sub.training) for sub in module.modules()]
-    module.eval()
-    try:
-        with torch.inference_mode():
-            parts = zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True)
-            batches = [(x.to(device), y.to(device)) for x, y in parts]
-            found = _Run(module, batches[0][0][:1]).found
-            right = sum(int((module(x).argmax(1) == y).sum()) for x, y in batches)
-            return [_effect(module, batches, found, number, right) for number in range(len(found))]
-    finally:
-        for sub, mode in training:
-            sub.training = mode
+    batch = max(1, EVALUATION_VALUES // images[0].numel())
+    with evaluation(module), torch.inference_mode():
+        paths = _Run(module, images[:1].to(device)).found
+        sums = [_Sums(path, paths[:number].count(path), _node(module, path)) for number, path in enumerate(paths)]
+        right = 0
+        for x, y in zip(images.split(batch), labels.split(batch), strict=True):  # type: ignore[no-untyped-call]
+            x, y = x.to(device), y.to(device)
+            whole = _Run(module, x, kept={each.node for each in sums})
+            right += int((whole.logits.argmax(1) == y).sum())
+            for number, each in enumerate(sums):
+                less = _Run(module, x, zeroed=number, kept={each.node})
+                rest = less.outputs[each.node].double()
+                each.added += float((whole.outputs[each.node].double() - rest).square().sum())
+                each.rest += float(rest.square().sum())
+                each.right += int((less.logits.argmax(1) == y).sum())
+    n = len(images)
+    return [
+        ProductEffect(s.path, s.index, s.node, (s.added / s.rest) ** 0.5 if s.rest else inf, right / n, s.right / n, n)
+        for s in sums
+    ]
 
 
-def _effect(
-    module: nn.Module, batches: list[tuple[Tensor, Tensor]], found: list[str], number: int, right: int
-) -> ProductEffect:
-    path, index = found[number], found[:number].count(found[number])
-    node = _node(module, path)
-    added = rest = 0.0
-    without = 0
-    for x, y in batches:
-        full, less = _Run(module, x, node=node), _Run(module, x, number, node)
-        added += float((full.output - less.output).square().sum())
-        rest += float(less.output.square().sum())
-        without += int((less.logits.argmax(1) == y).sum())
-    n = sum(len(y) for _, y in batches)
-    ratio = (added / rest) ** 0.5 if rest else float("inf")
-    return ProductEffect(path, index, node, ratio, right / n, without / n, n)
+@dataclass
+class _Sums:
+    """Over the images so far: squares of what a product adds and of the rest, and images recognised without it."""
+
+    path: str
+    index: int
+    node: str
+    added: float = 0.0
+    rest: float = 0.0
+    right: int = 0
 
 
 def _node(module: nn.Module, path: str) -> str:
@@ -89,17 +95,28 @@ def _node(module: nn.Module, path: str) -> str:
 
 
 class _Run:
-    """A forward pass in which a product may be set to zero and the output of one sub-module is kept."""
+    """A forward pass in which a product may be set to zero and the outputs of some sub-modules are kept.
 
-    def __init__(self, module: nn.Module, images: Tensor, zeroed: int | None = None, node: str = "") -> None:
+    found: path of the sub-module that computes it, per product.  outputs: by path of the sub-module.
+    """
+
+    def __init__(
+        self, module: nn.Module, images: Tensor, zeroed: int | None = None, kept: Collection[str] = ()
+    ) -> None:
         finder = ProductFinder(module, zeroed)
-        kept: list[Tensor] = []
-        hook = module.get_submodule(node).register_forward_hook(lambda sub, args, out: kept.append(out))
+        self.outputs: dict[str, Tensor] = {}
+        hooks = [module.get_submodule(path).register_forward_hook(self._keep(path)) for path in kept]
         try:
             with following(module, finder), finder:
                 finder.hold(images, activation=True)
                 self.logits: Tensor = module(images)
         finally:
-            hook.remove()
-        self.output = kept[0].double()
+            for hook in hooks:
+                hook.remove()
         self.found = finder.found
+
+    def _keep(self, path: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(sub: nn.Module, args: Any, out: Tensor) -> None:
+            self.outputs[path] = out.clone()  # the next operation may be in place
+
+        return hook
