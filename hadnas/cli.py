@@ -207,11 +207,12 @@ def ledger(table: str | None, home: str | None, csv: Path | None, count: int) ->
     """What was ever measured: the ledger's tables, the rows of one, or one as CSV."""
     from hadnas import tables
     from hadnas.search.ledger import Ledger
+    from hadnas.search.listing import export_csv
     from hadnas.search.storage import Home
 
     book = Ledger(Home(home).url)
     if csv is not None:
-        book.export_csv(csv, table or "trainings")
+        export_csv(book, csv, table or "trainings")
         click.echo(f"wrote {table or 'trainings'} to {csv}")
     else:
         tables.show_ledger(book, table, count)

@@ -11,7 +11,6 @@ import torch
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
-from safetensors.torch import load_file
 from torch import nn
 
 from hadnas.blocks.registry import FAMILIES, Op, ops
@@ -21,11 +20,11 @@ from hadnas.library import load, shipped
 from hadnas.measure.cost import cost
 from hadnas.measure.latency import latency
 from hadnas.models.arch import Arch
-from hadnas.models.build import build
 from hadnas.models.families import families_text, family_counts
+from hadnas.search import listing
 from hadnas.search.database import shown
 from hadnas.search.front import standard_error
-from hadnas.search.ledger import TABLES, Ledger
+from hadnas.search.ledger import Ledger
 from hadnas.search.results import Found, StudyResults
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
@@ -115,17 +114,21 @@ def show_top(name: str, home: Home, count: int) -> None:
     results = StudyResults(name, home)
     ranked = sorted(results.distinct, key=lambda found: (-found.figures["val/accuracy"], found.figures["macs"]))
     front = {found.name for found in results.front}
-    if not ranked:
-        raise_without_trials(results)
-    n = ranked[0].notes["val_n"]
+    baselines = [found for found in results.baselines if found.feasible]
+    if not ranked and not baselines:
+        _show_refused(results)
+        _ = results.best  # says that there is none
+    n = (ranked or baselines)[0].notes["val_n"]
     title = f"{name}: {len(ranked)} architectures, validation accuracy on n = {n} (± one standard error)"
     table = _table(title)
     for found in ranked[:count]:
         _add(table, found, "front" if found.name in front else "")
-    for found in results.baselines:
-        if found.feasible:
-            _add(table, found, "baseline")
+    for found in baselines:
+        _add(table, found, "baseline")
     console.print(table)
+    if not ranked:
+        _show_refused(results)
+        return
 
     table = _table(f"Pareto front of {', '.join(results.study.objectives)}")
     for found in results.front:
@@ -185,10 +188,8 @@ def show_measured(
 
 def show_effects(results: StudyResults, found: Found) -> None:
     """Every product of a trained candidate, on the study's validation images."""
-    assert found.arch is not None
     data = load_data(results.study.data)
-    network = build(found.arch, results.task())
-    network.load_state_dict(load_file(results.weights(found)))
+    network = results.network(found)
     images, labels = next(data.val.batches(len(data.val), torch.device("cpu"), None))
     table = Table("product", "adds", "accuracy without", "lost", title=found.name, title_justify="left", box=None)
     effects = product_effects(network, images, labels)
@@ -206,23 +207,17 @@ def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
     if name is None:
         console.print(f"ledger {shown(ledger.url)}", soft_wrap=True, highlight=False)
         table = Table("table", "rows", box=None)
-        for known in TABLES:
-            table.add_row(known, f"{len(ledger.rows(known)):,}")
+        for known, number in listing.num_rows(ledger).items():
+            table.add_row(known, f"{number:,}")
         console.print(table)
         return
-    rows = [{**row, **(row.get("figures") or {})} for row in ledger.rows(name)]
+    rows = [{**row, **(row.get("figures") or {})} for row in listing.rows(ledger, name)]
     columns = [key for key in (rows[0] if rows else {}) if key not in HIDDEN]
     console.print(f"{name}: the last {min(count, len(rows)):,} of {len(rows):,} rows; every column with --csv")
     table = Table(*columns, box=None)
     for row in rows[-count:]:
         table.add_row(*(f"{row[key]:.5g}" if isinstance(row[key], float) else str(row[key]) for key in columns))
     console.print(table)
-
-
-def raise_without_trials(results: StudyResults) -> None:
-    """Say why there is nothing to rank."""
-    _show_refused(results)
-    _ = results.best
 
 
 def _show_refused(results: StudyResults) -> None:

@@ -35,7 +35,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     found = shutil.which("initdb") or max(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), default="")
     if not found:
-        pytest.skip("no PostgreSQL: set HADNAS_TEST_PG, or install pgserver or the server's binaries")
+        pytest.fail("no PostgreSQL: set HADNAS_TEST_PG, or install pgserver or the server's binaries")
     yield from _own_server(Path(found).parent, folder)
 
 

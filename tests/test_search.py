@@ -41,16 +41,21 @@ from hadnas import block
 
 @block(family="hadamard")
 class Exploding(nn.Module):
-    """A map that is not finite for any input, to see a candidate diverge."""
+    """A map that is not finite for any input, to see a candidate refused; `late` fails after some steps of training."""
 
-    def __init__(self, dim: int, *, broken: bool = False, device: Any = None, dtype: Any = None) -> None:
+    def __init__(self, dim: int, *, broken: bool = False, late: bool = False, device: Any = None, dtype: Any = None):
         super().__init__()
         self.map = nn.Conv2d(dim, dim, 1, device=device, dtype=dtype)
         self.broken = broken
+        self.late = late
+        self.steps = 0
 
     def forward(self, x: Tensor) -> Tensor:
         if self.broken and self.training:
             raise ValueError("this block cannot be trained")
+        self.steps += self.training
+        if self.late:
+            return self.map(x) * (float("nan") if self.steps > 8 else 1.0)
         return self.map(x) * float("inf")
 '''
 
@@ -191,16 +196,21 @@ def test_same_seed_same_trials_also_when_stopped_and_resumed(tmp_path: Path) -> 
 def test_failing_candidates_are_pruned_with_their_reason(tmp_path: Path) -> None:
     (tmp_path / "exploding.py").write_text(EXPLODING)
     run_file(tmp_path / "exploding.py")
-    blocks = one_of(op("mlp", expand=2), op("exploding"), op("exploding", broken=True), op("attention", heads=3))
+    faults = (op("exploding"), op("exploding", broken=True), op("exploding", late=True), op("attention", heads=3))
+    blocks = one_of(op("mlp", expand=2), *faults)
     space = pyramid((8, [residual(blocks)]))
     home = Home(tmp_path)
     progress = run_study(study(name="faulty", space=space, trials=10, sampler="random"), home)
-    assert progress.done == 1 and "all 4 assignments" in progress.ended
+    assert progress.done == 1 and "all 5 assignments" in progress.ended
     reasons = {f.params["stages.0.blocks.0.block"]: f.reason for f in open_study("faulty", tmp_path).found}
     assert reasons.pop("mlp") is None
     assert "heads = 3 must divide dim = 8" in (reasons.pop("attention") or "")
     assert "this block cannot be trained" in (reasons.pop("exploding#2") or "")
-    assert reasons.pop("exploding#1")
+    assert (reasons.pop("exploding#1") or "").startswith("screen: ")
+    assert "training diverged: epoch 1, step 9" in (reasons.pop("exploding#3") or "")
+    assert not reasons
+    (failed,) = [t for t in open_study("faulty", tmp_path).ledger.trainings() if t.state == "failed"]
+    assert "training diverged" in (failed.reason or "")
     book = optuna.load_study(study_name="faulty", storage=home.url)
     for trial in book.trials:
         if trial.state == optuna.trial.TrialState.PRUNED:

@@ -41,7 +41,7 @@ class Database:
             yield session
 
     @contextmanager
-    def _read(self) -> Iterator[Session]:
+    def read(self) -> Iterator[Session]:
         with clear_errors(self.url), Session(self._reader) as session:
             yield session
 

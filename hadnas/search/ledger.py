@@ -18,32 +18,26 @@ A claim whose worker was killed goes to the next one that asks: at once on the s
 seconds without a heartbeat. The curve of a training that was cut short stays, under the number of its attempt.
 """
 
-import csv
-import json
 import math
 import os
 import platform
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import Select, and_, select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from hadnas.errors import StudyError, unknown
+from hadnas.errors import StudyError
 from hadnas.search.database import TIMEOUT, Database, shown
 from hadnas.search.records import Claim, Costs, Epoch, Latency, State, Status, Training, TrainingKey
 from hadnas.search.storage import weights_name
 from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, TrainingRow, prepare
 from hadnas.search.worker import is_dead, this_host
-
-if TYPE_CHECKING:
-    import pandas
 
 STALE = 120.0
 """Seconds without a heartbeat after which a running training counts as abandoned."""
@@ -75,7 +69,7 @@ class Ledger(Database):
 
     def architecture(self, fingerprint: str) -> str | None:
         """The canonical JSON of an architecture, or None where the ledger never met it."""
-        with self._read() as session:
+        with self.read() as session:
             return session.scalar(select(ArchitectureRow.arch).where(ArchitectureRow.fingerprint == fingerprint))
 
     def put_cost(self, fingerprint: str, task: str, costs: Costs) -> None:
@@ -87,7 +81,7 @@ class Ledger(Database):
 
     def get_cost(self, fingerprint: str, task: str) -> Costs | None:
         """The costs of an architecture for a task, or None."""
-        with self._read() as session:
+        with self.read() as session:
             row = session.get(CostRow, (fingerprint, task))
             return Costs(**{f.name: getattr(row, f.name) for f in fields(Costs)}) if row else None
 
@@ -108,7 +102,7 @@ class Ledger(Database):
     def get_latency(self, fingerprint: str, task: str, key: str) -> Latency | None:
         """The newest latency of an architecture for a task under a protocol, or None."""
         same = (LatencyRow.fingerprint == fingerprint, LatencyRow.task == task, LatencyRow.protocol == key)
-        with self._read() as session:
+        with self.read() as session:
             row = session.scalar(select(LatencyRow).where(*same).order_by(LatencyRow.id.desc()).limit(1))
             return Latency(row.protocol_json, row.figures, row.host, row.created) if row else None
 
@@ -121,25 +115,22 @@ class Ledger(Database):
         *,
         study: str = "",
         versions: Mapping[str, Any] | None = None,
-        retry: Collection[State] = (),
         wait: float = 0.0,
     ) -> Claim:
         """Ask to train `key`: of any number of workers that ask at once, one is told `mine`.
 
-        Complete, failed and pruned trainings are `done`, unless their state is in `retry`. What runs elsewhere is
-        asked for again during `wait` seconds. Raises `StudyError` for a fingerprint without `put_architecture`.
+        Complete and failed trainings are `done`. What runs elsewhere is asked for again during `wait` seconds.
+        Raises `StudyError` for a fingerprint without `put_architecture`.
         """
         until = time.monotonic() + wait
         worker = worker or f"{platform.node()}:{os.getpid()}"
         while True:
-            claim = self._claim(key, worker, study, dict(versions or {}), retry)
+            claim = self._claim(key, worker, study, dict(versions or {}))
             if claim.status != "running elsewhere" or time.monotonic() >= until:
                 return claim
             time.sleep(0.5)
 
-    def _claim(
-        self, key: TrainingKey, worker: str, study: str, versions: dict[str, Any], retry: Collection[State]
-    ) -> Claim:
+    def _claim(self, key: TrainingKey, worker: str, study: str, versions: dict[str, Any]) -> Claim:
         with self._write() as session:
             now = self._now(session)
             start: dict[str, Any] = {"state": "running", "reason": None, "worker": worker, "host": this_host()}
@@ -148,7 +139,7 @@ class Ledger(Database):
             mine = session.scalar(new.on_conflict_do_nothing().returning(TrainingRow.id)) is not None
             row = session.scalars(_of(key).with_for_update()).one()
             abandoned = row.state == "running" and (row.heartbeat < now - self.stale or is_dead(row.host, row.pid))
-            if not mine and (abandoned or row.state == "interrupted" or row.state in retry):
+            if not mine and (abandoned or row.state == "interrupted"):
                 for name, value in start.items():
                     setattr(row, name, value)
                 row.attempt += 1
@@ -220,20 +211,6 @@ class Ledger(Database):
         figures = {"val_accuracy": val_accuracy, "val_loss": val_loss, "val_n": val_n, "seconds": seconds}
         return self._end(claim, "complete", None, figures)
 
-    def prune(
-        self,
-        claim: Claim,
-        reason: str,
-        *,
-        val_accuracy: float | None = None,
-        val_loss: float | None = None,
-        val_n: int | None = None,
-        seconds: float | None = None,
-    ) -> Training:
-        """Close a training that was stopped early on purpose, with what was known of it."""
-        figures = {"val_accuracy": val_accuracy, "val_loss": val_loss, "val_n": val_n, "seconds": seconds}
-        return self._end(claim, "pruned", reason, figures)
-
     def fail(self, claim: Claim, reason: str) -> Training:
         """Close a training that cannot succeed (diverged, out of memory): nobody shall try it again."""
         return self._end(claim, "failed", reason, {})
@@ -255,7 +232,7 @@ class Ledger(Database):
 
     def training(self, key: TrainingKey) -> Training | None:
         """What is known of one training, with its curve, or None."""
-        with self._read() as session:
+        with self.read() as session:
             row = session.scalar(_of(key))
             return _training(row, _curve(session, row.id)) if row else None
 
@@ -266,34 +243,8 @@ class Ledger(Database):
             query = query.where(TrainingRow.fingerprint == fingerprint)
         if study is not None:
             query = query.where(TrainingRow.study == study)
-        with self._read() as session:
+        with self.read() as session:
             return [_training(row, _curve(session, row.id)) for row in session.scalars(query).all()]
-
-    def rows(self, table: str = "trainings") -> list[dict[str, Any]]:
-        """One of `architectures`, `costs`, `latencies`, `trainings` (with the costs beside) and `epochs`, flat."""
-        if table not in TABLES:
-            raise unknown("ledger table", table, TABLES)
-        with self._read() as session:
-            return [dict(row) for row in session.execute(TABLES[table]).mappings()]
-
-    def export_csv(self, path: str | Path, table: str = "trainings") -> None:
-        """Write a table (see `rows`) as CSV. Raises `StudyError` where `path` cannot be written."""
-        rows = self.rows(table)
-        try:
-            with open(path, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, [column["name"] for column in TABLES[table].column_descriptions])
-                writer.writeheader()
-                writer.writerows(
-                    {k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in rows
-                )
-        except OSError as error:
-            raise StudyError(f"{path}: cannot be written ({error.strerror})") from error
-
-    def frame(self, table: str = "trainings") -> "pandas.DataFrame":
-        """A table (see `rows`) as a pandas DataFrame."""
-        import pandas
-
-        return pandas.DataFrame(self.rows(table), columns=[c["name"] for c in TABLES[table].column_descriptions])
 
     # Inside
 
@@ -324,16 +275,3 @@ def _training(row: TrainingRow, curve: tuple[Epoch, ...]) -> Training:
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """Neither SQLite's columns nor JSON hold NaN: what is not finite becomes None."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-
-
-TABLES: dict[str, Select[Any]] = {
-    "architectures": select(*ArchitectureRow.__table__.columns).order_by(ArchitectureRow.created),
-    "costs": select(*CostRow.__table__.columns).order_by(CostRow.fingerprint, CostRow.task),
-    "latencies": select(*LatencyRow.__table__.columns).order_by(LatencyRow.id),
-    "trainings": select(
-        *TrainingRow.__table__.columns, CostRow.params, CostRow.macs, CostRow.elementwise, CostRow.products
-    )
-    .outerjoin(CostRow, and_(CostRow.fingerprint == TrainingRow.fingerprint, CostRow.task == TrainingRow.task))
-    .order_by(TrainingRow.id),
-    "epochs": select(*EpochRow.__table__.columns).order_by(EpochRow.training, EpochRow.attempt, EpochRow.epoch),
-}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any, Literal
 
-State = Literal["running", "complete", "failed", "pruned", "interrupted"]
+State = Literal["running", "complete", "failed", "interrupted"]
 Status = Literal["mine", "done", "running elsewhere"]
 
 

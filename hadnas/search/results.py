@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hadnas.errors import StudyError, unknown
 from hadnas.models.arch import Arch
-from hadnas.models.build import Moments
+from hadnas.models.build import Moments, build
 from hadnas.models.families import family_counts, main_family
 from hadnas.models.task import Task
 from hadnas.search.front import pareto_front
@@ -17,6 +17,7 @@ from hadnas.search.storage import Home
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import nn
 
 FIGURES = (
     *("val/accuracy", "val/loss", "macs", "flops", "elementwise", "products", "params", "activations"),
@@ -148,6 +149,15 @@ class StudyResults:
                 f"{found.name}: its weights {path or ''} are not there; they lie beside the home they were trained in"
             )
         return Path(path)
+
+    def network(self, found: Found) -> "nn.Module":
+        """A trial or baseline as a module with its trained weights, in eval mode."""
+        from safetensors.torch import load_file
+
+        assert found.arch is not None
+        network = build(found.arch, self.task())
+        network.load_state_dict(load_file(self.weights(found)))
+        return network.eval()
 
     @property
     def trials(self) -> "pd.DataFrame":
