@@ -22,6 +22,7 @@ from hadnas.search.run import run_study
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.space import every, one_of, op
+from hadnas.tables import show_top
 from hadnas.train.data import load_data
 from hadnas.train.loop import evaluate
 from hadnas.train.recipe import Recipe
@@ -215,6 +216,17 @@ def test_failing_candidates_are_pruned_with_their_reason(tmp_path: Path) -> None
     for trial in book.trials:
         if trial.state == optuna.trial.TrialState.PRUNED:
             assert max(trial.constraints.values()) > 0
+
+
+def test_top_shows_baselines_before_the_first_candidate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.label.startswith("trial"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        run_study(study(baselines={"plain": PLAIN}), Home(tmp_path), watch=interrupt)
+    show_top("tiny", Home(tmp_path), 5)
+    assert "0 architectures" in (shown := capsys.readouterr().out) and "plain" in shown
 
 
 def test_constraints_refuse_before_training(tmp_path: Path) -> None:

@@ -28,10 +28,10 @@ from hadnas.search.study import COSTS, LATENCIES, Study
 from hadnas.train.data import Data
 from hadnas.train.loop import Epoch, fit, training_dtype
 
-SCREENED = 64
+SCREENED = 32
 """Images that a candidate is screened with, or a batch if that is less."""
 
-LATENCY_SECONDS = 1.2
+LATENCY_SECONDS = 1.0
 """Of warm-up and timing; with copying and the first call a candidate's latency takes at most 1.5 s."""
 
 
