@@ -125,3 +125,14 @@ def test_tables_leave_as_csv(ledger, tmp_path):
         rows(ledger, "latency")
     with pytest.raises(StudyError, match="cannot be written"):
         export_csv(ledger, tmp_path / "missing" / "x.csv", "epochs")
+
+
+def test_the_test_split_is_opened_once(ledger):
+    claim = ledger.claim(KEY)
+    with pytest.raises(StudyError, match="not complete"):
+        ledger.put_test(KEY, [True], 0.5)
+    ledger.finish(claim, val_accuracy=0.6, val_loss=1.25, val_n=360, seconds=0.25)
+    assert ledger.get_test(KEY) is None
+    ledger.put_test(KEY, [True, False, True], 0.5)
+    ledger.put_test(KEY, [False, False, False], 9.0)
+    assert ledger.get_test(KEY) == ([True, False, True], 0.5)

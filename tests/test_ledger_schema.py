@@ -41,9 +41,10 @@ def version(url):
 
 @pytest.fixture
 def older(url):
-    """A ledger of version 0, which did not know yet which study had trained."""
+    """A ledger of version 0, which knew neither test scores nor which study had trained."""
     fill(url)
-    run(url, "alter table hadnas_training drop column study", "update hadnas_schema set version = 0")
+    older = "drop table hadnas_test", "alter table hadnas_training drop column study"
+    run(url, *older, "update hadnas_schema set version = 0")
     return url
 
 
@@ -60,6 +61,16 @@ def test_an_older_ledger_is_brought_up_to_date_with_all_it_holds(older, monkeypa
     assert ledger.claim(TrainingKey("f1", "t", "d", "r", 3, 1, "c"), study="new").training.study == "new"
     ledger.close()
     assert version(older) == VERSION
+
+
+def test_a_ledger_of_version_1_learns_to_keep_test_scores(url):
+    fill(url)
+    run(url, "drop table hadnas_test", "update hadnas_schema set version = 1")
+    ledger = Ledger(url)
+    ledger.put_test(KEY, [True, False], 0.25)
+    assert ledger.get_test(KEY) == ([True, False], 0.25)
+    ledger.close()
+    assert version(url) == VERSION
 
 
 def test_a_step_that_fails_changes_nothing(older, monkeypatch):

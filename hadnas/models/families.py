@@ -1,16 +1,20 @@
 """How often each family of interactions occurs in an architecture."""
 
 from hadnas.blocks.registry import FAMILIES, find_op
-from hadnas.models.arch import Arch
+from hadnas.models.arch import Arch, nodes
 
 
 def family_counts(arch: Arch) -> dict[str, int]:
-    """Blocks and merges of each family, in the order of FAMILIES; the plain sum of a residual is not counted."""
-    counts = dict.fromkeys(FAMILIES, 0)
-    for name in arch.ops():
-        family = find_op(name).family
-        if family is not None and name != "add":
-            counts[family] += 1
+    """Blocks and merges of each family, in the order of FAMILIES; the plain sum of a residual is not counted.
+
+    An op that has a twin counts as additive where it does not multiply.
+    """
+    counts: dict[str, int] = dict.fromkeys(FAMILIES, 0)
+    for node in nodes(arch.node):
+        op = find_op(node["op"])
+        if op.family is not None and op.name != "add":
+            summed = op.twin is not None and node[op.twin[0]] != op.twin[1]
+            counts["additive" if summed else op.family] += 1
     return counts
 
 

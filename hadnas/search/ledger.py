@@ -23,12 +23,12 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -36,7 +36,7 @@ from hadnas.errors import StudyError
 from hadnas.search.database import TIMEOUT, Database, shown
 from hadnas.search.records import Claim, Costs, Epoch, Latency, State, Status, Training, TrainingKey
 from hadnas.search.storage import weights_name
-from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, TrainingRow, prepare
+from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, TestRow, TrainingRow, prepare
 from hadnas.search.worker import is_dead, this_host
 
 STALE = 120.0
@@ -228,6 +228,28 @@ class Ledger(Database):
             session.flush()
             return _training(row, _curve(session, row.id))
 
+    # The test split
+
+    def put_test(self, key: TrainingKey, hits: Sequence[bool], loss: float) -> None:
+        """Keep what a finished training scored on the test split, image by image, and the mean loss.
+
+        What is known stays: the split is opened once. Raises `StudyError` for a training that is not complete.
+        """
+        with self._write() as session:
+            row = session.scalar(_of(key))
+            if row is None or row.state != "complete":
+                raise StudyError(f"the training of {key.fingerprint} with seed {key.seed} is not complete")
+            values: dict[str, Any] = {"training": row.id, "hits": "".join("01"[hit] for hit in hits), "loss": loss}
+            insert = self._insert(TestRow).values({**values, "created": self._now(session)})
+            session.execute(insert.on_conflict_do_nothing())
+
+    def get_test(self, key: TrainingKey) -> tuple[list[bool], float] | None:
+        """What a training scored on the test split, image by image, and the mean loss; None where it was not opened."""
+        with self.read() as session:
+            query = select(TestRow).join(TrainingRow, TrainingRow.id == TestRow.training)
+            row = session.scalar(query.where(*_is(key)))
+            return ([hit == "1" for hit in row.hits], row.loss) if row else None
+
     # Reading
 
     def training(self, key: TrainingKey) -> Training | None:
@@ -257,8 +279,12 @@ class Ledger(Database):
         return row
 
 
+def _is(key: TrainingKey) -> list[ColumnElement[bool]]:
+    return [getattr(TrainingRow, name) == value for name, value in asdict(key).items()]
+
+
 def _of(key: TrainingKey) -> Select[TrainingRow]:
-    return select(TrainingRow).where(*(getattr(TrainingRow, name) == value for name, value in asdict(key).items()))
+    return select(TrainingRow).where(*_is(key))
 
 
 def _curve(session: Session, training: int) -> tuple[Epoch, ...]:

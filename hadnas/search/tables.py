@@ -14,9 +14,21 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from hadnas.errors import StudyError
 
-VERSION = 1
+VERSION = 2
+
+
+def add_tests(connection: Connection) -> None:
+    """Version 2 keeps what a training scores on the test split."""
+    connection.execute(
+        text(
+            "create table hadnas_test (training integer not null primary key references hadnas_training (id), "
+            "hits text not null, loss double precision not null, created double precision not null)"
+        )
+    )
+
+
 Step = Callable[[Connection], None]
-STEPS: dict[int, Step] = {}
+STEPS: dict[int, Step] = {1: add_tests}
 """`STEPS[n]` turns a ledger of version n into one of version n + 1."""
 
 _LOCK = 0x6861646E6173  # "hadnas": the key of PostgreSQL's advisory lock while the schema is made
@@ -114,6 +126,16 @@ class EpochRow(Table):
     val_loss: Mapped[float | None]
     val_accuracy: Mapped[float | None]
     seconds: Mapped[float | None]
+    created: Mapped[float]
+
+
+class TestRow(Table):
+    """What a finished training scored when the test split was opened: one character per image, 1 for a hit."""
+
+    __tablename__ = "hadnas_test"
+    training: Mapped[int] = mapped_column(Integer, ForeignKey(TrainingRow.id), primary_key=True)
+    hits: Mapped[str]
+    loss: Mapped[float]
     created: Mapped[float]
 
 

@@ -23,10 +23,13 @@ def highway(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
 PI = {"alpha": 1.0, "norm": "batchnorm2d"}
 
 
-@oracle("product", {}, {"project": True}, PI, {**PI, "project": True}, {"norm": "layernorm2d"})
+@oracle(
+    "product", {}, {"project": True}, PI, {**PI, "project": True}, {"norm": "layernorm2d"}, {**PI, "interact": "sum"}
+)
 def product(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
     """With a batch norm and alpha = 1 the residual of Pi-nets, f + s + BN(P(f * s))."""
-    ab = pointwise(p, "project", a * b) if v["project"] else a * b
+    ab = join(v["interact"], a, b)
+    ab = pointwise(p, "project", ab) if v["project"] else ab
     if v["norm"] == "batchnorm2d":
         scale = p["norm.weight"] / torch.sqrt(p["norm.running_var"] + 1e-5)
         ab = (ab - p["norm.running_mean"][:, None, None]) * scale[:, None, None] + p["norm.bias"][:, None, None]

@@ -1,0 +1,51 @@
+"""Controls of an architecture: the same network without its products, at equal cost."""
+
+from typing import Any
+
+from hadnas.blocks.registry import find_op
+from hadnas.errors import SpecError
+from hadnas.models.arch import Arch
+from hadnas.models.complete import complete
+from hadnas.models.task import Task
+
+
+def additive_twin(arch: Arch, task: Task) -> Arch | None:
+    """`arch` with every product replaced by a sum where its op has a twin: equal parameters and MACs.
+
+    None where no op of the architecture multiplies or none that does has a twin. Products inside ops without one
+    (softmax attention's gate, channel gates of one value per channel) stay, and are counted in the twin's costs.
+    """
+
+    def summed(node: dict[str, Any]) -> dict[str, Any]:
+        twin = find_op(node["op"]).twin
+        return {**node, twin[0]: twin[2]} if twin is not None and node[twin[0]] == twin[1] else node
+
+    return _changed(arch, task, summed)
+
+
+def one_branch(arch: Arch, task: Task) -> Arch | None:
+    """`arch` with every star that multiplies reduced to one wider branch of equal MACs; None where it holds none.
+
+    Other products stay. None, too, where a star's rules refuse the control.
+    """
+
+    def reduced(node: dict[str, Any]) -> dict[str, Any]:
+        return {**node, "interact": "one"} if node["op"] == "star" and node["interact"] == "mul" else node
+
+    return _changed(arch, task, reduced)
+
+
+def _changed(arch: Arch, task: Task, change: Any) -> Arch | None:
+    """Every node changed, parents before children; None where that leaves the architecture as it is."""
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, dict):
+            value = change(value) if "op" in value else value
+            return {key: walk(item) for key, item in value.items()}
+        return [walk(item) for item in value] if isinstance(value, list) else value
+
+    try:
+        found = complete(walk(arch.node), task)
+    except SpecError:
+        return None
+    return None if found == arch else found
