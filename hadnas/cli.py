@@ -164,17 +164,14 @@ def ui(home: str | None, port: int, study: str | None) -> None:
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def export(study: str, home: str | None, out: Path, trial: int | None, force: bool) -> None:
     """Write the best architecture as code that needs torch and timm only, with its weights."""
-    from hadnas.exporter.folder import export, usage
+    from hadnas.exporter.folder import usage
     from hadnas.search.results import open_study
 
     results = open_study(study, home)
     found = results.best if trial is None else results.trial(trial)
     if trial is None:
         click.echo("chosen: the highest validation accuracy among feasible trials, ties by fewest MACs")
-    assert found.arch is not None
-    facts = {"study": study, "trial": found.name, **found.figures, **found.notes}
-    weights, moments = results.weights(found), results.moments()
-    export(found.arch, results.task(), out, weights=weights, facts=facts, moments=moments, force=force)
+    results.export(found, out, force=force)
     click.echo(usage(out, results.task()))
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hadnas.errors import BuildError, SpecError, StudyError
-from hadnas.exporter.folder import FILES, export, usage
-from hadnas.exporter.module import model_source
+from hadnas.exporter.card import Accuracy, Facts, card
+from hadnas.exporter.folder import FILES, check_folder, export, usage
+from hadnas.exporter.module import licence, model_source
 from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.random import sample
@@ -83,14 +85,43 @@ def test_export_writes_a_verified_folder(tmp_path: Path) -> None:
     torch.manual_seed(3)
     network = build(arch, DIGITS)
     save_file(network.state_dict(), tmp_path / "trained.safetensors")
-    folder = export(arch, DIGITS, tmp_path / "best", tmp_path / "trained.safetensors", facts={"val/accuracy": 0.9})
+    facts = Facts({"study": "mine"}, {"validation": Accuracy(0.9, 0.03, 100)}, {"macs": 1234567, "products": 8})
+    weights, moments = tmp_path / "trained.safetensors", ((0.3,), (0.2,))
+    folder = export(arch, DIGITS, tmp_path / "best", weights, facts=facts, moments=moments)
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     assert complete(json.loads((folder / "arch.json").read_text()), DIGITS) == arch
     weights = load_file(folder / "model.safetensors")
     assert all(torch.equal(weights[key], value) for key, value in network.state_dict().items())
     text = (folder / "model.py").read_text()
-    assert "import hadnas" not in text and "from hadnas" not in text and "val/accuracy: 0.9" in text
+    assert "import hadnas" not in text and "from hadnas" not in text and "study: mine" in text
     assert "build_model(pretrained=True)" in usage(folder, DIGITS)
+    text = (folder / "README.md").read_text()
+    for said in (
+        *(f"# hadnas_{arch.fingerprint}", arch.tree(), "| study | mine |", "Apache-2.0", "1x8x8", "0.3000", "0.2000"),
+        *("| validation accuracy | 0.9000 ± 0.0300 (one standard error, n = 100) |", "| MACs | 1,234,567 |"),
+    ):
+        assert said in text, said
+    assert "test" not in text and "not trained" not in text
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o666 & ~_umask()}
+
+
+def test_the_code_of_the_card_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without facts it has no figures; what it says of loading the network is so."""
+    arch = complete(pyramid((8, [residual(op("mlp"))])), DIGITS)
+    text = card(arch, DIGITS, Facts(), None, licence(arch, DIGITS), trained=False)
+    assert "Its weights are fresh" in text and "Measured" not in text and "accuracy" not in text
+    (tmp_path / "model.py").write_text(model_source(arch, DIGITS, {}))
+    save_file(build(arch, DIGITS).state_dict(), tmp_path / "model.safetensors")
+    monkeypatch.syspath_prepend(tmp_path)
+    known: dict[str, torch.Tensor] = {}
+    exec(text.partition("```python\n")[2].partition("```")[0], known)
+    monkeypatch.delitem(sys.modules, "model")
+    assert known["logits"].shape == (1, 10)
+
+
+def _umask() -> int:
+    os.umask(mask := os.umask(0))
+    return mask
 
 
 def test_timm_makes_the_exported_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +159,12 @@ def test_a_folder_with_files_is_left_alone_unless_forced(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     export(arch, DIGITS, tmp_path, force=True)
     assert (tmp_path / "mine.txt").read_text() == "mine" and (tmp_path / "model.py").exists()
+    check_folder(tmp_path, force=True)  # an export may be written again
+    for name, kept in (("README.md", "# Mine"), ("model.py", "import mine")):
+        (tmp_path / name).write_text(kept)
+        with pytest.raises(StudyError, match=f"{name} is not of an earlier export"):
+            export(arch, DIGITS, tmp_path, force=True)
+        assert (tmp_path / name).read_text() == kept
     with pytest.raises(StudyError, match="is a file"):
         export(arch, DIGITS, tmp_path / "mine.txt")
 

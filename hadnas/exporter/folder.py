@@ -1,24 +1,25 @@
-"""`hadnas.export`: model.py, model.safetensors and arch.json in one folder, verified before it is there."""
+"""`hadnas.export`: code, weights, data and a model card in one folder, verified before anything is there."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hadnas.errors import BuildError, SpecError, StudyError
-from hadnas.exporter.module import ENTRY, model_source
+from hadnas.exporter.card import Facts, card
+from hadnas.exporter.module import ENTRY, licence, model_source
 from hadnas.models.arch import FORMAT, Arch
 from hadnas.models.build import Moments, build
 from hadnas.models.task import Task
 
-FILES = ("model.py", "model.safetensors", "arch.json")
+FILES = ("model.py", "model.safetensors", "arch.json", "README.md")
 
 
 def export(
@@ -27,41 +28,85 @@ def export(
     out: str | Path,
     weights: str | Path | None = None,
     *,
-    facts: Mapping[str, Any] | None = None,
+    facts: Facts | None = None,
     moments: Moments | None = None,
     force: bool = False,
 ) -> Path:
-    """Write `arch` for `task` as code, weights and data into the folder `out` and return its path.
+    """Write `arch` for `task` as code, weights, data and model card into the folder `out` and return its path.
 
     weights  a .safetensors file of the network; fresh weights (seed 0) if None
-    facts    what to write on top of the code: study, figures, ...
+    facts    what the model card says: where the network comes from, figures, data, recipe; no figures if None
     moments  mean and standard deviation per channel that the images were normalised with, for timm's configuration
-    force    write into a folder that holds other files; those stay
+    force    write into a folder that holds other files; those stay, and files of an earlier export are replaced
 
     The code is verified first, in a process in which hadnas cannot be imported: same state-dict keys, bit-equal logits.
-    Raises StudyError if the folder is not empty, SpecError if the weights do not fit, BuildError if the code differs.
+    All or nothing: what raises leaves the folder as it was. Raises StudyError if the folder is not empty or cannot be
+    written, SpecError if the weights do not fit, BuildError if the code cannot be had or differs.
     """
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise StudyError(f"{folder} is a file; name a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise StudyError(f"{folder} holds files already; name another folder, or write into it with --force")
+    folder, facts = Path(out), facts or Facts()
+    check_folder(folder, force=force)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = build(arch, task).eval()
     if weights is not None:
-        _load(network, Path(weights))
-    source = model_source(arch, task, facts or {}, moments)
+        load_weights(network, Path(weights))
+    source = model_source(arch, task, facts.origin, moments)
+    text = card(arch, task, facts, moments, licence(arch, task), trained=weights is not None)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         (place / "model.py").write_text(source)
         save_file({name: value.contiguous() for name, value in network.state_dict().items()}, place / FILES[1])
         (place / "arch.json").write_text(json.dumps({"format": FORMAT, **arch.node}, indent=1) + "\n")
+        (place / "README.md").write_text(text)
         verify(place, network, task)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            (folder / name).write_bytes((place / name).read_bytes())
+        _move(place, folder)
     return folder
+
+
+def check_folder(folder: Path, *, force: bool = False) -> None:
+    """Raise StudyError unless an export may be written into `folder`: nothing of others is ever overwritten."""
+    if folder.exists() and not folder.is_dir():
+        raise StudyError(f"{folder} is a file; name a folder")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not force:
+        raise StudyError(f"{folder} holds files already; name another folder, or write into it with --force")
+    code = folder / "model.py"
+    ours = code.is_file() and code.read_bytes().startswith(b'"""hadnas architecture ')
+    for name in FILES:
+        if not (folder / name).exists():
+            continue
+        if not ours or (name == "README.md" and not (folder / name).read_bytes().startswith(b"# hadnas_")):
+            raise StudyError(f"{folder / name} is not of an earlier export; move it, or name another folder")
+
+
+def load_weights(network: nn.Module, weights: Path) -> None:
+    """Load a .safetensors file. Raises StudyError where there is none, SpecError where it does not fit the network."""
+    if not weights.is_file():
+        raise StudyError(f"there is no file {weights}")
+    try:
+        network.load_state_dict(load_file(weights))
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise SpecError(f"{weights} does not fit the architecture: {reason[:300]}") from error
+
+
+def _move(place: Path, folder: Path) -> None:
+    """Move the files of `place` into `folder`, all or none: copied beside it first, then renamed."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+            beside = Path(scratch) / folder.name
+            beside.mkdir()
+            for file in place.iterdir():
+                shutil.copyfile(file, beside / file.name)  # with the modes of files made here, not those of scratch
+            if not folder.exists():
+                os.rename(beside, folder)
+                return
+            for file in sorted(beside.iterdir()):
+                os.replace(file, folder / file.name)
+    except OSError as error:
+        raise StudyError(f"{folder} cannot be written: {error.strerror}") from error
 
 
 def usage(folder: Path, task: Task) -> str:
@@ -97,15 +142,6 @@ def verify(folder: Path, network: nn.Module, task: Task) -> None:
     if not torch.equal(given["logits"], expected):
         difference = (given["logits"] - expected).abs().max().item()
         raise BuildError(f"the exported code gives other logits than the network (largest difference {difference:.3g})")
-
-
-def _load(network: nn.Module, weights: Path) -> None:
-    if not weights.is_file():
-        raise StudyError(f"there is no file {weights}")
-    try:
-        network.load_state_dict(load_file(weights))
-    except Exception as error:
-        raise SpecError(f"{weights} does not fit the architecture: {str(error).splitlines()[0]}") from error
 
 
 _CHECK = f"""

@@ -1,9 +1,11 @@
 """The text of `model.py`: the call tree of an architecture, read as source."""
 
 import subprocess
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+import timm
 import torch
 from ruff.__main__ import find_ruff_bin
 
@@ -37,12 +39,20 @@ def model_source(arch: Arch, task: Task, facts: Mapping[str, Any], moments: Mome
 
 def _docstring(arch: Arch, task: Task, facts: Mapping[str, Any]) -> str:
     lines = [f'"""hadnas architecture {arch.fingerprint} for {task}.', ""]
-    lines += ["Written by hadnas; needs torch and timm only. The classes are those it was searched and trained with;"]
-    lines += ["their docstrings name the papers they come from. Licence: Apache-2.0.", ""]
-    lines += [f"torch {torch.__version__}, timm {_timm_version()}"]
+    lines += ["Written by hadnas; needs torch and timm only. The classes are those it was built from; their docstrings"]
+    lines += ["name the papers they come from.", "", *textwrap.wrap(f"Licence: {licence(arch, task)}", 116), ""]
+    lines += [f"torch {torch.__version__}, timm {timm.__version__}"]
     lines += [f"{name}: {value}" for name, value in facts.items()]
     lines += ["", *arch.tree().splitlines(), '"""']
     return "\n".join(line.replace("\\", "\\\\") for line in lines)
+
+
+def licence(arch: Arch, task: Task) -> str:
+    """Under what the code may be used: hadnas's own, and which classes are others'."""
+    classes = {part.cls for part in calls(lower(arch, task))}
+    others = sorted(cls.__name__ for cls in classes if cls.__module__.partition(".")[0] != "hadnas")
+    own = "Apache-2.0, that of hadnas, whose code this is."
+    return own if not others else f"{own} Not hadnas's, and under their author's licence: {', '.join(others)}."
 
 
 def _pyramid_body(call: Call, config: dict[str, Any], found: Definitions) -> str:
@@ -88,12 +98,6 @@ def {ENTRY}(pretrained: bool = False, *, device: Any = None, dtype: Any = None) 
 
 def _is_part(value: Any) -> bool:
     return isinstance(value, Call) or (isinstance(value, list) and any(isinstance(item, Call) for item in value))
-
-
-def _timm_version() -> str:
-    import timm
-
-    return str(timm.__version__)
 
 
 def _formatted(text: str) -> str:

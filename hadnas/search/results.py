@@ -152,7 +152,13 @@ class StudyResults:
 
     def network(self, found: Found) -> "nn.Module":
         """A trial or baseline as a module with its trained weights, in eval mode."""
-        from safetensors.torch import load_file
+        assert found.arch is not None
+        return trained(found.arch, self.task(), self.weights(found))
+
+    def export(self, found: Found, out: str | Path, *, force: bool = False) -> Path:
+        """Write a trial or baseline as `hadnas.export` does, with its weights and all that the study knows of it."""
+        from hadnas.exporter.folder import export
+        from hadnas.search.facts import facts
 
         assert found.arch is not None
         network = build(found.arch, self.task())

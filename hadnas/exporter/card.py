@@ -1,0 +1,139 @@
+"""The model card: what an exported network is, how it is loaded, what was measured, and what that does not say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hadnas.models.arch import Arch
+from hadnas.models.build import Moments
+from hadnas.models.complete import lower
+from hadnas.models.task import Task
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A share of `n` images told right (0..1), with its standard error."""
+
+    value: float
+    standard_error: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} ± {self.standard_error:.4f} (one standard error, n = {self.n:,})"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a network beside its architecture, as plain values; what is not known stays empty.
+
+    origin      where it comes from, such as {"study": "digits", "trial": "trial-0005"}; the code says it, too
+    accuracies  split -> accuracy after the last epoch: "validation", and "test" only where that split was opened
+    figures     costs and latency, by their names in MLflow
+    protocol    how the latency was taken, as `hadnas.measure.latency.protocol` says it
+    data        what it was trained on, how that was split
+    recipe      how it was trained, with the seed
+    limits      sentences: what the figures do not say
+    """
+
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    accuracies: Mapping[str, Accuracy] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+
+
+def card(arch: Arch, task: Task, facts: Facts, moments: Moments | None, licence: str, *, trained: bool) -> str:
+    """The Markdown of README.md. `licence` is what the code says of itself; `trained` whether the weights are."""
+    shape = "x".join(map(str, task.shape))
+    parts = [
+        f"# hadnas_{arch.fingerprint}",
+        f"A classifier of {shape} images (channels x height x width) into {task.outputs} classes, "
+        "built and written by hadnas." + ("" if trained else " Its weights are fresh: it is not trained."),
+        f"```\n{arch.tree()}\n```",
+        "## Use",
+        _use(arch, task),
+    ]
+    if figures := _figures(facts):
+        parts += ["## Measured", _table("figure", figures)]
+    if facts.protocol:
+        parts.append(_protocol(facts.protocol))
+    data = {"shape": shape, "classes": task.outputs, **facts.data}
+    if moments is not None:
+        data |= {"mean of each channel": _numbers(moments[0]), "standard deviation": _numbers(moments[1])}
+    parts += ["## Data", _table("images", data)]
+    if facts.recipe:
+        parts += ["## Training", _table("setting", facts.recipe)]
+    if facts.limits:
+        parts += ["## Limits", "\n".join(f"- {limit}" for limit in facts.limits)]
+    if facts.origin:
+        parts += ["## Origin", _table("what", facts.origin)]
+    rights = "The weights are bound by what the images allow that they were trained on." if trained else ""
+    parts += ["## Licence", f"{licence} {rights}".strip()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _use(arch: Arch, task: Task) -> str:
+    shape = ", ".join(map(str, task.shape))
+    by_name = (
+        f"""
+`import model` also registers it with timm: `timm.create_model("hadnas_{arch.fingerprint}", pretrained=True)`, with
+`features_only`, `num_classes` and timm's other arguments.
+"""
+        if isinstance(lower(arch, task).cls, type)
+        else ""
+    )
+    return f"""Needs torch and timm, and no hadnas. In this folder, or with it on Python's path:
+
+```python
+import torch
+from model import build_model
+
+network = build_model(pretrained=True).eval()
+logits = network(torch.zeros(1, {shape}))
+```
+{by_name}
+Images are pixels scaled to 0..1, minus `network.pretrained_cfg["mean"]`, over `network.pretrained_cfg["std"]`."""
+
+
+def _figures(facts: Facts) -> dict[str, str]:
+    shown = {f"{split} accuracy": str(accuracy) for split, accuracy in facts.accuracies.items()}
+    figures = facts.figures
+    for name, label in _COUNTS.items():
+        if name in figures:
+            shown[label] = f"{figures[name]:,.0f}"
+    if "latency_ms" in figures:
+        shown["latency, median"] = f"{figures['latency_ms']:.4g} ms"
+        shown["latency, 90th percentile"] = f"{figures['latency_p90_ms']:.4g} ms"
+        shown["latency over that of the reference network"] = f"{figures['latency_ratio']:.3f}"
+    return shown
+
+
+_COUNTS = {
+    "params": "parameters",
+    "macs": "MACs",
+    "elementwise": "element-wise operations",
+    "products": "of which products of two activations",
+    "activations": "elements written",
+}
+
+
+def _protocol(said: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in said["versions"].items())
+    return (
+        "MACs and operations are those of one image. Latency is that of one forward pass: "
+        f"batch {said['batch']}, {said['dtype']}, {said['memory_format']}, backend {said['backend']}, "
+        f"{said['device']} ({said['device_name']}), {said['threads']} thread{'s' if said['threads'] != 1 else ''}, "
+        f"{versions}; the ratio is to the fixed network {said['reference']}, timed in turn with this one."
+    )
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+def _table(head: str, rows: Mapping[str, Any]) -> str:
+    lines = [f"| {head} | |", "|---|---|"]
+    lines += [f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows.items()]
+    return "\n".join(lines)
