@@ -152,8 +152,12 @@ class StudyResults:
 
     def network(self, found: Found) -> "nn.Module":
         """A trial or baseline as a module with its trained weights, in eval mode."""
+        from safetensors.torch import load_file
+
         assert found.arch is not None
-        return trained(found.arch, self.task(), self.weights(found))
+        network = build(found.arch, self.task())
+        network.load_state_dict(load_file(self.weights(found)))
+        return network.eval()
 
     def export(self, found: Found, out: str | Path, *, force: bool = False) -> Path:
         """Write a trial or baseline as `hadnas.export` does, with its weights and all that the study knows of it."""
@@ -161,9 +165,8 @@ class StudyResults:
         from hadnas.search.facts import facts
 
         assert found.arch is not None
-        network = build(found.arch, self.task())
-        network.load_state_dict(load_file(self.weights(found)))
-        return network.eval()
+        known, weights = facts(self, found), self.weights(found)
+        return export(found.arch, self.task(), out, weights, facts=known, moments=self.moments(), force=force)
 
     @property
     def trials(self) -> "pd.DataFrame":
