@@ -95,6 +95,7 @@ def check(file: str) -> None:
 @click.option("--max-macs", metavar="N", help="Largest number of MACs, such as 50M.")
 @click.option("--max-params", metavar="N", help="Largest number of parameters, such as 1M.")
 @click.option("--max-latency", metavar="MS", help="Largest latency in milliseconds, such as 5 or 5ms.")
+@click.option("--backends", metavar="LIST", help="Time front and baselines on these, too: compile,onnxruntime.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 def search(study: str, home: str | None, device: str, **changes: Any) -> None:
     """Run a study by name or path; the same command again goes on to the same total."""
@@ -136,6 +137,27 @@ def products(study: str, home: str | None, trial: int | None) -> None:
 
     results = open_study(study, home)
     tables.show_effects(results, results.best if trial is None else results.trial(trial))
+
+
+@main.command()
+@click.argument("study")
+@HOME
+@click.option("--top", type=click.IntRange(1), help="The K best; the Pareto front by default.")
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Fresh seeds of every network.")
+@click.option("--candidates", type=click.IntRange(0), help="Random ones beside; by default as many as the search had.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
+def finals(study: str, home: str | None, **options: Any) -> None:
+    """Train the best and their controls with fresh seeds, and score them once on the test split."""
+    from hadnas import tables
+    from hadnas.progress import Shown
+    from hadnas.search.finals import run_finals
+    from hadnas.search.results import open_study
+    from hadnas.search.storage import Home
+
+    place = Home(home)
+    with Shown(open_study(study, place.path).study) as shown:
+        found = run_finals(study, place, watch=shown, **options)
+    tables.show_finals(study, found)
 
 
 @main.command()

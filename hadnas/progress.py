@@ -46,7 +46,7 @@ class Shown:
         spent = time.monotonic() - now.started
         left = _clock(spent / fresh * (now.budget - now.done)) + " left" if fresh else ""
         best = "" if now.best is None else f"best {now.best:.4f}"
-        self.bar.update(self.study, completed=now.done, left=left, best=best)
+        self.bar.update(self.study, completed=now.done, total=now.budget, left=left, best=best)
         self.bar.update(self.candidate, description=f"{now.label}: {now.phase}", completed=now.epoch)
         if not self.console.is_terminal and now.label != self.label:
             parts = [f"{now.study}: {now.done}/{now.budget} done", best, left, f"now {now.label}"]

@@ -21,8 +21,11 @@ from hadnas.measure.cost import cost
 from hadnas.measure.latency import latency
 from hadnas.models.arch import Arch
 from hadnas.models.families import families_text, family_counts
+from hadnas.rankings import show_backends
 from hadnas.search import listing
+from hadnas.search.crossed import FEWEST_PAIRS
 from hadnas.search.database import shown
+from hadnas.search.finals import Final
 from hadnas.search.front import standard_error
 from hadnas.search.ledger import Ledger
 from hadnas.search.results import Found, StudyResults
@@ -112,7 +115,7 @@ def show_findings(name: str, findings: list[str]) -> None:
 def show_top(name: str, home: Home, count: int) -> None:
     """Leaderboard, Pareto front, best of each family, baselines, and what was refused and why."""
     results = StudyResults(name, home)
-    ranked = sorted(results.distinct, key=lambda found: (-found.figures["val/accuracy"], found.figures["macs"]))
+    ranked = results.ranked
     front = {found.name for found in results.front}
     baselines = [found for found in results.baselines if found.feasible]
     if not ranked and not baselines:
@@ -140,9 +143,47 @@ def show_top(name: str, home: Home, count: int) -> None:
         if best := next((found for found in ranked if found.family == family), None):
             _add(table, best, family)
     console.print(table)
+    show_backends(console, results)
     trained = Counter(family for f in ranked if f.arch for family, k in family_counts(f.arch).items() if k)
     console.print("architectures with at least one of a family: " + ", ".join(f"{f} {trained[f]}" for f in FAMILIES))
     _show_refused(results)
+
+
+def show_finals(study: str, finals: list[Final]) -> None:
+    """Test accuracy of each network in the finals, and what the finalist it stands beside is ahead by."""
+    some = next((final.accuracy for final in finals if final.accuracy is not None), None)
+    title = f"{study}: finals, test accuracy with 95 % intervals"
+    if some is not None:
+        title += f" over {some.seeds} seeds and n = {some.n} images"
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    for column in ("", "network", "MACs", "products", "test/accuracy", "interval", "seeds' std", "finalist ahead by"):
+        table.add_column(column, no_wrap=column != "finalist ahead by")
+    for final in finals:
+        costs = ("", "") if final.costs is None else (short(final.costs.macs), short(final.costs.products))
+        if final.accuracy is None:
+            table.add_row(final.kind, final.name, *costs, "-", "", "", f"not trained: {final.reason}")
+            continue
+        found = final.accuracy
+        spread = "" if found.seed_std is None else f"{found.seed_std:.4f}"
+        interval = f"{found.low:.4f} to {found.high:.4f}"
+        table.add_row(final.kind, final.name, *costs, f"{found.mean:.4f}", interval, spread, lead_text(final))
+    console.print(table)
+    console.print(
+        "intervals count the seeds and the images; differences are paired by both; a p-value needs "
+        f"{FEWEST_PAIRS} seeds and is not corrected for the number of comparisons",
+        highlight=False,
+    )
+
+
+def lead_text(final: Final) -> str:
+    """The lead of the finalist over a control in words: `+0.0120 (-0.0010 to +0.0250), inside the noise`."""
+    if final.lead is None:
+        return ""
+    lead = final.lead
+    parts = [f"{lead.mean:+.4f} ({lead.low:+.4f} to {lead.high:+.4f})"]
+    if lead.p is not None:
+        parts.append(f"p = {lead.p:.2g}")
+    return ", ".join([*parts, "inside the noise"] if lead.noise else parts)
 
 
 def show_measured(

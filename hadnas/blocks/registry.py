@@ -76,6 +76,13 @@ class Op:
         """The first line of the docstring."""
         return (inspect.getdoc(self.cls) or "").partition("\n")[0]
 
+    def multiplies(self, values: Mapping[str, Any]) -> bool | None:
+        """Whether a node of these values is the product rather than its additive twin; None for an op without one."""
+        if self.twin is None:
+            return None
+        slot, product, _ = self.twin  # an architecture that was stored before the op had a twin lacks the slot
+        return bool(values.get(slot, self.slots[slot].default) == product)
+
 
 _OPS: dict[str, Op] = {}
 

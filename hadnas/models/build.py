@@ -1,11 +1,13 @@
 """From an architecture to a module, through timm's own builder."""
 
+from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
 from timm.models import build_model_with_cfg
 from torch import nn
 
-from hadnas.errors import BuildError, HadnasError
+from hadnas.errors import BuildError, HadnasError, SpecError, StudyError
 from hadnas.models.arch import Arch
 from hadnas.models.complete import Call, lower
 from hadnas.models.task import Task
@@ -34,6 +36,21 @@ def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **ti
         dtype=dtype,
     )
     return model
+
+
+def trained(arch: Arch, task: Task, weights: Path) -> nn.Module:
+    """The module of `arch` for `task` with the weights of a .safetensors file, in eval mode.
+
+    Raises StudyError where there is no such file, SpecError where it does not fit.
+    """
+    if not weights.is_file():
+        raise StudyError(f"there is no file {weights}")
+    network = build(arch, task)
+    try:
+        network.load_state_dict(load_file(weights))
+    except Exception as error:
+        raise SpecError(f"{weights} does not fit the architecture: {str(error).splitlines()[0]}") from error
+    return network.eval()
 
 
 Moments = tuple[tuple[float, ...], tuple[float, ...]]

@@ -13,8 +13,7 @@ def family_counts(arch: Arch) -> dict[str, int]:
     for node in nodes(arch.node):
         op = find_op(node["op"])
         if op.family is not None and op.name != "add":
-            summed = op.twin is not None and node[op.twin[0]] != op.twin[1]
-            counts["additive" if summed else op.family] += 1
+            counts["additive" if op.multiplies(node) is False else op.family] += 1
     return counts
 
 

@@ -17,8 +17,8 @@ def additive_twin(arch: Arch, task: Task) -> Arch | None:
     """
 
     def summed(node: dict[str, Any]) -> dict[str, Any]:
-        twin = find_op(node["op"]).twin
-        return {**node, twin[0]: twin[2]} if twin is not None and node[twin[0]] == twin[1] else node
+        op = find_op(node["op"])
+        return {**node, op.twin[0]: op.twin[2]} if op.twin is not None and op.multiplies(node) else node
 
     return _changed(arch, task, summed)
 

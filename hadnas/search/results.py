@@ -1,13 +1,15 @@
 """What a study found: its trials and baselines as a table, its front and its best."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hadnas.errors import StudyError, unknown
+from hadnas.measure.backends import BACKENDS
 from hadnas.models.arch import Arch
-from hadnas.models.build import Moments, build
+from hadnas.models.build import Moments, trained
 from hadnas.models.families import family_counts, main_family
 from hadnas.models.task import Task
 from hadnas.search.front import pareto_front
@@ -52,8 +54,9 @@ class StudyResults:
 
     def __init__(self, name: str, home: Home) -> None:
         self.home = home
-        self.study, self._book = stored_study(name, home)
+        self.study, self.book = stored_study(name, home)
         self.ledger = Ledger(home.url)
+        self._archs: dict[str, Arch] = {}
 
     @property
     def name(self) -> str:
@@ -62,9 +65,8 @@ class StudyResults:
     @cached_property
     def found(self) -> list[Found]:
         """Every trial in order, failed ones (interrupted, taken up again) left out."""
-        archs: dict[str, Arch] = {}
         out = []
-        for trial in self._book.get_trials(deepcopy=False):
+        for trial in self.book.get_trials(deepcopy=False):
             if trial.state.name == "FAIL":
                 continue
             notes = trial.user_attrs
@@ -73,7 +75,7 @@ class StudyResults:
                     number=trial.number,
                     name=f"trial-{trial.number:04d}",
                     state=trial.state.name.lower(),
-                    arch=self._arch(notes.get("fingerprint"), archs),
+                    arch=self.architecture(notes["fingerprint"]) if "fingerprint" in notes else None,
                     figures=notes.get("figures", {}),
                     notes=notes.get("notes", {}),
                     reason=notes.get("reason"),
@@ -88,13 +90,12 @@ class StudyResults:
     @cached_property
     def baselines(self) -> list[Found]:
         """The networks from outside the space, trained by the same recipe."""
-        archs: dict[str, Arch] = {}
         return [
             Found(
                 number=None,
                 name=name,
                 state="pruned" if "reason" in entry else "complete",
-                arch=self._arch(entry["fingerprint"], archs),
+                arch=self.architecture(entry["fingerprint"]),
                 figures=entry.get("figures", {}),
                 notes=entry.get("notes", {}),
                 reason=entry.get("reason"),
@@ -103,7 +104,7 @@ class StudyResults:
                 run_id=entry.get("run_id"),
                 feasible="reason" not in entry,
             )
-            for name, entry in self._book.user_attrs.get("baselines", {}).items()
+            for name, entry in self.book.user_attrs.get("baselines", {}).items()
         ]
 
     @property
@@ -114,6 +115,11 @@ class StudyResults:
             if found.feasible and found.arch is not None:
                 seen.setdefault(found.arch.fingerprint, found)
         return list(seen.values())
+
+    @property
+    def ranked(self) -> list[Found]:
+        """`distinct`, most accurate first, ties by fewest MACs."""
+        return sorted(self.distinct, key=_rank)
 
     @property
     def front(self) -> list[Found]:
@@ -128,7 +134,7 @@ class StudyResults:
         """The highest validation accuracy among feasible trials, ties by MACs. Raises StudyError without any."""
         if not self.distinct:
             raise StudyError(f"study {self.name!r} has no finished trial yet; run `hadnas search {self.name}` first")
-        return min(self.distinct, key=_rank)
+        return self.ranked[0]
 
     def trial(self, number: int) -> Found:
         """One finished trial. Raises UnknownName, or StudyError for a trial that was not trained to its end."""
@@ -152,12 +158,8 @@ class StudyResults:
 
     def network(self, found: Found) -> "nn.Module":
         """A trial or baseline as a module with its trained weights, in eval mode."""
-        from safetensors.torch import load_file
-
         assert found.arch is not None
-        network = build(found.arch, self.task())
-        network.load_state_dict(load_file(self.weights(found)))
-        return network.eval()
+        return trained(found.arch, self.task(), self.weights(found))
 
     def export(self, found: Found, out: str | Path, *, force: bool = False) -> Path:
         """Write a trial or baseline as `hadnas.export` does, with its weights and all that the study knows of it."""
@@ -188,29 +190,32 @@ class StudyResults:
             rows.append({**row, **{f"phase.{k}": v for k, v in found.phases.items()}, **found.params})
         return pd.DataFrame(rows)
 
+    def latencies(self, found: Found) -> dict[str, dict[str, Any]]:
+        """The latency of a trial or baseline by backend, as taken when the search ended; a failure has a `reason`."""
+        known = self.book.user_attrs
+        keys = {backend: f"latency:{found.arch.fingerprint}:{backend}" for backend in BACKENDS if found.arch}
+        return {backend: known[key] for backend, key in keys.items() if key in known}
+
     def task(self) -> Task:
         """The task the study's candidates were built for."""
-        shape, classes = self._book.user_attrs["study"]["shape"], self._book.user_attrs["study"]["classes"]
+        shape, classes = self.book.user_attrs["study"]["shape"], self.book.user_attrs["study"]["classes"]
         return Task.image(*shape, classes=classes)
 
     def moments(self) -> Moments:
         """Mean and standard deviation per channel that the study's images were normalised with."""
-        facts = self._book.user_attrs["study"]
+        facts = self.book.user_attrs["study"]
         return tuple(facts["mean"]), tuple(facts["std"])
 
-    def _arch(self, fingerprint: str | None, known: dict[str, Arch]) -> Arch | None:
-        import json
-
-        if fingerprint is None:
-            return None
-        if fingerprint not in known:
+    def architecture(self, fingerprint: str) -> Arch | None:
+        """An architecture of the ledger by its fingerprint, or None."""
+        if fingerprint not in self._archs:
             text = self.ledger.architecture(fingerprint)
             if text is None:
                 return None
             node = json.loads(text)
             node.pop("format")
-            known[fingerprint] = Arch(node)
-        return known[fingerprint]
+            self._archs[fingerprint] = Arch(node)
+        return self._archs[fingerprint]
 
 
 def _rank(found: Found) -> tuple[float, float]:

@@ -127,23 +127,31 @@ def fit(
     return Fit(curve, score.accuracy, score.loss, score.n, time.perf_counter() - start)
 
 
-@torch.no_grad()
 def evaluate(
     module: nn.Module, data: Data, split: Literal["val", "test"] = "val", *, device: torch.device | str = "cpu"
 ) -> Score:
     """Score a module in eval mode and float32 on the validation split, or open the test split; its mode stays."""
+    right, loss = hits(module, data, split, device=device)
+    return Score(int(right.sum()) / len(right), loss, len(right))
+
+
+@torch.no_grad()
+def hits(
+    module: nn.Module, data: Data, split: Literal["val", "test"] = "val", *, device: torch.device | str = "cpu"
+) -> tuple[Tensor, float]:
+    """Which images of a split a module recognises, bool (N,) on the CPU, and its mean loss; see `evaluate`."""
     device = torch.device(device)
     part: Split = data.val if split == "val" else data.open_test()
     training = module.training
     module.to(device).eval()
     loss = torch.zeros((), dtype=torch.float64, device=device)
-    right = torch.zeros((), dtype=torch.int64, device=device)
+    right = []
     for images, labels in part.batches(max(1, EVALUATION_VALUES // math.prod(data.shape)), device):
         logits = _logits(module, images, data.classes)
         loss += F.cross_entropy(logits, labels, reduction="sum")
-        right += (logits.argmax(1) == labels).sum()
+        right.append(logits.argmax(1) == labels)
     module.train(training)
-    return Score(int(right) / len(part), float(loss) / len(part), len(part))
+    return torch.cat(right).cpu(), float(loss) / len(part)
 
 
 def training_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:

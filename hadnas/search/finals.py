@@ -1,0 +1,263 @@
+"""The finals: what a study chose, trained again with fresh seeds and scored on the test split, beside its controls.
+
+The search chose by validation accuracy with one seed, so the figures of its best are too good. In the finals every
+network is trained with the same fresh seeds at full length, and only when all are trained is the test split opened.
+Beside each finalist stand its additive twin and its one-branch control; beside them all the study's baselines, and
+the best (by validation accuracy) of as many random candidates as the search had. Every training and every test score
+is in the ledger, so the same command again opens nothing twice.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from hadnas.errors import Interrupted, StudyError
+from hadnas.models.arch import Arch
+from hadnas.models.build import trained
+from hadnas.models.random import sample as random_arch
+from hadnas.models.twins import additive_twin, one_branch
+from hadnas.search.crossed import Estimate, accuracy, difference
+from hadnas.search.evaluation import Evaluation, Evaluator, Refused
+from hadnas.search.ledger import Ledger
+from hadnas.search.progress import Progress, Watch
+from hadnas.search.records import Costs, TrainingKey
+from hadnas.search.results import StudyResults
+from hadnas.search.run import REFUSALS, REPEATS, chosen_device
+from hadnas.search.storage import Home
+from hadnas.search.study import LATENCIES
+from hadnas.track.runs import Tracker
+from hadnas.train.data import load_data
+from hadnas.train.loop import Epoch, hits
+
+Kind = Literal["finalist", "additive twin", "one branch", "baseline", "random"]
+
+CONTROLS: dict[Kind, Callable[..., Arch | None]] = {"additive twin": additive_twin, "one branch": one_branch}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network in the field; `against` is the finalist it is compared with."""
+
+    name: str
+    kind: Kind
+    arch: Arch
+    against: str | None
+
+
+@dataclass(frozen=True)
+class Final:
+    """What the finals found of one network.
+
+    accuracy: on the test split, over the seeds; None where a training failed, and `reason` says why
+    lead: accuracy of `against`, the finalist it is compared with, minus this one's, paired by seed and image
+    """
+
+    name: str
+    kind: Kind
+    fingerprint: str
+    against: str | None
+    costs: Costs | None
+    accuracy: Estimate | None
+    lead: Estimate | None
+    reason: str | None
+
+
+def run_finals(
+    name: str,
+    home: Home,
+    *,
+    seeds: int = 3,
+    top: int | None = None,
+    candidates: int | None = None,
+    device: str = "auto",
+    watch: Watch = lambda progress: None,
+) -> list[Final]:
+    """Hold the finals of a study: `seeds` trainings of the front, or of the `top` best, and of their controls.
+
+    `candidates` random ones are drawn to be compared with, as many as the study met where None. Raises StudyError
+    where the study has no finished trial or its data have changed, Interrupted on Ctrl-C; the same command goes on.
+    """
+    results = StudyResults(name, home)
+    _ = results.best  # says where there is none
+    data = load_data(results.study.data)
+    if data.digest != results.book.user_attrs["study"]["digest"]:
+        raise StudyError(f"the data of study {name!r} ({results.study.data.source}) have changed since it ran")
+    ledger = Ledger(home.url)
+    try:
+        finals = _Finals(results, ledger, Evaluator(_plain(results), data, home, ledger, chosen_device(device)), watch)
+        finals.hold(seeds, top, len(results.distinct) if candidates is None else candidates)
+    except KeyboardInterrupt:
+        raise Interrupted(f"the finals of {name!r} were interrupted; the same command goes on from here") from None
+    finally:
+        ledger.close()
+    found = read_finals(results)
+    _show(found, results, Tracker(home.tracking_uri, home.artifacts, name))
+    return found
+
+
+def read_finals(results: StudyResults) -> list[Final]:
+    """The finals of a study as they were held last, in their order; empty where there were none."""
+    seen: dict[str, list[list[bool]]] = {}
+    out = []
+    for entry in results.book.user_attrs.get("finals", []):
+        own = []
+        for key in entry["keys"]:
+            score = results.ledger.get_test(TrainingKey(**key))
+            if score is not None:
+                own.append(score[0])
+        if own:
+            seen[entry["name"]] = own
+        rival = seen.get(entry["against"])
+        out.append(
+            Final(
+                name=entry["name"],
+                kind=entry["kind"],
+                fingerprint=entry["fingerprint"],
+                against=entry["against"],
+                costs=results.ledger.get_cost(entry["fingerprint"], str(results.task())),
+                accuracy=accuracy(own) if own else None,
+                lead=difference(rival, own) if rival and own else None,
+                reason=entry["reason"],
+            )
+        )
+    return out
+
+
+def _plain(results: StudyResults) -> Any:
+    """The study without latency, unless that is constrained: random candidates need be held against nothing else."""
+    timed = any(name in LATENCIES for name in results.study.constraints)
+    return results.study if timed else results.study.model_copy(update={"latency": None})
+
+
+class _Finals:
+    def __init__(self, results: StudyResults, ledger: Ledger, searcher: Evaluator, watch: Watch) -> None:
+        self.results, self.ledger, self.searcher, self.watch = results, ledger, searcher, watch
+        self.progress = Progress(results.name, 0, epochs=results.study.recipe.epochs)
+
+    def hold(self, seeds: int, top: int | None, candidates: int) -> None:
+        """Train everything, then open the test split, then note who took part."""
+        study = self.searcher.study
+        first = study.seed + 1
+        judges = [
+            Evaluator(
+                study.model_copy(update={"seed": seed}),
+                self.searcher.data,
+                self.searcher.home,
+                self.ledger,
+                self.searcher.device,
+            )
+            for seed in range(first, first + seeds)
+        ]
+        field = self._field(top)
+        self.progress.budget = candidates + len(field) * seeds + (seeds if candidates else 0)
+        chosen = self._best_random(candidates)
+        if chosen is not None:
+            field.append(Entry(f"best of {candidates} random", "random", chosen, field[0].name))
+        reasons: dict[str, str] = {}
+        for entry in field:
+            self.searcher.measure(Evaluation(entry.arch), held=False)
+            for judge in judges:
+                try:
+                    if entry.name not in reasons:
+                        self._train(judge, entry.arch, f"{entry.name}, seed {judge.study.seed}")
+                except Refused as error:
+                    reasons[entry.name] = f"seed {judge.study.seed}: {error}"
+                self.progress.done += 1
+        for entry in field:
+            if entry.name not in reasons:
+                for judge in judges:
+                    self._open_test(judge, entry.arch)
+        stored = [
+            {
+                "name": entry.name,
+                "kind": entry.kind,
+                "fingerprint": entry.arch.fingerprint,
+                "against": entry.against,
+                "keys": [asdict(judge.key(entry.arch)) for judge in judges],
+                "reason": reasons.get(entry.name),
+            }
+            for entry in field
+        ]
+        self.results.book.set_user_attr("finals", stored)
+
+    def _field(self, top: int | None) -> list[Entry]:
+        """Finalists, each with its controls, and the study's baselines."""
+        finalists = self.results.front if top is None else self.results.ranked[:top]
+        field = []
+        for found in finalists:
+            assert found.arch is not None
+            field.append(Entry(found.name, "finalist", found.arch, None))
+            for kind, control in CONTROLS.items():
+                if (arch := control(found.arch, self.searcher.task)) is not None:
+                    field.append(Entry(f"{found.name} {kind}", kind, arch, found.name))
+        baselines = [found for found in self.results.baselines if found.feasible and found.arch is not None]
+        return field + [Entry(b.name, "baseline", b.arch, field[0].name) for b in baselines if b.arch is not None]
+
+    def _best_random(self, count: int) -> Arch | None:
+        """The best by validation accuracy, ties by MACs, of `count` random architectures that keep the constraints.
+
+        They are trained as the search trains its own. Fewer where the space has no more to give.
+        """
+        study = self.searcher.study
+        ranks: dict[Arch, tuple[float, float]] = {}
+        met: set[Arch] = set()
+        draws = barren = 0
+        while len(ranks) < count and barren < max(REPEATS, REFUSALS):
+            arch = random_arch(study.space, self.searcher.task, seed=(study.seed << 32) + draws)
+            draws += 1
+            barren += 1
+            if arch in met:
+                continue
+            met.add(arch)
+            evaluation = Evaluation(arch)
+            try:
+                self.searcher.measure(evaluation, held=True)
+                self._train(self.searcher, arch, f"random {len(ranks)}", evaluation)
+            except Refused:
+                continue
+            barren = 0
+            ranks[arch] = (-evaluation.figures["val/accuracy"], evaluation.figures["macs"])
+            self.progress.done += 1
+        return min(ranks, key=lambda arch: ranks[arch]) if ranks else None
+
+    def _train(self, judge: Evaluator, arch: Arch, label: str, evaluation: Evaluation | None = None) -> None:
+        self.progress.label, self.progress.phase, self.progress.epoch = label, "train", 0
+        self.watch(self.progress)
+
+        def seen(epoch: Epoch) -> None:
+            self.progress.epoch = epoch.epoch
+            self.watch(self.progress)
+
+        judge.train(evaluation or Evaluation(arch), seen)
+
+    def _open_test(self, judge: Evaluator, arch: Arch) -> None:
+        """Score a finished training on the test split, once."""
+        key = judge.key(arch)
+        training = self.ledger.training(key)
+        assert training is not None and training.weights is not None
+        if self.ledger.get_test(key) is None:
+            network = trained(arch, judge.task, judge.home.path / training.weights)
+            right, loss = hits(network, judge.data, "test", device=judge.device)
+            self.ledger.put_test(key, right.tolist(), loss)
+
+
+def _show(finals: list[Final], results: StudyResults, tracker: Tracker) -> None:
+    """One run per network in MLflow, with its test accuracy and interval; one that is there already stays."""
+    shown: dict[str, str] = dict(results.book.user_attrs.get("finals_runs", {}))
+    for final, entry in zip(finals, results.book.user_attrs["finals"], strict=True):
+        sign = hashlib.sha256(repr((final.name, entry["keys"])).encode()).hexdigest()[:16]
+        if sign in shown:
+            continue
+        arch = results.architecture(final.fingerprint)
+        assert arch is not None
+        tags = {"hadnas.fingerprint": final.fingerprint, "hadnas.final": final.kind}
+        run_id = tracker.start_trial(None, "final", f"final {final.name}", {}, tags, note=f"```\n{arch.tree()}\n```")
+        if final.accuracy is not None:
+            found = final.accuracy
+            figures = {"test/accuracy": found.mean, "test/low": found.low, "test/high": found.high}
+            tracker.log_metrics(run_id, figures | {"test/n": found.n, "test/seeds": found.seeds})
+        tracker.end_trial(run_id, "FINISHED" if final.accuracy is not None else "KILLED", final.reason)
+        shown[sign] = run_id
+    results.book.set_user_attr("finals_runs", shown)
+    tracker.close()

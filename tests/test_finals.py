@@ -1,0 +1,125 @@
+"""The finals on real digits: fresh seeds, controls of equal cost, the test split opened once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hadnas.errors import Interrupted, StudyError
+from hadnas.models.build import trained
+from hadnas.search import listing
+from hadnas.search.finals import Final, read_finals, run_finals
+from hadnas.search.progress import Progress
+from hadnas.search.records import TrainingKey
+from hadnas.search.results import StudyResults, open_study
+from hadnas.search.run import run_study
+from hadnas.search.storage import Home
+from hadnas.search.study import Study
+from hadnas.space import one_of, op
+from hadnas.tables import show_finals
+from hadnas.track.runs import Tracker
+from hadnas.train.data import load_data
+from hadnas.train.loop import evaluate
+from hadnas.train.recipe import Recipe
+from tests.networks import pyramid, residual
+
+SPACE = pyramid((8, [residual(op("star", expand=one_of(2, 3)), merge=one_of(op("add"), op("product")))]))
+STUDY = Study(name="small", space=SPACE, recipe=Recipe(epochs=1), latency=None, trials=2, baselines={"net": "test_resnet"})
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    home = Home(tmp_path_factory.mktemp("finals"))
+    run_study(STUDY, home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def finals(home: Home) -> list[Final]:
+    return run_finals("small", home, top=1, seeds=2, candidates=2)
+
+
+@pytest.fixture
+def results(home: Home, finals: list[Final]) -> Iterator[StudyResults]:
+    opened = open_study("small", home.path)
+    yield opened
+    opened.ledger.close()
+
+
+def test_everyone_stands_beside_the_finalist(finals: list[Final], results: StudyResults) -> None:
+    best = results.best.name
+    kinds = ["finalist", "additive twin", "one branch", "baseline", "random"]
+    assert [final.kind for final in finals] == kinds
+    assert [final.against for final in finals] == [None, best, best, best, best]
+    finalist, twin, branch = finals[:3]
+    assert finalist.costs is not None and twin.costs is not None and branch.costs is not None
+    assert finalist.costs.macs == twin.costs.macs == branch.costs.macs
+    assert finalist.costs.params == twin.costs.params and twin.costs.products < finalist.costs.products
+    assert finalist.lead is None and all(final.lead is not None for final in finals[1:])
+
+
+def test_figures_are_those_of_the_weights_on_the_test_split(finals: list[Final], results: StudyResults) -> None:
+    data = load_data("digits")
+    stored = results.book.user_attrs["finals"]
+    for final, entry in zip(finals, stored, strict=True):
+        arch = results.architecture(final.fingerprint)
+        assert arch is not None and final.accuracy is not None
+        keys = [TrainingKey(**key) for key in entry["keys"]]
+        assert [key.seed for key in keys] == [1, 2]  # the search had seed 0
+        scores = []
+        for key in keys:
+            training = results.ledger.training(key)
+            assert training is not None and training.weights is not None
+            network = trained(arch, results.task(), results.home.path / training.weights)
+            scores.append(evaluate(network, data, "test").accuracy)
+        assert final.accuracy.mean == pytest.approx(sum(scores) / 2)
+        assert (final.accuracy.seeds, final.accuracy.n) == (2, data.sizes["test"])
+        if final.lead is not None:
+            assert finals[0].accuracy is not None
+            assert final.lead.mean == pytest.approx(finals[0].accuracy.mean - final.accuracy.mean)
+
+
+def test_the_same_finals_again_train_and_open_nothing(home: Home, finals: list[Final], results: StudyResults) -> None:
+    before = listing.num_rows(results.ledger)
+    assert run_finals("small", home, top=1, seeds=2, candidates=2) == finals == read_finals(results)
+    assert listing.num_rows(results.ledger) == before
+    tracker = Tracker(home.tracking_uri, home.artifacts, "small")
+    runs = list(tracker._search("tags.`hadnas.kind` = 'final'"))
+    shown = {run.info.run_name: run.data.metrics for run in runs}
+    assert len(shown) == len(runs) == len(finals)
+    assert finals[0].accuracy is not None
+    assert shown[f"final {finals[0].name}"]["test/accuracy"] == pytest.approx(finals[0].accuracy.mean)
+
+
+def test_the_table_says_what_is_inside_the_noise(finals: list[Final], capsys: pytest.CaptureFixture[str]) -> None:
+    show_finals("small", finals)
+    shown = capsys.readouterr().out
+    assert "additive twin" in shown and "test accuracy" in shown and "2 seeds and n = 360 images" in shown
+    assert (shown.count("inside the noise") > 0) == any(f.lead is not None and f.lead.noise for f in finals)
+
+
+def test_interrupted_finals_have_not_opened_the_test_split(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    run_study(STUDY, home)
+
+    def interrupt(progress: Progress) -> None:
+        if "seed 2" in progress.label:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="goes on from here"):
+        run_finals("small", home, top=1, seeds=2, candidates=0, watch=interrupt)
+    results = open_study("small", home.path)
+    assert read_finals(results) == []
+    key = next(t.key for t in results.ledger.trainings() if t.key.seed == 1 and t.state == "complete")
+    assert results.ledger.get_test(key) is None
+
+
+def test_other_data_are_refused(home: Home, finals: list[Final]) -> None:
+    results = open_study("small", home.path)
+    stored = results.book.user_attrs["study"]
+    results.book.set_user_attr("study", {**stored, "digest": "0" * 16})
+    try:
+        with pytest.raises(StudyError, match="have changed since it ran"):
+            run_finals("small", home)
+    finally:
+        results.book.set_user_attr("study", stored)
