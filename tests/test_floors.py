@@ -26,6 +26,7 @@ FLOORS = {
     "contract": 4,
     "effects": 4,
     "library": 5,
+    "rankings": 5,
     "progress": 6,
     "tables": 6,
     "cli": 7,
@@ -37,7 +38,7 @@ ROOMS = {
     "sqlalchemy": {"search"},
     "mlflow": {"track"},
     "click": {"cli"},
-    "rich": {"progress", "tables"},
+    "rich": {"progress", "rankings", "tables"},
 }
 """Heavy library -> the rooms that may import it."""
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -82,6 +83,19 @@ def check(name: str) -> None:
     """Raise UnknownName for a backend that does not exist."""
     if name not in BACKENDS:
         raise unknown("backend", name, BACKENDS)
+
+
+def require(name: str, device: str = "cpu") -> None:
+    """Raise UnknownName for a backend that does not exist, MeasurementError for one that cannot run here."""
+    check(name)
+    if name == "onnxruntime":
+        if torch.device(device).type != "cpu":
+            raise MeasurementError(f"backend 'onnxruntime' on device {device!r}: 'cpu' is allowed")
+        missing = [library for library in ("onnxruntime", "onnx", "onnxscript") if find_spec(library) is None]
+        if missing:
+            raise MeasurementError(
+                f"backend 'onnxruntime' needs the extra 'onnx' ({missing[0]} is missing): pip install 'hadnas[onnx]'"
+            )
 
 
 def versions(name: str) -> dict[str, str]:

@@ -23,6 +23,7 @@ def changed(
     max_macs: str | None = None,
     max_params: str | None = None,
     max_latency: str | None = None,
+    backends: str | None = None,
 ) -> Study:
     """`study` with what is given put in its place. Raises SpecError, or UnknownName, as the study itself would.
 
@@ -37,6 +38,8 @@ def changed(
         if name is None and data is not None and data != study.data.source:
             stem = data.rstrip("/").rpartition("/")[2].removesuffix(".npz")
             fields["name"] = f"{study.name}-{''.join(c if c.isalnum() or c in '_-.' else '_' for c in stem)}"
+    if backends is not None:
+        fields["backends"] = [part.strip() for part in backends.split(",") if part.strip()]
     if epochs is not None:
         fields["recipe"] = study.recipe.model_dump() | {"epochs": epochs}
     limits = {

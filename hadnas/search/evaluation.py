@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,24 +16,22 @@ from torch import nn
 
 from hadnas.errors import BuildError, HadnasError, MeasurementError, StudyError, TrainingError
 from hadnas.measure.cost import cost
-from hadnas.measure.latency import latency, protocol, protocol_key
+from hadnas.measure.latency import protocol_key
 from hadnas.measure.screen import screen
 from hadnas.models.arch import Arch
 from hadnas.models.build import build
 from hadnas.models.source import code_hash
 from hadnas.models.task import Task
 from hadnas.search.ledger import Ledger
-from hadnas.search.records import Costs, Training, TrainingKey
+from hadnas.search.records import Costs, Latency, Training, TrainingKey
 from hadnas.search.storage import Home
 from hadnas.search.study import COSTS, LATENCIES, Study
+from hadnas.search.timing import timed
 from hadnas.train.data import Data
 from hadnas.train.loop import Epoch, fit, training_dtype
 
 SCREENED = 32
 """Images that a candidate is screened with, or a batch if that is less."""
-
-LATENCY_SECONDS = 1.0
-"""Of warm-up and timing; with copying and the first call a candidate's latency takes at most 1.5 s."""
 
 
 class Refused(HadnasError):
@@ -174,6 +173,11 @@ class Evaluator:
                 evaluation.module = build(evaluation.arch, self.task)
         return evaluation.module
 
+    def latency(self, evaluation: Evaluation, backend: str) -> Latency:
+        """From the ledger, or taken now. Raises MeasurementError where the module or the backend fails."""
+        fresh = partial(self.fresh, evaluation)
+        return timed(evaluation.arch, self.task, fresh, self.ledger, device=self.device, backend=backend)
+
     def _screen(self, evaluation: Evaluation) -> None:
         """Refuse a candidate whose signal dies, explodes or is not finite before any training."""
         device = torch.device(self.device)
@@ -185,23 +189,14 @@ class Evaluator:
             raise Refused(f"screen: {seen.rejected}", {"trains": 1.0})
 
     def _time(self, evaluation: Evaluation, backend: str) -> None:
-        fingerprint, task = evaluation.arch.fingerprint, str(self.task)
-        said = protocol(self.data.shape, device=self.device, backend=backend)
-        known = self.ledger.get_latency(fingerprint, task, protocol_key(said))
-        if known is None:
-            module = self.fresh(evaluation)
-            taken = latency(module, self.data.shape, device=self.device, backend=backend, seconds=LATENCY_SECONDS)
-            figures = {k: v for k, v in asdict(taken).items() if k != "protocol"}
-            self.ledger.put_latency(fingerprint, task, protocol_key(said), said, figures)
-            known_figures: Any = figures
-        else:
-            known_figures = known.figures
+        found = self.latency(evaluation, backend)
         evaluation.figures |= {
-            "latency_ms": known_figures["median_ms"],
-            "latency_p90_ms": known_figures["p90_ms"],
-            "latency_ratio": known_figures["ratio"],
+            "latency_ms": found.figures["median_ms"],
+            "latency_p90_ms": found.figures["p90_ms"],
+            "latency_ratio": found.figures["ratio"],
         }
-        evaluation.notes |= {"latency_noisy": known_figures["noisy"], "latency_protocol": protocol_key(said)}
+        key = protocol_key(dict(found.protocol))
+        evaluation.notes |= {"latency_noisy": found.figures["noisy"], "latency_protocol": key}
 
     def _hold(self, evaluation: Evaluation, names: tuple[str, ...]) -> None:
         """Refuse a candidate that breaks a constraint on one of `names`."""

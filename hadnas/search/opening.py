@@ -16,7 +16,7 @@ from hadnas.search.samplers import make_sampler
 from hadnas.search.storage import Home, optuna_storage
 from hadnas.search.study import Study
 
-_GROWS = frozenset({"trials", "source"})
+_GROWS = frozenset({"trials", "source", "backends"})
 """What may change when a study goes on."""
 
 

@@ -2,25 +2,28 @@
 
 import os
 import time
-from collections.abc import Callable
 from typing import Any
 
 import optuna
 
 from hadnas.blocks.registry import FAMILIES
 from hadnas.errors import HadnasError, Interrupted, SpecError, StudyError
+from hadnas.measure.backends import require
 from hadnas.models.arch import Arch
 from hadnas.models.complete import complete
 from hadnas.models.families import families_text, family_counts
 from hadnas.models.random import sample as random_arch
+from hadnas.search.comparison import backends, compare
 from hadnas.search.evaluation import Evaluation, Evaluator, Refused
 from hadnas.search.ledger import Ledger
 from hadnas.search.opening import open_optuna
 from hadnas.search.progress import Progress, Watch
+from hadnas.search.results import StudyResults
+from hadnas.search.samplers import optuna_pick
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.search.worker import is_dead, this_host
-from hadnas.space import Categorical, Distribution, Params, sample, size
+from hadnas.space import Params, sample, size
 from hadnas.track.runs import Tracker
 from hadnas.track.view import set_view
 from hadnas.train.data import load_data
@@ -40,6 +43,8 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     Ctrl-C. What was measured is in the ledger in any case.
     """
     device = chosen_device(device)
+    for backend in (*backends(study), *([study.latency] if study.latency else [])):
+        require(backend, device)
     data = load_data(study.data)
     if study.recipe.batch > len(data.train):
         raise StudyError(f"batch = {study.recipe.batch} is larger than the training split of {len(data.train)} images")
@@ -58,6 +63,7 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
         for name, arch in baselines.items():
             run.baseline(name, arch)
         run.trials()
+        run.compare(home)
     except KeyboardInterrupt:
         tracker.close("KILLED")
         raise Interrupted(f"study {study.name!r} was interrupted; the same command goes on from here") from None
@@ -136,6 +142,17 @@ class _Run:
         self.book.optimize(self._objective, callbacks=[self._after])
         if self.interrupted:
             raise KeyboardInterrupt
+
+    def compare(self, home: Home) -> None:
+        """Time the front and the baselines on the other backends of the study."""
+        if not backends(self.study):
+            return
+        results = StudyResults(self.study.name, home)
+        try:
+            log = self.tracker.log_metrics
+            compare(results, self.evaluator, log, lambda name, on: self._say(f"{name} on {on}", "latency"))
+        finally:
+            results.ledger.close()
 
     def _objective(self, trial: optuna.Trial) -> tuple[float, ...]:
         trial.set_user_attr("worker", [this_host(), os.getpid()])
@@ -274,20 +291,6 @@ class _Run:
     def _say(self, label: str, phase: str, epoch: int = 0) -> None:
         self.progress.label, self.progress.phase, self.progress.epoch = label, phase, epoch
         self.watch(self.progress)
-
-
-def optuna_pick(trial: optuna.Trial, params: Params) -> Callable[[str, Distribution], Any]:
-    """A pick that asks Optuna and notes every answer in `params`."""
-
-    def pick(name: str, distribution: Distribution) -> Any:
-        if isinstance(distribution, Categorical):
-            value = trial.suggest_categorical(name, distribution.values)
-        else:
-            value = trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
-        params[name] = value
-        return value
-
-    return pick
 
 
 def _said(error: BaseException) -> str:

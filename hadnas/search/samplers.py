@@ -15,9 +15,10 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, BruteForceSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hadnas.errors import SpecError, unknown
+from hadnas.space import Categorical, Distribution, Params
 
 OPTIONS: dict[str, dict[str, object]] = {
     "tpe": {
@@ -59,6 +60,20 @@ def make_sampler(name: str = "tpe", seed: int = 0, options: Mapping[str, object]
     sampler = SeededSampler(lambda trial_seed: kind(seed=trial_seed, **chosen), seed)
     sampler.check(f"sampler {name!r}")
     return sampler
+
+
+def optuna_pick(trial: Trial, params: Params) -> Callable[[str, Distribution], Any]:
+    """A pick that asks Optuna and notes every answer in `params`."""
+
+    def pick(name: str, distribution: Distribution) -> Any:
+        if isinstance(distribution, Categorical):
+            value = trial.suggest_categorical(name, distribution.values)
+        else:
+            value = trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
+        params[name] = value
+        return value
+
+    return pick
 
 
 class SeededSampler(BaseSampler):

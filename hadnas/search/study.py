@@ -25,6 +25,9 @@ COSTS = ("macs", "params", "elementwise", "activations")
 LATENCIES = ("latency_ms", "latency_ratio")
 
 
+Backend = Literal["eager", "compile", "onnxruntime"]
+
+
 class Study(BaseModel):
     """What one experiment is: data, stored with its trials.
 
@@ -36,6 +39,8 @@ class Study(BaseModel):
     baselines    name -> architecture (a node, an Arch as `hadnas.load` gives it, or a timm model name), trained by the
                  same recipe
     latency      the backend that times every candidate, or None for no latency
+    backends     further backends, for the Pareto front and the baselines when the search ends: "compile" takes up to a
+                 minute for each, "onnxruntime" needs the extra 'onnx'
     source       the file of one's own that holds its blocks; set when it is loaded
     """
 
@@ -52,7 +57,8 @@ class Study(BaseModel):
     trials: int = Field(default=20, ge=1)
     seed: int = Field(default=0, ge=0)
     baselines: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
-    latency: Literal["eager", "compile", "onnxruntime"] | None = "eager"
+    latency: Backend | None = "eager"
+    backends: tuple[Backend, ...] = ()
     source: str = ""
 
     @field_validator("name")

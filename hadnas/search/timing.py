@@ -1,0 +1,34 @@
+"""Latencies through the ledger: each is taken once by its protocol, and from then on told back."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+from torch import nn
+
+from hadnas.measure.latency import latency, protocol, protocol_key
+from hadnas.models.arch import Arch
+from hadnas.models.task import Task
+from hadnas.search.ledger import Ledger
+from hadnas.search.records import Latency
+
+SECONDS = 1.0
+"""Of warm-up and timing; with copying and the first call a candidate's eager latency takes at most 1.5 s."""
+
+
+def timed(
+    arch: Arch, task: Task, fresh: Callable[[], nn.Module], ledger: Ledger, *, device: str, backend: str
+) -> Latency:
+    """The latency of `arch` at batch 1 on one thread; only where the ledger has none is `fresh()` built and timed.
+
+    The ledger must know the architecture. Raises MeasurementError where the module or the backend fails, UnknownName
+    for a backend that does not exist.
+    """
+    said = protocol(task.shape, device=device, backend=backend)
+    key = protocol_key(said)
+    known = ledger.get_latency(arch.fingerprint, str(task), key)
+    if known is None:
+        taken = asdict(latency(fresh(), task.shape, device=device, backend=backend, seconds=SECONDS))
+        ledger.put_latency(arch.fingerprint, str(task), key, taken.pop("protocol"), taken)
+        known = ledger.get_latency(arch.fingerprint, str(task), key)
+        assert known is not None
+    return known
