@@ -161,6 +161,35 @@ def finals(study: str, home: str | None, **options: Any) -> None:
 
 
 @main.command()
+@click.argument("study")
+@HOME
+@click.option("-n", "count", default=120, show_default=True, type=click.IntRange(100), help="Candidates to time.")
+@click.option("--backend", default="eager", show_default=True)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
+def predict(study: str, home: str | None, count: int, device: str, **options: Any) -> None:
+    """Which cost predicts latency in a study's space; fits a predictor on random untrained candidates."""
+    from hadnas import tables
+    from hadnas.rankings import show_predictor
+    from hadnas.search.predictor import fit_predictor
+    from hadnas.search.results import open_study
+    from hadnas.search.run import chosen_device
+
+    results = open_study(study, home)
+    with click.progressbar(length=count, label="candidates timed", file=sys.stderr) as bar:
+        found = fit_predictor(
+            results.study.space,
+            results.task(),
+            results.ledger,
+            n=count,
+            device=chosen_device(device),
+            say=lambda done: bar.update(1),
+            **options,
+        )
+    show_predictor(tables.console, study, found)
+
+
+@main.command()
 @HOME
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 @click.argument("study", required=False)

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hadnas.search.comparison import comparison
+from hadnas.search.predictor import Predictor
 from hadnas.search.results import StudyResults
 
 PAIRS = 6
@@ -31,6 +32,25 @@ def show_backends(console: Console, results: StudyResults) -> None:
         for backend, figures in row.items():
             if "reason" in figures:
                 console.print(f"{name} has no latency on {backend}: {figures['reason']}", highlight=False, markup=False)
+
+
+def show_predictor(console: Console, study: str, found: Predictor) -> None:
+    """How each cost and the fitted predictor rank measured latency, and what the predictor is made of."""
+    backend, device = found.protocol["backend"], found.protocol["device"]
+    title = f"{study}: rank correlation with the latency ratio ({backend}, {device}), n = {found.n}"
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("figure", no_wrap=True)
+    table.add_column("Spearman (95 % interval)", justify="right", no_wrap=True)
+    for name, rank in found.costs.items():
+        table.add_row(name, str(rank))
+    table.add_row("predictor, out of fold", str(found.rank), style="bold")
+    console.print(table)
+    shares = ", ".join(f"{share:.3g} per {name}" for name, share in found.shares.items() if share)
+    console.print(f"ratio = {found.start:.3g} + {shares}", highlight=False)
+    said = f"relative error out of fold: median {found.error:.1%}, 90th percentile {found.p90_error:.1%}"
+    console.print(f"{said}; kept in the ledger", highlight=False)
+    if found.failed:
+        console.print(f"{found.failed} further candidates could not be built or timed", highlight=False)
 
 
 def _cell(figures: dict[str, float] | None) -> str:

@@ -201,7 +201,7 @@ def show_measured(
     found = cost(network, shape)
     table = Table(title=f"{name}: cost of one image {'x'.join(map(str, shape))}", title_justify="left", box=None)
     figures = {"params": found.params, "MACs": found.macs, "FLOPs": found.flops, "element-wise": found.elementwise}
-    figures |= {"products": found.products, "activations": found.activations}
+    figures |= {"products": found.products, "activations": found.activations, "calls": found.calls}
     for column in [*figures, "peak activations"]:
         table.add_column(column, justify="right")
     table.add_row(*(f"{value:,}" for value in figures.values()), f"{found.peak_activation_bytes / 2**20:.1f} MiB")

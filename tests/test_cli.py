@@ -207,7 +207,7 @@ def test_products_of_the_best_candidate(place: Path) -> None:
 
 def test_ledger_lists_and_exports(place: Path, tmp_path: Path) -> None:
     shown = hadnas("ledger", "--home", place / "runs").output
-    tables = ["architectures", "costs", "latencies", "trainings", "epochs"]
+    tables = ["architectures", "costs", "latencies", "predictors", "trainings", "epochs"]
     assert [line.split()[0] for line in shown.splitlines()[2:]] == tables, shown
     assert "complete" in hadnas("ledger", "trainings", "--home", place / "runs").output
     assert hadnas("ledger", "--home", place / "runs", "--csv", tmp_path / "t.csv").exit_code == 0

@@ -196,6 +196,19 @@ def test_memory_follows_how_the_module_is_written():
     assert product.peak_activation_bytes == 4 * N * floats  # weights and tables are no activations
 
 
+def test_calls_are_the_operations_executed_views_not_counted():
+    net = nn.Sequential(
+        nn.Conv2d(C, 2 * C, 1), nn.Conv2d(2 * C, 2 * C, 3, padding=1, groups=2 * C), nn.ReLU(), nn.Unflatten(1, (C, 2)),
+        nn.Flatten(1, 2), nn.ConvTranspose2d(2 * C, C, 1), nn.ConvTranspose2d(C, C, 1, groups=C), nn.Linear(W, 3),
+    )  # fmt: skip
+    found = cost(net, (C, H, W))
+    assert found.calls == found.by_module[""].calls == 6 and found.by_module["2"].calls == 1
+    macs = {"convolution": 4 * C * N, "grouped_convolution": 18 * N + N, "matrix_product": 3 * N, "other": 0}
+    assert found.by_kind == {name: (2 if "conv" in name else 1, count) for name, count in macs.items()}
+    assert joined(lambda m, u, v: u @ v.mT).by_kind["matrix_product"][0] == 1
+    assert joined(lambda m, u, v: torch.einsum("bchw,bchw->bchw", u, v)).by_kind["matrix_product"] == (0, 0)
+
+
 def test_counts_per_module_path():
     net = nn.Sequential(Two(lambda m, u, v: u * v), nn.Sequential(nn.ReLU(), nn.Conv2d(C, 3, 1)))
     found = cost(net, (C, H, W))

@@ -43,7 +43,7 @@ def version(url):
 def older(url):
     """A ledger of version 0, which knew neither test scores nor which study had trained."""
     fill(url)
-    older = "drop table hadnas_test", "alter table hadnas_training drop column study"
+    older = "drop table hadnas_predictor", "drop table hadnas_test", "alter table hadnas_training drop column study"
     run(url, *older, "update hadnas_schema set version = 0")
     return url
 
@@ -65,10 +65,22 @@ def test_an_older_ledger_is_brought_up_to_date_with_all_it_holds(older, monkeypa
 
 def test_a_ledger_of_version_1_learns_to_keep_test_scores(url):
     fill(url)
-    run(url, "drop table hadnas_test", "update hadnas_schema set version = 1")
+    run(url, "drop table hadnas_predictor", "drop table hadnas_test", "update hadnas_schema set version = 1")
     ledger = Ledger(url)
     ledger.put_test(KEY, [True, False], 0.25)
     assert ledger.get_test(KEY) == ([True, False], 0.25)
+    ledger.close()
+    assert version(url) == VERSION
+
+
+def test_a_ledger_of_version_2_learns_to_keep_predictors(url):
+    fill(url)
+    run(url, "drop table hadnas_predictor", "update hadnas_schema set version = 2")
+    ledger = Ledger(url)
+    for error in (0.5, 0.25):  # a later fit replaces the earlier one
+        ledger.put_predictor("space", "task", "key", {"backend": "eager"}, {"error": error})
+    assert ledger.get_predictor("space", "task", "key") == {"error": 0.25}
+    assert ledger.get_predictor("space", "task", "other") is None
     ledger.close()
     assert version(url) == VERSION
 

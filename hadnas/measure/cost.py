@@ -29,6 +29,7 @@ class Counts:
     products: element-wise products of two activations.
     activations: elements written (views write nothing).
     bytes_moved: bytes read and written if every operation is a kernel of its own; depends on how the module is written.
+    calls: operations executed, views not counted; eager execution pays for each, however small; depends likewise.
     """
 
     params: int
@@ -37,6 +38,7 @@ class Counts:
     products: int
     activations: int
     bytes_moved: int
+    calls: int
 
     @property
     def flops(self) -> int:
@@ -50,10 +52,12 @@ class Cost(Counts):
 
     peak_activation_bytes: the most memory that tensors made in the forward pass, and the input, hold at one moment;
         an estimate without workspaces that depends on how the module is written.
+    by_kind: convolution, grouped_convolution, matrix_product (attention, too) or other -> (calls, macs).
     by_module: path of each sub-module ("" is the module itself) -> its counts, those of its children included.
     """
 
     peak_activation_bytes: int
+    by_kind: dict[str, tuple[int, int]] = field(repr=False)
     by_module: dict[str, Counts] = field(repr=False)
 
 
@@ -99,7 +103,7 @@ def _count(module: nn.Module, image: Tensor) -> Cost:
 
 
 def _sum_up(module: nn.Module, counter: "Counter") -> Cost:
-    totals = {path: [0] * 5 for path, _ in module.named_modules()}
+    totals = {path: [0] * 6 for path, _ in module.named_modules()}
     for path, own in counter.own.items():
         while True:  # what a sub-module did, all around it did as well
             totals[path] = [a + b for a, b in zip(totals[path], own, strict=True)]
@@ -117,7 +121,9 @@ def _sum_up(module: nn.Module, counter: "Counter") -> Cost:
         whole.products,
         whole.activations,
         whole.bytes_moved,
+        whole.calls,
         peak_activation_bytes=counter.peak,
+        by_kind={name: (calls, macs) for name, (calls, macs) in counter.kinds.items()},
         by_module=by_module,
     )
 

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hadnas.errors import MeasurementError
-from hadnas.measure.operations import NOTHING, RULES, Rule, aten, largest, tensors
+from hadnas.measure.operations import KINDS, NOTHING, RULES, Rule, aten, kind, largest, tensors
 
 _VALUE_READERS = {
     aten.item.default,
@@ -34,7 +34,8 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.own: dict[str, list[int]] = {}  # path -> macs, elementwise, products, activations, bytes moved
+        self.own: dict[str, list[int]] = {}  # path -> macs, elementwise, products, activations, bytes moved, calls
+        self.kinds = {name: [0, 0] for name in KINDS}  # calls, macs
         self.peak = 0
         self._live = 0
         self._tensors: dict[int, tuple[weakref.ref[Tensor], bool]] = {}  # made in the pass: is it an activation?
@@ -45,7 +46,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
 
     def enter(self, path: str | None) -> None:
         self.path = path or ""
-        self._current = self.own.setdefault(self.path, [0] * 5)
+        self._current = self.own.setdefault(self.path, [0] * 6)
 
     def product(self, op: Any, args: Sequence[Any], out: Any) -> None:
         """Called after every operation that holds a product of two activations."""
@@ -91,12 +92,12 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        kind = self._kinds.get(op)
-        if kind is None:
+        known = self._kinds.get(op)
+        if known is None:
             if op in _VALUE_READERS:
                 raise MeasurementError(f"data-dependent control flow: {op} needs the values of a tensor, not its shape")
-            kind = self._kinds[op] = self._kind(op)
-        rule, composite = kind
+            known = self._kinds[op] = self._kind(op)
+        rule, composite = known
         if composite:
             with self:
                 out = op.decompose(*args, **kwargs)
@@ -116,6 +117,10 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
             own[2] += work.products
             own[3] += sum(t.numel() for t in written)
             own[4] += sum(_bytes(t) for t in read) + sum(_bytes(t) for t in written)
+            own[5] += 1
+            total = self.kinds[kind(rule, args, out, work)]
+            total[0] += 1
+            total[1] += work.macs
             if work.products:
                 self.product(op, args, out)
         for t in written:

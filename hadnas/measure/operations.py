@@ -183,6 +183,21 @@ def largest(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: I
     return Work(elementwise=max((t.numel() for t in (*tensors(args), *tensors((out,)))), default=0))
 
 
+KINDS = ("convolution", "grouped_convolution", "matrix_product", "other")
+
+
+def kind(rule: Rule, args: Sequence[Any], out: Any, work: Work) -> str:
+    """Which of KINDS an operation is; one without MACs is `other`, an uncontracted product among them."""
+    if not work.macs:
+        return "other"
+    if rule not in (_convolution, _transposed, _any_convolution):
+        return "matrix_product"
+    image, weight = args[:2]
+    channels = 1 - weight.dim()
+    grouped = weight.shape[0] * weight.shape[1] < image.shape[channels] * out.shape[channels]
+    return "grouped_convolution" if grouped else "convolution"
+
+
 def tensors(values: Any) -> list[Tensor]:
     """The tensors among arguments or results, lists looked into."""
     found: list[Tensor] = []

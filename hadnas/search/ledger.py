@@ -18,7 +18,6 @@ A claim whose worker was killed goes to the next one that asks: at once on the s
 seconds without a heartbeat. The curve of a training that was cut short stays, under the number of its attempt.
 """
 
-import math
 import os
 import platform
 import threading
@@ -33,17 +32,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from hadnas.errors import StudyError
-from hadnas.search.database import TIMEOUT, Database, shown
-from hadnas.search.records import Claim, Costs, Epoch, Latency, State, Status, Training, TrainingKey
+from hadnas.search.database import TIMEOUT, shown
+from hadnas.search.figures import Figures, numbers
+from hadnas.search.records import Claim, Epoch, State, Status, Training, TrainingKey
 from hadnas.search.storage import weights_name
-from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, TestRow, TrainingRow, prepare
+from hadnas.search.tables import EpochRow, TestRow, TrainingRow, prepare
 from hadnas.search.worker import is_dead, this_host
 
 STALE = 120.0
 """Seconds without a heartbeat after which a running training counts as abandoned."""
 
 
-class Ledger(Database):
+class Ledger(Figures):
     """The ledger in the database at `url`; its tables are made, or brought up to date, when it is opened.
 
     Raises `StudyError` for a database that is locked, damaged, unreachable, or of another version; it is left alone.
@@ -58,53 +58,6 @@ class Ledger(Database):
         except BaseException:
             self.close()
             raise
-
-    # Architectures, costs, latencies
-
-    def put_architecture(self, fingerprint: str, arch: str) -> None:
-        """Remember an architecture (canonical JSON); everything else refers to it. Known ones stay as they are."""
-        with self._write() as session:
-            row: dict[str, Any] = {"fingerprint": fingerprint, "arch": arch, "created": self._now(session)}
-            session.execute(self._insert(ArchitectureRow).values(row).on_conflict_do_nothing())
-
-    def architecture(self, fingerprint: str) -> str | None:
-        """The canonical JSON of an architecture, or None where the ledger never met it."""
-        with self.read() as session:
-            return session.scalar(select(ArchitectureRow.arch).where(ArchitectureRow.fingerprint == fingerprint))
-
-    def put_cost(self, fingerprint: str, task: str, costs: Costs) -> None:
-        """Remember what an architecture costs for a task; a later count replaces an earlier one."""
-        row = {"fingerprint": fingerprint, "task": task, **asdict(costs)}
-        insert = self._insert(CostRow).values(row)
-        with self._write() as session:
-            session.execute(insert.on_conflict_do_update(index_elements=["fingerprint", "task"], set_=asdict(costs)))
-
-    def get_cost(self, fingerprint: str, task: str) -> Costs | None:
-        """The costs of an architecture for a task, or None."""
-        with self.read() as session:
-            row = session.get(CostRow, (fingerprint, task))
-            return Costs(**{f.name: getattr(row, f.name) for f in fields(Costs)}) if row else None
-
-    def put_latency(
-        self, fingerprint: str, task: str, key: str, protocol: Mapping[str, Any], figures: Mapping[str, Any]
-    ) -> None:
-        """Remember a latency under the key of its protocol (device, backend, batch, dtype, threads, versions)."""
-        with self._write() as session:
-            row: dict[str, Any] = {"fingerprint": fingerprint, "task": task, "protocol": key}
-            row |= {
-                "protocol_json": dict(protocol),
-                "figures": _numbers(figures),
-                "host": platform.node(),
-                "created": self._now(session),
-            }
-            session.execute(self._insert(LatencyRow).values(row))
-
-    def get_latency(self, fingerprint: str, task: str, key: str) -> Latency | None:
-        """The newest latency of an architecture for a task under a protocol, or None."""
-        same = (LatencyRow.fingerprint == fingerprint, LatencyRow.task == task, LatencyRow.protocol == key)
-        with self.read() as session:
-            row = session.scalar(select(LatencyRow).where(*same).order_by(LatencyRow.id.desc()).limit(1))
-            return Latency(row.protocol_json, row.figures, row.host, row.created) if row else None
 
     # Trainings
 
@@ -187,7 +140,7 @@ class Ledger(Database):
         with self._write() as session:
             now = self._held(session, claim).heartbeat
             place = {"training": claim.id, "attempt": claim.attempt, "epoch": epoch}
-            session.merge(EpochRow(**place, **_numbers(point), created=now))
+            session.merge(EpochRow(**place, **numbers(point), created=now))
 
     def place_weights(self, claim: Claim) -> str:
         """Set aside a place for the weights, relative to the home, that no other training has.
@@ -223,7 +176,7 @@ class Ledger(Database):
         with self._write() as session:
             row = self._held(session, claim)
             row.state, row.reason, row.finished = state, reason, row.heartbeat
-            for name, value in _numbers(figures).items():
+            for name, value in numbers(figures).items():
                 setattr(row, name, value)
             session.flush()
             return _training(row, _curve(session, row.id))
@@ -296,8 +249,3 @@ def _training(row: TrainingRow, curve: tuple[Epoch, ...]) -> Training:
     key = TrainingKey(**{f.name: getattr(row, f.name) for f in fields(TrainingKey)})
     rest = {f.name: getattr(row, f.name) for f in fields(Training) if f.name not in ("key", "curve")}
     return Training(key=key, curve=curve, **rest)
-
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Neither SQLite's columns nor JSON hold NaN: what is not finite becomes None."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}

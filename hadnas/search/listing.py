@@ -9,12 +9,13 @@ from sqlalchemy import Select, and_, func, select
 
 from hadnas.errors import StudyError, unknown
 from hadnas.search.ledger import Ledger
-from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, TrainingRow
+from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, PredictorRow, TrainingRow
 
 LISTINGS: dict[str, Select[Any]] = {
     "architectures": select(*ArchitectureRow.__table__.columns).order_by(ArchitectureRow.created),
     "costs": select(*CostRow.__table__.columns).order_by(CostRow.fingerprint, CostRow.task),
     "latencies": select(*LatencyRow.__table__.columns).order_by(LatencyRow.id),
+    "predictors": select(*PredictorRow.__table__.columns).order_by(PredictorRow.created),
     "trainings": select(
         *TrainingRow.__table__.columns, CostRow.params, CostRow.macs, CostRow.elementwise, CostRow.products
     )

@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from hadnas.errors import StudyError
 
-VERSION = 2
+VERSION = 3
 
 
 def add_tests(connection: Connection) -> None:
@@ -27,8 +27,19 @@ def add_tests(connection: Connection) -> None:
     )
 
 
+def add_predictors(connection: Connection) -> None:
+    """Version 3 keeps latency predictors."""
+    connection.execute(
+        text(
+            "create table hadnas_predictor (space text not null, task text not null, protocol text not null, "
+            "protocol_json json not null, fit json not null, created double precision not null, "
+            "primary key (space, task, protocol))"
+        )
+    )
+
+
 Step = Callable[[Connection], None]
-STEPS: dict[int, Step] = {1: add_tests}
+STEPS: dict[int, Step] = {1: add_tests, 2: add_predictors}
 """`STEPS[n]` turns a ledger of version n into one of version n + 1."""
 
 _LOCK = 0x6861646E6173  # "hadnas": the key of PostgreSQL's advisory lock while the schema is made
@@ -81,6 +92,18 @@ class LatencyRow(Table):
     protocol_json: Mapped[dict[str, Any]]
     figures: Mapped[dict[str, Any]]
     host: Mapped[str]
+    created: Mapped[float]
+
+
+class PredictorRow(Table):
+    """A latency predictor, fitted to candidates of a space for a task under a protocol (device, backend, ...)."""
+
+    __tablename__ = "hadnas_predictor"
+    space: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    protocol: Mapped[str] = mapped_column(primary_key=True)
+    protocol_json: Mapped[dict[str, Any]]
+    fit: Mapped[dict[str, Any]]
     created: Mapped[float]
 
 

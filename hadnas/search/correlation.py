@@ -1,0 +1,43 @@
+"""How well one figure ranks what another ranks, and how sure that is."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from scipy import stats
+
+from hadnas.errors import SpecError
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's rank correlation over `n` pairs with its 95 % interval; all None where a side never changes."""
+
+    rho: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+    def __str__(self) -> str:
+        return "-" if self.rho is None else f"{self.rho:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
+
+
+def rank_correlation(left: Sequence[float], right: Sequence[float]) -> Correlation:
+    """Spearman's rho of two figures of the same things, ties shared; infinite values rank like others.
+
+    The interval is Fisher's with the variance (1 + rho^2 / 2) / (n - 3); below four pairs it is -1 to 1.
+    Raises SpecError for lists of different length or a value that is not a number.
+    Source: Bonett and Wright, "Sample size requirements for estimating Pearson, Kendall and Spearman correlations",
+    Psychometrika 65, 2000.
+    """
+    n = len(left)
+    if n != len(right) or any(math.isnan(value) for value in (*left, *right)):
+        raise SpecError(f"{n} and {len(right)} values: a rank correlation needs as many of both, all of them numbers")
+    if len(set(left)) < 2 or len(set(right)) < 2:
+        return Correlation(None, None, None, n)
+    rho = float(stats.spearmanr(stats.rankdata(left), stats.rankdata(right)).statistic)
+    if n < 4 or abs(rho) > 1 - 1e-9:
+        return Correlation(rho, -1.0 if n < 4 else rho, 1.0 if n < 4 else rho, n)
+    reach = NormalDist().inv_cdf(0.975) * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    return Correlation(rho, math.tanh(math.atanh(rho) - reach), math.tanh(math.atanh(rho) + reach), n)

@@ -1,0 +1,187 @@
+"""A latency predictor for the space of a study: a small regression on counted costs of untrained candidates.
+
+What a small network costs on a CPU is mostly the number of operations, each with its overhead, then their MACs, which
+differ in speed by kind (a depthwise convolution computes a MAC many times slower than a dense one), then memory
+traffic. So the ratio to the reference network is a sum of non-negative shares: so much per call and per MAC of each
+kind, per element-wise operation and per byte moved.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import MaxAbsScaler
+
+from hadnas.errors import BuildError, HadnasError, MeasurementError, StudyError
+from hadnas.measure.backends import require
+from hadnas.measure.cost import Cost, cost
+from hadnas.measure.latency import protocol_key
+from hadnas.models.arch import Arch
+from hadnas.models.build import build
+from hadnas.models.complete import complete
+from hadnas.models.task import Task
+from hadnas.search.correlation import Correlation, rank_correlation
+from hadnas.search.ledger import Ledger
+from hadnas.search.timing import timed
+from hadnas.space import random_pick, sample
+from hadnas.space.data import as_data
+
+COSTS = ("macs", "params", "elementwise", "products", "activations", "bytes_moved", "calls")
+"""Costs whose rank correlation with latency stands beside the predictor's."""
+
+FOLDS = 10
+FEWEST = 2 * FOLDS
+"""Candidates below which nothing is fitted."""
+
+BARREN = 200
+"""Draws in a row without a new candidate after which a space counts as exhausted."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Predicts the latency ratio of networks like those of a space, under one protocol.
+
+    shares       feature -> ratio per unit, none below 0; `start` is the ratio of nothing
+    n            candidates that it was fitted to; `failed` more could not be built or timed
+    error        median of |predicted / measured - 1|, out of fold; `p90_error` its 90th percentile
+    rank         rank correlation of out-of-fold predictions with measured ratios
+    costs        cost -> its rank correlation with measured ratios
+    """
+
+    protocol: dict[str, Any]
+    shares: dict[str, float]
+    start: float
+    n: int
+    failed: int
+    error: float
+    p90_error: float
+    rank: Correlation
+    costs: dict[str, Correlation]
+
+    def predict(self, cost: Cost) -> float:
+        """The latency ratio of a network whose cost was counted for the task that the predictor was fitted for."""
+        return self.start + sum(self.shares[name] * value for name, value in features(cost).items())
+
+
+def features(cost: Cost) -> dict[str, float]:
+    """What the regression sees of a network."""
+    found = {f"calls.{kind}": float(calls) for kind, (calls, _) in cost.by_kind.items()}
+    found |= {f"macs.{kind}": float(macs) for kind, (_, macs) in cost.by_kind.items() if kind != "other"}
+    return found | {"elementwise": float(cost.elementwise), "bytes_moved": float(cost.bytes_moved)}
+
+
+def fit_predictor(
+    space: dict[str, Any],
+    task: Task,
+    ledger: Ledger,
+    *,
+    n: int = 120,
+    seed: int = 0,
+    device: str = "cpu",
+    backend: str = "eager",
+    say: Callable[[int], None] = lambda done: None,
+) -> Predictor:
+    """Sample `n` distinct candidates, cost and time each, and fit; a space with fewer gives all it has.
+
+    Latencies are taken at batch 1 through the ledger, so none is taken twice, and the fit is kept there by space, task
+    and protocol. `say(done)` follows each candidate. The same seed samples the same candidates.
+    Raises StudyError where fewer than 20 candidates could be timed, MeasurementError for a backend that cannot run
+    here, UnknownName for one that does not exist.
+    """
+    require(backend, device)
+    counted: list[Cost] = []
+    ratios: list[float] = []
+    protocol: dict[str, Any] = {}
+    failed, reason = 0, ""
+    for arch in distinct(space, task, seed):
+        if len(ratios) == n:
+            break
+        try:
+            found = cost(build(arch, task, device="meta"), task.shape)
+            ledger.put_architecture(arch.fingerprint, arch.json)
+            taken = timed(arch, task, partial(_fresh, arch, task, seed), ledger, device=device, backend=backend)
+        except (BuildError, MeasurementError) as error:
+            failed, reason = failed + 1, str(error)
+            if failed > n:
+                break
+            continue
+        counted.append(found)
+        ratios.append(float(taken.figures["ratio"]))
+        protocol = dict(taken.protocol)
+        say(len(ratios))
+    if len(ratios) < FEWEST:
+        why = f"; {failed} failed, the last: {reason}" if failed else ""
+        raise StudyError(f"the space gave {len(ratios)} candidates to time, a predictor needs {FEWEST}{why}")
+    predictor = _fitted(counted, np.array(ratios), protocol, failed, seed)
+    ledger.put_predictor(digest(space), str(task), protocol_key(protocol), protocol, asdict(predictor))
+    return predictor
+
+
+def distinct(space: dict[str, Any], task: Task, seed: int) -> Iterator[Arch]:
+    """Valid architectures of a space in random order, each once, until 200 draws in a row bring none."""
+    rng = random.Random(seed)
+    met: set[str] = set()
+    barren = 0
+    while barren < BARREN:
+        barren += 1
+        try:
+            arch = complete(sample(space, random_pick(rng)), task)
+        except HadnasError:  # a rule does not hold: no candidate
+            continue
+        if arch.fingerprint not in met:
+            met.add(arch.fingerprint)
+            barren = 0
+            yield arch
+
+
+def digest(space: dict[str, Any]) -> str:
+    """A short hash of a space, the same in every process."""
+    return hashlib.sha256(json.dumps(as_data(space), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _fresh(arch: Arch, task: Task, seed: int) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(arch, task)
+
+
+def _regression() -> Pipeline:
+    return make_pipeline(MaxAbsScaler(), LinearRegression(positive=True))
+
+
+def _fitted(
+    counted: list[Cost],
+    ratios: "np.ndarray[Any, np.dtype[np.float64]]",
+    protocol: dict[str, Any],
+    failed: int,
+    seed: int,
+) -> Predictor:
+    names = list(features(counted[0]))
+    table = np.array([list(features(one).values()) for one in counted])
+    # relative errors count, for a network twice as slow may be twice as far off
+    weights = {"linearregression__sample_weight": ratios**-2.0}
+    folds = KFold(FOLDS, shuffle=True, random_state=seed)
+    guessed = cross_val_predict(_regression(), table, ratios, cv=folds, params=weights)
+    errors = np.abs(guessed / ratios - 1)
+    whole = _regression().fit(table, ratios, **weights)
+    scales, line = whole[0].scale_, whole[1]
+    return Predictor(
+        protocol=protocol,
+        shares={name: float(share / scale) for name, share, scale in zip(names, line.coef_, scales, strict=True)},
+        start=float(line.intercept_),
+        n=len(ratios),
+        failed=failed,
+        error=float(np.median(errors)),
+        p90_error=float(np.quantile(errors, 0.9)),
+        rank=rank_correlation(guessed.tolist(), ratios.tolist()),
+        costs={name: rank_correlation([getattr(one, name) for one in counted], ratios.tolist()) for name in COSTS},
+    )
