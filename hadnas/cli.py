@@ -212,8 +212,12 @@ def ui(home: str | None, port: int, study: str | None) -> None:
 @HOME
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.")
 @click.option("--trial", type=click.IntRange(0), help="A finished trial; the best by default.")
+@click.option("--onnx", is_flag=True, help="Write model.onnx, too, for any batch; needs the extra `onnx`.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
-def export(study: str, home: str | None, out: Path, trial: int | None, force: bool) -> None:
+@click.option("--mlflow-model", is_flag=True, help="Log it as a model of its run and register it in MLflow, too.")
+def export(
+    study: str, home: str | None, out: Path, trial: int | None, onnx: bool, force: bool, mlflow_model: bool
+) -> None:
     """Write the best architecture as code that needs torch and timm only, with its weights."""
     from hadnas.exporter.folder import usage
     from hadnas.search.results import open_study
@@ -222,8 +226,16 @@ def export(study: str, home: str | None, out: Path, trial: int | None, force: bo
     found = results.best if trial is None else results.trial(trial)
     if trial is None:
         click.echo("chosen: the highest validation accuracy among feasible trials, ties by fewest MACs")
-    results.export(found, out, force=force)
-    click.echo(usage(out, results.task()))
+    results.export(found, out, onnx=onnx, force=force)
+    click.echo(usage(out, results.task(), onnx=onnx))
+    if mlflow_model:
+        from hadnas.search.delivery import register
+        from hadnas.track.registry import serve_command
+
+        uri = register(results, found, out)
+        click.echo(
+            f"\nregistered in MLflow as {uri}; to serve it:\n\n    {serve_command(results.home.tracking_uri, uri)}"
+        )
 
 
 @main.command()

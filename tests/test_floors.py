@@ -23,6 +23,7 @@ FLOORS = {
     "search": 4,
     "cases": 2,
     "formula": 2,
+    "onnx_model": 1,
     "contract": 4,
     "effects": 4,
     "library": 5,

@@ -8,6 +8,7 @@ from hadnas.models.arch import Arch
 from hadnas.models.build import Moments
 from hadnas.models.complete import lower
 from hadnas.models.task import Task
+from hadnas.onnx_model import INPUT, OUTPUT
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,20 @@ class Facts:
     limits: tuple[str, ...] = ()
 
 
-def card(arch: Arch, task: Task, facts: Facts, moments: Moments | None, licence: str, *, trained: bool) -> str:
-    """The Markdown of README.md. `licence` is what the code says of itself; `trained` whether the weights are."""
+def card(
+    arch: Arch,
+    task: Task,
+    facts: Facts,
+    moments: Moments | None,
+    licence: str,
+    *,
+    trained: bool,
+    onnx: bool = False,
+) -> str:
+    """The Markdown of README.md.
+
+    `licence` is what the code says of itself, `trained` whether the weights are, `onnx` whether model.onnx is there.
+    """
     shape = "x".join(map(str, task.shape))
     parts = [
         f"# hadnas_{arch.fingerprint}",
@@ -55,6 +68,11 @@ def card(arch: Arch, task: Task, facts: Facts, moments: Moments | None, licence:
         "## Use",
         _use(arch, task),
     ]
+    if onnx:
+        parts.append(
+            f"`model.onnx` is the same network for ONNX Runtime: `{INPUT}` (any batch, {shape.replace('x', ', ')}), "
+            f"float32, to `{OUTPUT}` (batch, {task.outputs})."
+        )
     if figures := _figures(facts):
         parts += ["## Measured", _table("figure", figures)]
     if facts.protocol:

@@ -15,11 +15,14 @@ from torch import nn
 from hadnas.errors import BuildError, SpecError, StudyError
 from hadnas.exporter.card import Facts, card
 from hadnas.exporter.module import ENTRY, licence, model_source
+from hadnas.exporter.onnx_file import write_onnx
 from hadnas.models.arch import FORMAT, Arch
 from hadnas.models.build import Moments, build
 from hadnas.models.task import Task
+from hadnas.onnx_model import require_onnx
 
 FILES = ("model.py", "model.safetensors", "arch.json", "README.md")
+ONNX = "model.onnx"
 
 
 def export(
@@ -30,6 +33,7 @@ def export(
     *,
     facts: Facts | None = None,
     moments: Moments | None = None,
+    onnx: bool = False,
     force: bool = False,
 ) -> Path:
     """Write `arch` for `task` as code, weights, data and model card into the folder `out` and return its path.
@@ -37,21 +41,24 @@ def export(
     weights  a .safetensors file of the network; fresh weights (seed 0) if None
     facts    what the model card says: where the network comes from, figures, data, recipe; no figures if None
     moments  mean and standard deviation per channel that the images were normalised with, for timm's configuration
+    onnx     write model.onnx, too, for any batch, checked in ONNX Runtime; needs the extra `onnx`
     force    write into a folder that holds other files; those stay, and files of an earlier export are replaced
 
     The code is verified first, in a process in which hadnas cannot be imported: same state-dict keys, bit-equal logits.
     All or nothing: what raises leaves the folder as it was. Raises StudyError if the folder is not empty or cannot be
-    written, SpecError if the weights do not fit, BuildError if the code cannot be had or differs.
+    written, SpecError if the weights do not fit, BuildError if code or ONNX model cannot be had or differ.
     """
     folder, facts = Path(out), facts or Facts()
-    check_folder(folder, force=force)
+    check_folder(folder, onnx=onnx, force=force)
+    if onnx:
+        require_onnx()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = build(arch, task).eval()
     if weights is not None:
         load_weights(network, Path(weights))
     source = model_source(arch, task, facts.origin, moments)
-    text = card(arch, task, facts, moments, licence(arch, task), trained=weights is not None)
+    text = card(arch, task, facts, moments, licence(arch, task), trained=weights is not None, onnx=onnx)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         (place / "model.py").write_text(source)
@@ -59,11 +66,13 @@ def export(
         (place / "arch.json").write_text(json.dumps({"format": FORMAT, **arch.node}, indent=1) + "\n")
         (place / "README.md").write_text(text)
         verify(place, network, task)
+        if onnx:
+            write_onnx(network, task, place / ONNX, f"hadnas_{arch.fingerprint}")
         _move(place, folder)
     return folder
 
 
-def check_folder(folder: Path, *, force: bool = False) -> None:
+def check_folder(folder: Path, *, onnx: bool = False, force: bool = False) -> None:
     """Raise StudyError unless an export may be written into `folder`: nothing of others is ever overwritten."""
     if folder.exists() and not folder.is_dir():
         raise StudyError(f"{folder} is a file; name a folder")
@@ -73,11 +82,13 @@ def check_folder(folder: Path, *, force: bool = False) -> None:
         raise StudyError(f"{folder} holds files already; name another folder, or write into it with --force")
     code = folder / "model.py"
     ours = code.is_file() and code.read_bytes().startswith(b'"""hadnas architecture ')
-    for name in FILES:
+    for name in (*FILES, ONNX):
         if not (folder / name).exists():
             continue
         if not ours or (name == "README.md" and not (folder / name).read_bytes().startswith(b"# hadnas_")):
             raise StudyError(f"{folder / name} is not of an earlier export; move it, or name another folder")
+        if name == ONNX and not onnx:
+            raise StudyError(f"{folder / name} is of an earlier network; replace it with --onnx, or move it")
 
 
 def load_weights(network: nn.Module, weights: Path) -> None:
@@ -109,11 +120,14 @@ def _move(place: Path, folder: Path) -> None:
         raise StudyError(f"{folder} cannot be written: {error.strerror}") from error
 
 
-def usage(folder: Path, task: Task) -> str:
+def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
     """How to load an exported folder, for people."""
     shape = ", ".join(map(str, task.shape))
+    checked = "verified without hadnas: same keys, bit-equal logits" + (
+        "; in ONNX Runtime: equal logits" if onnx else ""
+    )
     return (
-        f"wrote {', '.join(FILES)} to {folder}/ (verified without hadnas: same keys, bit-equal logits)\n\n"
+        f"wrote {', '.join([*FILES, ONNX][: None if onnx else -1])} to {folder}/ ({checked})\n\n"
         f"    import sys, torch\n    sys.path.insert(0, {str(folder)!r})\n    from model import {ENTRY}\n\n"
         f"    network = {ENTRY}(pretrained=True).eval()\n    logits = network(torch.zeros(1, {shape}))\n\n"
         "images are pixels scaled to 0..1, minus network.pretrained_cfg['mean'], over network.pretrained_cfg['std']"

@@ -3,11 +3,7 @@
 Each takes a module in evaluation mode and an input on the same device, and returns a call without arguments.
 """
 
-import io
-import logging
-import warnings
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hadnas.errors import MeasurementError, unknown
+from hadnas.errors import BuildError, MeasurementError, unknown
+from hadnas.onnx_model import as_onnx
 
 Call = Callable[[], Any]
 
@@ -44,32 +41,13 @@ def onnxruntime(module: nn.Module, image: Tensor, threads: int) -> Call:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    session = ort.InferenceSession(as_onnx(module, image), options, providers=["CPUExecutionProvider"])
+    try:
+        content = as_onnx(module, image)
+    except BuildError as error:
+        raise MeasurementError(f"backend 'onnxruntime': {error}") from error
+    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: image.numpy()}
     return lambda: session.run(None, feed)
-
-
-def as_onnx(module: nn.Module, image: Tensor) -> bytes:
-    """The module as an ONNX model for inputs of this shape. Raises MeasurementError where it cannot be exported."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    try:
-        # the exporter prints its progress and warns of its own internals: nothing that a user could act on
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            log.setLevel(logging.ERROR)
-            program = torch.onnx.export(module, (image,), dynamo=True, verbose=False)
-        if program is None:
-            raise MeasurementError("the module cannot be exported to ONNX")
-        return bytes(program.model_proto.SerializeToString())
-    except ImportError as error:
-        raise MeasurementError(
-            f"backend 'onnxruntime' needs the extra 'onnx' ({error}): pip install 'hadnas[onnx]'"
-        ) from error
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise MeasurementError(f"the module cannot be exported to ONNX: {error}") from error
-    finally:
-        log.setLevel(level)
 
 
 BACKENDS: dict[str, Callable[[nn.Module, Tensor, int], Call]] = {

@@ -161,14 +161,15 @@ class StudyResults:
         assert found.arch is not None
         return trained(found.arch, self.task(), self.weights(found))
 
-    def export(self, found: Found, out: str | Path, *, force: bool = False) -> Path:
+    def export(self, found: Found, out: str | Path, *, onnx: bool = False, force: bool = False) -> Path:
         """Write a trial or baseline as `hadnas.export` does, with its weights and all that the study knows of it."""
         from hadnas.exporter.folder import export
-        from hadnas.search.facts import facts
+        from hadnas.search.delivery import facts
 
         assert found.arch is not None
         known, weights = facts(self, found), self.weights(found)
-        return export(found.arch, self.task(), out, weights, facts=known, moments=self.moments(), force=force)
+        options = {"onnx": onnx, "force": force}
+        return export(found.arch, self.task(), out, weights, facts=known, moments=self.moments(), **options)
 
     @property
     def trials(self) -> "pd.DataFrame":

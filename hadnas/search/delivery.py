@@ -1,10 +1,16 @@
-"""What a study knows of one of its networks, as its model card says it."""
+"""A study's network on its way out: what its model card says of it, and its entry in MLflow's registry."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from hadnas.errors import StudyError
 from hadnas.exporter.card import Accuracy, Facts
 from hadnas.search.front import standard_error
 from hadnas.search.records import Latency
+from hadnas.track.registry import register_network
+from hadnas.train.data import load_data
 
 if TYPE_CHECKING:
     from hadnas.search.results import Found, StudyResults
@@ -37,6 +43,22 @@ def facts(results: "StudyResults", found: "Found") -> Facts:
         recipe=_named({**study.recipe.model_dump(exclude_none=True), "seed": study.seed}),
         limits=tuple(limits),
     )
+
+
+def register(results: "StudyResults", found: "Found", folder: Path) -> str:
+    """Log an exported folder to the run of its trial and register it as `hadnas-<study>`; returns the model's URI.
+
+    The input example is two validation images as the network was trained on them. Raises StudyError where the trial
+    has no run or MLflow cannot keep the model, DataError where the study's data are not there any more.
+    """
+    if found.run_id is None or found.arch is None:
+        raise StudyError(f"{found.name} has no run in MLflow to which its model could be logged")
+    images, _ = next(load_data(results.study.data).val.batches(2))
+    with torch.inference_mode():
+        logits = results.network(found)(images)
+    tags = {"hadnas.fingerprint": found.arch.fingerprint, "hadnas.study": results.name, "hadnas.trial": found.name}
+    uri, name = results.home.tracking_uri, f"hadnas-{results.name}"
+    return register_network(uri, found.run_id, name, folder, images.numpy(), logits.numpy(), tags)
 
 
 def _named(settings: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""A module as an ONNX model, from torch's exporter. Needs the extra `onnx`."""
+
+import io
+import logging
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from hadnas.errors import BuildError
+
+INPUT, OUTPUT = "images", "logits"
+
+
+def require_onnx() -> None:
+    """Raise BuildError, which says how to install what is missing, unless ONNX models can be written and run."""
+    for library in ("onnx", "onnxscript", "onnxruntime"):
+        if find_spec(library) is None:
+            raise BuildError(f"ONNX needs the extra 'onnx' ({library} is not installed): pip install 'hadnas[onnx]'")
+
+
+def as_onnx(module: nn.Module, image: Tensor, *, any_batch: bool = False, name: str = "main_graph") -> bytes:
+    """`module` as an ONNX model that maps `images` of this shape to `logits`.
+
+    any_batch  leave the first size open; `image` must then hold at least two, or the exporter would fix it
+    name       of the graph, as viewers show it
+
+    Raises BuildError where the module cannot be exported.
+    """
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    shapes = ({0: torch.export.Dim("batch")},) if any_batch else None
+    try:
+        # the exporter prints its progress and warns of its own internals: nothing that a user could act on
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            log.setLevel(logging.ERROR)
+            program = torch.onnx.export(
+                module,
+                (image,),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=shapes,
+                dynamo=True,
+                verbose=False,
+            )
+    except ImportError as error:
+        raise BuildError(f"ONNX needs the extra 'onnx' ({error}): pip install 'hadnas[onnx]'") from error
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise BuildError(f"the module cannot be exported to ONNX: {error}") from error
+    finally:
+        log.setLevel(level)
+    if program is None:
+        raise BuildError("the module cannot be exported to ONNX")
+    program.model.graph.name = name
+    return bytes(program.model_proto.SerializeToString())

@@ -1,0 +1,92 @@
+"""An exported network in MLflow: logged beside the run that trained it, and registered, ready to be served."""
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hadnas.errors import StudyError
+from hadnas.track.runs import quieten, without_password
+
+NEEDED = ("torch", "timm", "safetensors", "numpy")
+"""What a served network imports, beside MLflow."""
+
+
+def register_network(
+    tracking_uri: str, run_id: str, name: str, folder: Path, images: Any, logits: Any, tags: Mapping[str, str]
+) -> str:
+    """Log the exported `folder` as a model of a run and register it as `name`; returns `models:/<name>/<version>`.
+
+    images, logits  an input example (B, C, H, W), float32, and what the network says of it: they give the signature
+
+    Raises StudyError where the run is not in MLflow, or MLflow cannot keep the model; then nothing of it is left there.
+    """
+    quieten()
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # warns where pip itself is not installed
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with warnings.catch_warnings():  # of MLflow's own type hints
+        warnings.simplefilter("ignore")
+        known = _register(tracking_uri, run_id, name, folder, images, logits, dict(tags))
+    return f"models:/{name}/{known}"
+
+
+def _register(
+    tracking_uri: str, run_id: str, name: str, folder: Path, images: Any, logits: Any, tags: dict[str, str]
+) -> str:
+    # Imported here, after hadnas.track.runs has told MLflow to send nothing anywhere.
+    from mlflow import MlflowClient, pyfunc
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model, infer_signature
+
+    try:
+        client = MlflowClient(tracking_uri)
+        run = client.get_run(run_id)
+        model = client.create_logged_model(
+            run.info.experiment_id,
+            folder.resolve().name,
+            source_run_id=run_id,
+            tags=tags,
+            model_type="classifier",
+        )
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                place = Path(scratch) / "model"
+                pyfunc.save_model(
+                    place,
+                    python_model=str(Path(__file__).with_name("served.py")),
+                    artifacts={"export": str(folder)},
+                    signature=infer_signature(images, logits),
+                    input_example=images,
+                    pip_requirements=[f"{library}=={version(library).partition('+')[0]}" for library in NEEDED],
+                    mlflow_model=Model(model.artifact_location, run_id=run_id, model_id=model.model_id),
+                )
+                client.log_model_artifacts(model.model_id, str(place))
+            client.finalize_logged_model(model.model_id, "READY")
+            client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+            if not client.search_registered_models(f"name = '{name}'"):
+                client.create_registered_model(name, tags={"hadnas": "export"})
+            known = client.create_model_version(
+                name, model.artifact_location, run_id=run_id, model_id=model.model_id, tags=tags
+            )
+        except BaseException:
+            client.finalize_logged_model(model.model_id, "FAILED")
+            client.delete_logged_model(model.model_id)
+            raise
+    except (MlflowException, OSError) as error:
+        raise StudyError(
+            f"MLflow at {without_password(tracking_uri)} cannot keep the model: {str(error).splitlines()[0]}"
+        ) from error
+    return str(known.version)
+
+
+def serve_command(tracking_uri: str, model_uri: str, port: int = 5001) -> str:
+    """The command that serves a registered model on this machine."""
+    return (
+        f"MLFLOW_TRACKING_URI={without_password(tracking_uri)} "
+        f"mlflow models serve -m {model_uri} --env-manager local --host 127.0.0.1 --port {port}"
+    )

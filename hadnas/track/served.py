@@ -1,0 +1,35 @@
+"""How MLflow loads and asks an exported network. A copy of this file goes into every model that is registered.
+
+It is MLflow's "model from code": nothing is pickled, and no hadnas is needed where the model is loaded or served.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class Network(PythonModel):  # type: ignore[misc]  # MLflow is not typed
+    """The exported folder `export`, asked for logits: images (B, C, H, W), normalised, float32 -> (B, classes)."""
+
+    def load_context(self, context: Any) -> None:
+        folder = Path(context.artifacts["export"])
+        name = f"exported_{abs(hash(folder))}"  # two models may be loaded in one process
+        spec = importlib.util.spec_from_file_location(name, folder / "model.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # timm looks there for the module that registers a network
+        spec.loader.exec_module(module)
+        self.network = module.build_model(pretrained=True).eval()
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow would read hints
+        with torch.inference_mode():
+            return self.network(torch.from_numpy(np.asarray(model_input, dtype=np.float32))).numpy()
+
+
+set_model(Network())

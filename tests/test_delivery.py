@@ -1,0 +1,224 @@
+"""A study's winner on its way out: the card's figures, the ONNX file, MLflow's registry and server, and bad input."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from mlflow import MlflowClient, pyfunc
+from mlflow.models import get_model_info
+from torch import nn
+
+from hadnas.cli import main
+from hadnas.errors import BuildError, StudyError
+from hadnas.exporter.folder import check_folder, export
+from hadnas.exporter.module import model_source
+from hadnas.exporter.onnx_file import write_onnx
+from hadnas.models.build import build
+from hadnas.models.complete import complete
+from hadnas.models.task import Task
+from hadnas.search.delivery import facts, register
+from hadnas.search.results import StudyResults, open_study
+from hadnas.search.run import run_study
+from hadnas.search.storage import Home
+from hadnas.search.study import Study
+from hadnas.space import one_of, op
+from hadnas.track.registry import register_network, serve_command
+from hadnas.track.server import free_port, stop
+from hadnas.train.recipe import Recipe
+from tests.networks import pyramid, residual
+
+DIGITS = Task.image(1, 8, 8, classes=10)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+    """A home with a finished study, and one of which every candidate was refused."""
+    home = Home(tmp_path_factory.mktemp("home"))
+    space = pyramid((8, [residual(op("star", expand=one_of(1, 2), kernel=3))]))
+    shared = {"space": space, "recipe": Recipe(epochs=1, batch=128), "trials": 1, "latency": None}
+    run_study(Study(name="tiny", **shared), home, device="cpu")
+    run_study(Study(name="strict", constraints={"macs": 1}, **shared), home, device="cpu")
+    return open_study("tiny", home.path)
+
+
+@pytest.fixture(scope="module")
+def folder(results: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return results.export(results.best, tmp_path_factory.mktemp("out") / "best")
+
+
+def hadnas(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_the_card_says_what_the_study_measured(results: StudyResults, folder: Path) -> None:
+    best, text = results.best, (folder / "README.md").read_text()
+    accuracy, n = best.figures["val/accuracy"], best.notes["val_n"]
+    error = (accuracy * (1 - accuracy) / n) ** 0.5
+    for said in (
+        f"| validation accuracy | {accuracy:.4f} ± {error:.4f} (one standard error, n = {n}) |",
+        f"| MACs | {best.figures['macs']:,.0f} |",
+        "| source | digits |",
+        "| epochs | 1 |",
+        "| seed | 0 |",
+        "| study | tiny |",
+        f"| trial | {best.name} |",
+        "best of 1 architectures compared on the validation images",
+        "No figure here is of the test split.",
+    ):
+        assert said in text, said
+    assert "latency" not in text and "test accuracy" not in text
+    assert facts(results, best).protocol == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("strict",), "no finished trial yet"),
+        (("strict", "--trial", 0), "trial 0 is pruned (macs = "),
+        (("tiny", "--trial", 7), "unknown trial 7"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(
+    results: StudyResults, tmp_path: Path, arguments: tuple[object, ...], said: str
+) -> None:
+    done = hadnas("export", *arguments, "--home", results.home.path, "--out", tmp_path / "out")
+    assert done.exit_code == 2 and said in done.output, done.output
+    assert not any(tmp_path.iterdir())
+
+
+def test_weights_that_are_gone_are_said(results: StudyResults, tmp_path: Path) -> None:
+    weights = results.weights(results.best)
+    weights.rename(kept := weights.with_suffix(".kept"))
+    done = hadnas("export", "tiny", "--home", results.home.path, "--out", tmp_path / "out")
+    kept.rename(weights)
+    assert done.exit_code == 2 and "are not there" in done.output, done.output
+    assert not any(tmp_path.iterdir())
+
+
+def test_onnx_for_any_batch(tmp_path: Path) -> None:
+    arch = complete(pyramid((8, [residual(op("star")), residual(op("attention"))])), DIGITS)
+    torch.manual_seed(0)
+    network = build(arch, DIGITS).eval()
+    assert write_onnx(network, DIGITS, tmp_path / "model.onnx", "mine") < 1e-5
+    assert onnx.load(tmp_path / "model.onnx").graph.name == "mine"
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    images = torch.randn(5, 1, 8, 8)
+    (found,) = session.run(["logits"], {"images": images.numpy()})
+    with torch.inference_mode():
+        assert np.allclose(found, network(images).numpy(), atol=1e-5)
+
+
+def test_onnx_that_differs_is_not_written(tmp_path: Path) -> None:
+    class Drifting(nn.Module):
+        """Another network at every call, as the exported one is not."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1)[:, :3] * torch.rand(3)
+
+    with pytest.raises(BuildError, match="differs from the network at batch 1"):
+        write_onnx(Drifting(), DIGITS, tmp_path / "model.onnx", "drifting")
+    assert not any(tmp_path.iterdir())
+
+
+def test_onnx_without_its_extra_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    arch = complete(pyramid((8, [residual(op("mlp"))])), DIGITS)
+    with pytest.raises(BuildError, match=r"onnxscript is not installed.*pip install 'hadnas\[onnx\]'"):
+        export(arch, DIGITS, tmp_path / "out", onnx=True)
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_onnx_file_of_an_earlier_network_is_not_left_beside_another(tmp_path: Path) -> None:
+    arch = complete(pyramid((8, [residual(op("mlp"))])), DIGITS)
+    (tmp_path / "model.py").write_text(model_source(arch, DIGITS, {}))
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(StudyError, match=r"model\.onnx is of an earlier network; replace it with --onnx"):
+        check_folder(tmp_path, force=True)
+    check_folder(tmp_path, onnx=True, force=True)
+
+
+@pytest.fixture(scope="module")
+def model_uri(results: StudyResults, folder: Path) -> str:
+    return register(results, results.best, folder)
+
+
+def test_a_registered_model_gives_the_logits_of_the_network(
+    results: StudyResults, model_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert model_uri == "models:/hadnas-tiny/1"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", results.home.tracking_uri)
+    client = MlflowClient(results.home.tracking_uri)
+    version = client.get_model_version("hadnas-tiny", "1")
+    assert version.run_id == results.best.run_id and version.status == "READY"
+    assert len(client.get_run(version.run_id).outputs.model_outputs) == 1
+    info = get_model_info(model_uri)
+    assert [item.shape for item in (*info.signature.inputs, *info.signature.outputs)] == [(-1, 1, 8, 8), (-1, 10)]
+    images = torch.randn(3, 1, 8, 8)
+    with torch.inference_mode():
+        expected = results.network(results.best)(images).numpy()
+    loaded = pyfunc.load_model(model_uri)
+    assert np.array_equal(loaded.predict(images.numpy()), expected)
+    assert loaded.input_example.shape == (2, 1, 8, 8)
+
+
+def test_a_run_that_mlflow_lacks_is_said(results: StudyResults, folder: Path, model_uri: str) -> None:
+    images = np.zeros((2, 1, 8, 8), np.float32)
+    with pytest.raises(StudyError, match="cannot keep the model"):
+        register_network(results.home.tracking_uri, "0" * 32, "mine", folder, images, images, {})
+    client = MlflowClient(results.home.tracking_uri)
+    assert [model.name for model in client.search_registered_models()] == ["hadnas-tiny"]
+
+
+@pytest.mark.slow
+def test_a_registered_model_is_served_without_hadnas(results: StudyResults, model_uri: str, tmp_path: Path) -> None:
+    """By the command that `hadnas export --mlflow-model` prints, where hadnas cannot be imported."""
+    (tmp_path / "hadnas").mkdir()
+    (tmp_path / "hadnas" / "__init__.py").write_text("raise ImportError('hadnas is blocked')")
+    images = torch.randn(3, 1, 8, 8)
+    with torch.inference_mode():
+        expected = results.network(results.best)(images).numpy()
+    with served(serve_command(results.home.tracking_uri, model_uri, port := free_port(5001)), tmp_path) as process:
+        question = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations",
+            json.dumps({"inputs": images.tolist()}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        answer = None
+        while answer is None:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            try:
+                answer = json.loads(urllib.request.urlopen(question, timeout=60).read())
+            except (URLError, ConnectionError):
+                time.sleep(1)
+    assert np.abs(np.array(answer["predictions"]) - expected).max() <= 1e-5
+
+
+@contextmanager
+def served(command: str, place: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A command of a shell in a session of its own, ended with all its children."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(place),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    with open(place / "log", "wb") as log:
+        process = subprocess.Popen(
+            command, shell=True, cwd=place, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        stop(process)
