@@ -190,6 +190,32 @@ def predict(study: str, home: str | None, count: int, device: str, **options: An
 
 
 @main.command()
+@click.argument("study")
+@HOME
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="By default report.html in the study's folder."
+)
+def report(study: str, home: str | None, out: Path | None) -> None:
+    """Write what the study found as one HTML page, and log it to MLflow."""
+    from hadnas.report import write_report
+    from hadnas.search.results import open_study
+
+    click.echo(f"wrote {write_report(open_study(study, home), out)}")
+
+
+@main.command()
+@click.argument("study")
+@HOME
+def proxies(study: str, home: str | None) -> None:
+    """How scores without training (nwot, synflow, parameters, MACs) rank what a study trained."""
+    from hadnas import tables
+    from hadnas.rankings import show_scores
+    from hadnas.search.results import open_study
+
+    show_scores(tables.console, open_study(study, home))
+
+
+@main.command()
 @HOME
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 @click.argument("study", required=False)

@@ -166,24 +166,13 @@ def show_finals(study: str, finals: list[Final]) -> None:
         found = final.accuracy
         spread = "" if found.seed_std is None else f"{found.seed_std:.4f}"
         interval = f"{found.low:.4f} to {found.high:.4f}"
-        table.add_row(final.kind, final.name, *costs, f"{found.mean:.4f}", interval, spread, lead_text(final))
+        table.add_row(final.kind, final.name, *costs, f"{found.mean:.4f}", interval, spread, final.said)
     console.print(table)
     console.print(
         "intervals count the seeds and the images; differences are paired by both; a p-value needs "
         f"{FEWEST_PAIRS} seeds and is not corrected for the number of comparisons",
         highlight=False,
     )
-
-
-def lead_text(final: Final) -> str:
-    """The lead of the finalist over a control in words: `+0.0120 (-0.0010 to +0.0250), inside the noise`."""
-    if final.lead is None:
-        return ""
-    lead = final.lead
-    parts = [f"{lead.mean:+.4f} ({lead.low:+.4f} to {lead.high:+.4f})"]
-    if lead.p is not None:
-        parts.append(f"p = {lead.p:.2g}")
-    return ", ".join([*parts, "inside the noise"] if lead.noise else parts)
 
 
 def show_measured(

@@ -24,7 +24,9 @@ from hadnas.train.recipe import Recipe
 from tests.networks import pyramid, residual
 
 SPACE = pyramid((8, [residual(op("star", expand=one_of(2, 3)), merge=one_of(op("add"), op("product")))]))
-STUDY = Study(name="small", space=SPACE, recipe=Recipe(epochs=1), latency=None, trials=2, baselines={"net": "test_resnet"})
+STUDY = Study(
+    name="small", space=SPACE, recipe=Recipe(epochs=1), latency=None, trials=2, baselines={"net": "test_resnet"}
+)
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ FLOORS = {
     "effects": 4,
     "library": 5,
     "rankings": 5,
+    "report": 5,
     "progress": 6,
     "tables": 6,
     "cli": 7,

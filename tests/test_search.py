@@ -1,5 +1,6 @@
 """The main job on real images: search, see, resume, reuse, refuse."""
 
+import csv
 import math
 import time
 from pathlib import Path
@@ -114,7 +115,7 @@ def test_front_and_best_follow_their_rules(home: Home) -> None:
     assert results.front[0].name == results.best.name and macs == sorted(macs, reverse=True)
 
 
-def test_mlflow_mirrors_the_study(home: Home) -> None:
+def test_mlflow_mirrors_the_study(home: Home, tmp_path: Path) -> None:
     client = mlflow.MlflowClient(home.tracking_uri)
     experiment = client.get_experiment_by_name("hadnas/tiny")
     assert experiment is not None
@@ -134,7 +135,14 @@ def test_mlflow_mirrors_the_study(home: Home) -> None:
         for curve in ("train/loss", "val/loss", "val/accuracy"):
             assert len(client.get_metric_history(found.run_id, curve)) == RECIPE.epochs
         files = {item.path for item in client.list_artifacts(found.run_id)}
-        assert {"arch.json", "arch.txt"} <= files
+        assert {"arch.json", "arch.txt", "architecture.svg", "cost.csv", "curve.csv"} <= files
+        with open(client.download_artifacts(found.run_id, "cost.csv", str(tmp_path)), newline="") as file:
+            parts = {row["module"]: row for row in csv.DictReader(file)}
+        assert int(parts[""]["macs"]) == found.figures["macs"]
+        with open(client.download_artifacts(found.run_id, "curve.csv", str(tmp_path)), newline="") as file:
+            points = list(csv.DictReader(file))
+        assert len(points) == RECIPE.epochs
+        assert float(points[-1]["val_accuracy"]) == found.figures["val/accuracy"]
 
 
 def test_the_same_command_again_goes_on_to_the_same_total(home: Home) -> None:

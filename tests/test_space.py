@@ -18,6 +18,7 @@ from hadnas.space import (
     Integer,
     every,
     int_range,
+    meanings,
     mutate,
     one_of,
     op,
@@ -170,9 +171,15 @@ def test_names_are_place_and_branch() -> None:
         "stages.1.0.block": labels,
         "stages.1.0.block#0.star.expand": Integer(2, 3),
         "stages.1.1.block": labels,
-        "stages.1.1.block#1.star.kernel": Integer(0, 2),  # no equal steps: the place in the row, which is ordered
+        "stages.1.1.block#1.star.kernel": Integer(0, 2, options=(3, 9, 11)),  # no equal steps: by index
     }
     assert draw["stages"][2] == {"op": "residual", "block": {"op": "star", "kernel": 11}}
+
+
+def test_answers_by_index_are_shown_as_the_options_they_stand_for() -> None:
+    space = op("a", width=one_of(48, 64, 96), depth=int_range(1, 3), kind=one_of("x", "y"))
+    assert meanings(space, {"width": 2, "depth": 2, "kind": "y"}) == {"width": 96, "depth": 2, "kind": "y"}
+    assert meanings(space, {"width": 0}) == {"width": 48}  # a draw that was cut short
 
 
 def test_a_named_choice_is_not_one_object_in_two_places() -> None:

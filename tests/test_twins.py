@@ -54,4 +54,5 @@ def test_an_architecture_stored_before_its_op_had_a_twin_still_has_families() ->
     for node in nodes(arch.node):
         node.pop("interact", None)
     assert family_counts(arch)["hadamard"] == 1
+    assert one_branch(arch, TASK) is None
     assert additive_twin(arch, TASK) is not None

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from timm.models import build_model_with_cfg
 from torch import nn
@@ -51,6 +52,13 @@ def trained(arch: Arch, task: Task, weights: Path) -> nn.Module:
     except Exception as error:
         raise SpecError(f"{weights} does not fit the architecture: {str(error).splitlines()[0]}") from error
     return network.eval()
+
+
+def build_seeded(arch: Arch, task: Task, seed: int) -> nn.Module:
+    """The module of `arch` with the initial weights that `seed` gives it; torch's generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(arch, task)
 
 
 Moments = tuple[tuple[float, ...], tuple[float, ...]]

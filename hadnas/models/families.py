@@ -1,5 +1,7 @@
 """How often each family of interactions occurs in an architecture."""
 
+from typing import Any
+
 from hadnas.blocks.registry import FAMILIES, find_op
 from hadnas.models.arch import Arch, nodes
 
@@ -9,8 +11,17 @@ def family_counts(arch: Arch) -> dict[str, int]:
 
     An op that has a twin counts as additive where it does not multiply.
     """
+    return _counts(arch.node)
+
+
+def stage_counts(arch: Arch) -> list[dict[str, int]]:
+    """`family_counts` of each stage; empty for a host without stages."""
+    return [_counts(stage) for stage in arch.node.get("stages", [])]
+
+
+def _counts(part: Any) -> dict[str, int]:
     counts: dict[str, int] = dict.fromkeys(FAMILIES, 0)
-    for node in nodes(arch.node):
+    for node in nodes(part):
         op = find_op(node["op"])
         if op.family is not None and op.name != "add":
             counts["additive" if op.multiplies(node) is False else op.family] += 1

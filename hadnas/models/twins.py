@@ -48,4 +48,4 @@ def _changed(arch: Arch, task: Task, change: Any) -> Arch | None:
         found = complete(walk(arch.node), task)
     except SpecError:
         return None
-    return None if found == arch else found
+    return None if found == complete(arch.node, task) else found

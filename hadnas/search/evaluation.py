@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hadnas.errors import BuildError, HadnasError, MeasurementError, StudyError, TrainingError
-from hadnas.measure.cost import cost
+from hadnas.measure.cost import Cost, cost
 from hadnas.measure.latency import protocol_key
 from hadnas.measure.screen import screen
 from hadnas.models.arch import Arch
-from hadnas.models.build import build
+from hadnas.models.build import build, build_seeded
 from hadnas.models.source import code_hash
 from hadnas.models.task import Task
 from hadnas.search.ledger import Ledger
@@ -52,6 +52,7 @@ class Evaluation:
     phases: dict[str, float] = field(default_factory=dict)
     reused: bool = False
     training: Training | None = None
+    counted: Cost | None = None
     module: nn.Module | None = None
 
     @contextmanager
@@ -105,8 +106,8 @@ class Evaluator:
         with evaluation.phase("cost"):
             costs = self.ledger.get_cost(arch.fingerprint, str(self.task))
             if costs is None:
-                counted = cost(build(arch, self.task, device="meta"), self.data.shape)
-                costs = Costs(*(getattr(counted, name) for name in Costs.__dataclass_fields__))
+                evaluation.counted = cost(build(arch, self.task, device="meta"), self.data.shape)
+                costs = Costs(*(getattr(evaluation.counted, name) for name in Costs.__dataclass_fields__))
                 self.ledger.put_cost(arch.fingerprint, str(self.task), costs)
         evaluation.figures |= asdict(costs) | {"flops": 2 * costs.macs}
         if held:
@@ -168,9 +169,7 @@ class Evaluator:
     def fresh(self, evaluation: Evaluation) -> nn.Module:
         """The module with the initial weights that the study's seed gives it; screen and latency work on copies."""
         if evaluation.module is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.study.seed)
-                evaluation.module = build(evaluation.arch, self.task)
+            evaluation.module = build_seeded(evaluation.arch, self.task, self.study.seed)
         return evaluation.module
 
     def latency(self, evaluation: Evaluation, backend: str) -> Latency:

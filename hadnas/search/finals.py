@@ -62,6 +62,16 @@ class Final:
     lead: Estimate | None
     reason: str | None
 
+    @property
+    def said(self) -> str:
+        """The lead of the finalist in words: `+0.0120 (-0.0010 to +0.0250), inside the noise`."""
+        if self.lead is None:
+            return ""
+        parts = [f"{self.lead.mean:+.4f} ({self.lead.low:+.4f} to {self.lead.high:+.4f})"]
+        if self.lead.p is not None:
+            parts.append(f"p = {self.lead.p:.2g}")
+        return ", ".join([*parts, "inside the noise"] if self.lead.noise else parts)
+
 
 def run_finals(
     name: str,

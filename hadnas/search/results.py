@@ -16,6 +16,7 @@ from hadnas.search.front import pareto_front
 from hadnas.search.ledger import Ledger
 from hadnas.search.opening import stored_study
 from hadnas.search.storage import Home
+from hadnas.space import meanings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ class StudyResults:
                     figures=notes.get("figures", {}),
                     notes=notes.get("notes", {}),
                     reason=notes.get("reason"),
-                    params=trial.params,
+                    params=meanings(self.study.space, trial.params),
                     phases=notes.get("phases", {}),
                     run_id=notes.get("run_id"),
                     feasible=trial.state.name == "COMPLETE" and all(v <= 0 for v in trial.constraints.values()),

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -11,6 +12,7 @@ from hadnas.errors import HadnasError, Interrupted, SpecError, StudyError
 from hadnas.measure.backends import require
 from hadnas.models.arch import Arch
 from hadnas.models.complete import complete
+from hadnas.models.diagram import diagram
 from hadnas.models.families import families_text, family_counts
 from hadnas.models.random import sample as random_arch
 from hadnas.search.comparison import backends, compare
@@ -199,6 +201,9 @@ class _Run:
         finally:
             with evaluation.phase("track"):
                 self.tracker.log_metrics(run_id, evaluation.figures)
+                if evaluation.counted is not None:
+                    parts = [{"module": path, **asdict(own)} for path, own in evaluation.counted.by_module.items()]
+                    self.tracker.log_rows(run_id, parts, "cost.csv")
         self._say(label, "train")
 
         def seen(epoch: Epoch) -> None:
@@ -207,11 +212,14 @@ class _Run:
             self._say(label, "train", epoch.epoch)
 
         self.evaluator.train(evaluation, seen)
+        assert evaluation.training is not None
+        last = evaluation.training.attempt  # earlier attempts were cut short
+        curve = [point for point in evaluation.training.curve if point.attempt == last]
+        with evaluation.phase("track"):
+            self.tracker.log_rows(run_id, [asdict(point) for point in curve], "curve.csv")
         if evaluation.reused:
             with evaluation.phase("track"):
-                assert evaluation.training is not None
-                last = evaluation.training.attempt  # earlier attempts were cut short
-                for point in [point for point in evaluation.training.curve if point.attempt == last]:
+                for point in curve:
                     values = {"train/loss": point.train_loss, "val/loss": point.val_loss}
                     values["val/accuracy"] = point.val_accuracy
                     known = {name: value for name, value in values.items() if value is not None}
@@ -226,6 +234,7 @@ class _Run:
         run_id = self.tracker.start_trial(number, kind, name, shown, tags, note=f"```\n{arch.tree()}\n```")
         self.tracker.log_text(run_id, arch.json, "arch.json")
         self.tracker.log_text(run_id, arch.tree(), "arch.txt")
+        self.tracker.log_text(run_id, diagram(arch), "architecture.svg")
         return run_id
 
     def _refuse(

@@ -22,18 +22,27 @@ class Categorical:
 
     values: tuple[Scalar, ...]
 
+    def meaning(self, answer: Scalar) -> Scalar:
+        """What an answer stands for: itself."""
+        return answer
+
 
 @dataclass(frozen=True)
 class Integer:
-    """Ordered values `low, low + step, ..., high`, as a sampler sees them."""
+    """Ordered values `low, low + step, ..., high`, as a sampler sees them; unevenly spaced `options` by their index."""
 
     low: int
     high: int
     step: int = 1
+    options: tuple[int | float, ...] = ()
 
     @property
     def values(self) -> tuple[int, ...]:
         return tuple(range(self.low, self.high + 1, self.step))
+
+    def meaning(self, answer: Scalar) -> Scalar:
+        """What an answer stands for: itself, or the option of that index."""
+        return self.options[int(answer or 0)] if self.options else answer
 
 
 Distribution = Categorical | Integer
@@ -62,7 +71,8 @@ def _decision(choice: Choice | IntRange) -> _Decision:
         steps = {b - a for a, b in itertools.pairwise(options)}
         if all(type(option) is int for option in options) and len(steps) == 1:
             return _Decision(Integer(options[0], options[-1], steps.pop()), {o: ("", o) for o in options})
-        return _Decision(Integer(0, len(options) - 1), {i: ("", o) for i, o in enumerate(options)})
+        numbers = Integer(0, len(options) - 1, options=tuple(options))
+        return _Decision(numbers, {i: ("", o) for i, o in enumerate(options)})
     ops = Counter(option["op"] for option in options if _is_node(option))
     branches: dict[Scalar, tuple[str, Any]] = {}
     for index, option in enumerate(options):
@@ -155,6 +165,20 @@ def replay(space: Any, params: Mapping[str, Scalar]) -> Any:
     if unused := sorted(set(params) - used):
         raise SpecError(f"the parameters {unused} belong to no choice of this draw")
     return draw
+
+
+def meanings(space: Any, params: Mapping[str, Scalar]) -> Params:
+    """`params` with the option itself where the sampler answered with its index; a draw may have been cut short."""
+    out: Params = {}
+
+    def pick(name: str, distribution: Distribution) -> Scalar:
+        if name not in params:
+            return distribution.values[0]
+        out[name] = distribution.meaning(params[name])
+        return params[name]
+
+    sample(space, pick)
+    return out
 
 
 def every(space: Any) -> Iterator[tuple[Params, Any]]:

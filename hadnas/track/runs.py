@@ -5,13 +5,15 @@ written again from the database and the ledger. Everything goes by explicit run 
 global active run, hence no lock around an objective, and several workers write to one study at once.
 """
 
+import csv
 import getpass
+import io
 import logging
 import os
 import posixpath
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -181,6 +183,14 @@ class Tracker:
     def log_text(self, run_id: str, text: str, path: str) -> None:
         """Keep `text` as the run's file `path`, as `model.py` or `figures/front.svg`."""
         self.client.log_text(run_id, text, path)
+
+    def log_rows(self, run_id: str, rows: Sequence[Mapping[str, object]], path: str) -> None:
+        """Keep rows of equal columns as the run's file `path`, which ends in `.csv`; MLflow shows it as a table."""
+        out = io.StringIO()
+        writer = csv.DictWriter(out, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+        self.log_text(run_id, out.getvalue(), path)
 
     def log_json(self, run_id: str, value: Any, path: str) -> None:
         """Keep plain data as the run's file `path`, which ends in `.json`."""

@@ -1,0 +1,136 @@
+"""Figures of a study as SVG text, from plain values: front, history, importances, differences with intervals.
+
+Colours are those of Okabe and Ito, told apart by colour-blind eyes; marks differ by shape as well. Text stays text.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+BLACK, ORANGE, SKY, GREEN, BLUE, RED = "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
+_SVG = "{http://www.w3.org/2000/svg}"
+_LOOK = {"svg.fonttype": "none", "svg.hashsalt": "hadnas", "axes.spines.top": False, "axes.spines.right": False}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A network in a plot of accuracy against cost: `error` is one standard error, `text` what hovering shows."""
+
+    name: str
+    x: float
+    accuracy: float
+    error: float
+    kind: str  # "candidate", "front" or "baseline"
+    text: str
+
+
+def front(points: Sequence[Point], unit: str, *, log: bool) -> str:
+    """Accuracy against a cost: candidates, baselines and the front, which is a step line: a cost buys no less.
+
+    unit: what stands at the axis, as "MACs" or "latency ratio (eager, batch 1)".
+    """
+    figure, axes = _axes(8.0, 4.0)
+    marks = {"candidate": (SKY, "o", 22), "front": (BLUE, "o", 42), "baseline": (RED, "^", 42)}
+    for kind, (colour, mark, size) in marks.items():
+        some = [point for point in points if point.kind == kind]
+        for point in some:
+            axes.errorbar(point.x, point.accuracy, point.error, color=colour, alpha=0.35, linewidth=1, zorder=1)
+            dot = axes.scatter(point.x, point.accuracy, s=size, c=colour, marker=mark, zorder=3)
+            dot.set_gid(f"point-{point.name}")
+        if some:
+            axes.scatter([], [], s=size, c=colour, marker=mark, label=kind)
+    best = sorted((point.x, point.accuracy) for point in points if point.kind == "front")
+    if best:
+        end = max(point.x for point in points)
+        axes.step(
+            [x for x, _ in best] + [end], [y for _, y in best] + [best[-1][1]], where="post", color=BLUE, linewidth=1.2
+        )
+    if log:
+        axes.set_xscale("log")
+    axes.set_xlabel(unit + (", log scale" if log else ""))
+    axes.set_ylabel("validation accuracy (± 1 standard error)")
+    _legend(axes)
+    return _hover(_text(figure), {f"point-{point.name}": point.text for point in points})
+
+
+def history(accuracies: Sequence[tuple[int, float]], baselines: Sequence[tuple[str, float]]) -> str:
+    """Validation accuracy by the number of the trial, the best so far as a step line, baselines as dotted lines."""
+    figure, axes = _axes(8.0, 3.2)
+    numbers = [number for number, _ in accuracies]
+    best = [max(accuracy for _, accuracy in accuracies[: i + 1]) for i in range(len(accuracies))]
+    axes.scatter(numbers, [accuracy for _, accuracy in accuracies], s=22, c=SKY, label="candidate")
+    axes.step(numbers, best, where="post", color=BLUE, label="best so far")
+    for (name, accuracy), style in zip(baselines, _styles(len(baselines)), strict=True):
+        axes.axhline(accuracy, color=RED, linewidth=1, linestyle=style, label=name)
+    axes.set_xlabel("trial")
+    axes.set_ylabel("validation accuracy")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _legend(axes)
+    return _text(figure)
+
+
+def bars(names: Sequence[str], values: Sequence[float], label: str) -> str:
+    """Horizontal bars, the first on top."""
+    figure, axes = _axes(8.0, 0.8 + 0.26 * len(names))
+    axes.barh(range(len(names)), values, color=BLUE)
+    axes.set_yticks(range(len(names)), names, fontsize="small")
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+    return _text(figure)
+
+
+def intervals(names: Sequence[str], values: Sequence[tuple[float, float, float]], label: str) -> str:
+    """Means (mean, low, high) with their intervals, the first on top, and a line at zero."""
+    figure, axes = _axes(8.0, 0.9 + 0.26 * len(names))
+    for place, (mean, low, high) in enumerate(values):
+        colour = BLACK if low <= 0 <= high else GREEN if mean > 0 else ORANGE
+        axes.plot([low, high], [place, place], color=colour, linewidth=1.2)
+        axes.scatter([mean], [place], s=22, c=colour, zorder=3)
+    axes.axvline(0, color=BLACK, linewidth=0.8, linestyle=":")
+    axes.set_yticks(range(len(names)), names, fontsize="small")
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+    return _text(figure)
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    with matplotlib.rc_context(_LOOK):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.add_subplot()
+
+
+def _legend(axes: Axes) -> None:
+    """Beside the plot, where it hides nothing."""
+    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _styles(count: int) -> list[Any]:
+    return [(0, (1 + index, 2)) for index in range(count)]
+
+
+def _text(figure: Figure) -> str:
+    out = io.StringIO()
+    with matplotlib.rc_context(_LOOK):
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _hover(svg: str, texts: dict[str, str]) -> str:
+    """Give the marks with these ids a text that browsers show under the pointer."""
+    ElementTree.register_namespace("", _SVG.strip("{}"))
+    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+    root = ElementTree.fromstring(svg)
+    for group in root.iter(f"{_SVG}g"):
+        if (text := texts.get(group.get("id", ""))) is not None:
+            title = ElementTree.Element(f"{_SVG}title")
+            title.text = text
+            group.insert(0, title)
+    return ElementTree.tostring(root, encoding="unicode")
