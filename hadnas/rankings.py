@@ -4,8 +4,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hadnas.search.comparison import comparison
+from hadnas.search.front import standard_error
 from hadnas.search.predictor import Predictor
 from hadnas.search.results import StudyResults
+from hadnas.search.scores import score_study
 
 PAIRS = 6
 """Pairs that are named; of more only the number is said."""
@@ -37,20 +39,46 @@ def show_backends(console: Console, results: StudyResults) -> None:
 def show_predictor(console: Console, study: str, found: Predictor) -> None:
     """How each cost and the fitted predictor rank measured latency, and what the predictor is made of."""
     backend, device = found.protocol["backend"], found.protocol["device"]
-    title = f"{study}: rank correlation with the latency ratio ({backend}, {device}), n = {found.n}"
-    table = Table(title=title, title_justify="left", box=None)
-    table.add_column("figure", no_wrap=True)
-    table.add_column("Spearman (95 % interval)", justify="right", no_wrap=True)
+    table = Table(title=f"{study}: what ranks latency", title_justify="left", box=None)
+    table.add_column(f"{backend} on {device}, n = {found.n}", no_wrap=True)
+    table.add_column("Spearman's rho (95 % interval)", justify="right", no_wrap=True)
     for name, rank in found.costs.items():
         table.add_row(name, str(rank))
     table.add_row("predictor, out of fold", str(found.rank), style="bold")
     console.print(table)
-    shares = ", ".join(f"{share:.3g} per {name}" for name, share in found.shares.items() if share)
-    console.print(f"ratio = {found.start:.3g} + {shares}", highlight=False)
+    shares = " + ".join(f"{share:.3g} * {name}" for name, share in found.shares.items() if share)
+    console.print(f"ratio = {shares}", highlight=False)
     said = f"relative error out of fold: median {found.error:.1%}, 90th percentile {found.p90_error:.1%}"
     console.print(f"{said}; kept in the ledger", highlight=False)
     if found.failed:
         console.print(f"{found.failed} further candidates could not be built or timed", highlight=False)
+
+
+def show_scores(console: Console, results: StudyResults) -> None:
+    """How each score without training would have ranked the study's architectures."""
+    found = score_study(results)
+    some = found["macs"]
+    table = Table(title=f"{results.name}: what ranks accuracy", title_justify="left", box=None)
+    table.add_column("Spearman's rho (95 % interval)", no_wrap=True)
+    table.add_column(f"all {some.overall.n}", justify="right", no_wrap=True)
+    table.add_column(f"best quarter, {some.quarter.n}", justify="right", no_wrap=True)
+    for name, score in found.items():
+        table.add_row(name, str(score.overall), str(score.quarter))
+    console.print(table)
+    lacking = [f"{score.lacking} without {name}" for name, score in found.items() if score.lacking]
+    if lacking:
+        console.print(f"left out: {', '.join(lacking)}", highlight=False)
+    error = standard_error(results.best.figures["val/accuracy"], results.best.notes["val_n"])
+    console.print(
+        f"one standard error of the best accuracy is {error:.4f}: the best quarter spans "
+        f"{_span(results, some.quarter.n):.4f}",
+        highlight=False,
+    )
+
+
+def _span(results: StudyResults, count: int) -> float:
+    accuracies = [found.figures["val/accuracy"] for found in results.ranked[:count]]
+    return float(accuracies[0] - accuracies[-1])
 
 
 def _cell(figures: dict[str, float] | None) -> str:

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -26,7 +25,7 @@ from hadnas.measure.backends import require
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.latency import protocol_key
 from hadnas.models.arch import Arch
-from hadnas.models.build import build
+from hadnas.models.build import build, build_seeded
 from hadnas.models.complete import complete
 from hadnas.models.task import Task
 from hadnas.search.correlation import Correlation, rank_correlation
@@ -50,7 +49,7 @@ BARREN = 200
 class Predictor:
     """Predicts the latency ratio of networks like those of a space, under one protocol.
 
-    shares       feature -> ratio per unit, none below 0; `start` is the ratio of nothing
+    shares       feature -> ratio per unit, none below 0
     n            candidates that it was fitted to; `failed` more could not be built or timed
     error        median of |predicted / measured - 1|, out of fold; `p90_error` its 90th percentile
     rank         rank correlation of out-of-fold predictions with measured ratios
@@ -59,7 +58,6 @@ class Predictor:
 
     protocol: dict[str, Any]
     shares: dict[str, float]
-    start: float
     n: int
     failed: int
     error: float
@@ -69,7 +67,7 @@ class Predictor:
 
     def predict(self, cost: Cost) -> float:
         """The latency ratio of a network whose cost was counted for the task that the predictor was fitted for."""
-        return self.start + sum(self.shares[name] * value for name, value in features(cost).items())
+        return sum(self.shares[name] * value for name, value in features(cost).items())
 
 
 def features(cost: Cost) -> dict[str, float]:
@@ -108,7 +106,7 @@ def fit_predictor(
         try:
             found = cost(build(arch, task, device="meta"), task.shape)
             ledger.put_architecture(arch.fingerprint, arch.json)
-            taken = timed(arch, task, partial(_fresh, arch, task, seed), ledger, device=device, backend=backend)
+            taken = timed(arch, task, partial(build_seeded, arch, task, seed), ledger, device=device, backend=backend)
         except (BuildError, MeasurementError) as error:
             failed, reason = failed + 1, str(error)
             if failed > n:
@@ -148,14 +146,8 @@ def digest(space: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(as_data(space), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _fresh(arch: Arch, task: Task, seed: int) -> torch.nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build(arch, task)
-
-
 def _regression() -> Pipeline:
-    return make_pipeline(MaxAbsScaler(), LinearRegression(positive=True))
+    return make_pipeline(MaxAbsScaler(), LinearRegression(positive=True, fit_intercept=False))
 
 
 def _fitted(
@@ -177,7 +169,6 @@ def _fitted(
     return Predictor(
         protocol=protocol,
         shares={name: float(share / scale) for name, share, scale in zip(names, line.coef_, scales, strict=True)},
-        start=float(line.intercept_),
         n=len(ratios),
         failed=failed,
         error=float(np.median(errors)),

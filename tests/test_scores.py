@@ -1,0 +1,65 @@
+"""Scores without training against trained accuracy, in a study that ran."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from scipy import stats
+
+from hadnas.errors import StudyError
+from hadnas.measure.proxies import nwot, synflow
+from hadnas.models.build import build
+from hadnas.rankings import show_scores
+from hadnas.search.results import open_study
+from hadnas.search.run import run_study
+from hadnas.search.scores import SCORES, score_study
+from hadnas.search.storage import Home
+from hadnas.search.study import Study
+from hadnas.space import one_of, op
+from hadnas.tables import console
+from hadnas.train.data import load_data
+from hadnas.train.recipe import Recipe
+from tests.networks import pyramid, residual
+
+STEM = op("conv_norm", dim=8, stride=1, act=None)
+BLOCK = one_of(op("glu", expand=one_of(1.0, 2.0), act=None), op("mlp", expand=one_of(1, 2), act="relu"))
+SPACE = pyramid((8, [residual(BLOCK), residual(BLOCK)]), stem=STEM)
+
+
+def test_each_score_is_that_of_the_initial_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = Study(name="small", space=SPACE, recipe=Recipe(epochs=1, batch=256), latency=None, trials=8, seed=3)
+    run_study(study, Home(tmp_path))
+    results = open_study("small", tmp_path)
+    found = score_study(results)
+    assert tuple(found) == SCORES and found["macs"].overall.n == 8 and found["macs"].quarter.n == 2
+    assert found["nwot"].lacking > 0
+    accuracy: list[float] = []
+    scores: dict[str, list[float]] = {name: [] for name in SCORES}
+    images, _ = next(load_data("digits").train.batches(64, torch.device("cpu"), torch.arange(64)))
+    for one in results.ranked:
+        assert one.arch is not None
+        torch.manual_seed(3)
+        network = build(one.arch, results.task())
+        scores["synflow"].append(synflow(network, (1, 8, 8)))
+        scores["macs"].append(one.figures["macs"])
+        scores["params"].append(one.figures["params"])
+        scores["nwot"].append(nwot(network, images) if "mlp" in one.arch.ops() else math.nan)
+        accuracy.append(one.figures["val/accuracy"])
+    for name, score in found.items():
+        pairs = [(left, right) for left, right in zip(scores[name], accuracy, strict=True) if not math.isnan(left)]
+        assert score.overall.n == len(pairs) == 8 - score.lacking
+        if score.overall.rho is not None:
+            assert score.overall.rho == pytest.approx(stats.spearmanr(pairs).statistic)
+    show_scores(console, results)
+    shown = capsys.readouterr().out
+    assert "all 8" in shown and "best quarter, 2" in shown and "nwot" in shown
+
+
+def test_a_study_with_too_little_to_rank_is_refused(tmp_path: Path) -> None:
+    run_study(
+        Study(name="one", space=pyramid((8, [])), recipe=Recipe(epochs=1, batch=512), latency=None, trials=1),
+        Home(tmp_path),
+    )
+    with pytest.raises(StudyError, match="study 'one' has 1 trained architectures; four are needed"):
+        score_study(open_study("one", tmp_path))
