@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hadnas.models.build import build
     from hadnas.models.random import sample
     from hadnas.models.task import Task
+    from hadnas.retraining import retrain
     from hadnas.search.results import open_study
     from hadnas.search.run import run_study
     from hadnas.search.study import Study
@@ -43,6 +44,7 @@ _PUBLIC = {
     "product_effects": "hadnas.effects",
     "register": "hadnas.blocks.registry",
     "repeat": "hadnas.space",
+    "retrain": "hadnas.retraining",
     "sample": "hadnas.models.random",
     "run_study": "hadnas.search.run",
 }

@@ -265,6 +265,51 @@ def export(
 
 
 @main.command()
+@click.argument("arch")
+@click.option("--data", required=True, metavar="DATA", help="digits, a .npz file or an image folder.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.")
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Start from these .safetensors.")
+@click.option("--size", type=click.IntRange(4), help="Side length to which the images of a folder are resized.")
+@click.option("--epochs", type=click.IntRange(1), help="50 by default.")
+@click.option("--batch", type=click.IntRange(2), help="Images per step; 64 by default.")
+@click.option("--lr", type=float, help="Largest learning rate; 0.004 by default.")
+@click.option("--augment", type=click.Choice(["none", "shift", "shift_flip"]), help="shift_flip by default.")
+@click.option("--mixup", type=float, help="Alpha of mixup, 0 for none; 0.2 by default.")
+@click.option("--ema", type=float, help="Decay of the averaged weights; 0.995 by default.")
+@click.option("--label-smoothing", type=float, help="0.1 by default.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
+@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+def retrain(
+    arch: str,
+    data: str,
+    out: Path,
+    weights: Path | None,
+    size: int | None,
+    seed: int,
+    device: str,
+    force: bool,
+    **settings: Any,
+) -> None:
+    """Train ARCH (arch.json, an exported folder, a published network) longer, and export it with its new weights."""
+    from hadnas.exporter.folder import check_folder, usage
+    from hadnas.library import load_architecture
+    from hadnas.progress import ShownTraining
+    from hadnas.retraining import FULLER, changed, retrain
+    from hadnas.train.data import DataSpec, load_data
+
+    check_folder(out, force=force)
+    found, recipe = load_architecture(arch), changed(FULLER, settings)
+    images = load_data(DataSpec(source=data, size=size))
+    with ShownTraining(recipe.epochs, len(images.val)) as shown:
+        done = retrain(found, images, recipe, seed=seed, weights=weights, device=device, on_epoch=shown)
+    done.export(out, origin={"architecture": arch, "started from": weights or "fresh weights"}, force=force)
+    for split, score in (("validation", done.validation), ("test (this split was opened now, once)", done.test)):
+        click.echo(f"{split}: accuracy {score.accuracy:.4f} ±{score.standard_error:.4f} (n = {score.n})")
+    click.echo(usage(out, done.task))
+
+
+@main.command()
 @click.argument("network")
 @click.option("--size", default="3x224x224", show_default=True, metavar="CxHxW", help="Channels, height and width.")
 @click.option("--classes", default=1000, show_default=True, type=click.IntRange(1))

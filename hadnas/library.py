@@ -91,6 +91,18 @@ def load_network(name: str, task: Task) -> nn.Module:
         raise UnknownName(f"{error}; hadnas has {', '.join(shipped('published'))}") from None
 
 
+def load_architecture(name: str | Path) -> Arch:
+    """An Arch by the name of a published network, the path of a .json file, or that of an exported folder.
+
+    Raises UnknownName for what is not there, SpecError for what is no architecture.
+    """
+    folder = Path(name).expanduser()
+    found = load(folder / "arch.json" if folder.is_dir() else name)
+    if not isinstance(found, Arch):
+        raise SpecError(f"{name} is no architecture; a published network, an arch.json or an exported folder is")
+    return found
+
+
 def load_study(name: str | Path) -> Study:
     """A Study by name or path; a file that holds only a SPACE gives a study of it with every default."""
     found = load(name)

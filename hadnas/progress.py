@@ -1,13 +1,45 @@
-"""The progress of a search, live in the terminal: candidate, epoch, best so far, time left."""
+"""The progress of a search or of one training, live in the terminal: candidate, epoch, best so far, time left."""
 
 import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from hadnas.search.front import standard_error
 from hadnas.search.progress import Progress as Standing
 from hadnas.search.study import Study
+from hadnas.train.loop import Epoch
+
+
+class ShownTraining:
+    """Draws one training: a bar in a terminal, and a line per epoch."""
+
+    def __init__(self, epochs: int, val_n: int) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("epoch"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
+        self.bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+        self.epochs = self.bar.add_task("", total=epochs)
+        self.total, self.val_n = epochs, val_n
+
+    def __enter__(self) -> "ShownTraining":
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def __call__(self, epoch: Epoch) -> None:
+        error = standard_error(epoch.val_accuracy, self.val_n)
+        self.bar.console.print(
+            f"epoch {epoch.epoch}/{self.total}: train/loss {epoch.train_loss:.4f}, val/loss {epoch.val_loss:.4f}, "
+            f"val/accuracy {epoch.val_accuracy:.4f} ±{error:.4f} (n = {self.val_n}), {epoch.seconds:.1f} s",
+            highlight=False,
+            soft_wrap=True,
+        )
+        self.bar.update(self.epochs, completed=epoch.epoch)
 
 
 class Shown:

@@ -27,6 +27,7 @@ FLOORS = {
     "contract": 4,
     "effects": 4,
     "library": 5,
+    "retraining": 5,
     "rankings": 5,
     "report": 5,
     "progress": 6,
@@ -102,6 +103,7 @@ def test_public_names() -> None:
         "product_effects",
         "register",
         "repeat",
+        "retrain",
         "run_study",
         "sample",
     ]

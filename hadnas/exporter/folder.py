@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from hadnas.errors import BuildError, SpecError, StudyError
+from hadnas.errors import BuildError, StudyError
 from hadnas.exporter.card import Facts, card
 from hadnas.exporter.module import ENTRY, licence, model_source
 from hadnas.exporter.onnx_file import write_onnx
 from hadnas.models.arch import FORMAT, Arch
-from hadnas.models.build import Moments, build
+from hadnas.models.build import Moments, build, trained
 from hadnas.models.task import Task
 from hadnas.onnx_model import require_onnx
 
@@ -54,9 +54,7 @@ def export(
         require_onnx()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = build(arch, task).eval()
-    if weights is not None:
-        load_weights(network, Path(weights))
+        network = build(arch, task).eval() if weights is None else trained(arch, task, Path(weights))
     source = model_source(arch, task, facts.origin, moments)
     text = card(arch, task, facts, moments, licence(arch, task), trained=weights is not None, onnx=onnx)
     with tempfile.TemporaryDirectory() as scratch:
@@ -89,17 +87,6 @@ def check_folder(folder: Path, *, onnx: bool = False, force: bool = False) -> No
             raise StudyError(f"{folder / name} is not of an earlier export; move it, or name another folder")
         if name == ONNX and not onnx:
             raise StudyError(f"{folder / name} is of an earlier network; replace it with --onnx, or move it")
-
-
-def load_weights(network: nn.Module, weights: Path) -> None:
-    """Load a .safetensors file. Raises StudyError where there is none, SpecError where it does not fit the network."""
-    if not weights.is_file():
-        raise StudyError(f"there is no file {weights}")
-    try:
-        network.load_state_dict(load_file(weights))
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise SpecError(f"{weights} does not fit the architecture: {reason[:300]}") from error
 
 
 def _move(place: Path, folder: Path) -> None:

@@ -50,7 +50,7 @@ def trained(arch: Arch, task: Task, weights: Path) -> nn.Module:
     try:
         network.load_state_dict(load_file(weights))
     except Exception as error:
-        raise SpecError(f"{weights} does not fit the architecture: {str(error).splitlines()[0]}") from error
+        raise SpecError(f"{weights} does not fit the architecture: {' '.join(str(error).split())[:300]}") from error
     return network.eval()
 
 

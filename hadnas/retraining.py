@@ -1,0 +1,117 @@
+"""`hadnas retrain`: one architecture, trained longer and with a fuller recipe, scored once on the test split."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+from torch import nn
+
+from hadnas.errors import SpecError
+from hadnas.exporter.card import Accuracy, Facts
+from hadnas.exporter.folder import export
+from hadnas.measure.cost import cost
+from hadnas.models.arch import Arch
+from hadnas.models.build import build, trained
+from hadnas.models.complete import complete
+from hadnas.models.task import Task
+from hadnas.search.run import chosen_device
+from hadnas.search.study import one_sentence
+from hadnas.train.data import Data, DataSpec, load_data
+from hadnas.train.loop import Epoch, Fit, Score, evaluate, fit
+from hadnas.train.recipe import Recipe
+
+FULLER = Recipe(epochs=50, augment="shift_flip", mixup=0.2, label_smoothing=0.1, ema=0.995)
+"""The recipe of a retraining where nothing else is said."""
+
+
+@dataclass(frozen=True, eq=False)
+class Retrained:
+    """A network on the CPU in eval mode, how it learned, and its score on the test split, opened once at the end."""
+
+    arch: Arch
+    module: nn.Module
+    data: Data
+    recipe: Recipe
+    seed: int
+    fit: Fit
+    test: Score
+
+    @property
+    def task(self) -> Task:
+        """What the network is for: the shape and the classes of its data."""
+        return Task.image(*self.data.shape, classes=self.data.classes)
+
+    @property
+    def validation(self) -> Score:
+        """The score on the validation split after the last epoch."""
+        return Score(self.fit.val_accuracy, self.fit.val_loss, self.fit.val_n)
+
+    def export(self, out: str | Path, *, origin: dict[str, Any] | None = None, force: bool = False) -> Path:
+        """Write code, weights, data and model card, as `hadnas.export` does. `origin` is where the network is from."""
+        scores = (("validation", self.validation), ("test", self.test))
+        counted = cost(self.module, self.data.shape)
+        settings = {name.replace("_", " "): value for name, value in self.recipe.model_dump(exclude_none=True).items()}
+        facts = Facts(
+            origin={"trained by": "hadnas retrain", **(origin or {})},
+            accuracies={name: _accuracy(score) for name, score in scores},
+            figures={name: getattr(counted, name) for name in ("params", "macs", "elementwise", "products")},
+            data={"name": self.data.name, "digest": self.data.digest, **self.data.sizes},
+            recipe={**settings, "seed": self.seed},
+            limits=(
+                "One training with one seed: another seed gives another accuracy.",
+                "The test split was opened once, after the last epoch; whether it was opened for this architecture "
+                "before, is not known here.",
+            ),
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            weights = Path(scratch) / "weights.safetensors"
+            save_file(self.module.state_dict(), weights)
+            moments = (self.data.mean, self.data.std)
+            return export(self.arch, self.task, out, weights, facts=facts, moments=moments, force=force)
+
+
+def retrain(
+    arch: Arch,
+    data: Data | DataSpec | str,
+    recipe: Recipe = FULLER,
+    *,
+    seed: int = 0,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Retrained:
+    """Train `arch` on `data`, from scratch or from `weights` (.safetensors), for its shape and classes.
+
+    `seed` gives the initial weights and the order of training. `on_epoch` sees every epoch with its validation score.
+    Raises SpecError where the architecture or the weights do not fit the data, DataError or TrainingError as `fit`
+    does.
+    """
+    if not isinstance(data, Data):
+        data = load_data(data)
+    device = chosen_device(device)
+    task = Task.image(*data.shape, classes=data.classes)
+    arch = complete(arch.node, task)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = build(arch, task) if weights is None else trained(arch, task, Path(weights))
+    result = fit(module, data, recipe, seed=seed, device=device, on_epoch=on_epoch)
+    test = evaluate(module, data, "test", device=device)
+    return Retrained(arch, module.cpu(), data, recipe, seed, result, test)
+
+
+def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """`recipe` with every setting that is not None in its place. Raises SpecError for a value that is not allowed."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    try:
+        return Recipe(**{**recipe.model_dump(), **given})
+    except ValidationError as error:
+        raise SpecError(str(one_sentence(error)).removeprefix("study: ")) from None
+
+
+def _accuracy(score: Score) -> Accuracy:
+    return Accuracy(score.accuracy, score.standard_error, score.n)

@@ -1,0 +1,96 @@
+"""`hadnas retrain`: an architecture trained on other data, from scratch or from weights, scored and exported."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from safetensors.torch import save_file
+
+from hadnas.cli import main
+from hadnas.errors import SpecError
+from hadnas.library import load_architecture, load_network
+from hadnas.models.arch import Arch
+from hadnas.models.build import build
+from hadnas.models.complete import complete
+from hadnas.models.task import Task
+from hadnas.retraining import FULLER, changed, retrain
+from hadnas.space import op
+from hadnas.train.data import load_data
+from hadnas.train.loop import evaluate
+from tests.networks import pyramid, residual
+
+DIGITS = Task.image(1, 8, 8, classes=10)
+ARCH = complete(pyramid((8, [residual(op("star", expand=2, kernel=3))])), Task.image(3, 16, 16, classes=7))
+QUICK = FULLER.model_copy(update={"epochs": 1, "batch": 128, "augment": "shift"})
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["retrain", *(str(argument) for argument in arguments)])
+
+
+def test_what_was_searched_for_other_images_is_trained_scored_and_exported(tmp_path: Path) -> None:
+    (tmp_path / "arch.json").write_text(ARCH.json)
+    out = tmp_path / "out"
+    settings = ("--epochs", 2, "--batch", 128, "--augment", "shift", "--seed", 3)
+    done = run(tmp_path / "arch.json", "--data", "digits", *settings, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "epoch 2/2: train/loss" in done.output and "(n = 288)" in done.output
+    data, network = load_data("digits"), load_network(str(out / "model.py"), DIGITS)
+    val, test = evaluate(network, data, "val"), evaluate(network, data, "test")
+    assert f"validation: accuracy {val.accuracy:.4f} ±{val.standard_error:.4f} (n = 288)" in done.output
+    assert f"opened now, once): accuracy {test.accuracy:.4f} ±{test.standard_error:.4f} (n = 360)" in done.output
+    card = (out / "README.md").read_text()
+    for said in (
+        f"| validation accuracy | {val.accuracy:.4f} ± {val.standard_error:.4f} (one standard error, n = 288) |",
+        f"| test accuracy | {test.accuracy:.4f} ± {test.standard_error:.4f} (one standard error, n = 360) |",
+        *("| seed | 3 |", "| mixup | 0.2 |", "| ema | 0.995 |", "| trained by | hadnas retrain |", "| test | 360 |"),
+    ):
+        assert said in card, said
+    assert load_architecture(out) == complete(ARCH.node, DIGITS)
+    again = run(out, "--data", "digits", "--out", out)
+    assert again.exit_code == 2 and "holds files already" in again.output
+
+
+def test_seed_and_weights_decide_where_it_starts(tmp_path: Path) -> None:
+    data = load_data("digits")
+    first, same, other = (retrain(ARCH, data, QUICK, seed=seed, device="cpu") for seed in (0, 0, 1))
+    assert first.fit.curve[0].train_loss == same.fit.curve[0].train_loss != other.fit.curve[0].train_loss
+    save_file(first.module.state_dict(), tmp_path / "first.safetensors")
+    further = retrain(ARCH, data, QUICK, weights=tmp_path / "first.safetensors", device="cpu")
+    assert further.fit.curve[0].train_loss < first.fit.curve[0].train_loss
+    assert further.validation.accuracy > first.validation.accuracy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nowhere", "--data", "digits"), "unknown study, search space or architecture 'nowhere'"),
+        (("four_families", "--data", "digits"), "four_families is no architecture"),
+        (("{arch}", "--data", "nowhere.npz"), "nowhere.npz"),
+        (("{arch}", "--data", "digits", "--lr", "-1"), "error: lr = -1.0 is not allowed"),
+        (("{arch}", "--data", "digits", "--batch", "5000"), "batch 5000 is larger than the training split"),
+        (("{arch}", "--data", "digits", "--weights", "none.safetensors"), "there is no file none.safetensors"),
+        (("{deep}", "--data", "digits"), "leaves 0 x 0 of a"),
+        (("{own}", "--data", "digits"), "of_another_file"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_nothing_is_written(
+    arguments: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    deep = {**ARCH.node, "stem": {**ARCH.node["stem"], "kernel": 16, "stride": 16, "padding": 0}}
+    own = json.loads(ARCH.json.replace('"star"', '"of_another_file"'))
+    for name, text in (("arch", ARCH.json), ("deep", Arch(deep).json), ("own", json.dumps(own))):
+        (tmp_path / f"{name}.json").write_text(text)
+    places = {name: str(tmp_path / f"{name}.json") for name in ("arch", "deep", "own")}
+    done = run(*(argument.format(**places) for argument in arguments), "--out", tmp_path / "out")
+    assert done.exit_code == 2 and said in done.output, done.output
+    assert "Traceback" not in done.output and not (tmp_path / "out").exists()
+
+
+def test_weights_for_other_classes_are_named(tmp_path: Path) -> None:
+    save_file(build(ARCH, Task.image(1, 8, 8, classes=9)).state_dict(), tmp_path / "nine.safetensors")
+    with pytest.raises(SpecError, match=r"size mismatch for head\.fc\.weight"):
+        retrain(ARCH, "digits", QUICK, weights=tmp_path / "nine.safetensors", device="cpu")
+    with pytest.raises(SpecError, match=r"^ema = 2"):
+        changed(FULLER, {"ema": 2})
