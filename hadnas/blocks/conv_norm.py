@@ -22,7 +22,13 @@ def resize(size: int, values: Any) -> int:
     return int((size + 2 * padding - values["kernel"]) // values["stride"] + 1)
 
 
-@register("stem", "down", resize=resize, rules=(at_least("kernel", 1), at_least("stride", 1), at_least("padding", 0)))
+@register(
+    "stem",
+    "down",
+    resize=resize,
+    rules=(at_least("kernel", 1), at_least("stride", 1), at_least("padding", 0)),
+    unused=lambda v: ("padding",) if v["padding"] == pixels(v["kernel"], v["stride"], None) else (),
+)
 class ConvNorm(nn.Module):
     """Convolution, norm, activation; the stem and the step between stages.
 

@@ -13,6 +13,7 @@ from hadnas.blocks.rules import at_least, odd
     family="hadamard",
     twin=("interact", "mul", "sum"),
     rules=(odd("kernel"), odd("dilated_kernel"), at_least("dilation", 1)),
+    unused=lambda v: ("dilation",) if v["dilated_kernel"] == 1 else (),
 )
 class Lka(nn.Module):
     """Large kernel attention between two pointwise convolutions.

@@ -49,7 +49,8 @@ class Slot:
     def check(self, value: Any) -> Any:
         """`value` if it is of the slot's type, else SpecError with what is allowed."""
         try:
-            return TypeAdapter(self.type, config=ConfigDict(strict=True)).validate_python(value)
+            found = TypeAdapter(self.type, config=ConfigDict(strict=True)).validate_python(value)
+            return 0.0 if type(found) is float and found == 0 else found  # -0.0 is spelled otherwise
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]["msg"]
             raise SpecError(f"{self.name} = {value!r} is not allowed: {reason[0].lower()}{reason[1:]}") from None

@@ -94,7 +94,10 @@ def read(node: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[No
     kwargs = {name: calls.get(name, value) for name, value in values.items()}
     if "resolution" in op.given:
         kwargs["resolution"] = place.size
-    return {"op": op.name, **values}, Call(op.name, op.cls, args, kwargs)
+    completed, call = {"op": op.name, **values}, Call(op.name, op.cls, args, kwargs)
+    if op.name == "sequence" and len(values["blocks"]) < 2:  # the block itself, or nothing
+        return flat(completed, call)[0] if values["blocks"] else read({"op": "identity"}, roles, place, path)
+    return completed, call
 
 
 def checked_values(op: Op, node: Mapping[str, Any]) -> Node:
@@ -120,12 +123,21 @@ def _read_children(value: Any, slot: Slot, place: Place, path: str) -> tuple[Any
 
 
 def read_list(value: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[list[Node], list[Call]]:
-    """A list of nodes of equal width in order; identities are dropped. Raises SpecError, UnknownName."""
+    """A list of nodes of equal width in order: no identities, no sequence inside. Raises SpecError, UnknownName."""
     if not isinstance(value, list):
         raise SpecError(f"{path}: found {value!r}; allowed is a list of nodes")
     pairs = [read(item, roles, place, f"{path}.{index}") for index, item in enumerate(value)]
-    kept = [(node, call) for node, call in pairs if node["op"] != "identity"]
+    kept = [one for node, call in pairs for one in flat(node, call)]
     return [node for node, _ in kept], [call for _, call in kept]
+
+
+def flat(node: Node, call: Call) -> list[tuple[Node, Call]]:
+    """What a node of a list stands for: an identity for nothing, a sequence for its blocks, any other for itself."""
+    if node["op"] == "identity":
+        return []
+    if node["op"] == "sequence":
+        return list(zip(node["blocks"], call.kwargs["blocks"], strict=True))
+    return [(node, call)]
 
 
 def resized(node: Node, place: Place, path: str) -> tuple[int, int] | None:
