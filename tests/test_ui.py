@@ -10,10 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from playwright.sync_api import Page, expect, sync_playwright
 
+from hadnas.report import write_report
+from hadnas.search.results import open_study
+from hadnas.search.run import run_study
+from hadnas.search.storage import Home
+from hadnas.search.study import Study
 from hadnas.track.runs import Tracker
 from hadnas.track.view import set_view
+from hadnas.train.recipe import Recipe
+from tests.networks import TINY_SPACE
 
 pytestmark = pytest.mark.ui
 
@@ -58,12 +66,19 @@ def fill(study: Tracker) -> None:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home = tmp_path_factory.mktemp("home")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def address(home: Path) -> Iterator[str]:
     uri = f"sqlite:///{home / 'mlflow.db'}"
     study = Tracker(uri, home / "artifacts", "digits")
     set_view(study, columns=("summary",))
     fill(study)
+    trained = Study(name="real", space=TINY_SPACE, recipe=Recipe(epochs=1), latency=None, trials=2)
+    run_study(trained, Home(home))
+    write_report(open_study("real", home))
     command = [sys.executable, "-c", SERVE, uri, str(home / "artifacts")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ui:
         try:
@@ -146,3 +161,27 @@ def test_a_trial_shows_its_curve_and_its_files(page: Page, tmp_path: Path) -> No
     page.get_by_text("model.py").first.click()
     expect(page.get_by_text("class Backbone")).to_be_visible()
     page.screenshot(path=tmp_path / "files.png")
+
+
+def test_a_study_shows_its_report_and_a_trial_its_drawing(page: Page, address: str, home: Path, tmp_path: Path) -> None:
+    results = open_study("real", home)
+    client = MlflowClient(results.home.tracking_uri)
+    run_id = results.best.run_id
+    assert run_id is not None
+    run = client.get_run(run_id)
+    runs = f"{address.split('/#/')[0]}/#/experiments/{run.info.experiment_id}/runs"
+    page.goto(f"{runs}/{run_id}/artifacts")
+    page.get_by_text("architecture.svg").first.click()
+    drawing = page.locator("img[src^='blob:'], img[src*='architecture.svg']").first
+    expect(drawing).to_be_visible()
+    assert drawing.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    page.screenshot(path=tmp_path / "drawing.png")
+    page.get_by_text("cost.csv").first.click()
+    expect(page.get_by_text("bytes_moved").first).to_be_visible()
+    page.screenshot(path=tmp_path / "cost.png")
+    page.goto(f"{runs}/{run.data.tags['mlflow.parentRunId']}/artifacts")
+    page.get_by_text("report.html").first.click()
+    report = page.frame_locator("iframe").last
+    expect(report.get_by_role("heading", name="Accuracy and cost")).to_be_visible()
+    expect(report.locator("figure svg").first).to_be_visible()
+    page.screenshot(path=tmp_path / "report.png")

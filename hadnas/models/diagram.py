@@ -1,10 +1,10 @@
-"""An architecture as a drawing: a column per stage, a box per node, its colour the family, its foot the merge."""
+"""An architecture as a drawing: a column per stage, a box per node coloured by family, its right edge by the merge."""
 
 import json
 from collections.abc import Iterator
 from html import escape
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from hadnas.blocks.registry import find_op
 from hadnas.models.arch import Arch
@@ -18,7 +18,14 @@ COLOURS = {
 }
 WIDTH, HEIGHT, GAP, MARGIN = 190, 46, 14, 12
 
-Box = tuple[str, str, str | None]  # title, small print, family
+
+class Box(NamedTuple):
+    """A node as it is drawn: `merge` is the family of the merge behind it, None for the plain sum."""
+
+    title: str
+    small: str
+    family: str | None = None
+    merge: str | None = None
 
 
 def diagram(arch: Arch) -> str:
@@ -45,10 +52,13 @@ def diagram(arch: Arch) -> str:
 
 
 def _drawn(box: Box, left: int, top: int, *, last: bool) -> Iterator[str]:
-    title, small, family = box
+    title, small = box.title, box.small
     yield f"<g><title>{escape(f'{title} {small}')}</title>"
     place = f'x="{left}" y="{top}" width="{WIDTH}" height="{HEIGHT}" rx="5"'
-    yield f'<rect {place} fill="{COLOURS[family]}" stroke="#555"/>'
+    yield f'<rect {place} fill="{COLOURS[box.family]}" stroke="#555"/>'
+    if box.merge is not None:
+        edge = f'x="{left + WIDTH - 12}" y="{top + 1}" width="11" height="{HEIGHT - 2}"'
+        yield f'<rect {edge} fill="{COLOURS[box.merge]}"/>'
     yield f'<text x="{left + 8}" y="{top + 18}" font-size="12">{escape(title)}</text>'
     shown = small if len(small) <= 36 else small[:35] + "\u2026"
     yield f'<text x="{left + 8}" y="{top + 35}" font-size="9.5" fill="#222">{escape(shown)}</text></g>'
@@ -59,27 +69,29 @@ def _drawn(box: Box, left: int, top: int, *, last: bool) -> Iterator[str]:
 
 def _columns(node: dict[str, Any]) -> Iterator[tuple[str, list[Box]]]:
     if "stages" not in node:
-        yield node["op"], [(str(node.get("model", node["op"])), _values(node), None)]
+        yield node["op"], [Box(str(node.get("model", node["op"])), _values(node))]
         return
     yield "stem", [_box(node["stem"])]
     for index, stage in enumerate(node["stages"]):
         boxes = [_box(stage["down"])] if stage["down"] else []
         for _, run in groupby(stage["blocks"], key=lambda block: json.dumps(block, sort_keys=True)):
             same = list(run)
-            title, small, family = _box(same[0])
-            boxes.append((title if len(same) == 1 else f"{len(same)} \u00d7 {title}", small, family))
-        yield f"stage {index}: {stage['dim']} channels", boxes or [("nothing", "", None)]
-    norm = [(node["norm"], "norm", None)] if node["norm"] else []
+            box = _box(same[0])
+            boxes.append(box if len(same) == 1 else box._replace(title=f"{len(same)} \u00d7 {box.title}"))
+        yield f"stage {index}: {stage['dim']} channels", boxes or [Box("nothing", "")]
+    norm = [Box(node["norm"], "norm")] if node["norm"] else []
     yield "head", [*norm, _box(node["head"])]
 
 
 def _box(node: dict[str, Any]) -> Box:
     """A node as a box; a residual shows its block, and how that joins the skip where it is not the plain sum."""
     if node["op"] != "residual":
-        return node["op"], _values(node), _family(node)
+        return Box(node["op"], _values(node), _family(node))
     block, merge = node["block"], node["merge"]
-    joined = "" if merge["op"] == "add" else f"joined by {merge['op']}; "
-    return block["op"], joined + _values(block), _family(block)
+    if merge["op"] == "add":
+        return Box(block["op"], _values(block), _family(block))
+    small = "; ".join(part for part in (f"joined by {merge['op']}", _values(block)) if part)
+    return Box(block["op"], small, _family(block), _family(merge))
 
 
 def _family(node: dict[str, Any]) -> str | None:
