@@ -6,20 +6,24 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+import hadnas
 from hadnas.errors import BuildError, SpecError, StudyError
 from hadnas.exporter.card import Accuracy, Facts, card
 from hadnas.exporter.folder import FILES, check_folder, export, usage
 from hadnas.exporter.module import licence, model_source
+from hadnas.library import shipped
 from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.random import sample
-from hadnas.models.source import code_hash
+from hadnas.models.source import code_hash, repeats
 from hadnas.models.task import Task
 from hadnas.search_spaces import four_families, star_or_sum
 from hadnas.space import op
@@ -60,10 +64,7 @@ def test_forty_sampled_candidates_are_bit_equal_without_hadnas(tmp_path: Path) -
     for index in range(40):
         arch = sample(four_families.SPACE if index % 4 else star_or_sum.SPACE, DIGITS, seed=index)
         torch.manual_seed(index)
-        network = build(arch, DIGITS).eval()
-        with torch.no_grad():  # what starts at zero would hide a difference
-            for parameter in network.parameters():
-                parameter.add_(torch.randn_like(parameter), alpha=0.02)
+        network = _stirred(build(arch, DIGITS))
         folder = tmp_path / f"{index:02d}"
         folder.mkdir()
         (folder / "model.py").write_text(model_source(arch, DIGITS, {"trial": index}))
@@ -77,6 +78,44 @@ def test_forty_sampled_candidates_are_bit_equal_without_hadnas(tmp_path: Path) -
         assert {key.removeprefix("keys.") for key in answer} == keys
     settings = ["--isolated", "--line-length", "120", str(tmp_path)]
     for command in (["check", "--select", "E4,E7,E9,F,I,B,UP"], ["format", "--check"]):
+        subprocess.run([sys.executable, "-m", "ruff", *command, *settings], check=True)
+
+
+def _stirred(network: nn.Module) -> nn.Module:
+    """In eval mode, with some noise on its parameters: what starts at zero would hide a difference."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.02)
+    return network.eval()
+
+
+@pytest.mark.slow
+def test_two_hundred_candidates_of_every_shipped_space_are_bit_equal(tmp_path: Path) -> None:
+    """Executed in this process, from the text and the weights alone; the forty above run where there is no hadnas."""
+    task, spaces = (
+        Task.image(3, 16, 16, classes=5),
+        [hadnas.load(f"search_spaces/{n}") for n in shipped("search_spaces")],
+    )
+    images = torch.randn(2, *task.shape, generator=torch.Generator().manual_seed(0))
+    texts = set()
+    for index in range(200):
+        arch = sample(spaces[index % len(spaces)], task, seed=index)
+        torch.manual_seed(index)
+        network = _stirred(build(arch, task))
+        texts.add(text := model_source(arch, task, {"candidate": index}))
+        (tmp_path / f"{index:03d}.py").write_text(text)
+        known: dict[str, Any] = {"__name__": f"exported_{index}", "__file__": "model.py"}
+        exec(text.replace("@register_model", ""), known)  # timm registers what stands in a module only
+        assert not [name for name, value in known.items() if getattr(value, "__module__", "").startswith("hadnas")]
+        exported = known["build_model"]()
+        exported.load_state_dict(network.state_dict())
+        with torch.inference_mode():
+            logits = network(images)
+            assert logits.isfinite().all() and torch.equal(exported.eval()(images), logits), arch.tree()
+        assert list(exported.state_dict()) == list(network.state_dict())
+    assert len(texts) == 200
+    settings = ["--isolated", "--line-length", "120", str(tmp_path)]
+    for command in (["check", "--select", "E4,E7,E9,F,W,I,B,UP"], ["format", "--check"]):
         subprocess.run([sys.executable, "-m", "ruff", *command, *settings], check=True)
 
 
@@ -149,6 +188,37 @@ def test_runs_of_equal_blocks_become_loops() -> None:
     text = model_source(arch, DIGITS, {})
     assert "for _ in range(3)" in text and "for _ in range(2)" in text
     assert text.count("class Star(") == 1 and "class GnConv" not in text
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_runs_of_equal_pairs_become_loops() -> None:
+    """Mixer and feed-forward, as in every MetaFormer, each pair once in the text and in order in the network."""
+    pair = [residual(op("star")), residual(op("mlp"))]
+    arch = complete(pyramid((8, [residual(op("basic")), *pair * 9, residual(op("basic"))])), DIGITS)
+    text = model_source(arch, DIGITS, {})
+    assert "for _ in range(9)" in text and "for block in (" in text
+    assert text.count("block=Star(8") == 1 and text.count("block=Mlp(8") == 1
+    known: dict[str, Any] = {"__name__": "paired", "__file__": "model.py"}
+    exec(text.replace("@register_model", ""), known)
+    blocks = [type(block.block).__name__ for block in known["build_model"]().stages[0].blocks]
+    assert blocks == ["Basic", *["Star", "Mlp"] * 9, "Basic"]
+
+
+@pytest.mark.parametrize(
+    ("items", "groups"),
+    [
+        ("", []),
+        ("a", [("a", 1)]),
+        ("aaa", [("a", 3)]),
+        ("ababab", [("ab", 3)]),
+        ("aabaab", [("aab", 2)]),
+        ("ababb", [("ab", 2), ("b", 1)]),
+        ("abcabd", [("a", 1), ("b", 1), ("c", 1), ("a", 1), ("b", 1), ("d", 1)]),
+        ("xaaaay", [("x", 1), ("a", 4), ("y", 1)]),
+    ],
+)
+def test_repeats_cover_what_was_given(items: str, groups: list[tuple[str, int]]) -> None:
+    assert [("".join(group), times) for group, times in repeats(items)] == groups
 
 
 def test_a_folder_with_files_is_left_alone_unless_forced(tmp_path: Path) -> None:

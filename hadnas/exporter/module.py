@@ -61,14 +61,15 @@ def _pyramid_body(call: Call, config: dict[str, Any], found: Definitions) -> str
     parts = "\n".join(f"        {key}={expression(value)}," for key, value in call.kwargs.items() if _is_part(value))
     plain = {key: value for key, value in call.kwargs.items() if not _is_part(value)}
     settings = ", ".join(f"{key!r}: {value!r}" for key, value in plain.items())
+    known = ", ".join(f"{key!r}: {value!r}" for key, value in config.items())
     return f'''
 # Images are pixels scaled to 0..1, minus `mean`, over `std`. timm reads this when the network is registered.
-default_cfgs = {{{name!r}: {{**{config!r}, "file": str(Path(__file__).with_name("model.safetensors"))}}}}
+default_cfgs = {{{name!r}: {{{known}, "file": str(Path(__file__).with_name("model.safetensors"))}}}}
 
 
 @register_model
 def {name}(pretrained: bool = False, *, device: Any = None, dtype: Any = None, **kwargs: Any) -> {call.cls.__name__}:
-    """The network, as `timm.create_model({name!r})` makes it; `pretrained` loads model.safetensors beside this file."""
+    """The network, for `timm.create_model` by this name; `pretrained` loads model.safetensors beside this file."""
     dd = {{"device": device, "dtype": dtype}}
     return build_model_with_cfg(
         {call.cls.__name__},
