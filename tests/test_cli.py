@@ -73,6 +73,18 @@ def test_top_shows_leaderboard_front_and_families(place: Path) -> None:
         assert text in shown
 
 
+def test_finals_and_report_of_a_study(place: Path) -> None:
+    options = ("--home", place / "runs", "--top", 1, "--seeds", 2, "--candidates", 0)
+    held = hadnas("finals", "mine", *options)
+    assert held.exit_code == 0, held.output
+    assert "mine: finals, test accuracy" in held.output and "2 seeds and n = 360 images" in held.output
+    written = hadnas("report", "mine", "--home", place / "runs", "--out", place / "page.html")
+    assert written.exit_code == 0, written.output
+    assert "2 fresh seeds, n = 360 test images" in (place / "page.html").read_text()
+    nothing = hadnas("report", "yours", "--home", place / "runs")
+    assert nothing.exit_code == 2 and "unknown study" in nothing.output
+
+
 def test_export_takes_ones_own_block_along(place: Path) -> None:
     done = hadnas("export", "mine", "--home", place / "runs", "--out", place / "best")
     assert done.exit_code == 0, done.output
