@@ -266,7 +266,7 @@ def export(
 
 @main.command()
 @click.argument("arch")
-@click.option("--data", required=True, metavar="DATA", help="digits, a .npz file or an image folder.")
+@click.option("--data", required=True, metavar="DATA", help="digits, a .npz, an image folder, torch/cifar10:DIR, ...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.")
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Start from these .safetensors.")
 @click.option("--size", type=click.IntRange(4), help="Side length to which the images of a folder are resized.")

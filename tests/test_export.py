@@ -249,7 +249,7 @@ def test_weights_that_do_not_fit_leave_nothing_behind(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_block_without_a_file_cannot_be_exported() -> None:
+def test_a_block_without_a_file_cannot_be_exported(tmp_path: Path) -> None:
     namespace: dict[str, object] = {"__name__": "nowhere"}
     text = """
 from typing import Any
@@ -265,7 +265,8 @@ class TypedAtThePrompt(nn.Module):
     exec(text, namespace)
     arch = complete(pyramid((8, [op("typed_at_the_prompt")])), DIGITS)
     with pytest.raises(BuildError, match="a block must be defined in a file"):
-        model_source(arch, DIGITS, {})
+        export(arch, DIGITS, tmp_path / "deep" / "out")
+    assert not any(tmp_path.iterdir())
 
 
 def test_code_hash_follows_the_classes_that_are_used() -> None:

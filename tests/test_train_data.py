@@ -57,6 +57,40 @@ def test_digits_are_split_stratified_without_overlap() -> None:
     np.testing.assert_allclose(np.sort(again.flatten(1).numpy() * 16, axis=0), raw, atol=1e-5)
 
 
+def idx(folder: Path, train: int = 100) -> str:
+    """The digits as torchvision's MNIST lies on a disk: what timm reads by name."""
+    pixels, labels = digits()
+    order = np.random.default_rng(0).permutation(len(labels))
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, chosen in (("train", order[:train]), ("t10k", order[train:])):
+        for kind, array in (("images-idx3", pixels[chosen]), ("labels-idx1", labels[chosen].astype(np.uint8))):
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+            (raw / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
+    return f"torch/mnist:{folder}"
+
+
+def test_a_data_set_that_timm_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load_data(DataSpec(source=idx(tmp_path), val_fraction=0.3))
+    assert (data.name, data.shape, data.classes) == ("mnist", (1, 8, 8), 10)
+    assert data.sizes == {"train": 70, "val": 30, "test": 20}
+    pixels, _ = digits()
+    again = (everything(data) * data.std[0] + data.mean[0]) * 255
+    np.testing.assert_allclose(
+        np.sort(again.flatten(1).numpy(), axis=0), np.sort(pixels.reshape(120, -1), axis=0), atol=0.01
+    )
+    for source, said in (
+        (f"torch/mnist:{tmp_path / 'nowhere'}", r"timm cannot read 'torch/mnist' in the folder .*nowhere"),
+        ("torch/minst:data", "Unknown torchvision dataset minst"),
+        ("torch/mnist", "write torch/NAME:DIR"),
+    ):
+        with pytest.raises(DataError, match=said):
+            load_data(source)
+    monkeypatch.setattr(sources, "HELD_BYTES", 1000)
+    with pytest.raises(DataError, match="train images take more than 1,000 bytes"):
+        load_data(f"torch/mnist:{tmp_path}")
+
+
 def test_mean_and_std_come_from_the_training_split_alone() -> None:
     data = load_data("digits")
     train = torch.cat([batch for batch, _ in data.train.batches(100)])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,10 +24,11 @@ if TYPE_CHECKING:
 class DataSpec(BaseModel):
     """Names a data set and the rule that splits it.
 
-    `source` is "digits" (scikit-learn's 1,797 8x8 digits, no download), the path of a `.npz` file, or the path of an
-    image folder. `test_fraction` of the images is set aside where the source has no test split of its own, then
-    `val_fraction` of what is left where it has no validation split; both splits are stratified by class and follow
-    from `split_seed`. `size` (pixels) resizes the images of a folder: shorter side, then centre crop.
+    `source` is "digits" (scikit-learn's 1,797 8x8 digits, no download), the path of a `.npz` file, the path of an
+    image folder, or `torch/NAME:DIR`, a data set of torchvision that lies in DIR, read by timm. `test_fraction` of the
+    images is set aside where the source has no test split of its own, then `val_fraction` of what is left where it has
+    no validation split; both splits are stratified by class and follow from `split_seed`. `size` (pixels) resizes the
+    images of a folder: shorter side, then centre crop.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,7 +77,7 @@ def load_data(spec: DataSpec | str) -> Data:
     `.npz`, missing keys, wrong shapes or types, labels out of range, a single class, a class too small to split.
     """
     from hadnas.train.images import Normalise, Split
-    from hadnas.train.sources import read
+    from hadnas.train.sources import name_of, read
 
     if isinstance(spec, str):
         spec = DataSpec(source=spec)
@@ -102,7 +102,7 @@ def load_data(spec: DataSpec | str) -> Data:
     mean, std = train.moments(source.scale)
     normalise = Normalise(mean, std, source.scale)
     return Data(
-        name=Path(spec.source).expanduser().stem,
+        name=name_of(spec.source),
         digest=digest.hexdigest()[:16],
         shape=train.shape,
         classes=len(source.class_names),

@@ -1,4 +1,4 @@
-"""Where labelled images come from: scikit-learn's digits, a `.npz` file, an image folder; checked while read."""
+"""Where labelled images come from: scikit-learn's digits, a `.npz` file, an image folder, timm; checked while read."""
 
 import zipfile
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from hadnas.errors import DataError
 from hadnas.train.images import HeldImages, Images, StreamedImages
+from hadnas.train.timm_data import PREFIX, read_timm
 
 # An image folder whose decoded pixels (uint8) fit in this many bytes is held in memory; a larger one is streamed.
 HELD_BYTES = 2 << 30
@@ -34,20 +35,29 @@ class Source:
 
 
 def read(source: str, size: int | None) -> Source:
-    """Read "digits", a `.npz` file or an image folder. Raises DataError."""
+    """Read "digits", a `.npz` file, an image folder or `torch/NAME:DIR`. Raises DataError."""
     path = Path(source).expanduser()
-    if source != "digits" and not path.exists():
+    named = source == "digits" or source.startswith(PREFIX)
+    if not named and not path.exists():
         raise DataError(
             f"data source {source!r} not found: it is neither 'digits' nor an existing .npz file or image folder"
         )
-    if source != "digits" and path.is_dir():
+    if not named and path.is_dir():
         found = _folder(path, size)
     elif size is not None:
         raise DataError(f"{source}: `size` resizes the images of a folder; this source has images of one size already")
+    elif source.startswith(PREFIX):
+        names, train, test = read_timm(source, HELD_BYTES)
+        found = Source(255.0, names, train, test=test)
     else:
         found = _digits() if source == "digits" else _npz(path)
     _check_classes(found, source)
     return found
+
+
+def name_of(source: str) -> str:
+    """What a data set is called: `digits`, the name of its file or folder, `cifar10` for `torch/cifar10:DIR`."""
+    return Path(source.partition(":")[0] if source.startswith(PREFIX) else source).expanduser().stem
 
 
 def _check_classes(found: Source, where: str) -> None:
