@@ -49,7 +49,9 @@ def as_onnx(module: nn.Module, image: Tensor, *, any_batch: bool = False, name: 
     except ImportError as error:
         raise BuildError(f"ONNX needs the extra 'onnx' ({error}): pip install 'hadnas[onnx]'") from error
     except torch.onnx.errors.OnnxExporterError as error:
-        raise BuildError(f"the module cannot be exported to ONNX: {error}") from error
+        cause = error.__cause__ or error  # the exporter's own message is a page of advice to its developers
+        said = " ".join(str(cause).partition("\n")[0].split())
+        raise BuildError(f"the module cannot be exported to ONNX: {type(cause).__name__}: {said}") from error
     finally:
         log.setLevel(level)
     if program is None:

@@ -49,7 +49,7 @@ def compare(
             entry |= {name: figures[name] for name in FIGURES}
             log(found.run_id, {f"latency_ms.{backend}": entry["median_ms"], f"latency_ratio.{backend}": entry["ratio"]})
         except MeasurementError as error:
-            entry["reason"] = " ".join(str(error).split())
+            entry["reason"] = str(error).partition("\n")[0]  # compilers add pages
         # an attribute of its own for each: two workers that end at once do not overwrite each other's
         results.book.set_user_attr(f"latency:{found.arch.fingerprint}:{backend}", entry)
 
