@@ -42,18 +42,18 @@ def main() -> None:
 @click.argument("what", type=click.Choice(["blocks", "spaces", "studies"]), required=False)
 def list_command(what: str | None) -> None:
     """List what is shipped: blocks, search spaces, studies, published networks."""
-    from hadnas import tables
+    from hadnas.tables.shelf import show_shelf
 
-    tables.show_shelf(what)
+    show_shelf(what)
 
 
 @main.command()
 @click.argument("name")
 def show(name: str) -> None:
     """Show a block, a search space, a study or an architecture, by name or path."""
-    from hadnas import tables
+    from hadnas.tables.shelf import show_item
 
-    tables.show_item(name)
+    show_item(name)
 
 
 @main.command()
@@ -70,15 +70,15 @@ def copy(name: str, folder: str) -> None:
 @click.argument("file")
 def check(file: str) -> None:
     """Hold the blocks of a file of one's own against the contract that every shipped block keeps."""
-    from hadnas import tables
     from hadnas.contract import check
     from hadnas.library import own_ops
+    from hadnas.tables.shelf import show_findings
 
     faulty = 0
     for op in own_ops(file):
         findings = check(op)
         faulty += bool(findings)
-        tables.show_findings(op.name, findings)
+        show_findings(op.name, findings)
     sys.exit(2 if faulty else 0)
 
 
@@ -99,19 +99,19 @@ def check(file: str) -> None:
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 def search(study: str, home: str | None, device: str, **changes: Any) -> None:
     """Run a study by name or path; the same command again goes on to the same total."""
-    from hadnas import tables
     from hadnas.library import load_study
     from hadnas.progress import Shown
     from hadnas.search.changes import changed
     from hadnas.search.run import run_study
     from hadnas.search.storage import Home
+    from hadnas.tables.study import show_top
 
     chosen = changed(load_study(study), **changes)
     place = Home(home)
     with Shown(chosen) as shown:
         progress = run_study(chosen, place, device=device, watch=shown)
     click.echo(f"{progress.ended}; {progress.refused} draws were refused")
-    tables.show_top(chosen.name, place, 5)
+    show_top(chosen.name, place, 5)
 
 
 @main.command()
@@ -120,10 +120,10 @@ def search(study: str, home: str | None, device: str, **changes: Any) -> None:
 @click.option("-n", "count", default=10, show_default=True, type=click.IntRange(1), help="Rows of the leaderboard.")
 def top(study: str, home: str | None, count: int) -> None:
     """Leaderboard, Pareto front and best of each family of a study."""
-    from hadnas import tables
     from hadnas.search.storage import Home
+    from hadnas.tables.study import show_top
 
-    tables.show_top(study, Home(home), count)
+    show_top(study, Home(home), count)
 
 
 @main.command()
@@ -132,11 +132,11 @@ def top(study: str, home: str | None, count: int) -> None:
 @click.option("--trial", type=click.IntRange(0), help="A finished trial; the best by default.")
 def products(study: str, home: str | None, trial: int | None) -> None:
     """What each product of a trained candidate adds, and what accuracy it loses without."""
-    from hadnas import tables
     from hadnas.search.results import open_study
+    from hadnas.tables.study import show_effects
 
     results = open_study(study, home)
-    tables.show_effects(results, results.best if trial is None else results.trial(trial))
+    show_effects(results, results.best if trial is None else results.trial(trial))
 
 
 @main.command()
@@ -148,16 +148,16 @@ def products(study: str, home: str | None, trial: int | None) -> None:
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 def finals(study: str, home: str | None, **options: Any) -> None:
     """Train the best and their controls with fresh seeds, and score them once on the test split."""
-    from hadnas import tables
     from hadnas.progress import Shown
     from hadnas.search.finals import run_finals
     from hadnas.search.results import open_study
     from hadnas.search.storage import Home
+    from hadnas.tables.study import show_finals
 
     place = Home(home)
     with Shown(open_study(study, place.path).study) as shown:
         found = run_finals(study, place, watch=shown, **options)
-    tables.show_finals(study, found)
+    show_finals(study, found)
 
 
 @main.command()
@@ -169,11 +169,10 @@ def finals(study: str, home: str | None, **options: Any) -> None:
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 def predict(study: str, home: str | None, count: int, device: str, **options: Any) -> None:
     """Which cost predicts latency in a study's space; fits a predictor on random untrained candidates."""
-    from hadnas import tables
-    from hadnas.rankings import show_predictor
     from hadnas.search.predictor import fit_predictor
     from hadnas.search.results import open_study
     from hadnas.search.run import chosen_device
+    from hadnas.tables.rankings import show_predictor
 
     results = open_study(study, home)
     with click.progressbar(length=count, label="candidates timed", file=sys.stderr) as bar:
@@ -186,7 +185,7 @@ def predict(study: str, home: str | None, count: int, device: str, **options: An
             say=lambda done: bar.update(1),
             **options,
         )
-    show_predictor(tables.console, study, found)
+    show_predictor(study, found)
 
 
 @main.command()
@@ -208,11 +207,10 @@ def report(study: str, home: str | None, out: Path | None) -> None:
 @HOME
 def proxies(study: str, home: str | None) -> None:
     """How scores without training (nwot, synflow, parameters, MACs) rank what a study trained."""
-    from hadnas import tables
-    from hadnas.rankings import show_scores
     from hadnas.search.results import open_study
+    from hadnas.tables.rankings import show_scores
 
-    show_scores(tables.console, open_study(study, home))
+    show_scores(open_study(study, home))
 
 
 @main.command()
@@ -320,13 +318,13 @@ def retrain(
 @click.option("--dtype", default="float32", type=click.Choice(["float32", "bfloat16", "float16"]), show_default=True)
 def measure(network: str, size: str, classes: int, **protocol: Any) -> None:
     """Cost and latency of NETWORK: an architecture by name or .json, an exported model.py, or a timm model."""
-    from hadnas import tables
     from hadnas.library import load_network
     from hadnas.models.task import Task
     from hadnas.search.changes import sides
+    from hadnas.tables.measured import show_measured
 
     task = Task.image(*sides(size), classes=classes)
-    tables.show_measured(network, load_network(network, task), task.shape, **protocol)
+    show_measured(network, load_network(network, task), task.shape, **protocol)
 
 
 @main.command()
@@ -336,14 +334,14 @@ def measure(network: str, size: str, classes: int, **protocol: Any) -> None:
 @click.option("-n", "count", default=20, show_default=True, type=click.IntRange(1), help="Rows shown, the last ones.")
 def ledger(table: str | None, home: str | None, csv: Path | None, count: int) -> None:
     """What was ever measured: the ledger's tables, the rows of one, or one as CSV."""
-    from hadnas import tables
     from hadnas.search.ledger import Ledger
     from hadnas.search.listing import export_csv
     from hadnas.search.storage import Home
+    from hadnas.tables.measured import show_ledger
 
     book = Ledger(Home(home).url)
     if csv is not None:
         export_csv(book, csv, table or "trainings")
         click.echo(f"wrote {table or 'trainings'} to {csv}")
     else:
-        tables.show_ledger(book, table, count)
+        show_ledger(book, table, count)

@@ -17,7 +17,7 @@ from hadnas.search.run import run_study
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.space import op
-from hadnas.tables import show_top
+from hadnas.tables.study import show_top
 from hadnas.train.recipe import Recipe
 from tests.networks import pyramid, residual
 
@@ -143,7 +143,7 @@ def test_which_backends_a_study_takes() -> None:
 
 def test_a_missing_extra_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
-    monkeypatch.setattr("hadnas.measure.backends.find_spec", lambda name: None if name == "onnx" else real(name))
+    monkeypatch.setattr("hadnas.onnx_model.find_spec", lambda name: None if name == "onnx" else real(name))
     for wanted in ({"backends": ["onnxruntime"]}, {"latency": "onnxruntime"}):
         with pytest.raises(MeasurementError, match=r"needs the extra 'onnx' \(onnx is missing\): pip install"):
             run_study(study(**wanted), Home(tmp_path))

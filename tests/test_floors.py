@@ -28,7 +28,6 @@ FLOORS = {
     "effects": 4,
     "library": 5,
     "retraining": 5,
-    "rankings": 5,
     "sections": 5,
     "report": 6,
     "progress": 6,
@@ -42,7 +41,7 @@ ROOMS = {
     "sqlalchemy": {"search"},
     "mlflow": {"track"},
     "click": {"cli"},
-    "rich": {"progress", "rankings", "tables"},
+    "rich": {"progress", "tables"},
 }
 """Heavy library -> the rooms that may import it."""
 

@@ -10,14 +10,13 @@ from scipy import stats
 from hadnas.errors import StudyError
 from hadnas.measure.proxies import nwot, synflow
 from hadnas.models.build import build
-from hadnas.rankings import show_scores
 from hadnas.search.results import open_study
 from hadnas.search.run import run_study
 from hadnas.search.scores import SCORES, score_study
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.space import one_of, op
-from hadnas.tables import console
+from hadnas.tables.rankings import show_scores
 from hadnas.train.data import load_data
 from hadnas.train.recipe import Recipe
 from tests.networks import pyramid, residual
@@ -51,7 +50,7 @@ def test_each_score_is_that_of_the_initial_weights(tmp_path: Path, capsys: pytes
         assert score.overall.n == len(pairs) == 8 - score.lacking
         if score.overall.rho is not None:
             assert score.overall.rho == pytest.approx(stats.spearmanr(pairs).statistic)
-    show_scores(console, results)
+    show_scores(results)
     shown = capsys.readouterr().out
     assert "all 8" in shown and "best quarter, 2" in shown and "nwot" in shown
 

@@ -23,7 +23,7 @@ from hadnas.search.run import run_study
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.space import every, one_of, op
-from hadnas.tables import show_top
+from hadnas.tables.study import show_top
 from hadnas.train.data import load_data
 from hadnas.train.loop import evaluate
 from hadnas.train.recipe import Recipe

@@ -5,14 +5,13 @@ Each takes a module in evaluation mode and an input on the same device, and retu
 
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hadnas.errors import BuildError, MeasurementError, unknown
-from hadnas.onnx_model import as_onnx
+from hadnas.onnx_model import as_onnx, require_onnx
 
 Call = Callable[[], Any]
 
@@ -69,11 +68,10 @@ def require(name: str, device: str = "cpu") -> None:
     if name == "onnxruntime":
         if torch.device(device).type != "cpu":
             raise MeasurementError(f"backend 'onnxruntime' on device {device!r}: 'cpu' is allowed")
-        missing = [library for library in ("onnxruntime", "onnx", "onnxscript") if find_spec(library) is None]
-        if missing:
-            raise MeasurementError(
-                f"backend 'onnxruntime' needs the extra 'onnx' ({missing[0]} is missing): pip install 'hadnas[onnx]'"
-            )
+        try:
+            require_onnx()
+        except BuildError as error:
+            raise MeasurementError(f"backend 'onnxruntime': {error}") from error
 
 
 def versions(name: str) -> dict[str, str]:

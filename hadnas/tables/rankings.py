@@ -1,6 +1,5 @@
 """What the shell prints of rankings: by backend, by cost and prediction, by score without training."""
 
-from rich.console import Console
 from rich.table import Table
 
 from hadnas.search.comparison import comparison
@@ -8,12 +7,13 @@ from hadnas.search.front import standard_error
 from hadnas.search.predictor import Predictor
 from hadnas.search.results import StudyResults
 from hadnas.search.scores import score_study
+from hadnas.tables import console
 
 PAIRS = 6
 """Pairs that are named; of more only the number is said."""
 
 
-def show_backends(console: Console, results: StudyResults) -> None:
+def show_backends(results: StudyResults) -> None:
     """Front and baselines by backend, and where the ranking changes; nothing where no other backend was taken."""
     found = comparison(results)
     if not found.rows:
@@ -36,7 +36,7 @@ def show_backends(console: Console, results: StudyResults) -> None:
                 console.print(f"{name} has no latency on {backend}: {figures['reason']}", highlight=False, markup=False)
 
 
-def show_predictor(console: Console, study: str, found: Predictor) -> None:
+def show_predictor(study: str, found: Predictor) -> None:
     """How each cost and the fitted predictor rank measured latency, and what the predictor is made of."""
     backend, device = found.protocol["backend"], found.protocol["device"]
     table = Table(title=f"{study}: what ranks latency", title_justify="left", box=None)
@@ -54,7 +54,7 @@ def show_predictor(console: Console, study: str, found: Predictor) -> None:
         console.print(f"{found.failed} further candidates could not be built or timed", highlight=False)
 
 
-def show_scores(console: Console, results: StudyResults) -> None:
+def show_scores(results: StudyResults) -> None:
     """How each score without training would have ranked the study's architectures."""
     found = score_study(results)
     some = found["macs"]

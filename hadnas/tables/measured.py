@@ -1,0 +1,80 @@
+"""What the shell prints of measurements: cost and latency of one network, and the ledger."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from rich.table import Table
+from torch import nn
+
+from hadnas.measure.cost import cost
+from hadnas.measure.latency import latency
+from hadnas.search import listing
+from hadnas.search.database import shown
+from hadnas.search.ledger import Ledger
+from hadnas.tables import console
+
+HIDDEN = {
+    "id", "arch", "versions", "recipe", "data", "code", "worker", "host", "pid", "heartbeat", "started", "finished",
+    "created", "weights", "attempt", "protocol_json", "figures", "p90_ms", "min_ms", "iqr", "ratio_iqr",
+}  # fmt: skip
+"""Columns of the ledger that only its CSV shows."""
+
+
+def show_measured(
+    name: str,
+    network: nn.Module,
+    shape: tuple[int, int, int],
+    *,
+    batches: Sequence[int],
+    backends: Sequence[str],
+    device: str,
+    threads: int,
+    dtype: str,
+) -> None:
+    """Costs of a network, and its latency per backend and batch beside the reference's."""
+    found = cost(network, shape)
+    table = Table(title=f"{name}: cost of one image {'x'.join(map(str, shape))}", title_justify="left", box=None)
+    figures = {"params": found.params, "MACs": found.macs, "FLOPs": found.flops, "element-wise": found.elementwise}
+    figures |= {"products": found.products, "activations": found.activations, "calls": found.calls}
+    for column in [*figures, "peak activations"]:
+        table.add_column(column, justify="right")
+    table.add_row(*(f"{value:,}" for value in figures.values()), f"{found.peak_activation_bytes / 2**20:.1f} MiB")
+    console.print(table)
+    table = Table(title=f"latency on {device}, {threads} threads, {dtype}", title_justify="left", box=None)
+    for column in ("backend", "batch", "median ms", "p90 ms", "min ms", "images/s", "ratio", "IQR of ratio", "n"):
+        table.add_column(column, justify="left" if column == "backend" else "right")
+    for backend, batch in itertools.product(backends, batches):
+        taken = latency(
+            network,
+            shape,
+            batch=batch,
+            device=device,
+            threads=threads,
+            dtype=getattr(torch, dtype),
+            backend=backend,
+        )
+        times = (f"{value:.4g}" for value in (taken.median_ms, taken.p90_ms, taken.min_ms))
+        ratio = f"{'~' if taken.noisy else ''}{taken.ratio:.3f}"
+        speed = f"{1000 * batch / taken.median_ms:.4g}"
+        table.add_row(backend, str(batch), *times, speed, ratio, f"{taken.ratio_iqr:.1%}", str(taken.n))
+    console.print(table)
+    console.print("ratio: to a fixed reference network timed in turn; ~ where its interquartile range is above 5 %")
+
+
+def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
+    """The ledger's tables with their numbers of rows, or the last rows of one."""
+    if name is None:
+        console.print(f"ledger {shown(ledger.url)}", soft_wrap=True, highlight=False)
+        table = Table("table", "rows", box=None)
+        for known, number in listing.num_rows(ledger).items():
+            table.add_row(known, f"{number:,}")
+        console.print(table)
+        return
+    rows = [{**row, **(row.get("figures") or {})} for row in listing.rows(ledger, name)]
+    columns = [key for key in (rows[0] if rows else {}) if key not in HIDDEN]
+    console.print(f"{name}: the last {min(count, len(rows)):,} of {len(rows):,} rows; every column with --csv")
+    table = Table(*columns, box=None)
+    for row in rows[-count:]:
+        table.add_row(*(f"{row[key]:.5g}" if isinstance(row[key], float) else str(row[key]) for key in columns))
+    console.print(table)
