@@ -145,6 +145,6 @@ def test_a_missing_extra_is_refused_before_any_work(tmp_path: Path, monkeypatch:
     real = importlib.util.find_spec
     monkeypatch.setattr("hadnas.onnx_model.find_spec", lambda name: None if name == "onnx" else real(name))
     for wanted in ({"backends": ["onnxruntime"]}, {"latency": "onnxruntime"}):
-        with pytest.raises(MeasurementError, match=r"needs the extra 'onnx' \(onnx is missing\): pip install"):
+        with pytest.raises(MeasurementError, match=r"needs the extra 'onnx' \(onnx is not installed\): pip install"):
             run_study(study(**wanted), Home(tmp_path))
     assert not (tmp_path / "hadnas.db").exists()
