@@ -108,7 +108,8 @@ def search(study: str, home: str | None, device: str, **changes: Any) -> None:
 
     chosen = changed(load_study(study), **changes)
     place = Home(home)
-    with Shown(chosen) as shown:
+    shown = Shown(chosen)
+    with shown.bar:
         progress = run_study(chosen, place, device=device, watch=shown)
     click.echo(f"{progress.ended}; {progress.refused} draws were refused")
     show_top(chosen.name, place, 5)
@@ -155,7 +156,8 @@ def finals(study: str, home: str | None, **options: Any) -> None:
     from hadnas.tables.study import show_finals
 
     place = Home(home)
-    with Shown(open_study(study, place.path).study) as shown:
+    shown = Shown(open_study(study, place.path).study)
+    with shown.bar:
         found = run_finals(study, place, watch=shown, **options)
     show_finals(study, found)
 
@@ -299,7 +301,8 @@ def retrain(
     check_folder(out, force=force)
     found, recipe = load_architecture(arch), changed(FULLER, settings)
     images = load_data(DataSpec(source=data, size=size))
-    with ShownTraining(recipe.epochs, len(images.val)) as shown:
+    shown = ShownTraining(recipe.epochs, len(images.val))
+    with shown.bar:
         done = retrain(found, images, recipe, seed=seed, weights=weights, device=device, on_epoch=shown)
     done.export(out, origin={"architecture": arch, "started from": weights or "fresh weights"}, force=force)
     for split, score in (("validation", done.validation), ("test (this split was opened now, once)", done.test)):

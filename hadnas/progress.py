@@ -1,7 +1,6 @@
 """The progress of a search or of one training, live in the terminal: candidate, epoch, best so far, time left."""
 
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,7 +12,7 @@ from hadnas.train.loop import Epoch
 
 
 class ShownTraining:
-    """Draws one training: a bar in a terminal, and a line per epoch."""
+    """Draws one training, inside `with shown.bar`: a bar in a terminal, and a line per epoch."""
 
     def __init__(self, epochs: int, val_n: int) -> None:
         console = Console(stderr=True)
@@ -21,15 +20,6 @@ class ShownTraining:
         self.bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
         self.epochs = self.bar.add_task("", total=epochs)
         self.total, self.val_n = epochs, val_n
-
-    def __enter__(self) -> "ShownTraining":
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
 
     def __call__(self, epoch: Epoch) -> None:
         error = standard_error(epoch.val_accuracy, self.val_n)
@@ -43,7 +33,7 @@ class ShownTraining:
 
 
 class Shown:
-    """Draws what a search reports: a bar in a terminal, a line per finished candidate elsewhere."""
+    """Draws what a search reports, inside `with shown.bar`: a bar in a terminal, a line per candidate elsewhere."""
 
     def __init__(self, study: Study) -> None:
         self.console = Console(stderr=True)
@@ -61,15 +51,6 @@ class Shown:
         self.candidate = self.bar.add_task("", total=study.recipe.epochs, left="", best="")
         self.first: int | None = None
         self.label = ""
-
-    def __enter__(self) -> "Shown":
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
 
     def __call__(self, now: Standing) -> None:
         if self.first is None:
