@@ -1,5 +1,6 @@
 """The screen: what it sees, what it rejects and what it leaves alone."""
 
+import copy
 import math
 
 import pytest
@@ -7,7 +8,14 @@ import torch
 from torch import nn
 
 from hadnas.errors import MeasurementError
-from hadnas.measure.screen import DEAD_ACTIVATION, EXPLODING_ACTIVATION, EXPLODING_GRADIENT, screen
+from hadnas.measure.screen import (
+    DEAD_ACTIVATION,
+    EXPLODING_ACTIVATION,
+    EXPLODING_GRADIENT,
+    EXPLODING_UPDATE,
+    UPDATES,
+    screen,
+)
 
 IMAGES = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(8) % 4
@@ -175,3 +183,43 @@ def test_bad_input():
         screen(net().to("meta"), IMAGES, LABELS)
     with pytest.raises(MeasurementError, match=r"2 \(Conv2d\): failed on images \(8, 3, 8, 8\): RuntimeError"):
         screen(net(nn.Conv2d(5, 6, 1)), IMAGES, LABELS)
+
+
+def test_trial_updates_see_a_learning_rate_that_is_too_high():
+    class Power(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.f = nn.Conv2d(6, 6, 1)
+
+        def forward(self, x):
+            return x + self.f(x) ** 3
+
+    module = net(Merge(), Power())
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    assert screen(module, IMAGES, LABELS).rejected is None
+    sound = screen(module, IMAGES, LABELS, lr=1e-3)
+    assert sound.rejected is None and sound == screen(module, IMAGES, LABELS)
+    said = str(screen(module, IMAGES, LABELS, lr=3.0).rejected)
+    assert "after 3 updates of 3: " in said and ("explode" in said or "not finite" in said), said
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    assert all(p.grad is None for p in module.parameters())
+
+
+def test_trial_updates_are_signed_steps_from_the_start():
+    module = net(Merge(0.5))
+    twin = copy.deepcopy(module)
+    for _ in range(UPDATES):
+        twin.zero_grad()
+        nn.functional.cross_entropy(twin.train()(IMAGES), LABELS).backward()
+        with torch.no_grad():
+            for p in twin.parameters():
+                p -= 30.0 * p.grad.sign()
+    stds = {}
+    for path, sub in twin.named_modules():
+        sub.register_forward_hook(
+            lambda m, i, out, path=path: stds.update({path: float(out.detach().std(correction=0))})
+        )
+    twin(IMAGES)
+    first = next(path for path in stds if stds[path] > EXPLODING_UPDATE)
+    said = str(screen(module, IMAGES, LABELS, lr=30.0).rejected)
+    assert said.startswith(f"{first} (") and f"std {stds[first]:.3g} (bound {EXPLODING_UPDATE:g})" in said

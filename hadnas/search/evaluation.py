@@ -34,6 +34,10 @@ SCREENED = 32
 """Images that a candidate is screened with, or a batch if that is less."""
 
 
+SIGN_LIKE = ("adam", "adamw", "nadam", "nadamw", "lion")
+"""Optimizers whose first steps move every weight by about the learning rate, as the screen's trial updates do."""
+
+
 class Refused(HadnasError):
     """A candidate that is not trained, or did not train: the reason, and its constraints as the sampler sees them."""
 
@@ -183,7 +187,8 @@ class Evaluator:
         some = torch.arange(min(SCREENED, self.study.recipe.batch))
         images, labels = next(self.data.train.batches(len(some), device, some))
         dtype = training_dtype(self.study.recipe, device)
-        seen = screen(self.fresh(evaluation), images, labels, device=device, dtype=dtype)
+        lr = self.study.recipe.lr if self.study.recipe.optimizer in SIGN_LIKE else None
+        seen = screen(self.fresh(evaluation), images, labels, device=device, dtype=dtype, lr=lr)
         if seen.rejected is not None:
             raise Refused(f"screen: {seen.rejected}", {"trains": 1.0})
 
