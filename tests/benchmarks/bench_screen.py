@@ -10,7 +10,8 @@ weights it is trained from. The bound on trial updates was chosen on even seeds;
 
 Bar: at least 80 % of those that diverge are rejected, at most 5 % of those that train. Prints Wilson's 95 % intervals.
 Machine: 2 busy CPU cores, one thread, 25 minutes. Found on even seeds: bounds from 1e3 to 1e4 keep the bar (89, 83 and
-83 % of 47 that diverge, 3 % of 123 that train), 1e5 does not (77 %); 3e3 lies between. Found on odd seeds at 3e3:
+83 % of 47 that diverge, 3 % of 123 that train), 1e5 does not (77 %); 3e3 lies between (on odd seeds 1e3 rejects one
+more of either kind). Found on odd seeds at 3e3:
 
     all        diverge: 48 of 52: 92.3% (81.8% to 97.0%)     train: 5 of 118: 4.2% (1.8% to 9.5%)
     products   diverge: 29 of 29: 100.0% (88.3% to 100.0%)   train: 5 of 11: 45.5% (21.3% to 72.0%)
