@@ -19,6 +19,7 @@ from hadnas.search.study import Study
 from hadnas.space import op
 from hadnas.tables.study import show_top
 from hadnas.train.recipe import Recipe
+from tests.homes import new_home
 from tests.networks import pyramid, residual
 
 OPAQUE = '''
@@ -59,7 +60,7 @@ def study(**changes: Any) -> Study:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home in which the study ran on eager, and then the same command with ONNX Runtime."""
-    home = Home(tmp_path_factory.mktemp("home"))
+    home = new_home(tmp_path_factory.mktemp("home"))
     (home.path / "opaque.py").write_text(OPAQUE)
     run_file(home.path / "opaque.py")
     opaque = study(space=pyramid((8, [residual(op("opaque"))])), source=str(home.path / "opaque.py"))
@@ -93,7 +94,7 @@ def test_front_and_baselines_are_taken_and_logged_and_a_failure_leaves_its_reaso
 
 def test_a_finished_study_is_timed_once_by_the_same_command(tmp_path: Path) -> None:
     plain = study(latency=None)
-    home = Home(tmp_path)
+    home = new_home(tmp_path)
     run_study(plain, home)
     assert comparison(open_study("small", tmp_path)).rows == {}
     said: list[str] = []

@@ -32,12 +32,12 @@ from hadnas.models.task import Task
 from hadnas.search.delivery import facts, register
 from hadnas.search.results import StudyResults, open_study
 from hadnas.search.run import run_study
-from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.space import one_of, op
 from hadnas.track.registry import register_network, serve_command
 from hadnas.track.server import free_port, stop
 from hadnas.train.recipe import Recipe
+from tests.homes import new_home
 from tests.networks import pyramid, residual
 
 DIGITS = Task.image(1, 8, 8, classes=10)
@@ -46,7 +46,7 @@ DIGITS = Task.image(1, 8, 8, classes=10)
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
     """A home with a finished study, and one of which every candidate was refused."""
-    home = Home(tmp_path_factory.mktemp("home"))
+    home = new_home(tmp_path_factory.mktemp("home"))
     space = pyramid((8, [residual(op("star", expand=one_of(1, 2), kernel=3))]))
     shared = {"space": space, "recipe": Recipe(epochs=1, batch=128), "trials": 1, "latency": None}
     run_study(Study(name="tiny", **shared), home, device="cpu")

@@ -21,6 +21,7 @@ from hadnas.track.runs import Tracker
 from hadnas.train.data import load_data
 from hadnas.train.loop import evaluate
 from hadnas.train.recipe import Recipe
+from tests.homes import new_home
 from tests.networks import pyramid, residual
 
 SPACE = pyramid((8, [residual(op("star", expand=one_of(2, 3)), merge=one_of(op("add"), op("product")))]))
@@ -31,7 +32,7 @@ STUDY = Study(
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    home = Home(tmp_path_factory.mktemp("finals"))
+    home = new_home(tmp_path_factory.mktemp("finals"))
     run_study(STUDY, home)
     return home
 
@@ -101,7 +102,7 @@ def test_the_table_says_what_is_inside_the_noise(finals: list[Final], capsys: py
 
 
 def test_interrupted_finals_have_not_opened_the_test_split(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = new_home(tmp_path)
     run_study(STUDY, home)
 
     def interrupt(progress: Progress) -> None:

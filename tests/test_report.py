@@ -14,11 +14,11 @@ from hadnas.report import write_report
 from hadnas.search.insight import FEWEST, insight
 from hadnas.search.results import StudyResults, open_study
 from hadnas.search.run import run_study
-from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.space import one_of, op
 from hadnas.track.figures import Point, bars, front, history, intervals
 from hadnas.train.recipe import Recipe
+from tests.homes import new_home
 from tests.networks import pyramid, residual
 
 # four families in two stages, a decision that others hang on, widths of unequal steps
@@ -30,7 +30,7 @@ SPACE = pyramid((8, [residual(BLOCK)]), (one_of(8, 12, 24), [residual(BLOCK, mer
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
-    home = Home(tmp_path_factory.mktemp("report"))
+    home = new_home(tmp_path_factory.mktemp("report"))
     study = Study(
         name="wide", space=SPACE, recipe=Recipe(epochs=1), latency=None, trials=FEWEST, baselines={"net": "test_resnet"}
     )
@@ -97,7 +97,7 @@ def test_differences_are_those_of_the_groups(results: StudyResults) -> None:
 
 
 def test_a_study_with_little_to_say_says_so(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = new_home(tmp_path)
     with pytest.raises(hadnas.errors.UnknownName):
         open_study("short", home.path)
     study = Study(name="short", space=SPACE, recipe=Recipe(epochs=1), latency=None, trials=1, sampler="random")
@@ -109,7 +109,7 @@ def test_a_study_with_little_to_say_says_so(tmp_path: Path) -> None:
 
 
 def test_a_study_without_a_finished_trial_has_no_report(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = new_home(tmp_path)
     space = pyramid((8, [residual(op("attention", heads=one_of(2, 4)))]))
     study = Study(name="none", space=space, latency=None, trials=1, constraints={"macs": 1.0})
     run_study(study, home)

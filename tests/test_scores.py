@@ -13,12 +13,12 @@ from hadnas.models.build import build
 from hadnas.search.results import open_study
 from hadnas.search.run import run_study
 from hadnas.search.scores import SCORES, score_study
-from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.space import one_of, op
 from hadnas.tables.rankings import show_scores
 from hadnas.train.data import load_data
 from hadnas.train.recipe import Recipe
+from tests.homes import new_home
 from tests.networks import pyramid, residual
 
 STEM = op("conv_norm", dim=8, stride=1, act=None)
@@ -28,7 +28,7 @@ SPACE = pyramid((8, [residual(BLOCK), residual(BLOCK)]), stem=STEM)
 
 def test_each_score_is_that_of_the_initial_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = Study(name="small", space=SPACE, recipe=Recipe(epochs=1, batch=256), latency=None, trials=8, seed=3)
-    run_study(study, Home(tmp_path))
+    run_study(study, new_home(tmp_path))
     results = open_study("small", tmp_path)
     found = score_study(results)
     assert tuple(found) == SCORES and found["macs"].overall.n == 8 and found["macs"].quarter.n == 2
@@ -58,7 +58,7 @@ def test_each_score_is_that_of_the_initial_weights(tmp_path: Path, capsys: pytes
 def test_a_study_with_too_little_to_rank_is_refused(tmp_path: Path) -> None:
     run_study(
         Study(name="one", space=pyramid((8, [])), recipe=Recipe(epochs=1, batch=512), latency=None, trials=1),
-        Home(tmp_path),
+        new_home(tmp_path),
     )
     with pytest.raises(StudyError, match="study 'one' has 1 trained architectures; four are needed"):
         score_study(open_study("one", tmp_path))

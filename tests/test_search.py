@@ -27,6 +27,7 @@ from hadnas.tables.study import show_top
 from hadnas.train.data import load_data
 from hadnas.train.loop import evaluate
 from hadnas.train.recipe import Recipe
+from tests.homes import new_home
 from tests.networks import TINY_SPACE, pyramid, residual
 
 RECIPE = Recipe(epochs=1, batch=128)
@@ -74,7 +75,7 @@ def rows(results: StudyResults) -> list[tuple[Any, ...]]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home in which the tiny study ran once, with latency and baselines."""
-    home = Home(tmp_path_factory.mktemp("home"))
+    home = new_home(tmp_path_factory.mktemp("home"))
     run_study(study(latency="eager", baselines={"plain": PLAIN, "timm": "test_resnet"}), home)
     return home
 
@@ -179,7 +180,7 @@ def test_another_study_trains_nothing_twice(home: Home) -> None:
 
 
 def test_same_seed_same_trials_also_when_stopped_and_resumed(tmp_path: Path) -> None:
-    through, stopped = Home(tmp_path / "through"), Home(tmp_path / "stopped")
+    through, stopped = new_home(tmp_path / "through"), new_home(tmp_path / "stopped")
     run_study(study(trials=4), through)
     calls = 0
 
@@ -208,7 +209,7 @@ def test_failing_candidates_are_pruned_with_their_reason(tmp_path: Path) -> None
     faults = (op("exploding"), op("exploding", broken=True), op("exploding", late=True), op("attention", heads=3))
     blocks = one_of(op("mlp", expand=2), *faults)
     space = pyramid((8, [residual(blocks)]))
-    home = Home(tmp_path)
+    home = new_home(tmp_path)
     progress = run_study(study(name="faulty", space=space, trials=10, sampler="random"), home)
     assert progress.done == 1 and "all 5 assignments" in progress.ended
     reasons = {f.params["stages.0.blocks.0.block"]: f.reason for f in open_study("faulty", tmp_path).found}
@@ -232,13 +233,13 @@ def test_top_shows_baselines_before_the_first_candidate(tmp_path: Path, capsys: 
             raise KeyboardInterrupt
 
     with pytest.raises(Interrupted):
-        run_study(study(baselines={"plain": PLAIN}), Home(tmp_path), watch=interrupt)
+        run_study(study(baselines={"plain": PLAIN}), new_home(tmp_path), watch=interrupt)
     show_top("tiny", Home(tmp_path), 5)
     assert "0 architectures" in (shown := capsys.readouterr().out) and "plain" in shown
 
 
 def test_constraints_refuse_before_training(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = new_home(tmp_path)
     task = Task.image(1, 8, 8, classes=10)
     archs = [complete(draw, task) for _, draw in every(TINY_SPACE)]
     macs = sorted(cost(build(arch, task, device="meta"), task.shape).macs for arch in archs)
