@@ -2,11 +2,11 @@
 
     hadnas search digits
 
-Machine: 2 CPU cores, no GPU; 3 to 5 minutes on one that its host halts for 40 % of the time. Expected with seed 0:
-the best candidate recognises .9896 of n = 288 validation images (standard error .006) at 1.37M MACs, and .9861 are
-reached at 418k; the baselines plain_conv, starnet_small and timm_resnet reach .9757, .9861 and .9792. Of 16 candidates
-all hold a Hadamard block or merge, 12 an additive block, 7 a convolution and 6 attention. Differences among the best
-are within the error of 288 images.
+Machine: 2 CPU cores, no GPU; 3 to 6 minutes on one that its host halts for half to three quarters of the time.
+Expected with seed 0 and two threads: the best candidate recognises .9861 of n = 288 validation images (standard error
+.007) at 418k MACs, and .9826 are reached at 302k; the baselines plain_conv, starnet_small and timm_resnet reach .9722,
+.9792 and .9722. Of 16 candidates all hold a Hadamard block or merge, 11 an additive block, 5 a convolution and 11
+attention. Differences among the best are within the error of 288 images: `hadnas finals digits` says what is left.
 """
 
 from hadnas.search.study import Study

@@ -81,18 +81,21 @@ class Evaluator:
         self.task = Task.image(*data.shape, classes=data.classes)
         # Epochs are the fidelity, a part of the key of their own.
         self.recipe = study.recipe.model_dump_json(exclude={"epochs"})
+        self._keys: dict[str, TrainingKey] = {}  # of architectures met; the code of their blocks is read once
 
     def key(self, arch: Arch) -> TrainingKey:
         """What decides the outcome of training `arch` in this study."""
-        return TrainingKey(
-            fingerprint=arch.fingerprint,
-            task=str(self.task),
-            data=self.data.digest,
-            recipe=self.recipe,
-            epochs=self.study.recipe.epochs,
-            seed=self.study.seed,
-            code=code_hash(arch, self.task),
-        )
+        if arch.fingerprint not in self._keys:
+            self._keys[arch.fingerprint] = TrainingKey(
+                fingerprint=arch.fingerprint,
+                task=str(self.task),
+                data=self.data.digest,
+                recipe=self.recipe,
+                epochs=self.study.recipe.epochs,
+                seed=self.study.seed,
+                code=code_hash(arch, self.task),
+            )
+        return self._keys[arch.fingerprint]
 
     def measure(self, evaluation: Evaluation, *, held: bool) -> None:
         """Cost and latency and, where `held`, the screen and the constraints.
