@@ -77,7 +77,8 @@ def test_processes_that_open_a_new_home_at_once_make_its_schemas_once(url, tmp_p
     while len(list(tmp_path.glob("study*"))) < 3 and time.monotonic() < until:
         time.sleep(0.02)
     Path(tmp_path, "go").touch()
-    assert [worker.communicate(timeout=120)[1].count("Error") for worker in workers] == [0] * 3
+    said = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * 3, said
     names = optuna.get_all_study_names(optuna_storage(Home(tmp_path, url)))
     assert sorted(names) == ["study0", "study1", "study2"]
 
