@@ -44,7 +44,7 @@ def write_report(results: StudyResults, out: Path | None = None) -> Path:
     for found in results.front:
         if found.run_id is not None:
             tracker.log_text(found.run_id, of.source(results, found), "model.py")
-    tracker.close()
+    tracker.leave()
     return path
 
 

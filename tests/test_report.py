@@ -61,6 +61,10 @@ def test_the_parent_run_shows_the_report_and_its_figures(results: StudyResults) 
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`hadnas.kind` = 'study'")
     assert parent.info.status == "FINISHED"
     assert "report.html" in {item.path for item in client.list_artifacts(parent.info.run_id)}
+    client.update_run(parent.info.run_id, status="RUNNING")  # as while a search goes on elsewhere
+    write_report(results)
+    assert client.get_run(parent.info.run_id).info.status == "RUNNING"
+    client.update_run(parent.info.run_id, status="FINISHED")
     shown = {item.path for item in client.list_artifacts(parent.info.run_id, "figures")}
     assert {"figures/front.svg", "figures/history.svg", "figures/importances.svg"} <= shown
     assert results.front[0].run_id is not None

@@ -270,4 +270,4 @@ def _show(finals: list[Final], results: StudyResults, tracker: Tracker) -> None:
         tracker.end_trial(run_id, "FINISHED" if final.accuracy is not None else "KILLED", final.reason)
         shown[sign] = run_id
     results.book.set_user_attr("finals_runs", shown)
-    tracker.close()
+    tracker.leave()

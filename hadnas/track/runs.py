@@ -66,6 +66,7 @@ class Tracker:
         self.study = study
         self.tracking_uri = tracking_uri
         self._mine: set[str] = set()
+        self._found = "FINISHED"  # how the parent run was found
         self._notes: dict[str, str] = {}
         self._points: dict[str, list[Metric]] = {}  # of the curves, not yet written
         self._wrote: dict[str, int] = {}  # when, in milliseconds since 1970
@@ -98,6 +99,7 @@ class Tracker:
     def _open_parent(self) -> str:
         for run in self._search("tags.`hadnas.kind` = 'study'"):
             run_id = str(run.info.run_id)
+            self._found = str(run.info.status)
             self.client.update_run(run_id, status="RUNNING")
             return run_id
         return self._create(self.study, {"hadnas.kind": "study", "hadnas.study": self.study})
@@ -229,6 +231,10 @@ class Tracker:
     def close(self, state: End = "FINISHED") -> None:
         """End the parent run; the study may be opened again."""
         self.client.set_terminated(self.parent_run_id, state)
+
+    def leave(self) -> None:
+        """Put the parent run back as it was found: a search may be running elsewhere."""
+        self.client.update_run(self.parent_run_id, status=self._found)
 
 
 def clip(value: object, length: int) -> str:
