@@ -81,7 +81,12 @@ def test_importances_say_options_and_count_trials(results: StudyResults) -> None
         chosen = [t.figures["val/accuracy"] for t in took if str(t.params[importance.decision]) == importance.best]
         assert len(chosen) == importance.times
         assert importance.mean == pytest.approx(sum(chosen) / len(chosen))
-    assert {each.params["stages.1.dim"] for each in results.distinct} <= {8, 12, 24}  # not their index
+    client = mlflow.MlflowClient(results.home.tracking_uri)
+    for each in results.distinct:
+        assert each.arch is not None and each.run_id is not None
+        dim = each.arch.node["stages"][1]["dim"]  # not its index, which is what the sampler sees
+        assert each.params["stages.1.dim"] == dim
+        assert client.get_run(each.run_id).data.params["stages.1.dim"] == str(dim)
 
 
 def test_differences_are_those_of_the_groups(results: StudyResults) -> None:

@@ -63,14 +63,14 @@ def make_sampler(name: str = "tpe", seed: int = 0, options: Mapping[str, object]
 
 
 def optuna_pick(trial: Trial, params: Params) -> Callable[[str, Distribution], Any]:
-    """A pick that asks Optuna and notes every answer in `params`."""
+    """A pick that asks Optuna and notes in `params` what every answer stands for."""
 
     def pick(name: str, distribution: Distribution) -> Any:
         if isinstance(distribution, Categorical):
             value = trial.suggest_categorical(name, distribution.values)
         else:
             value = trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
-        params[name] = value
+        params[name] = distribution.meaning(value)
         return value
 
     return pick
