@@ -15,7 +15,7 @@ from hadnas.blocks.residual import Residual
 from hadnas.errors import MeasurementError
 from hadnas.measure.cost import evaluation
 from hadnas.measure.counter import ProductFinder, following
-from hadnas.train.loop import EVALUATION_VALUES
+from hadnas.train.score import EVALUATION_VALUES
 
 
 @dataclass(frozen=True)

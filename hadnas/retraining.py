@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
-from hadnas.errors import SpecError
 from hadnas.exporter.card import Accuracy, Facts
 from hadnas.exporter.folder import export
 from hadnas.measure.cost import cost
@@ -22,8 +21,9 @@ from hadnas.models.task import Task
 from hadnas.search.run import chosen_device
 from hadnas.search.study import one_sentence
 from hadnas.train.data import Data, DataSpec, load_data
-from hadnas.train.loop import Epoch, Fit, Score, evaluate, fit
+from hadnas.train.loop import Epoch, Fit, fit
 from hadnas.train.recipe import Recipe
+from hadnas.train.score import Score, evaluate
 
 FULLER = Recipe(epochs=50, augment="shift_flip", mixup=0.2, label_smoothing=0.1, ema=0.995)
 """The recipe of a retraining where nothing else is said."""
@@ -110,7 +110,7 @@ def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe(**{**recipe.model_dump(), **given})
     except ValidationError as error:
-        raise SpecError(str(one_sentence(error)).removeprefix("study: ")) from None
+        raise one_sentence(error, "") from None
 
 
 def _accuracy(score: Score) -> Accuracy:

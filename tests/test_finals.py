@@ -19,8 +19,8 @@ from hadnas.space import one_of, op
 from hadnas.tables.study import show_finals
 from hadnas.track.runs import Tracker
 from hadnas.train.data import load_data
-from hadnas.train.loop import evaluate
 from hadnas.train.recipe import Recipe
+from hadnas.train.score import evaluate
 from tests.homes import new_home
 from tests.networks import pyramid, residual
 

@@ -17,7 +17,7 @@ from hadnas.models.task import Task
 from hadnas.retraining import FULLER, changed, retrain
 from hadnas.space import op
 from hadnas.train.data import load_data
-from hadnas.train.loop import evaluate
+from hadnas.train.score import evaluate
 from tests.networks import pyramid, residual
 
 DIGITS = Task.image(1, 8, 8, classes=10)

@@ -25,8 +25,8 @@ from hadnas.search.study import Study
 from hadnas.space import every, one_of, op
 from hadnas.tables.study import show_top
 from hadnas.train.data import load_data
-from hadnas.train.loop import evaluate
 from hadnas.train.recipe import Recipe
+from hadnas.train.score import evaluate
 from tests.homes import new_home
 from tests.networks import TINY_SPACE, pyramid, residual
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from hadnas.errors import DataError, TrainingError
 from hadnas.train.data import Data, load_data
-from hadnas.train.loop import Epoch, Fit, _Trainer, evaluate, fit
+from hadnas.train.loop import Epoch, Fit, _Trainer, fit
 from hadnas.train.recipe import Recipe
+from hadnas.train.score import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -124,7 +124,7 @@ class Study(BaseModel):
         return [DIRECTIONS[objective] for objective in self.objectives]
 
 
-def one_sentence(error: ValidationError) -> HadnasError:
+def one_sentence(error: ValidationError, prefix: str = "study: ") -> HadnasError:
     """What pydantic found wrong with a study, recipe or data spec, as hadnas says it: where, what, what is allowed."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or error.title
@@ -140,5 +140,5 @@ def one_sentence(error: ValidationError) -> HadnasError:
         return unknown("option", place, [".".join([*map(str, first["loc"][:-1]), name]) for name in model.model_fields])
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
-        return SpecError(f"study: {reason}")
-    return SpecError(f"study: {place} = {first['input']!r} is not allowed: {reason[0].lower()}{reason[1:]}")
+        return SpecError(f"{prefix}{reason}")
+    return SpecError(f"{prefix}{place} = {first['input']!r} is not allowed: {reason[0].lower()}{reason[1:]}")

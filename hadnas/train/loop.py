@@ -1,4 +1,4 @@
-"""Train a module, score a module. Same code for CPU and CUDA, for held and for streamed images.
+"""Train a module. Same code for CPU and CUDA, for held and for streamed images.
 
 Seeds: `fit` seeds shuffling, augmentation, mixup and the module's own draws (dropout, drop path) and puts the global
 generators of torch and numpy back as it found them. On a CPU the same seed, module and number of threads give the same
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,11 +26,9 @@ from torch import Tensor, nn
 from hadnas.errors import DataError, TrainingError
 from hadnas.train.augment import Shifts
 from hadnas.train.data import Data
-from hadnas.train.images import Split
 from hadnas.train.recipe import Recipe
+from hadnas.train.score import Score, checked_logits, evaluate
 
-# Validation batches hold this many input values: 1024 images of 8x8x1 ... 55 of 224x224x3.
-EVALUATION_VALUES = 1 << 23
 # Steps between two looks at the losses: each look waits for the device.
 LOOK_EVERY = 50
 
@@ -39,19 +37,6 @@ _SCHEDULES: dict[str, dict[str, Any]] = {
     "linear": {"sched": "poly", "decay_rate": 1.0},
     "constant": {"sched": "multistep", "decay_milestones": ()},
 }
-
-
-@dataclass(frozen=True)
-class Score:
-    """Accuracy (0..1) and mean cross-entropy over `n` images; `standard_error` is that of the accuracy."""
-
-    accuracy: float
-    loss: float
-    n: int
-
-    @property
-    def standard_error(self) -> float:
-        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.n)
 
 
 @dataclass(frozen=True)
@@ -125,33 +110,6 @@ def fit(
         module.to(memory_format=torch.contiguous_format).eval()
     assert score is not None
     return Fit(curve, score.accuracy, score.loss, score.n, time.perf_counter() - start)
-
-
-def evaluate(
-    module: nn.Module, data: Data, split: Literal["val", "test"] = "val", *, device: torch.device | str = "cpu"
-) -> Score:
-    """Score a module in eval mode and float32 on the validation split, or open the test split; its mode stays."""
-    right, loss = hits(module, data, split, device=device)
-    return Score(int(right.sum()) / len(right), loss, len(right))
-
-
-@torch.no_grad()
-def hits(
-    module: nn.Module, data: Data, split: Literal["val", "test"] = "val", *, device: torch.device | str = "cpu"
-) -> tuple[Tensor, float]:
-    """Which images of a split a module recognises, bool (N,) on the CPU, and its mean loss; see `evaluate`."""
-    device = torch.device(device)
-    part: Split = data.val if split == "val" else data.open_test()
-    training = module.training
-    module.to(device).eval()
-    loss = torch.zeros((), dtype=torch.float64, device=device)
-    right = []
-    for images, labels in part.batches(max(1, EVALUATION_VALUES // math.prod(data.shape)), device):
-        logits = _logits(module, images, data.classes)
-        loss += F.cross_entropy(logits, labels, reduction="sum")
-        right.append(logits.argmax(1) == labels)
-    module.train(training)
-    return torch.cat(right).cpu(), float(loss) / len(part)
 
 
 def training_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
@@ -233,7 +191,7 @@ class _Trainer:
         """One step, with `done` before it; `targets` are labels, or the class shares that mixup gives."""
         smoothing = self.recipe.label_smoothing if targets.ndim == 1 else 0.0
         with self.autocast:
-            logits = _logits(self.module, images.contiguous(memory_format=self.format), self.data.classes)
+            logits = checked_logits(self.module, images.contiguous(memory_format=self.format), self.data.classes)
             loss = F.cross_entropy(logits, targets, label_smoothing=smoothing)
         loss.backward(create_graph=getattr(self.optimizer, "is_second_order", False))  # type: ignore[no-untyped-call]
         if self.recipe.clip_grad is not None:
@@ -245,14 +203,6 @@ class _Trainer:
         if self.ema is not None:
             self.ema.update(self.module, step=done + 1)
         return loss.detach()
-
-
-def _logits(module: nn.Module, images: Tensor, classes: int) -> Tensor:
-    logits = module(images)
-    if not isinstance(logits, Tensor) or logits.shape != (len(images), classes):
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise TrainingError(f"the module gives {shape} for {len(images)} images; ({len(images)}, {classes}) is needed")
-    return logits
 
 
 def _fused(optimizer: str) -> dict[str, bool]:

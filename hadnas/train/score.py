@@ -1,0 +1,65 @@
+"""Score a module on a split: in eval mode, in float32, in batches that fit any image size."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hadnas.errors import TrainingError
+from hadnas.train.data import Data
+from hadnas.train.images import Split
+
+EVALUATION_VALUES = 1 << 23
+"""Input values in a batch: 131,072 images of 8x8x1 ... 55 of 224x224x3."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy (0..1) and mean cross-entropy over `n` images; `standard_error` is that of the accuracy."""
+
+    accuracy: float
+    loss: float
+    n: int
+
+    @property
+    def standard_error(self) -> float:
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.n)
+
+
+def evaluate(
+    module: nn.Module, data: Data, split: Literal["val", "test"] = "val", *, device: torch.device | str = "cpu"
+) -> Score:
+    """Score a module in eval mode and float32 on the validation split, or open the test split; its mode stays."""
+    right, loss = hits(module, data, split, device=device)
+    return Score(int(right.sum()) / len(right), loss, len(right))
+
+
+@torch.no_grad()
+def hits(
+    module: nn.Module, data: Data, split: Literal["val", "test"] = "val", *, device: torch.device | str = "cpu"
+) -> tuple[Tensor, float]:
+    """Which images of a split a module recognises, bool (N,) on the CPU, and its mean loss; see `evaluate`."""
+    device = torch.device(device)
+    part: Split = data.val if split == "val" else data.open_test()
+    training = module.training
+    module.to(device).eval()
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    right = []
+    for images, labels in part.batches(max(1, EVALUATION_VALUES // math.prod(data.shape)), device):
+        logits = checked_logits(module, images, data.classes)
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        right.append(logits.argmax(1) == labels)
+    module.train(training)
+    return torch.cat(right).cpu(), float(loss) / len(part)
+
+
+def checked_logits(module: nn.Module, images: Tensor, classes: int) -> Tensor:
+    """What `module` says of `images`. Raises TrainingError unless that is one logit per class and image."""
+    logits = module(images)
+    if not isinstance(logits, Tensor) or logits.shape != (len(images), classes):
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise TrainingError(f"the module gives {shape} for {len(images)} images; ({len(images)}, {classes}) is needed")
+    return logits
