@@ -1,7 +1,6 @@
 """The sections of a study's report: what each says, in plain values that the page's template sets."""
 
 import platform
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -223,14 +222,13 @@ def finals(finals: list[Final], name: str) -> Section:
 
 def refused(results: StudyResults) -> Section:
     section = Section("refused", "Refused and failed")
-    refused = [found for found in results.found if found.state == "pruned"]
+    refused = len(results.refused)
     failed = [found for found in results.baselines if not found.feasible]
     if not refused and not failed:
         section.text("No draw was refused and no training failed.")
     if refused:
-        reasons = Counter((found.reason or "no reason kept").partition(" = ")[0] for found in refused)
-        section.text(f"{len(refused)} of {len(results.found)} draws ({len(refused) / len(results.found):.0%}).")
-        section.table(["draws", "reason"], [[str(n), reason] for reason, n in reasons.most_common()], {0})
+        section.text(f"{refused} of {len(results.found)} draws ({refused / len(results.found):.0%}).")
+        section.table(["draws", "reason"], [[str(n), reason] for reason, n in results.reasons], {0})
     for found in failed:
         section.text(f"Baseline {found.name}: {found.reason}")
     return section

@@ -15,12 +15,13 @@ from hadnas.errors import SpecError, StudyError, UnknownName
 from hadnas.measure.cost import cost
 from hadnas.measure.latency import protocol, protocol_key
 from hadnas.models.build import build
+from hadnas.models.random import distinct
 from hadnas.models.task import Task
 from hadnas.search import timing
 from hadnas.search.correlation import rank_correlation
 from hadnas.search.ledger import Ledger
 from hadnas.search.listing import num_rows
-from hadnas.search.predictor import _fitted, digest, distinct, features, fit_predictor
+from hadnas.search.predictor import _fitted, digest, features, fit_predictor
 from hadnas.space import one_of, op, size
 from tests.networks import TINY_SPACE, pyramid, residual
 

@@ -1,6 +1,7 @@
-"""A random architecture of a space."""
+"""Random architectures of a space."""
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 from hadnas.errors import HadnasError, SpecError
@@ -11,6 +12,9 @@ from hadnas.space import random_pick
 from hadnas.space import sample as draw_from
 
 TRIES = 1000
+
+BARREN = 200
+"""Draws in a row without a new candidate after which a space counts as exhausted."""
 
 
 def sample(space: dict[str, Any], task: Task, *, seed: int = 0) -> Arch:
@@ -26,3 +30,20 @@ def sample(space: dict[str, Any], task: Task, *, seed: int = 0) -> Arch:
         except HadnasError as error:
             wrong = wrong or error
     raise SpecError(f"none of {TRIES} draws from the space is valid for {task}; the first: {wrong}")
+
+
+def distinct(space: dict[str, Any], task: Task, seed: int) -> Iterator[Arch]:
+    """Valid architectures of a space in random order, each once, until 200 draws in a row bring none."""
+    rng = random.Random(seed)
+    met: set[str] = set()
+    barren = 0
+    while barren < BARREN:
+        barren += 1
+        try:
+            arch = complete(draw_from(space, random_pick(rng)), task)
+        except HadnasError:  # a rule does not hold: no candidate
+            continue
+        if arch.fingerprint not in met:
+            met.add(arch.fingerprint)
+            barren = 0
+            yield arch

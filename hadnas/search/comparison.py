@@ -5,7 +5,7 @@ networks may depend on the backend, and a study that was searched by one may be 
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,6 @@ from hadnas.measure.latency import NOISY, protocol, protocol_key
 from hadnas.search.evaluation import Evaluation, Evaluator
 from hadnas.search.results import Found, StudyResults
 from hadnas.search.study import Study
-
-FIGURES = ("median_ms", "ratio", "ratio_iqr", "noisy")
 
 
 def backends(study: Study) -> tuple[str, ...]:
@@ -33,8 +31,9 @@ def compare(
 ) -> None:
     """Time the front and the baselines on every backend of the study; what is known is not taken again.
 
-    A latency goes to the ledger, to the study, and through `log(run_id, figures)` to MLflow as `latency_ms.<backend>`
-    and `latency_ratio.<backend>`; `say(name, backend)` comes before each. What fails leaves its reason.
+    A latency goes to the ledger, its protocol to the study, and through `log(run_id, figures)` to MLflow as
+    `latency_ms.<backend>` and `latency_ratio.<backend>`; `say(name, backend)` comes before each. What fails leaves its
+    reason.
     """
     for found, backend in itertools.product(_compared(results), backends(results.study)):
         assert found.arch is not None and found.run_id is not None
@@ -45,9 +44,8 @@ def compare(
         say(found.name, backend)
         entry: dict[str, Any] = {"protocol": key}
         try:
-            figures = evaluator.latency(Evaluation(found.arch), backend).figures
-            entry |= {name: figures[name] for name in FIGURES}
-            log(found.run_id, {f"latency_ms.{backend}": entry["median_ms"], f"latency_ratio.{backend}": entry["ratio"]})
+            taken = evaluator.latency(Evaluation(found.arch), backend).figures
+            log(found.run_id, {f"latency_ms.{backend}": taken["median_ms"], f"latency_ratio.{backend}": taken["ratio"]})
         except MeasurementError as error:
             entry["reason"] = str(error).partition("\n")[0]  # compilers add pages
         # an attribute of its own for each: two workers that end at once do not overwrite each other's
@@ -58,7 +56,7 @@ def compare(
 class Comparison:
     """Front and baselines by backend: name -> backend -> figures (`median_ms`, `ratio`, ...), or a `reason`."""
 
-    rows: dict[str, dict[str, dict[str, Any]]]
+    rows: dict[str, dict[str, Mapping[str, Any]]]
 
     @property
     def backends(self) -> list[str]:
@@ -95,5 +93,5 @@ def _compared(results: StudyResults) -> list[Found]:
     return [found for found in (*results.front, *results.baselines) if found.feasible and found.arch is not None]
 
 
-def _apart(fast: dict[str, Any], slow: dict[str, Any]) -> bool:
+def _apart(fast: Mapping[str, Any], slow: Mapping[str, Any]) -> bool:
     return bool(slow["ratio"] / fast["ratio"] - 1 > max(NOISY, fast["ratio_iqr"], slow["ratio_iqr"]))

@@ -10,25 +10,27 @@ is in the ledger, so the same command again opens nothing twice.
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from hadnas.errors import Interrupted, StudyError
 from hadnas.models.arch import Arch
 from hadnas.models.build import trained
-from hadnas.models.random import sample as random_arch
+from hadnas.models.random import distinct
 from hadnas.models.twins import additive_twin, one_branch
+from hadnas.search.budget import REFUSALS
 from hadnas.search.crossed import Estimate, accuracy, difference
 from hadnas.search.evaluation import Evaluation, Evaluator, Refused
 from hadnas.search.ledger import Ledger
 from hadnas.search.progress import Progress, Watch
 from hadnas.search.records import Costs, TrainingKey
 from hadnas.search.results import StudyResults
-from hadnas.search.run import REFUSALS, REPEATS, chosen_device
+from hadnas.search.run import chosen_device
 from hadnas.search.storage import Home
-from hadnas.search.study import LATENCIES
+from hadnas.search.study import LATENCIES, Study
 from hadnas.track.runs import Tracker
 from hadnas.train.data import load_data
-from hadnas.train.loop import Epoch, hits
+from hadnas.train.loop import Epoch
+from hadnas.train.score import hits
 
 Kind = Literal["finalist", "additive twin", "one branch", "baseline", "random"]
 
@@ -134,7 +136,7 @@ def read_finals(results: StudyResults) -> list[Final]:
     return out
 
 
-def _plain(results: StudyResults) -> Any:
+def _plain(results: StudyResults) -> Study:
     """The study without latency, unless that is constrained: random candidates need be held against nothing else."""
     timed = any(name in LATENCIES for name in results.study.constraints)
     return results.study if timed else results.study.model_copy(update={"latency": None})
@@ -211,22 +213,18 @@ class _Finals:
         """
         study = self.searcher.study
         ranks: dict[Arch, tuple[float, float]] = {}
-        met: set[Arch] = set()
-        draws = barren = 0
-        while len(ranks) < count and barren < max(REPEATS, REFUSALS):
-            arch = random_arch(study.space, self.searcher.task, seed=(study.seed << 32) + draws)
-            draws += 1
-            barren += 1
-            if arch in met:
-                continue
-            met.add(arch)
+        refused = 0
+        for arch in distinct(study.space, self.searcher.task, study.seed):
+            if len(ranks) == count or refused == REFUSALS:
+                break
             evaluation = Evaluation(arch)
             try:
                 self.searcher.measure(evaluation, held=True)
                 self._train(self.searcher, arch, f"random {len(ranks)}", evaluation)
             except Refused:
+                refused += 1
                 continue
-            barren = 0
+            refused = 0
             ranks[arch] = (-evaluation.figures["val/accuracy"], evaluation.figures["macs"])
             self.progress.done += 1
         return min(ranks, key=lambda arch: ranks[arch]) if ranks else None

@@ -8,8 +8,7 @@ kind, per element-wise operation and per byte moved.
 
 import hashlib
 import json
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -20,18 +19,16 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
-from hadnas.errors import BuildError, HadnasError, MeasurementError, StudyError
+from hadnas.errors import BuildError, MeasurementError, StudyError
 from hadnas.measure.backends import require
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.latency import protocol_key
-from hadnas.models.arch import Arch
 from hadnas.models.build import build, build_seeded
-from hadnas.models.complete import complete
+from hadnas.models.random import distinct
 from hadnas.models.task import Task
 from hadnas.search.correlation import Correlation, rank_correlation
 from hadnas.search.ledger import Ledger
 from hadnas.search.timing import timed
-from hadnas.space import random_pick, sample
 from hadnas.space.data import as_data
 
 COSTS = ("macs", "params", "elementwise", "products", "activations", "bytes_moved", "calls")
@@ -40,9 +37,6 @@ COSTS = ("macs", "params", "elementwise", "products", "activations", "bytes_move
 FOLDS = 10
 FEWEST = 2 * FOLDS
 """Candidates below which nothing is fitted."""
-
-BARREN = 200
-"""Draws in a row without a new candidate after which a space counts as exhausted."""
 
 
 @dataclass(frozen=True)
@@ -122,23 +116,6 @@ def fit_predictor(
     predictor = _fitted(counted, np.array(ratios), protocol, failed, seed)
     ledger.put_predictor(digest(space), str(task), protocol_key(protocol), protocol, asdict(predictor))
     return predictor
-
-
-def distinct(space: dict[str, Any], task: Task, seed: int) -> Iterator[Arch]:
-    """Valid architectures of a space in random order, each once, until 200 draws in a row bring none."""
-    rng = random.Random(seed)
-    met: set[str] = set()
-    barren = 0
-    while barren < BARREN:
-        barren += 1
-        try:
-            arch = complete(sample(space, random_pick(rng)), task)
-        except HadnasError:  # a rule does not hold: no candidate
-            continue
-        if arch.fingerprint not in met:
-            met.add(arch.fingerprint)
-            barren = 0
-            yield arch
 
 
 def digest(space: dict[str, Any]) -> str:

@@ -1,6 +1,8 @@
 """What a study found: its trials and baselines as a table, its front and its best."""
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -118,6 +120,16 @@ class StudyResults:
         return list(seen.values())
 
     @property
+    def refused(self) -> list[Found]:
+        """Draws that were refused, or whose training failed."""
+        return [found for found in self.found if found.state == "pruned"]
+
+    @property
+    def reasons(self) -> list[tuple[str, int]]:
+        """Why draws were refused and how often, the most frequent first; without the figures of each."""
+        return Counter((found.reason or "no reason kept").partition(" = ")[0] for found in self.refused).most_common()
+
+    @property
     def ranked(self) -> list[Found]:
         """`distinct`, most accurate first, ties by fewest MACs."""
         return sorted(self.distinct, key=_rank)
@@ -192,11 +204,20 @@ class StudyResults:
             rows.append({**row, **{f"phase.{k}": v for k, v in found.phases.items()}, **found.params})
         return pd.DataFrame(rows)
 
-    def latencies(self, found: Found) -> dict[str, dict[str, Any]]:
+    def latencies(self, found: Found) -> dict[str, Mapping[str, Any]]:
         """The latency of a trial or baseline by backend, as taken when the search ended; a failure has a `reason`."""
-        known = self.book.user_attrs
-        keys = {backend: f"latency:{found.arch.fingerprint}:{backend}" for backend in BACKENDS if found.arch}
-        return {backend: known[key] for backend, key in keys.items() if key in known}
+        out: dict[str, Mapping[str, Any]] = {}
+        for backend in BACKENDS if found.arch else ():
+            assert found.arch is not None
+            taken = self.book.user_attrs.get(f"latency:{found.arch.fingerprint}:{backend}")
+            if taken is None:
+                continue
+            latency = self.ledger.get_latency(found.arch.fingerprint, str(self.task()), taken["protocol"])
+            if "reason" in taken:
+                out[backend] = taken
+            elif latency is not None:
+                out[backend] = {**latency.figures, "protocol": taken["protocol"]}
+        return out
 
     def task(self) -> Task:
         """The task the study's candidates were built for."""

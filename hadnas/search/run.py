@@ -15,6 +15,7 @@ from hadnas.models.complete import complete
 from hadnas.models.diagram import diagram
 from hadnas.models.families import families_text, family_counts
 from hadnas.models.random import sample as random_arch
+from hadnas.search.budget import tally
 from hadnas.search.comparison import backends, compare
 from hadnas.search.evaluation import Evaluation, Evaluator, Refused
 from hadnas.search.ledger import Ledger
@@ -25,17 +26,11 @@ from hadnas.search.samplers import optuna_pick
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.search.worker import is_dead, this_host
-from hadnas.space import Params, sample, size
+from hadnas.space import Params, sample
 from hadnas.track.runs import Tracker
 from hadnas.track.view import set_view
 from hadnas.train.data import load_data
 from hadnas.train.loop import Epoch
-
-REPEATS = 50
-"""Draws in a row without a new architecture after which a study ends."""
-
-REFUSALS = 200
-"""Refused draws since the last trained architecture after which a study ends."""
 
 
 def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = lambda progress: None) -> Progress:
@@ -115,7 +110,7 @@ class _Run:
         alive = self.book.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
         set_view(self.tracker, columns=["families"], axes=[f"num_{family}" for family in FAMILIES])
         self.tracker.close_stale(keep=[t.user_attrs["run_id"] for t in alive if "run_id" in t.user_attrs])
-        self._count()
+        self._ended()
 
     def baseline(self, name: str, arch: Arch) -> None:
         """Train a network from outside the space by the same recipe: a ledger row and a run, never a trial."""
@@ -139,7 +134,7 @@ class _Run:
 
     def trials(self) -> None:
         """Ask for candidates until the budget is met, the space is exhausted, or nothing new comes."""
-        if self._ended(self.book, None):
+        if self._ended():
             return
         self.book.optimize(self._objective, callbacks=[self._after])
         if self.interrupted:
@@ -256,46 +251,15 @@ class _Run:
         trial.set_user_attr("phases", evaluation.phases)
 
     def _after(self, book: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        if self.interrupted or self._ended(book, trial):
+        if self.interrupted or self._ended():
             book.stop()
 
-    def _ended(self, book: optuna.Study, trial: optuna.trial.FrozenTrial | None) -> bool:
-        self._count()
-        if self.progress.done >= self.study.trials:
-            self.progress.ended = f"the budget of {self.study.trials} architectures is met"
-        elif self.barren >= REPEATS:
-            self.progress.ended = f"{REPEATS} draws in a row brought no new architecture"
-        elif self.refusals >= REFUSALS:
-            self.progress.ended = f"the last {REFUSALS} draws were all refused; `hadnas top` says why"
-        elif self.met >= size(self.study.space):
-            self.progress.ended = f"all {self.met} assignments of the space were met"
+    def _ended(self) -> bool:
+        """Bring the progress up to what all workers did so far; whether that ends the study."""
+        now = tally(self.book)
+        self.progress.done, self.progress.refused, self.progress.best = now.done, now.refused, now.best
+        self.progress.ended = now.end(self.study)
         return bool(self.progress.ended)
-
-    def _count(self) -> None:
-        """Count what all workers did so far."""
-        seen: set[str | None] = set()
-        met: set[str | None] = set()
-        refused = self.barren = self.refusals = 0
-        assignments = set()
-        best = None
-        for trial in self.book.get_trials(deepcopy=False):
-            if not trial.state.is_finished() or trial.state == optuna.trial.TrialState.FAIL:
-                continue
-            assignments.add(tuple(sorted(trial.params.items())))
-            fingerprint = trial.user_attrs.get("fingerprint")
-            new = fingerprint is not None and fingerprint not in met
-            met.add(fingerprint)
-            self.barren = 0 if new else self.barren + 1
-            if trial.state == optuna.trial.TrialState.PRUNED:
-                refused += 1
-                self.refusals += 1
-            elif new:
-                seen.add(fingerprint)
-                self.refusals = 0
-                accuracy = trial.user_attrs["figures"]["val/accuracy"]
-                best = accuracy if best is None else max(best, accuracy)
-        self.met = len(assignments)
-        self.progress.done, self.progress.refused, self.progress.best = len(seen), refused, best
 
     def _say(self, label: str, phase: str, epoch: int = 0) -> None:
         self.progress.label, self.progress.phase, self.progress.epoch = label, phase, epoch

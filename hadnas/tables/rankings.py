@@ -1,5 +1,8 @@
 """What the shell prints of rankings: by backend, by cost and prediction, by score without training."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.table import Table
 
 from hadnas.search.comparison import comparison
@@ -81,7 +84,7 @@ def _span(results: StudyResults, count: int) -> float:
     return float(accuracies[0] - accuracies[-1])
 
 
-def _cell(figures: dict[str, float] | None) -> str:
+def _cell(figures: Mapping[str, Any] | None) -> str:
     if figures is None or "ratio" not in figures:
         return "-"
     return f"{'~' if figures['noisy'] else ''}{figures['ratio']:.3f} ({figures['median_ms']:.3f})"

@@ -98,14 +98,11 @@ def show_effects(results: StudyResults, found: Found) -> None:
 
 
 def _show_refused(results: StudyResults) -> None:
-    refused = [found for found in results.found if found.state == "pruned"]
     failed = [found for found in results.baselines if not found.feasible]
-    if refused:
-        reasons = Counter((found.reason or "no reason kept").partition(" = ")[0][:100] for found in refused)
-        share = len(refused) / len(results.found)
-        console.print(f"refused: {len(refused)} of {len(results.found)} draws ({share:.0%})")
-        for reason, times in reasons.most_common():
-            console.print(f"  {times} x {reason}", highlight=False, markup=False)
+    if refused := len(results.refused):
+        console.print(f"refused: {refused} of {len(results.found)} draws ({refused / len(results.found):.0%})")
+        for reason, times in results.reasons:
+            console.print(f"  {times} x {reason[:100]}", highlight=False, markup=False)
     for found in failed:
         console.print(f"baseline {found.name} failed: {found.reason}", highlight=False, markup=False)
 

@@ -1,0 +1,70 @@
+"""When a study ends: how far its trials, of all workers, have come, and the first reason to stop."""
+
+from dataclasses import dataclass
+
+import optuna
+
+from hadnas.search.study import Study
+from hadnas.space import size
+
+REPEATS = 50
+"""Draws in a row without a new architecture after which a study ends."""
+
+REFUSALS = 200
+"""Refused draws since the last trained architecture after which a study ends."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts of a study's trials.
+
+    done         distinct architectures that were trained, or reused; the budget counts these
+    refused      draws that were refused; `refusals` are those since the last that was not
+    barren       draws since the last that brought an architecture not met before
+    assignments  distinct assignments of the space that were drawn
+    best         highest validation accuracy
+    """
+
+    done: int
+    refused: int
+    refusals: int
+    barren: int
+    assignments: int
+    best: float | None
+
+    def end(self, study: Study) -> str:
+        """Why the study ends here, in words; empty where it goes on."""
+        if self.done >= study.trials:
+            return f"the budget of {study.trials} architectures is met"
+        if self.barren >= REPEATS:
+            return f"{REPEATS} draws in a row brought no new architecture"
+        if self.refusals >= REFUSALS:
+            return f"the last {REFUSALS} draws were all refused; `hadnas top` says why"
+        if self.assignments >= size(study.space):
+            return f"all {self.assignments} assignments of the space were met"
+        return ""
+
+
+def tally(book: optuna.Study) -> Tally:
+    """Count the finished trials of all workers; failed ones (interrupted, taken up again) are none."""
+    trained: set[str | None] = set()
+    met: set[str | None] = set()
+    assignments = set()
+    refused = refusals = barren = 0
+    best: float | None = None
+    for trial in book.get_trials(deepcopy=False):
+        if not trial.state.is_finished() or trial.state == optuna.trial.TrialState.FAIL:
+            continue
+        assignments.add(tuple(sorted(trial.params.items())))
+        fingerprint = trial.user_attrs.get("fingerprint")
+        new = fingerprint is not None and fingerprint not in met
+        met.add(fingerprint)
+        barren = 0 if new else barren + 1
+        if trial.state == optuna.trial.TrialState.PRUNED:
+            refused, refusals = refused + 1, refusals + 1
+        elif new:
+            trained.add(fingerprint)
+            refusals = 0
+            accuracy = trial.user_attrs["figures"]["val/accuracy"]
+            best = accuracy if best is None else max(best, accuracy)
+    return Tally(len(trained), refused, refusals, barren, len(assignments), best)
