@@ -11,7 +11,7 @@ import hadnas
 
 PACKAGE = Path(hadnas.__file__).parent
 FLOORS = {
-    "__main__": 8,
+    "__main__": 9,
     "errors": 0,
     "space": 1,
     "blocks": 1,
@@ -32,7 +32,8 @@ FLOORS = {
     "report": 6,
     "progress": 6,
     "tables": 6,
-    "cli": 7,
+    "commands": 7,
+    "cli": 8,
 }
 """Room -> floor: a room imports from lower floors, and from itself."""
 
@@ -40,7 +41,7 @@ ROOMS = {
     "optuna": {"search"},
     "sqlalchemy": {"search"},
     "mlflow": {"track"},
-    "click": {"cli"},
+    "click": {"cli", "commands"},
     "rich": {"progress", "tables"},
 }
 """Heavy library -> the rooms that may import it."""

@@ -1,0 +1,49 @@
+"""Commands on what may be used: list, show, copy, check."""
+
+import sys
+
+import click
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(["blocks", "spaces", "studies"]), required=False)
+def list_command(what: str | None) -> None:
+    """List what is shipped: blocks, search spaces, studies, published networks."""
+    from hadnas.tables.shelf import show_shelf
+
+    show_shelf(what)
+
+
+@click.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Show a block, a search space, a study or an architecture, by name or path."""
+    from hadnas.tables.shelf import show_item
+
+    show_item(name)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--to", "folder", default=".", metavar="DIR", help="Where to; here by default.")
+def copy(name: str, folder: str) -> None:
+    """Copy a shipped search space or study, to change it."""
+    from hadnas.library import copy
+
+    click.echo(f"copied to {copy(name, folder)}")
+
+
+@click.command()
+@click.argument("file")
+def check(file: str) -> None:
+    """Hold the blocks of a file of one's own against the contract that every shipped block keeps."""
+    from hadnas.contract import check
+    from hadnas.library import own_ops
+    from hadnas.tables.shelf import show_findings
+
+    faulty = 0
+    for op in own_ops(file):
+        findings = check(op)
+        faulty += bool(findings)
+        show_findings(op.name, findings)
+    sys.exit(2 if faulty else 0)
