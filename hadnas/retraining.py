@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
+from hadnas.errors import SpecError
 from hadnas.exporter.card import Accuracy, Facts
 from hadnas.exporter.folder import export
 from hadnas.measure.cost import cost
@@ -22,10 +23,11 @@ from hadnas.search.run import chosen_device
 from hadnas.search.study import one_sentence
 from hadnas.train.data import Data, DataSpec, load_data
 from hadnas.train.loop import Epoch, Fit, fit
-from hadnas.train.recipe import Recipe
+from hadnas.train.recipe import Policy, Recipe
 from hadnas.train.score import Score, evaluate
 
-FULLER = Recipe(epochs=50, augment="shift_flip", mixup=0.2, label_smoothing=0.1, ema=0.995)
+RAND = Policy(auto_augment="rand-m9-mstd0.5-inc1")
+FULLER = Recipe(epochs=50, augment=RAND, mixup=0.2, label_smoothing=0.1, ema=0.995)
 """The recipe of a retraining where nothing else is said."""
 
 
@@ -55,7 +57,7 @@ class Retrained:
         """Write code, weights, data and model card, as `hadnas.export` does. `origin` is where the network is from."""
         scores = (("validation", self.validation), ("test", self.test))
         counted = cost(self.module, self.data.shape)
-        settings = {name.replace("_", " "): value for name, value in self.recipe.model_dump(exclude_none=True).items()}
+        settings = {name.replace("_", " "): value for name, value in self.recipe if value is not None}
         facts = Facts(
             origin={"trained by": "hadnas retrain", **(origin or {})},
             accuracies={name: _accuracy(score) for name, score in scores},
@@ -105,10 +107,19 @@ def retrain(
 
 
 def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    """`recipe` with every setting that is not None in its place. Raises SpecError for a value that is not allowed."""
+    """`recipe` with every setting that is not None in its place; those of a `Policy` change the one it then has.
+
+    Raises SpecError for a value that is not allowed, or for a policy's where it has none.
+    """
     given = {name: value for name, value in settings.items() if value is not None}
+    policy = {name: given.pop(name) for name in Policy.model_fields if name in given}
     try:
-        return Recipe(**{**recipe.model_dump(), **given})
+        found = Recipe(**{**recipe.model_dump(), **given})
+        if not policy:
+            return found
+        if not isinstance(found.augment, Policy):
+            raise SpecError(f"{', '.join(policy)} belong to timm's augmentation, but augment is {found.augment}")
+        return Recipe(**{**found.model_dump(), "augment": {**found.augment.model_dump(), **policy}})
     except ValidationError as error:
         raise one_sentence(error, "") from None
 

@@ -4,10 +4,10 @@ Both kinds give the same pixels in the same order, so a network trained on eithe
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -34,6 +34,9 @@ class Images(Protocol):
     labels: Tensor
     shape: tuple[int, int, int]
 
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        """One image with its label."""
+
     def subset(self, index: np.ndarray) -> "Images":
         """The images at these places, in this order."""
 
@@ -53,6 +56,9 @@ class HeldImages:
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
         self.pixels, self.labels = pixels, labels
         self.shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        return self.pixels[place], int(self.labels[place])
 
     def subset(self, index: np.ndarray) -> "HeldImages":
         places = torch.from_numpy(index)
@@ -108,17 +114,21 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
         return _moments(counts, scale)
 
     def batches(self, size: int, device: torch.device, order: Tensor | None) -> Batches:
-        places = range(len(self)) if order is None else order.tolist()
-        loader = DataLoader(
-            self,
-            batch_size=size,
-            sampler=places,
-            num_workers=min(WORKERS, len(places) // size // BATCHES_PER_WORKER),
-            pin_memory=device.type == "cuda",
-            generator=torch.Generator(),  # or the loader would draw from the global generator
-        )
-        for pixels, labels in loader:
-            yield pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        return loaded(self, range(len(self)) if order is None else order.tolist(), size, device)
+
+
+def loaded(images: Dataset[tuple[Tensor, int]], places: Sequence[Any], size: int, device: torch.device) -> Batches:
+    """Batches of at most `size` of what `images` has at these places, made by as many processes as are worth it."""
+    loader = DataLoader(
+        images,
+        batch_size=size,
+        sampler=places,
+        num_workers=min(WORKERS, len(places) // size // BATCHES_PER_WORKER),
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # or the loader would draw from the global generator
+    )
+    for pixels, labels in loader:
+        yield pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,7 @@ class Split:
     """One part of a data set; gives float32 images, normalised, with int64 labels, on any device."""
 
     def __init__(self, images: Images, normalise: Normalise) -> None:
-        self._images, self._normalise = images, normalise
+        self.images, self.normalise = images, normalise
         self._resident: tuple[torch.device, HeldImages] | None = None
 
     def __len__(self) -> int:
@@ -147,22 +157,22 @@ class Split:
     @property
     def labels(self) -> Tensor:
         """int64 (N,), on the CPU."""
-        return self._images.labels
+        return self.images.labels
 
     def batches(self, size: int, device: torch.device | str = "cpu", order: Tensor | None = None) -> Batches:
         """Yield (images (B, C, H, W), labels (B,)), B <= `size`: all as stored, or those of `order` in order."""
         device = torch.device(device)
         for pixels, labels in self._on(device).batches(size, device, order):
-            yield (pixels if pixels.is_floating_point() else self._normalise(pixels)), labels
+            yield (pixels if pixels.is_floating_point() else self.normalise(pixels)), labels
 
     def _on(self, device: torch.device) -> Images:
         """The images where batches are quickest; held images move to the device once."""
-        if not isinstance(self._images, HeldImages):
-            return self._images
+        if not isinstance(self.images, HeldImages):
+            return self.images
         if self._resident is None or self._resident[0] != device:
-            pixels, labels = self._images.pixels.to(device), self._images.labels.to(device)
+            pixels, labels = self.images.pixels.to(device), self.images.labels.to(device)
             if 4 * pixels.numel() <= NORMALISED_BYTES:
-                pixels = self._normalise(pixels)
+                pixels = self.normalise(pixels)
             self._resident = device, HeldImages(pixels, labels)
         return self._resident[1]
 

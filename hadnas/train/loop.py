@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from timm.data import Mixup
@@ -26,8 +25,11 @@ from torch import Tensor, nn
 from hadnas.errors import DataError, TrainingError
 from hadnas.train.augment import Shifts
 from hadnas.train.data import Data
-from hadnas.train.recipe import Recipe
+from hadnas.train.images import Batches
+from hadnas.train.policy import CHANNELS, Augmented
+from hadnas.train.recipe import PLAIN, Policy, Recipe
 from hadnas.train.score import Score, checked_logits, evaluate
+from hadnas.train.seeds import seeded
 
 # Steps between two looks at the losses: each look waits for the device.
 LOOK_EVERY = 50
@@ -79,19 +81,24 @@ def fit(
     mixup, the last of an odd number.
     What `on_epoch` raises ends the training and reaches the caller untouched.
 
-    Raises DataError when a batch is larger than the training split, TrainingError when a loss is not finite, the
-    module's output has the wrong shape, or memory runs out.
+    Raises DataError when a batch is larger than the training split or timm cannot augment such images, TrainingError
+    when a loss is not finite, the module's output has the wrong shape, or memory runs out.
     """
     if recipe.batch > len(data.train):
         raise DataError(
             f"{data.name}: batch {recipe.batch} is larger than the training split of {len(data.train)} images"
+        )
+    if isinstance(recipe.augment, Policy) and data.shape[0] not in CHANNELS:
+        raise DataError(
+            f"{data.name}: images have {data.shape[0]} channels, and timm augments those of 1 or 3 only; allowed here "
+            f"are the augmentations {', '.join(PLAIN)}"
         )
     device = torch.device(device)
     start = time.perf_counter()
     curve: list[Epoch] = []
     score: Score | None = None
     try:
-        with _seeded(seed, device):
+        with seeded(seed, device):
             with _in_memory():
                 trainer = _Trainer(module, data, recipe, seed, device)
             for epoch in range(1, recipe.epochs + 1):
@@ -171,12 +178,9 @@ class _Trainer:
         recipe, device = self.recipe, self.device
         self.module.train()
         order = torch.randperm(len(self.data.train), generator=self.generator)[: self.images]
-        shifts = None if recipe.augment == "none" else Shifts(recipe.augment, self.images, self.generator, device)
         losses = torch.zeros(self.steps, device=device)
         seen = torch.zeros(self.steps)
-        for step, (images, labels) in enumerate(self.data.train.batches(recipe.batch, device, order)):
-            if shifts is not None:
-                images = shifts(images)
+        for step, (images, labels) in enumerate(self.batches(order)):
             if recipe.mixup > 0:
                 even = len(images) // 2 * 2
                 images, labels = self.mixup(images[:even], labels[:even])
@@ -186,6 +190,18 @@ class _Trainer:
                 _check_finite(losses, epoch)
         _check_finite(losses, epoch)
         return float((losses.cpu() * seen).sum() / seen.sum())
+
+    def batches(self, order: Tensor) -> Batches:
+        """The training images of `order`, augmented."""
+        train, kind, size, device = self.data.train, self.recipe.augment, self.recipe.batch, self.device
+        if isinstance(kind, Policy):
+            yield from Augmented(train, kind).batches(size, device, order, self.generator)
+        elif kind == "none":
+            yield from train.batches(size, device, order)
+        else:
+            shifts = Shifts(kind, len(order), self.generator, device)
+            for images, labels in train.batches(size, device, order):
+                yield shifts(images), labels
 
     def update(self, images: Tensor, targets: Tensor, done: int) -> Tensor:
         """One step, with `done` before it; `targets` are labels, or the class shares that mixup gives."""
@@ -225,22 +241,6 @@ def _check_finite(losses: Tensor, epoch: int) -> None:
         raise TrainingError(
             f"training diverged: epoch {epoch}, step {step + 1} of {len(losses)}: loss is {float(losses[step])}"
         )
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators that modules and timm's mixup draw from; put them back afterwards."""
-    numpy_state = np.random.get_state()
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.default_generator.manual_seed(seed)
-            if device.type == "cuda":
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(seed)
-            np.random.seed(seed % 2**32)
-            yield
-    finally:
-        np.random.set_state(numpy_state)
 
 
 @contextmanager

@@ -1,10 +1,67 @@
 """How a network is trained: the few settings that, with data and seed, decide what it learns. Imports no torch."""
 
-from typing import Literal
+import re
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
-from hadnas.errors import unknown
+from hadnas.errors import SpecError, unknown
+
+Plain = Literal["none", "shift", "shift_flip"]
+PLAIN: tuple[Plain, ...] = get_args(Plain)
+"""Augmentation of whole batches on the device."""
+
+# timm's grammar of policies. timm itself passes over a section it cannot read, and asserts where it reads none at all.
+_NOISE = r"mstd\d+(\.\d+)?"
+_POLICY = re.compile(
+    rf"rand(-(m\d+|n[1-9]|p[01](\.\d+)?|{_NOISE}|mmax\d+|inc[01]|t(weights|3aw?)))*"
+    rf"|augmix(-(m\d+|w[1-9]|d[1-9]|b[01]|{_NOISE}))*"
+    rf"|(original|v0)r?(-{_NOISE})?|3a(-{_NOISE})?"
+)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Policy(BaseModel):
+    """timm's augmentation of single images, in the words of `timm.data.create_transform`, which makes it.
+
+    A random part of the image, `scale` of its area, is brought to its size and mirrored with probability `hflip`. Then
+    `auto_augment`, a policy of timm such as "rand-m9-mstd0.5" (RandAugment), "augmix-m3", "original" or "3a"; without
+    one, or with "3a", brightness, contrast and saturation change by up to `color_jitter`. Last, a rectangle is erased
+    with probability `re_prob`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    auto_augment: str | None = None
+    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=1)]] = (0.5, 1.0)
+    hflip: Share = 0.5
+    color_jitter: Share = 0.4
+    re_prob: Share = 0.0
+
+    @field_validator("auto_augment")
+    @classmethod
+    def _known_policy(cls, policy: str | None) -> str | None:
+        if policy is not None and not _POLICY.fullmatch(policy):
+            raise SpecError(
+                f"augment = {policy!r} is not allowed; allowed are {', '.join(PLAIN)}, timm, and timm's policies, such "
+                "as rand-m9-mstd0.5, augmix-m3, original, v0 or 3a"
+            )
+        return policy
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise SpecError(f"scale = {scale} is not allowed; allowed are a least and a largest share, 0 to 1")
+        return scale
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self.model_dump(exclude_none=True).items())
+
+
+def _kind(augment: Any) -> str:
+    return "timm" if isinstance(augment, Policy | dict) else "plain"
 
 
 class Recipe(BaseModel):
@@ -14,7 +71,8 @@ class Recipe(BaseModel):
     `no_weight_decay()` names. The learning rate is set before every update: linear warm-up, then `schedule`.
     `clip_grad` bounds the norm of the gradient. `ema` is the decay of averaged weights (ramped up over the first
     steps), which are then the weights that are scored. `augment` shifts each image by up to an eighth of its side,
-    repeating its edge; "shift_flip" also mirrors half of them. `mixup` is the alpha of the Beta distribution by
+    repeating its edge; "shift_flip" also mirrors half of them; "timm", a policy of timm such as "rand-m9-mstd0.5", or
+    a `Policy` is timm's augmentation, for images of 1 or 3 channels. `mixup` is the alpha of the Beta distribution by
     which the images and labels of a batch are blended. `amp`: "auto" is bfloat16 autocast on CUDA devices that have
     it, and off on a CPU; weights and validation stay float32. `channels_last`: "auto" is on with autocast and on a CPU.
     """
@@ -31,10 +89,17 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     clip_grad: float | None = Field(default=1.0, gt=0)
     ema: float | None = Field(default=None, gt=0, lt=1)
-    augment: Literal["none", "shift", "shift_flip"] = "none"
+    augment: Annotated[Annotated[Plain, Tag("plain")] | Annotated[Policy, Tag("timm")], Discriminator(_kind)] = "none"
     mixup: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     amp: Literal["auto", "bf16", "off"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _policy_by_name(cls, augment: Any) -> Any:
+        if not isinstance(augment, str) or augment in PLAIN:
+            return augment
+        return {} if augment == "timm" else {"auto_augment": augment}
 
     @field_validator("optimizer")
     @classmethod

@@ -1,0 +1,58 @@
+"""timm's augmentation of single images, as PIL has them: random part of the image, mirroring, policy, erasing.
+
+The trainer draws one seed per image and epoch. It alone decides what becomes of the image, so the same training is
+the same to the last bit whether images are held or streamed, and however many processes decode them.
+"""
+
+import torch
+from PIL import Image
+from timm.data import create_transform
+from timm.data.auto_augment import NAME_TO_OP, posterize
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms.functional import to_pil_image
+
+from hadnas.train.images import Batches, Split, loaded
+from hadnas.train.recipe import Policy
+from hadnas.train.seeds import seeded
+
+CHANNELS = (1, 3)
+"""Images that PIL has and timm's transforms take: grey and colour."""
+
+
+def _posterized(image: Image.Image, bits: int, **_: object) -> Image.Image:
+    """timm also keeps 0 bits, which Pillow refuses from version 13 on: nothing of the image, as before."""
+    found: Image.Image = posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
+    return found
+
+
+NAME_TO_OP.update({name: _posterized for name in NAME_TO_OP if name.startswith("Posterize")})
+
+
+class Augmented(Dataset[tuple[Tensor, int]]):
+    """The images of a split through a policy, normalised; an item is asked for as (place, seed)."""
+
+    def __init__(self, split: Split, policy: Policy) -> None:
+        self.images, self.scale = split.images, split.normalise.scale
+        self.transform = create_transform(
+            self.images.shape,
+            is_training=True,
+            mean=split.normalise.mean,
+            std=split.normalise.std,
+            **policy.model_dump(),
+        )
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
+        """A float32 image (C, H, W) and its label."""
+        place, seed = item
+        pixels, label = self.images[place]
+        if self.scale != 255:
+            pixels = (pixels * (255 / self.scale)).round().to(torch.uint8)
+        with seeded(seed):
+            image: Tensor = self.transform(to_pil_image(pixels))
+        return image, label
+
+    def batches(self, size: int, device: torch.device, order: Tensor, generator: torch.Generator) -> Batches:
+        """The images of `order`, each augmented by a seed that `generator` draws: (B, C, H, W) with labels (B,)."""
+        seeds = torch.randint(2**32, (len(order),), generator=generator)
+        return loaded(self, list(zip(order.tolist(), seeds.tolist(), strict=True)), size, device)
