@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from hadnas.exporter.card import Accuracy, Facts, card
 from hadnas.exporter.folder import FILES, check_folder, export, usage
 from hadnas.exporter.module import licence, model_source
 from hadnas.library import shipped
+from hadnas.models.arch import Arch
 from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.random import sample
@@ -119,15 +121,29 @@ def test_two_hundred_candidates_of_every_shipped_space_are_bit_equal(tmp_path: P
         subprocess.run([sys.executable, "-m", "ruff", *command, *settings], check=True)
 
 
-def test_export_writes_a_verified_folder(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Arch, nn.Module, Path]:
+    """An architecture, the network that was exported, and the folder, in which another file lay."""
+    place = tmp_path_factory.mktemp("export")
     arch = sample(four_families.SPACE, DIGITS, seed=1)
     torch.manual_seed(3)
     network = build(arch, DIGITS)
-    save_file(network.state_dict(), tmp_path / "trained.safetensors")
+    save_file(network.state_dict(), place / "trained.safetensors")
     facts = Facts({"study": "mine"}, {"validation": Accuracy(0.9, 0.03, 100)}, {"macs": 1234567, "products": 8})
-    weights, moments = tmp_path / "trained.safetensors", ((0.3,), (0.2,))
-    folder = export(arch, DIGITS, tmp_path / "best", weights, facts=facts, moments=moments)
-    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    (place / "best").mkdir()
+    (place / "best" / "mine.txt").write_text("mine")
+    given: dict[str, Any] = {"facts": facts, "moments": ((0.3,), (0.2,))}
+    with pytest.raises(StudyError, match="holds files already"):
+        export(arch, DIGITS, place / "best", place / "trained.safetensors", **given)
+    assert [path.name for path in (place / "best").iterdir()] == ["mine.txt"]
+    folder = export(arch, DIGITS, place / "best", place / "trained.safetensors", force=True, **given)
+    return arch, network, folder
+
+
+def test_export_writes_a_verified_folder(exported: tuple[Arch, nn.Module, Path]) -> None:
+    arch, network, folder = exported
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "mine.txt"])
+    assert (folder / "mine.txt").read_text() == "mine"
     assert complete(json.loads((folder / "arch.json").read_text()), DIGITS) == arch
     weights = load_file(folder / "model.safetensors")
     assert all(torch.equal(weights[key], value) for key, value in network.state_dict().items())
@@ -141,7 +157,7 @@ def test_export_writes_a_verified_folder(tmp_path: Path) -> None:
     ):
         assert said in text, said
     assert "test" not in text and "not trained" not in text
-    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o666 & ~_umask()}
+    assert {(folder / name).stat().st_mode & 0o777 for name in FILES} == {0o666 & ~_umask()}
 
 
 def test_the_code_of_the_card_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,10 +179,11 @@ def _umask() -> int:
     return mask
 
 
-def test_timm_makes_the_exported_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timm_makes_the_exported_network(
+    exported: tuple[Arch, nn.Module, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By name, as every network of timm: pretrained, as features, with other classes and channels."""
-    arch = sample(four_families.SPACE, DIGITS, seed=2)
-    folder = export(arch, DIGITS, tmp_path / "best", moments=((0.3,), (0.2,)))
+    arch, _, folder = exported
     spec = importlib.util.spec_from_file_location("exported_for_timm", folder / "model.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -221,22 +238,19 @@ def test_repeats_cover_what_was_given(items: str, groups: list[tuple[str, int]])
     assert [("".join(group), times) for group, times in repeats(items)] == groups
 
 
-def test_a_folder_with_files_is_left_alone_unless_forced(tmp_path: Path) -> None:
-    arch = complete(pyramid((8, [residual(op("mlp"))])))
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(StudyError, match="holds files already"):
-        export(arch, DIGITS, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-    export(arch, DIGITS, tmp_path, force=True)
-    assert (tmp_path / "mine.txt").read_text() == "mine" and (tmp_path / "model.py").exists()
-    check_folder(tmp_path, force=True)  # an export may be written again
+def test_files_that_are_not_of_an_export_are_never_replaced(
+    exported: tuple[Arch, nn.Module, Path], tmp_path: Path
+) -> None:
+    arch, _, folder = exported
+    check_folder(folder, force=True)  # an export may be written again
+    shutil.copytree(folder, tmp_path / "best")
     for name, kept in (("README.md", "# Mine"), ("model.py", "import mine")):
-        (tmp_path / name).write_text(kept)
+        (tmp_path / "best" / name).write_text(kept)
         with pytest.raises(StudyError, match=f"{name} is not of an earlier export"):
-            export(arch, DIGITS, tmp_path, force=True)
-        assert (tmp_path / name).read_text() == kept
+            export(arch, DIGITS, tmp_path / "best", force=True)
+        assert (tmp_path / "best" / name).read_text() == kept
     with pytest.raises(StudyError, match="is a file"):
-        export(arch, DIGITS, tmp_path / "mine.txt")
+        export(arch, DIGITS, tmp_path / "best" / "mine.txt")
 
 
 def test_weights_that_do_not_fit_leave_nothing_behind(tmp_path: Path) -> None:

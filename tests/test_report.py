@@ -32,7 +32,12 @@ SPACE = pyramid((8, [residual(BLOCK)]), (one_of(8, 12, 24), [residual(BLOCK, mer
 def results(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
     home = new_home(tmp_path_factory.mktemp("report"))
     study = Study(
-        name="wide", space=SPACE, recipe=Recipe(epochs=1), latency=None, trials=FEWEST, baselines={"net": "test_resnet"}
+        name="wide",
+        space=SPACE,
+        recipe=Recipe(epochs=1, batch=512),
+        latency=None,
+        trials=FEWEST,
+        baselines={"net": "test_resnet"},
     )
     run_study(study, home)
     return open_study("wide", home.path)
@@ -109,7 +114,9 @@ def test_a_study_with_little_to_say_says_so(tmp_path: Path) -> None:
     home = new_home(tmp_path)
     with pytest.raises(hadnas.errors.UnknownName):
         open_study("short", home.path)
-    study = Study(name="short", space=SPACE, recipe=Recipe(epochs=1), latency=None, trials=1, sampler="random")
+    study = Study(
+        name="short", space=SPACE, recipe=Recipe(epochs=1, batch=512), latency=None, trials=1, sampler="random"
+    )
     run_study(study, home)
     results = open_study("short", home.path)
     assert "1 architectures were trained" in insight(results).missing
