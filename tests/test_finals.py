@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from hadnas.errors import Interrupted, StudyError
+from hadnas.exporter.card import card
 from hadnas.models.build import trained
 from hadnas.search import listing
+from hadnas.search.delivery import facts
 from hadnas.search.finals import Final, read_finals, run_finals
 from hadnas.search.progress import Progress
 from hadnas.search.records import TrainingKey
@@ -99,6 +101,24 @@ def test_the_table_says_what_is_inside_the_noise(finals: list[Final], capsys: py
     shown = capsys.readouterr().out
     assert "additive twin" in shown and "test accuracy" in shown and "2 seeds and n = 360 images" in shown
     assert (shown.count("inside the noise") > 0) == any(f.lead is not None and f.lead.noise for f in finals)
+
+
+def test_the_model_card_has_the_test_accuracy_of_the_finals(finals: list[Final], results: StudyResults) -> None:
+    """That of the architecture over fresh seeds; of a network outside the finals there is none."""
+    chosen = {final.fingerprint for final in finals}
+    for found in results.ranked:
+        assert found.arch is not None
+        known = facts(results, found)
+        text = card(found.arch, results.task(), known, None, "", trained=True)
+        assert f"| validation accuracy | {found.figures['val/accuracy']:.4f} ±" in text
+        if found.arch.fingerprint not in chosen:
+            assert "test accuracy" not in text and "No figure here is of the test split." in text
+            continue
+        seen = next(final.accuracy for final in finals if final.fingerprint == found.arch.fingerprint)
+        assert seen is not None and list(known.accuracies) == ["validation", "test"]
+        said = f"{seen.mean:.4f} ({seen.low:.4f} to {seen.high:.4f}, 95 % interval; 2 fresh seeds, n = 360)"
+        assert f"| test accuracy | {said} |" in text and "these weights were not scored on the test split" in text
+    assert results.best.arch is not None and results.best.arch.fingerprint in chosen
 
 
 def test_interrupted_finals_have_not_opened_the_test_split(tmp_path: Path) -> None:

@@ -24,6 +24,21 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Repeated:
+    """A mean accuracy (0..1) over `seeds` trainings and `n` images, with its 95 % interval over both."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    n: int
+
+    def __str__(self) -> str:
+        seeds = f"{self.seeds} fresh seeds" if self.seeds > 1 else "one fresh seed"
+        return f"{self.mean:.4f} ({self.low:.4f} to {self.high:.4f}, 95 % interval; {seeds}, n = {self.n:,})"
+
+
+@dataclass(frozen=True)
 class Facts:
     """What is known of a network beside its architecture, as plain values; what is not known stays empty.
 
@@ -37,7 +52,7 @@ class Facts:
     """
 
     origin: Mapping[str, Any] = field(default_factory=dict)
-    accuracies: Mapping[str, Accuracy] = field(default_factory=dict)
+    accuracies: Mapping[str, Accuracy | Repeated] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     protocol: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)

@@ -3,12 +3,14 @@
 import subprocess
 import textwrap
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import timm
 import torch
 from ruff.__main__ import find_ruff_bin
 
+from hadnas.blocks.registry import find_op
 from hadnas.errors import BuildError
 from hadnas.models.arch import Arch
 from hadnas.models.build import Moments, timm_config
@@ -58,8 +60,10 @@ def licence(arch: Arch, task: Task) -> str:
 def _pyramid_body(call: Call, config: dict[str, Any], found: Definitions) -> str:
     found.imports |= {"from timm.models import build_model_with_cfg, register_model"}
     name = config["architecture"]
-    parts = "\n".join(f"        {key}={expression(value)}," for key, value in call.kwargs.items() if _is_part(value))
-    plain = {key: value for key, value in call.kwargs.items() if not _is_part(value)}
+    kwargs = {**call.kwargs, "stem": _for_channels(call.kwargs["stem"])}
+    channels = kwargs.pop("in_chans")
+    parts = "\n".join(f"        {key}={expression(value)}," for key, value in kwargs.items() if _is_part(value))
+    plain = {key: value for key, value in kwargs.items() if not _is_part(value)}
     settings = ", ".join(f"{key!r}: {value!r}" for key, value in plain.items())
     known = ", ".join(f"{key!r}: {value!r}" for key, value in config.items())
     return f'''
@@ -68,7 +72,9 @@ default_cfgs = {{{name!r}: {{{known}, "file": str(Path(__file__).with_name("mode
 
 
 @register_model
-def {name}(pretrained: bool = False, *, device: Any = None, dtype: Any = None, **kwargs: Any) -> {call.cls.__name__}:
+def {name}(
+    pretrained: bool = False, *, in_chans: int = {channels}, device: Any = None, dtype: Any = None, **kwargs: Any
+) -> {call.cls.__name__}:
     """The network, for `timm.create_model` by this name; `pretrained` loads model.safetensors beside this file."""
     dd = {{"device": device, "dtype": dtype}}
     return build_model_with_cfg(
@@ -77,6 +83,7 @@ def {name}(pretrained: bool = False, *, device: Any = None, dtype: Any = None, *
         pretrained,
         feature_cfg={{"out_indices": {tuple(range(len(call.kwargs["stages"])))!r}, "flatten_sequential": True}},
 {parts}
+        in_chans=in_chans,
         **{{{settings}, **kwargs}},
         **dd,
     )
@@ -95,6 +102,19 @@ def {ENTRY}(pretrained: bool = False, *, device: Any = None, dtype: Any = None) 
         timm.models.load_checkpoint(network, str(Path(__file__).with_name("model.safetensors")))
     return network
 '''
+
+
+class _Name(str):
+    """A name in code, where a string would stand in quotes."""
+
+    __repr__ = str.__str__
+
+
+def _for_channels(stem: Call) -> Call:
+    """The stem's call for `in_chans` channels, whatever their number."""
+    names = [name for name in find_op(stem.op).given if name in ("in_dim", "dim")]
+    given = zip(names, stem.args, strict=True)
+    return replace(stem, args=tuple(_Name("in_chans") if name == "in_dim" else value for name, value in given))
 
 
 def _is_part(value: Any) -> bool:

@@ -10,7 +10,7 @@ from torch import nn
 
 from hadnas.errors import BuildError, HadnasError, SpecError, StudyError
 from hadnas.models.arch import Arch
-from hadnas.models.complete import Call, lower
+from hadnas.models.complete import Call, Place, lower, resized
 from hadnas.models.task import Task
 
 
@@ -68,11 +68,15 @@ Moments = tuple[tuple[float, ...], tuple[float, ...]]
 def timm_config(arch: Arch, task: Task, moments: Moments | None = None) -> dict[str, Any]:
     """The default configuration that timm keeps with a network; `moments` are what its images are normalised with."""
     channels, height, width = task.shape
+    size: tuple[int, int] | None = (height, width)
+    for node in (arch.node["stem"], *(stage["down"] for stage in arch.node["stages"] if stage["down"])):
+        size = resized(node, Place(channels, channels, size, task.outputs), node["op"])
     mean, std = moments or ((0.5,) * channels, (0.5,) * channels)
     return {
         "architecture": f"hadnas_{arch.fingerprint}",
         "num_classes": task.outputs,
         "input_size": (channels, height, width),
+        "pool_size": size,
         "fixed_input_size": False,
         "first_conv": "stem.conv",
         "classifier": "head.fc",

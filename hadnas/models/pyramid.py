@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from timm.layers import get_device_dtype, lecun_normal_
+from timm.layers import DropPath, calculate_drop_path_rates, get_device_dtype, lecun_normal_
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
@@ -30,7 +30,8 @@ class Pyramid(nn.Module):
 
     logits = head(norm(stages(stem(x))))
 
-    `num_classes` and `global_pool` re-make the head where they are given, as `timm.create_model` gives them.
+    `num_classes` and `global_pool` re-make the head where they are given, as `timm.create_model` gives them;
+    `drop_rate` is the dropout before the classifier, `drop_path_rate` that of the last residual branch, from 0 up.
 
     Shapes: (B, in_chans, H, W) -> (B, num_classes).
     """
@@ -45,6 +46,8 @@ class Pyramid(nn.Module):
         in_chans: int = 3,
         num_classes: int = 1000,
         global_pool: str | None = None,
+        drop_rate: float | None = None,
+        drop_path_rate: float | None = None,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -64,6 +67,12 @@ class Pyramid(nn.Module):
         init_weights(self)
         if num_classes != head.classes or global_pool is not None:
             self.reset_classifier(num_classes, global_pool)
+        if drop_rate is not None:
+            self.head.drop.p = drop_rate
+        if drop_path_rate is not None:
+            residuals: list[Any] = [module for module in self.modules() if hasattr(module, "drop_path")]
+            for module, rate in zip(residuals, calculate_drop_path_rates(drop_path_rate, len(residuals)), strict=True):
+                module.drop_path = DropPath(rate) if rate else nn.Identity()
 
     def no_weight_decay(self) -> set[str]:
         """Learned scales in front of products: decay would pull the network towards its additive form."""

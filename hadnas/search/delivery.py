@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hadnas.errors import StudyError
-from hadnas.exporter.card import Accuracy, Facts
+from hadnas.exporter.card import Accuracy, Facts, Repeated
+from hadnas.search.finals import read_finals
 from hadnas.search.front import standard_error
 from hadnas.search.records import Latency
 from hadnas.track.registry import register_network
@@ -15,15 +16,22 @@ from hadnas.train.data import load_data
 if TYPE_CHECKING:
     from hadnas.search.results import Found, StudyResults
 
+UNTESTED = "No figure here is of the test split."
+TESTED = (
+    "The test accuracy is that of this architecture, trained anew with other seeds for the finals of the study; these "
+    "weights were not scored on the test split."
+)
+
 
 def facts(results: "StudyResults", found: "Found") -> Facts:
-    """Figures, data, recipe and limits of a finished trial or baseline."""
+    """Figures, data, recipe and limits of a finished trial or baseline; test accuracy where the finals had it."""
     study, accuracy, n = results.study, found.figures["val/accuracy"], found.notes["val_n"]
     timed = _latency(results, found)
     trials = len(results.distinct)
+    tested = _tested(results, found)
     limits = [
-        "One training with one seed: another seed gives another accuracy.",
-        "No figure here is of the test split.",
+        "These weights are of one training with one seed: another seed gives another accuracy.",
+        UNTESTED if tested is None else TESTED,
         f"Accuracy is of images like those of {study.data.source}, at this size; others were not tried.",
     ]
     if found.number is not None:
@@ -36,7 +44,8 @@ def facts(results: "StudyResults", found: "Found") -> Facts:
         limits.append("The machine was busy while the latency was taken: its ratio varied by more than 5 %.")
     return Facts(
         origin={"study": study.name, "baseline" if found.number is None else "trial": found.name},
-        accuracies={"validation": Accuracy(accuracy, standard_error(accuracy, n), n)},
+        accuracies={"validation": Accuracy(accuracy, standard_error(accuracy, n), n)}
+        | ({} if tested is None else {"test": tested}),
         figures=found.figures,
         protocol=timed.protocol if timed is not None else {},
         data=_named(study.data.model_dump(exclude_none=True)),
@@ -59,6 +68,15 @@ def register(results: "StudyResults", found: "Found", folder: Path) -> str:
     tags = {"hadnas.fingerprint": found.arch.fingerprint, "hadnas.study": results.name, "hadnas.trial": found.name}
     uri, name = results.home.tracking_uri, f"hadnas-{results.name}"
     return register_network(uri, found.run_id, name, folder, images.numpy(), logits.numpy(), tags)
+
+
+def _tested(results: "StudyResults", found: "Found") -> Repeated | None:
+    """What the finals of the study found of this architecture; None where they were not held, or without it."""
+    for final in read_finals(results):
+        if found.arch is not None and final.fingerprint == found.arch.fingerprint and final.accuracy is not None:
+            seen = final.accuracy
+            return Repeated(seen.mean, seen.low, seen.high, seen.seeds, seen.n)
+    return None
 
 
 def _named(settings: dict[str, Any]) -> dict[str, Any]:
