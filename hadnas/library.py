@@ -91,13 +91,21 @@ def load_network(name: str, task: Task) -> nn.Module:
         raise UnknownName(f"{error}; hadnas has {', '.join(shipped('published'))}") from None
 
 
-def load_architecture(name: str | Path) -> Arch:
+def load_architecture(name: str | Path, blocks: str | Path | None = None) -> Arch:
     """An Arch by the name of a published network, the path of a .json file, or that of an exported folder.
 
-    Raises UnknownName for what is not there, SpecError for what is no architecture.
+    `blocks` is the file of one's own that defines its blocks, where hadnas does not ship them. Raises UnknownName for
+    what is not there, SpecError for what is no architecture, or where `blocks` defines no block.
     """
+    if blocks is not None:
+        own_ops(blocks)
     folder = Path(name).expanduser()
-    found = load(folder / "arch.json" if folder.is_dir() else name)
+    try:
+        found = load(folder / "arch.json" if folder.is_dir() else name)
+    except UnknownName as error:
+        if blocks is not None or "unknown op" not in str(error):
+            raise
+        raise UnknownName(f"{error}; where a file of yours defines it, name that file with --blocks") from None
     if not isinstance(found, Arch):
         raise SpecError(f"{name} is no architecture; a published network, an arch.json or an exported folder is")
     return found

@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 
 from hadnas.cli import main
 from hadnas.errors import SpecError
-from hadnas.library import load_architecture, load_network
+from hadnas.library import load_architecture, load_network, own_ops
 from hadnas.models.arch import Arch
 from hadnas.models.build import build
 from hadnas.models.complete import complete
@@ -17,12 +18,33 @@ from hadnas.models.task import Task
 from hadnas.retraining import FULLER, changed, retrain
 from hadnas.space import op
 from hadnas.train.data import load_data
+from hadnas.train.recipe import Policy
 from hadnas.train.score import evaluate
 from tests.networks import pyramid, residual
+from tests.test_train_data import digits, npz, png_folder
 
 DIGITS = Task.image(1, 8, 8, classes=10)
 ARCH = complete(pyramid((8, [residual(op("star", expand=2, kernel=3))])), Task.image(3, 16, 16, classes=7))
+TWO = np.stack([digits()[0]] * 2, 3)
 QUICK = FULLER.model_copy(update={"epochs": 1, "batch": 128, "augment": "shift"})
+
+OWN = '''
+from typing import Any
+from torch import Tensor, nn
+from hadnas import block
+
+
+@block(family="convolution")
+class Doubled(nn.Module):
+    """A pointwise convolution, twice its size."""
+
+    def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, 1, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * self.conv(x)
+'''
 
 
 def run(*arguments: object) -> Result:
@@ -72,7 +94,14 @@ def test_seed_and_weights_decide_where_it_starts(tmp_path: Path) -> None:
         (("{arch}", "--data", "digits", "--batch", "5000"), "batch 5000 is larger than the training split"),
         (("{arch}", "--data", "digits", "--weights", "none.safetensors"), "there is no file none.safetensors"),
         (("{deep}", "--data", "digits"), "leaves 0 x 0 of a"),
-        (("{own}", "--data", "digits"), "of_another_file"),
+        (("{own}", "--data", "digits"), "where a file of yours defines it, name that file with --blocks"),
+        (("{own}", "--data", "digits", "--blocks", "nowhere.py"), "there is no file nowhere.py"),
+        (("{own}", "--data", "digits", "--blocks", "{empty}"), "the file registers no op"),
+        (("{own}", "--data", "digits", "--blocks", "{other}"), "unknown op 'of_another_file'"),
+        (("{arch}", "--data", "digits", "--augment", "rnd-m9"), "augment = 'rnd-m9' is not allowed; allowed are none"),
+        (("{arch}", "--data", "digits", "--hflip", "2"), "augment.timm.hflip = 2.0 is not allowed"),
+        (("{arch}", "--data", "digits", "--augment", "shift", "--reprob", "0.1"), "re_prob belong to timm's"),
+        (("{arch}", "--data", "{two}", "--batch", "8"), "have 2 channels, and timm augments those of 1 or 3 only"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_nothing_is_written(
@@ -82,10 +111,38 @@ def test_bad_input_gets_one_sentence_and_nothing_is_written(
     own = json.loads(ARCH.json.replace('"star"', '"of_another_file"'))
     for name, text in (("arch", ARCH.json), ("deep", Arch(deep).json), ("own", json.dumps(own))):
         (tmp_path / f"{name}.json").write_text(text)
-    places = {name: str(tmp_path / f"{name}.json") for name in ("arch", "deep", "own")}
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "other.py").write_text(OWN.replace("Doubled", "Halved"))
+    places = {path.stem: str(path) for path in tmp_path.iterdir()} | {"two": npz(tmp_path, train_images=TWO)}
     done = run(*(argument.format(**places) for argument in arguments), "--out", tmp_path / "out")
     assert done.exit_code == 2 and said in done.output, done.output
     assert "Traceback" not in done.output and not (tmp_path / "out").exists()
+
+
+def test_an_exported_folder_with_a_block_of_ones_own_is_trained_again(tmp_path: Path) -> None:
+    """On PNG files, with timm's augmentation, from its weights, and the block named by its file."""
+    (tmp_path / "mine.py").write_text(OWN)
+    own_ops(tmp_path / "mine.py")
+    arch = complete(pyramid((8, [residual(op("doubled"))])), DIGITS)
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "arch.json").write_text(arch.json)
+    save_file(build(arch, DIGITS).state_dict(), tmp_path / "best" / "model.safetensors")
+    images = png_folder(tmp_path / "images")
+    settings = ("--epochs", 1, "--batch", 16, "--augment", "rand-m5-mstd0.5", "--hflip", 0, "--scale", 0.7, 1)
+    own = ("--weights", tmp_path / "best" / "model.safetensors", "--blocks", tmp_path / "mine.py")
+    done = run(tmp_path / "best", "--data", images, *settings, *own, "--out", tmp_path / "final")
+    assert done.exit_code == 0, done.output
+    assert "class Doubled(nn.Module):" in (tmp_path / "final" / "model.py").read_text()
+    said = "| augment | auto_augment rand-m5-mstd0.5, scale (0.7, 1.0), hflip 0.0, color_jitter 0.4, re_prob 0.0 |"
+    assert said in (tmp_path / "final" / "README.md").read_text()
+
+
+def test_settings_of_the_augmentation() -> None:
+    fuller = FULLER.augment
+    assert isinstance(fuller, Policy) and fuller.auto_augment == "rand-m9-mstd0.5-inc1"
+    assert changed(FULLER, {"hflip": 0.0}).augment == fuller.model_copy(update={"hflip": 0.0})
+    assert changed(FULLER, {"augment": "timm", "scale": (0.1, 1.0)}).augment == Policy(scale=(0.1, 1.0))
+    assert changed(FULLER, {"augment": "shift"}).augment == "shift"
 
 
 def test_weights_for_other_classes_are_named(tmp_path: Path) -> None:

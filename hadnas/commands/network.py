@@ -44,6 +44,7 @@ def export(
 @click.option("--data", required=True, metavar="DATA", help="digits, a .npz, an image folder, torch/cifar10:DIR, ...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.")
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Start from these .safetensors.")
+@click.option("--blocks", metavar="FILE", help="The file of yours that defines blocks of ARCH, such as mine.py.")
 @click.option("--size", type=click.IntRange(4), help="Side length to which the images of a folder are resized.")
 @click.option("--epochs", type=click.IntRange(1), help="50 by default.")
 @click.option("--batch", type=click.IntRange(2), help="Images per step; 64 by default.")
@@ -64,6 +65,7 @@ def retrain(
     data: str,
     out: Path,
     weights: Path | None,
+    blocks: str | None,
     size: int | None,
     seed: int,
     device: str,
@@ -78,7 +80,7 @@ def retrain(
     from hadnas.train.data import DataSpec, load_data
 
     check_folder(out, force=force)
-    found, recipe = load_architecture(arch), changed(FULLER, settings)
+    found, recipe = load_architecture(arch, blocks), changed(FULLER, settings)
     images = load_data(DataSpec(source=data, size=size))
     shown = ShownTraining(recipe.epochs, len(images.val))
     with shown.bar:
