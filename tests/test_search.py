@@ -30,7 +30,7 @@ from hadnas.train.score import evaluate
 from tests.homes import new_home
 from tests.networks import TINY_SPACE, pyramid, residual
 
-RECIPE = Recipe(epochs=1, batch=128)
+RECIPE = Recipe(epochs=1, batch=512)
 PLAIN = pyramid((8, []))
 
 
@@ -210,7 +210,8 @@ def test_failing_candidates_are_pruned_with_their_reason(tmp_path: Path) -> None
     blocks = one_of(op("mlp", expand=2), *faults)
     space = pyramid((8, [residual(blocks)]))
     home = new_home(tmp_path)
-    progress = run_study(study(name="faulty", space=space, trials=10, sampler="random"), home)
+    steps = Recipe(epochs=1, batch=128)  # nine of them, and the late one fails in the last
+    progress = run_study(study(name="faulty", space=space, recipe=steps, trials=10, sampler="random"), home)
     assert progress.done == 1 and "all 5 assignments" in progress.ended
     reasons = {f.params["stages.0.blocks.0.block"]: f.reason for f in open_study("faulty", tmp_path).found}
     assert reasons.pop("mlp") is None
