@@ -25,7 +25,7 @@ from hadnas.models.arch import Arch
 from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.random import sample
-from hadnas.models.source import code_hash, repeats
+from hadnas.models.source import code_hash, hash_of, repeats
 from hadnas.models.task import Task
 from hadnas.search_spaces import four_families, star_or_sum
 from hadnas.space import op
@@ -287,3 +287,25 @@ def test_code_hash_follows_the_classes_that_are_used() -> None:
     star, mlp = (complete(pyramid((8, [residual(op(name))]))) for name in ("star", "mlp"))
     wide = complete(pyramid((8, [residual(op("star", expand=2))])))
     assert code_hash(star, DIGITS) == code_hash(wide, DIGITS) != code_hash(mlp, DIGITS)
+
+
+def test_code_hash_passes_over_docstrings_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edited line of code is a new block; an edited docstring is the same one."""
+    text = '''
+import torch
+
+
+class Block(torch.nn.Module):
+    """One line."""
+
+    def forward(self, x):
+        "Two."
+        return x * 2
+'''
+    longer = text.replace("One line.", "Lines\n\n    of another text.").replace('"Two."', '"""Twice."""')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = []
+    for name, code in {"said": text, "said_otherwise": longer, "edited": text.replace("* 2", "* 3")}.items():
+        (tmp_path / f"{name}.py").write_text(code)
+        found.append(hash_of(frozenset({importlib.import_module(name).Block})))
+    assert found[0] == found[1] != found[2]

@@ -22,8 +22,8 @@ class AdditiveAttention(nn.Module):
     Params: 4*C**2 + 5*C
     MACs: 4*C**2*N + C*N
     Products: 2*C*N
-    Source: Shaker et al., "SwiftFormer", 2023, arXiv 2303.15446; the code normalises where the paper
-        does not say so, and so does this.
+    Source: Shaker et al., "SwiftFormer", 2023, arXiv 2303.15446; the code normalises where the paper does not say so,
+        and so does this.
     """
 
     def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:

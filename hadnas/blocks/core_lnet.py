@@ -36,8 +36,8 @@ class CoreLnet(nn.Module):
     MACs: grid**4*(C + hidden) + hidden*classes
     Products: 0
     Source: Kerg et al., "On neural architecture inductive biases for relational tasks", 2022, arXiv 2206.05056
-        (CoRelNet); there s = 1, with which the softmax of wide cells starts
-        saturated, as a cell's likeness to itself grows with C.
+        (CoRelNet); there s = 1, with which the softmax of wide cells starts saturated, as a cell's likeness to itself
+        grows with C.
     """
 
     def __init__(

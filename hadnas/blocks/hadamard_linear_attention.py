@@ -29,8 +29,9 @@ class HadamardLinearAttention(nn.Module):
     Products: 2*heads*N*sum(rank**m for m in range(2, factors + 1))
         + (heads*(C//heads + 1)*N if rank**factors == 1 else 0)
         + (heads*(C//heads + 1)*rank**factors if N == 1 else 0)
-    Source: Hadamard linear attention, 2026, arXiv 2602.12128, for the product of similarities; the features and the
-        scale are ours. phi: Katharopoulos et al., "Transformers are RNNs", 2020, arXiv 2006.16236, equation 7.
+    Source: Ackermann et al., "HLA: Hadamard linear attention", 2026, arXiv 2602.12128, for the product of similarities;
+        the features and the scale are ours. phi: Katharopoulos et al., "Transformers are RNNs", 2020, arXiv 2006.16236,
+        equation 7.
     """
 
     def __init__(

@@ -24,8 +24,8 @@ class Product(nn.Module):
     MACs: C**2*H*W if project else 0
     Products: C*H*W if interact == "mul" else 0
     Source: Chrysos et al., "Deep polynomial neural networks", 2020, arXiv 2006.13026 (the residual of Pi-nets), and
-    Chrysos et al., "Regularization of polynomial networks for image recognition", 2023, arXiv 2303.13896 (alpha = 0
-    at the start).
+        Chrysos et al., "Regularization of polynomial networks for image recognition", 2023, arXiv 2303.13896 (alpha = 0
+        at the start).
     """
 
     def __init__(

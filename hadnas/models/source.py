@@ -65,8 +65,14 @@ def code_hash(arch: Arch, task: Task) -> str:
 
 @cache
 def hash_of(classes: frozenset[Any]) -> str:
-    """A hash of the code of `classes` and of all they need. 16 hexadecimal digits."""
-    return hashlib.sha256(definitions(classes).source().encode()).hexdigest()[:16]
+    """A hash of the code of `classes` and of all they need, docstrings left out. 16 hexadecimal digits."""
+    text = definitions(classes).source()
+    said: set[int] = set()  # lines of docstrings
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            said.update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    code = [line for number, line in enumerate(text.splitlines(), 1) if number not in said]
+    return hashlib.sha256("\n".join(code).encode()).hexdigest()[:16]
 
 
 def expression(value: Any, arguments: str = "**dd") -> str:
