@@ -80,7 +80,7 @@ def silence(url):
 def test_processes_that_begin_together_on_a_new_database_train_each_key_once(url):
     begin = str(time.time() + 1.0)
     workers = [start(WORKER, url, f"w{i}", begin) for i in range(4)]
-    answers = [worker.communicate(timeout=240)[0].split("\n")[:-1] for worker in workers]
+    answers = [worker.communicate(timeout=600)[0].split("\n")[:-1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * 4
     told = sorted(line for lines in answers for line in lines)
     assert told == sorted([f"{i} mine" for i in range(8)] + [f"{i} done" for i in range(8)] * 3)

@@ -73,11 +73,11 @@ optuna.create_study(storage=storage, study_name=sys.argv[3])
 def test_processes_that_open_a_new_home_at_once_make_its_schemas_once(url, tmp_path):
     command = [sys.executable, "-c", OPEN, str(tmp_path), url]
     workers = [subprocess.Popen([*command, f"study{i}"], stderr=subprocess.PIPE, text=True) for i in range(3)]
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while len(list(tmp_path.glob("study*"))) < 3 and time.monotonic() < until:
         time.sleep(0.02)
     Path(tmp_path, "go").touch()
-    said = [worker.communicate(timeout=120)[1] for worker in workers]
+    said = [worker.communicate(timeout=600)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * 3, said
     names = optuna.get_all_study_names(optuna_storage(Home(tmp_path, url)))
     assert sorted(names) == ["study0", "study1", "study2"]

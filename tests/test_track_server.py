@@ -58,7 +58,7 @@ def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
             [leader] = processes(parent=ui.pid)
             assert len(processes(session=leader)) >= 2
             os.kill(ui.pid, signal.SIGTERM)
-            assert ui.wait(30) == 0
+            assert ui.wait(300) == 0
     assert processes(session=leader) == []
     with pytest.raises(ConnectionRefusedError):
         server.get(port, "/health")
