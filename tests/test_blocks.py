@@ -9,17 +9,23 @@ from torch import Tensor
 from hadnas.blocks.registry import Op, find_op, ops
 from hadnas.cases import Case, defaults, randomise, state
 from hadnas.contract import check
+from hadnas.formula import lines
 from tests.oracles import ORACLES
 
+OPS = {name: op for name, op in ops().items() if "host" not in op.roles}
 PARTS = {**ops("block"), **ops("merge")}
 SIZE = (7, 5)  # odd and not square
 TOLERANCE = 1e-10  # in float64
 
 
-@pytest.mark.parametrize("name", [name for name, op in ops().items() if "host" not in op.roles])
+@pytest.mark.parametrize("name", OPS)
 def test_contract(name: str) -> None:
     findings = check(find_op(name))
     assert not findings, "\n".join(findings)
+
+
+def test_every_op_names_its_source() -> None:
+    assert [name for name, op in OPS.items() if "arXiv" not in lines(op.cls).get("Source", "")] == []
 
 
 def test_every_part_has_an_oracle() -> None:

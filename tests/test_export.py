@@ -1,6 +1,7 @@
 """Exported code: readable, free of hadnas, and the same function to the last bit."""
 
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -13,9 +14,10 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 import hadnas
+from hadnas.blocks.registry import find_op, ops
 from hadnas.errors import BuildError, SpecError, StudyError
 from hadnas.exporter.card import Accuracy, Facts, card
 from hadnas.exporter.folder import FILES, check_folder, export, usage
@@ -32,6 +34,7 @@ from hadnas.space import op
 from tests.networks import pyramid, residual
 
 DIGITS = Task.image(1, 8, 8, classes=10)
+BLOCKS, MERGES = tuple(ops("block")), tuple(ops("merge"))  # before a test registers its own
 
 # Runs every exported file of a folder where hadnas cannot be imported, as `verify` does for one.
 RUN_ALL = """
@@ -91,6 +94,36 @@ def _stirred(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
+def _bit_equal(text: str, network: nn.Module, images: Tensor) -> Tensor:
+    """The logits of `network`, which the exported `text` returns to the last bit, with nothing of hadnas."""
+    known: dict[str, Any] = {"__name__": "exported", "__file__": "model.py"}
+    exec(text.replace("@register_model", ""), known)  # timm registers what stands in a module only
+    assert not [name for name, value in known.items() if getattr(value, "__module__", "").startswith("hadnas")]
+    exported = known["build_model"]()
+    assert list(exported.state_dict()) == list(network.state_dict())
+    exported.load_state_dict(network.state_dict())
+    with torch.inference_mode():
+        logits: Tensor = network(images)
+        assert torch.equal(exported.eval()(images), logits)
+    return logits
+
+
+@pytest.mark.parametrize("head", ops("head"))
+def test_every_block_and_merge_is_exported_bit_equal(head: str) -> None:
+    """Walked from the registry: all blocks in one network, the merges in turn, under each head."""
+    task, merges = Task.image(1, 10, 8, classes=5), itertools.cycle(MERGES)
+    blocks = [op(name, blocks=[op("mlp"), op("se")]) if name == "sequence" else op(name) for name in BLOCKS]
+    nodes = [residual(node, norm="layernorm2d", merge=op(next(merges))) for node in blocks]
+    arch = complete({**pyramid((16, nodes)), "head": op(head)}, task)
+    torch.manual_seed(0)
+    network = _stirred(build(arch, task))
+    text = model_source(arch, task, {})
+    lacking = [name for name in BLOCKS + MERGES if f"class {find_op(name).cls.__name__}(" not in text]
+    assert lacking == []
+    images = torch.randn(2, *task.shape, generator=torch.Generator().manual_seed(0))
+    assert _bit_equal(text, network, images).isfinite().all()
+
+
 @pytest.mark.slow
 def test_two_hundred_candidates_of_every_shipped_space_are_bit_equal(tmp_path: Path) -> None:
     """Executed in this process, from the text and the weights alone; the forty above run where there is no hadnas."""
@@ -106,15 +139,8 @@ def test_two_hundred_candidates_of_every_shipped_space_are_bit_equal(tmp_path: P
         network = _stirred(build(arch, task))
         texts.add(text := model_source(arch, task, {"candidate": index}))
         (tmp_path / f"{index:03d}.py").write_text(text)
-        known: dict[str, Any] = {"__name__": f"exported_{index}", "__file__": "model.py"}
-        exec(text.replace("@register_model", ""), known)  # timm registers what stands in a module only
-        assert not [name for name, value in known.items() if getattr(value, "__module__", "").startswith("hadnas")]
-        exported = known["build_model"]()
-        exported.load_state_dict(network.state_dict())
-        with torch.inference_mode():
-            logits = network(images)
-            assert logits.isfinite().all() and torch.equal(exported.eval()(images), logits), arch.tree()
-        assert list(exported.state_dict()) == list(network.state_dict())
+        logits = _bit_equal(text, network, images)
+        assert logits.isfinite().all(), arch.tree()
     assert len(texts) == 200
     settings = ["--isolated", "--line-length", "120", str(tmp_path)]
     for command in (["check", "--select", "E4,E7,E9,F,W,I,B,UP"], ["format", "--check"]):

@@ -147,6 +147,8 @@ def test_timm_models_are_architectures_too() -> None:
         (pyramid((8, [residual(op("star", kernel=4))])), "block: star: kernel = 4 must be odd"),
         (pyramid((8, [residual(op("star", expand=0))])), "expand = 0 must be at least 1"),
         (pyramid((8, [residual(op("attention", heads=3))])), "heads = 3 must divide dim = 8"),
+        (pyramid((8, [residual(op("gn_conv", order=5))])), "block: gn_conv: order = 5 .*dim = 8 must be divisible"),
+        ({**pyramid((8, [])), "head": op("corelnet", grid=5)}, "head: corelnet: grid = 5 must be .*, 4 x 4"),
         (pyramid((8, [op("residual", block=op("star"))])), "residual lacks 'merge'"),
         (pyramid(*[(8, [])] * 2, stem=op("conv_norm", dim=8, kernel=16, stride=16)), "stem: conv_norm leaves 0 x 0"),
         (op("pyramid", stem=op("conv_norm", dim=8), stages=[{"dim": 9, "blocks": []}], head=op("pooled_linear")),

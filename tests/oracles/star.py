@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.oracles import oracle
+from tests.oracles.written import act, depthwise, join, pointwise
 
 
 @oracle(
@@ -18,6 +19,7 @@ from tests.oracles import oracle
     {"act_on": "none", "expand": 2},
     {"act_on": "both"},
     {"act_on": "after"},
+    {"act_on": "both", "act": "silu", "kernel": 3, "norm": None},
 )
 def star(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     if v["interact"] == "mul" and v["act_on"] == "one" and v["act"] == "relu6":
@@ -28,23 +30,17 @@ def star(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
         return torch.func.functional_call(timm_block, weights, x) - x
 
     def norm(h: Tensor, name: str) -> Tensor:
+        if v["norm"] is None:
+            return h
         mean, var = p[f"{name}.running_mean"], p[f"{name}.running_var"]
         return F.batch_norm(h, mean, var, p[f"{name}.weight"], p[f"{name}.bias"])
 
-    def depthwise(h: Tensor, name: str) -> Tensor:
-        return F.conv2d(h, p[f"{name}.weight"], p[f"{name}.bias"], padding=v["kernel"] // 2, groups=h.shape[1])
-
-    def pointwise(h: Tensor, name: str) -> Tensor:
-        return torch.einsum("oi,bihw->bohw", p[f"{name}.weight"][:, :, 0, 0], h) + p[f"{name}.bias"][:, None, None]
-
-    def relu6(h: Tensor) -> Tensor:
-        return h.clamp(0, 6)
-
-    h = norm(depthwise(x, "dw_in"), "norm_in")
+    h = norm(depthwise(p, "dw_in", x), "norm_in")
+    on, name = v["act_on"], v["act"]
     if v["interact"] == "one":
-        return depthwise(norm(pointwise(relu6(pointwise(h, "f1")), "g"), "norm_out"), "dw_out")
-    a, b = pointwise(h, "f1"), pointwise(h, "f2")
-    a, b = (relu6(a) if v["act_on"] in ("one", "both") else a), (relu6(b) if v["act_on"] == "both" else b)
-    joined = a * b if v["interact"] == "mul" else a + b
-    joined = relu6(joined) if v["act_on"] == "after" else joined
-    return depthwise(norm(pointwise(joined, "g"), "norm_out"), "dw_out")
+        joined = act(name, pointwise(p, "f1", h))
+    else:
+        a, b = pointwise(p, "f1", h), pointwise(p, "f2", h)
+        joined = join(v["interact"], act(name, a) if on in ("one", "both") else a, act(name, b) if on == "both" else b)
+        joined = act(name, joined) if on == "after" else joined
+    return depthwise(p, "dw_out", norm(pointwise(p, "g", joined), "norm_out"))

@@ -32,6 +32,7 @@ def act(name: str | None, x: Tensor) -> Tensor:
         return x
     return {
         "relu": lambda: torch.where(x > 0, x, 0),
+        "relu6": lambda: x.clamp(0, 6),
         "sigmoid": lambda: 1 / (1 + torch.exp(-x)),
         "silu": lambda: x / (1 + torch.exp(-x)),
         "gelu": lambda: x * (1 + torch.erf(x / math.sqrt(2))) / 2,
