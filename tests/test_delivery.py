@@ -19,13 +19,16 @@ import torch
 from click.testing import CliRunner, Result
 from mlflow import MlflowClient, pyfunc
 from mlflow.models import get_model_info
+from optuna.trial import TrialState, create_trial
 from torch import nn
 
+from hadnas.blocks import registry
 from hadnas.cli import main
 from hadnas.errors import BuildError, StudyError
 from hadnas.exporter.folder import check_folder, export
 from hadnas.exporter.module import model_source
 from hadnas.exporter.onnx_file import write_onnx
+from hadnas.library import own_ops
 from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.task import Task
@@ -41,6 +44,7 @@ from tests.homes import new_home
 from tests.networks import pyramid, residual
 
 DIGITS = Task.image(1, 8, 8, classes=10)
+QUICK = Recipe(epochs=1, batch=128)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
     """A home with a finished study, and one of which every candidate was refused."""
     home = new_home(tmp_path_factory.mktemp("home"))
     space = pyramid((8, [residual(op("star", expand=one_of(1, 2), kernel=3))]))
-    shared = {"space": space, "recipe": Recipe(epochs=1, batch=128), "trials": 1, "latency": None}
+    shared = {"space": space, "recipe": QUICK, "trials": 1, "latency": None}
     run_study(Study(name="tiny", **shared), home, device="cpu")
     run_study(Study(name="strict", constraints={"macs": 1}, **shared), home, device="cpu")
     return open_study("tiny", home.path)
@@ -97,6 +101,62 @@ def test_what_cannot_be_exported_is_said(
     done = hadnas("export", *arguments, "--home", results.home.path, "--out", tmp_path / "out")
     assert done.exit_code == 2 and said in done.output, done.output
     assert not any(tmp_path.iterdir())
+
+
+def test_a_failed_trial_is_told_from_an_unknown_one(results: StudyResults, tmp_path: Path) -> None:
+    """As an interrupted search leaves it in Optuna's storage."""
+    results.book.add_trial(create_trial(state=TrialState.FAIL))
+    failed = results.book.get_trials()[-1]
+    done = hadnas("export", "tiny", "--trial", failed.number, "--home", results.home.path, "--out", tmp_path / "out")
+    assert done.exit_code == 2 and f"trial {failed.number} failed: it was interrupted" in done.output, done.output
+    assert not any(tmp_path.iterdir())
+
+
+OWN = """
+from typing import Any
+from torch import Tensor, nn
+from hadnas import block
+
+
+@block(family="convolution")
+class Scaled(nn.Module):
+    def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, 1, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * self.conv(x)
+"""
+
+
+def test_a_study_whose_blocks_are_gone_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their file is moved and their op forgotten, as in a process that begins later."""
+    (mine := tmp_path / "mine.py").write_text(OWN)
+    own_ops(mine)
+    home, space = new_home(tmp_path / "runs"), pyramid((8, [residual(op("scaled"))]))
+    run_study(
+        Study(name="own", space=space, recipe=QUICK, trials=1, latency=None, source=str(mine)), home, device="cpu"
+    )
+    mine.rename(tmp_path / "moved.py")
+    monkeypatch.delitem(registry._OPS, "scaled")
+    done = hadnas("export", "own", "--home", home.path, "--out", tmp_path / "out")
+    assert done.exit_code == 2 and "uses the blocks ['scaled'] of" in done.output, done.output
+    assert "which is not there any more" in done.output.replace("\n", " ") and not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_code_that_is_not_the_network_is_not_written(tmp_path: Path) -> None:
+    """A file of one's own, edited after its block was built: what would be exported is another network."""
+    (mine := tmp_path / "edited.py").write_text(OWN.replace("Scaled", "Edited"))
+    own_ops(mine)
+    arch = complete(pyramid((8, [residual(op("edited"))])), DIGITS)
+    mine.write_text(OWN.replace("Scaled", "Edited").replace("2 *", "3 *"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(BuildError, match="gives other logits than the network"):
+        export(arch, DIGITS, tmp_path / "out", force=True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["edited.py", "out"]
 
 
 def test_weights_that_are_gone_are_said(results: StudyResults, tmp_path: Path) -> None:

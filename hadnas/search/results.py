@@ -153,6 +153,8 @@ class StudyResults:
         """One finished trial. Raises UnknownName, or StudyError for a trial that was not trained to its end."""
         numbers = {found.number: found for found in self.found}
         if number not in numbers:
+            if any(trial.number == number for trial in self.book.get_trials(deepcopy=False)):
+                raise StudyError(f"trial {number} failed: it was interrupted, and its candidate was taken up again")
             raise unknown("trial", number, [str(n) for n in numbers])
         found = numbers[number]
         if found.state != "complete":
