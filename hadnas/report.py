@@ -5,7 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hadnas import sections as of
-from hadnas.search.finals import read_finals
+from hadnas.search.final import read_finals
 from hadnas.search.insight import insight
 from hadnas.search.results import Found, StudyResults
 from hadnas.track.runs import Tracker

@@ -19,9 +19,9 @@ from hadnas.models.arch import Arch
 from hadnas.models.build import build, trained
 from hadnas.models.complete import complete
 from hadnas.models.task import Task
-from hadnas.search.run import chosen_device
 from hadnas.search.study import one_sentence
 from hadnas.train.data import Data, DataSpec, load_data
+from hadnas.train.device import chosen_device
 from hadnas.train.loop import Epoch, Fit, fit
 from hadnas.train.recipe import Policy, Recipe
 from hadnas.train.score import Score, evaluate

@@ -11,7 +11,7 @@ from hadnas.exporter.module import model_source
 from hadnas.models.diagram import diagram
 from hadnas.models.families import families_text, family_counts
 from hadnas.search.comparison import comparison
-from hadnas.search.finals import Final
+from hadnas.search.final import Final
 from hadnas.search.front import pareto_front, standard_error
 from hadnas.search.insight import FEWEST_IN_GROUP, Insight
 from hadnas.search.results import Found, StudyResults

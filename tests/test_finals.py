@@ -10,7 +10,8 @@ from hadnas.exporter.card import card
 from hadnas.models.build import trained
 from hadnas.search import listing
 from hadnas.search.delivery import facts
-from hadnas.search.finals import Final, read_finals, run_finals
+from hadnas.search.final import Final, read_finals
+from hadnas.search.finals import run_finals
 from hadnas.search.progress import Progress
 from hadnas.search.records import TrainingKey
 from hadnas.search.results import StudyResults, open_study

@@ -115,8 +115,8 @@ def predict(study: str, home: str | None, count: int, device: str, **options: An
     """Which cost predicts latency in a study's space; fits a predictor on random untrained candidates."""
     from hadnas.search.predictor import fit_predictor
     from hadnas.search.results import open_study
-    from hadnas.search.run import chosen_device
     from hadnas.tables.rankings import show_predictor
+    from hadnas.train.device import chosen_device
 
     results = open_study(study, home)
     with click.progressbar(length=count, label="candidates timed", file=sys.stderr) as bar:

@@ -7,10 +7,9 @@ import torch
 
 from hadnas.errors import StudyError
 from hadnas.exporter.card import Accuracy, Facts, Repeated
-from hadnas.search.finals import read_finals
+from hadnas.search.final import read_finals
 from hadnas.search.front import standard_error
 from hadnas.search.records import Latency
-from hadnas.track.registry import register_network
 from hadnas.train.data import load_data
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ def register(results: "StudyResults", found: "Found", folder: Path) -> str:
     The input example is two validation images as the network was trained on them. Raises StudyError where the trial
     has no run or MLflow cannot keep the model, DataError where the study's data are not there any more.
     """
+    from hadnas.track.registry import register_network  # brings MLflow, which an export into a folder needs not
+
     if found.run_id is None or found.arch is None:
         raise StudyError(f"{found.name} has no run in MLflow to which its model could be logged")
     images, _ = next(load_data(results.study.data).val.batches(2))

@@ -10,7 +10,6 @@ is in the ledger, so the same command again opens nothing twice.
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 from hadnas.errors import Interrupted, StudyError
 from hadnas.models.arch import Arch
@@ -18,21 +17,18 @@ from hadnas.models.build import trained
 from hadnas.models.random import distinct
 from hadnas.models.twins import additive_twin, one_branch
 from hadnas.search.budget import REFUSALS
-from hadnas.search.crossed import Estimate, accuracy, difference
 from hadnas.search.evaluation import Evaluation, Evaluator, Refused
+from hadnas.search.final import Final, Kind, read_finals
 from hadnas.search.ledger import Ledger
 from hadnas.search.progress import Progress, Watch
-from hadnas.search.records import Costs, TrainingKey
 from hadnas.search.results import StudyResults
-from hadnas.search.run import chosen_device
 from hadnas.search.storage import Home
 from hadnas.search.study import LATENCIES, Study
 from hadnas.track.runs import Tracker
 from hadnas.train.data import load_data
+from hadnas.train.device import chosen_device
 from hadnas.train.loop import Epoch
 from hadnas.train.score import hits
-
-Kind = Literal["finalist", "additive twin", "one branch", "baseline", "random"]
 
 CONTROLS: dict[Kind, Callable[..., Arch | None]] = {"additive twin": additive_twin, "one branch": one_branch}
 
@@ -45,34 +41,6 @@ class Entry:
     kind: Kind
     arch: Arch
     against: str | None
-
-
-@dataclass(frozen=True)
-class Final:
-    """What the finals found of one network.
-
-    accuracy: on the test split, over the seeds; None where a training failed, and `reason` says why
-    lead: accuracy of `against`, the finalist it is compared with, minus this one's, paired by seed and image
-    """
-
-    name: str
-    kind: Kind
-    fingerprint: str
-    against: str | None
-    costs: Costs | None
-    accuracy: Estimate | None
-    lead: Estimate | None
-    reason: str | None
-
-    @property
-    def said(self) -> str:
-        """The lead of the finalist in words: `+0.0120 (-0.0010 to +0.0250), inside the noise`."""
-        if self.lead is None:
-            return ""
-        parts = [f"{self.lead.mean:+.4f} ({self.lead.low:+.4f} to {self.lead.high:+.4f})"]
-        if self.lead.p is not None:
-            parts.append(f"p = {self.lead.p:.2g}")
-        return ", ".join([*parts, "inside the noise"] if self.lead.noise else parts)
 
 
 def run_finals(
@@ -106,34 +74,6 @@ def run_finals(
     found = read_finals(results)
     _show(found, results, Tracker(home.tracking_uri, home.artifacts, name))
     return found
-
-
-def read_finals(results: StudyResults) -> list[Final]:
-    """The finals of a study as they were held last, in their order; empty where there were none."""
-    seen: dict[str, list[list[bool]]] = {}
-    out = []
-    for entry in results.book.user_attrs.get("finals", []):
-        own = []
-        for key in entry["keys"]:
-            score = results.ledger.get_test(TrainingKey(**key))
-            if score is not None:
-                own.append(score[0])
-        if own:
-            seen[entry["name"]] = own
-        rival = seen.get(entry["against"])
-        out.append(
-            Final(
-                name=entry["name"],
-                kind=entry["kind"],
-                fingerprint=entry["fingerprint"],
-                against=entry["against"],
-                costs=results.ledger.get_cost(entry["fingerprint"], str(results.task())),
-                accuracy=accuracy(own) if own else None,
-                lead=difference(rival, own) if rival and own else None,
-                reason=entry["reason"],
-            )
-        )
-    return out
 
 
 def _plain(results: StudyResults) -> Study:

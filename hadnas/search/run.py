@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 from hadnas.blocks.registry import FAMILIES
-from hadnas.errors import HadnasError, Interrupted, SpecError, StudyError
+from hadnas.errors import HadnasError, Interrupted, StudyError
 from hadnas.measure.backends import require
 from hadnas.models.arch import Arch
 from hadnas.models.complete import complete
@@ -30,6 +30,7 @@ from hadnas.space import Params, sample
 from hadnas.track.runs import Tracker
 from hadnas.track.view import set_view
 from hadnas.train.data import load_data
+from hadnas.train.device import chosen_device
 from hadnas.train.loop import Epoch
 
 
@@ -71,19 +72,6 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
         ledger.close()
     tracker.close("FINISHED")
     return run.progress
-
-
-def chosen_device(name: str) -> str:
-    """`name`, or for "auto" CUDA where there is one, else the CPU. Raises SpecError for a device this machine lacks."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    here = ["cpu", "cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    allowed = here if torch.cuda.is_available() else ["cpu"]
-    if name not in allowed:
-        raise SpecError(f"device {name!r} is not on this machine; allowed are auto, {', '.join(allowed)}")
-    return name
 
 
 def _baseline(node: dict[str, Any] | str, evaluator: Evaluator) -> Arch:

@@ -9,7 +9,7 @@ from hadnas.blocks.registry import FAMILIES
 from hadnas.effects import product_effects
 from hadnas.models.families import families_text, family_counts
 from hadnas.search.crossed import FEWEST_PAIRS
-from hadnas.search.finals import Final
+from hadnas.search.final import Final
 from hadnas.search.front import standard_error
 from hadnas.search.results import Found, StudyResults
 from hadnas.search.storage import Home

@@ -1,0 +1,66 @@
+"""What the finals of a study found of each network, as the ledger keeps it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hadnas.search.crossed import Estimate, accuracy, difference
+from hadnas.search.records import Costs, TrainingKey
+from hadnas.search.results import StudyResults
+
+Kind = Literal["finalist", "additive twin", "one branch", "baseline", "random"]
+
+
+@dataclass(frozen=True)
+class Final:
+    """What the finals found of one network.
+
+    accuracy: on the test split, over the seeds; None where a training failed, and `reason` says why
+    lead: accuracy of `against`, the finalist it is compared with, minus this one's, paired by seed and image
+    """
+
+    name: str
+    kind: Kind
+    fingerprint: str
+    against: str | None
+    costs: Costs | None
+    accuracy: Estimate | None
+    lead: Estimate | None
+    reason: str | None
+
+    @property
+    def said(self) -> str:
+        """The lead of the finalist in words: `+0.0120 (-0.0010 to +0.0250), inside the noise`."""
+        if self.lead is None:
+            return ""
+        parts = [f"{self.lead.mean:+.4f} ({self.lead.low:+.4f} to {self.lead.high:+.4f})"]
+        if self.lead.p is not None:
+            parts.append(f"p = {self.lead.p:.2g}")
+        return ", ".join([*parts, "inside the noise"] if self.lead.noise else parts)
+
+
+def read_finals(results: StudyResults) -> list[Final]:
+    """The finals of a study as they were held last, in their order; empty where there were none."""
+    seen: dict[str, list[list[bool]]] = {}
+    out = []
+    for entry in results.book.user_attrs.get("finals", []):
+        own = []
+        for key in entry["keys"]:
+            score = results.ledger.get_test(TrainingKey(**key))
+            if score is not None:
+                own.append(score[0])
+        if own:
+            seen[entry["name"]] = own
+        rival = seen.get(entry["against"])
+        out.append(
+            Final(
+                name=entry["name"],
+                kind=entry["kind"],
+                fingerprint=entry["fingerprint"],
+                against=entry["against"],
+                costs=results.ledger.get_cost(entry["fingerprint"], str(results.task())),
+                accuracy=accuracy(own) if own else None,
+                lead=difference(rival, own) if rival and own else None,
+                reason=entry["reason"],
+            )
+        )
+    return out
