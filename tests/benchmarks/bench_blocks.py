@@ -5,12 +5,13 @@
 
 Pairs: which class a block is proven against is read off its oracle in tests/oracles, which runs that class; both get
 the same weights and must return the same before they are timed. Where the class adds its own skip, so does the block.
-The bar is a ratio of at most 1.05; the ratio is the median over pairs of samples, the spread their interquartile range.
+The bar is a ratio of at most 1.05, of the lower quartiles of the samples, as halts of a machine only add; the spread is
+the interquartile range of the ratios pair by pair, relative to their median.
 
 Times are of one thread, on a CPU its processor time, which other load spoils least; freed memory is kept, as how fast a
 system hands out pages is no block's doing. The table goes to a file named by device, dtype, torch and timm versions.
-Its time per MAC is of the fastest sample, as halts of a machine only add; a size that needs too much memory or work is
-left out, with the reason; slow ones get fewer samples (column n).
+Its time per MAC is of the fastest sample; a size that needs too much memory or work is left out, with the reason; slow
+ones get fewer samples (column n).
 """
 
 import argparse
@@ -37,11 +38,11 @@ from hadnas.measure.cost import cost
 from tests.oracles import ORACLES
 
 SAMPLE = 0.002  # seconds, at least: short, so that most samples miss what the machine does beside
-MOST_SECONDS, FEWEST = 2.0, 2  # for the samples of a row, unless they would be too few
+MOST_SECONDS, FEWEST = 2.0, 2  # for the samples of a row of the table, unless they would be too few
 BAR = 1.05
 PAIR_DIM, PAIR_BATCH, PAIR_SIZE = 64, 8, (14, 14)
 TABLE_DIM, BATCHES, SIZES = 16, (1, 32), (32, 224)
-MOST_BYTES, MOST_MACS = 4e9, 1e11
+MOST_BYTES, MOST_MACS = 4e9, 2e10
 LIMITS = f"(at most {MOST_BYTES / 1e9:.0f} GB, {MOST_MACS / 1e9:.0f} GMACs)"
 
 Call = Callable[[], object]
@@ -68,15 +69,23 @@ def clock(call: Call, repeats: int, device: str) -> float:
     return (now() - start) / repeats
 
 
-def in_turn(calls: list[Call], rounds: int, device: str) -> list[tuple[float, ...]]:
-    """At most `rounds` samples of each call, one after the other, so that a changing clock hits all alike."""
-    first = [clock(call, 1, device) for call in calls]
-    once = [t if t > MOST_SECONDS else max(clock(c, 1, device), 1e-7) for c, t in zip(calls, first, strict=True)]
-    repeats = [max(1, round(SAMPLE / seconds)) for seconds in once]
-    taken = sum(n * seconds for n, seconds in zip(repeats, once, strict=True))
-    rounds = min(rounds, max(FEWEST, int(MOST_SECONDS / taken)))
+def in_turn(calls: list[Call], rounds: int, device: str, most: float = float("inf")) -> list[tuple[float, ...]]:
+    """Samples of each call, one after the other, so that a changing clock hits all alike, and in turn the first.
+
+    As many as `rounds`, but after FEWEST none begins later than `most` seconds after the first.
+    """
+    once = [clock(call, 1, device) for call in calls]
+    once = [seconds if seconds > most else clock(call, 1, device) for call, seconds in zip(calls, once, strict=True)]
+    repeats = [max(1, round(SAMPLE / max(seconds, 1e-7))) for seconds in once]
     gc.collect()
-    return [tuple(clock(c, n, device) for c, n in zip(calls, repeats, strict=True)) for _ in range(rounds)]
+    turns = list(enumerate(zip(calls, repeats, strict=True)))
+    taken: list[tuple[float, ...]] = []
+    start = time.perf_counter()
+    while len(taken) < rounds and (len(taken) < FEWEST or time.perf_counter() - start < most):
+        sample = {place: clock(call, n, device) for place, (call, n) in turns}
+        taken.append(tuple(sample[place] for place in range(len(calls))))
+        turns.reverse()
+    return taken
 
 
 def spread(values: list[float]) -> float:
@@ -121,7 +130,7 @@ def pairs(names: list[str], rounds: int, device: str) -> int:
     over = 0
     height, width = PAIR_SIZE
     print(
-        f"forward and backward, dim {PAIR_DIM}, batch {PAIR_BATCH}, {height}x{width}, float32, {device}, n <= {rounds}"
+        f"forward and backward, dim {PAIR_DIM}, batch {PAIR_BATCH}, {height}x{width}, float32, {device}, n = {rounds}"
     )
     print(f"{'block':24}{'timm class':28}{'ms':>9}{'timm ms':>9}{'ratio':>8}{'spread':>8}")
     for name in names:
@@ -144,12 +153,12 @@ def pairs(names: list[str], rounds: int, device: str) -> int:
         forward = (lambda x, block=block: x + block(x)) if skip else block
         taken = in_turn([step(forward, x), step(reference, image)], rounds, device)
         ratios = [a / b for a, b in taken]
-        ratio = statistics.median(ratios)
+        mine_ms, timm_ms = (statistics.quantiles(column, n=4)[0] * 1e3 for column in zip(*taken, strict=True))
+        ratio = mine_ms / timm_ms
         over += ratio > BAR
-        ms = [statistics.median(column) * 1e3 for column in zip(*taken, strict=True)]
         verdict = f"  over {BAR}" if ratio > BAR else ""
         print(
-            f"{name:24}{type(reference).__name__:28}{ms[0]:9.3f}{ms[1]:9.3f}{ratio:8.3f}{spread(ratios):8.3f}{verdict}",
+            f"{name:24}{type(reference).__name__:28}{mine_ms:9.3f}{timm_ms:9.3f}{ratio:8.3f}{spread(ratios):8.3f}{verdict}",
             flush=True,
         )
     return over
@@ -180,7 +189,7 @@ def rows(names: list[str], rounds: int, device: str) -> Iterator[dict[str, Any]]
                 block = case.build(device=device).eval()
                 x = torch.randn(batch, TABLE_DIM, size, size, device=device)
                 with torch.inference_mode():
-                    times = [t for (t,) in in_turn([lambda block=block, x=x: block(x)], rounds, device)]
+                    times = [t for (t,) in in_turn([lambda block=block, x=x: block(x)], rounds, device, MOST_SECONDS)]
                 least, median = min(times), statistics.median(times)
                 row |= {"n": len(times), "least_ms": round(least * 1e3, 4), "median_ms": round(median * 1e3, 4)}
                 row["spread"] = round(spread(times), 3)
