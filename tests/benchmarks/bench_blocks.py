@@ -42,7 +42,7 @@ MOST_SECONDS, FEWEST = 2.0, 2  # for the samples of a row of the table, unless t
 BAR = 1.05
 PAIR_DIM, PAIR_BATCH, PAIR_SIZE = 64, 8, (14, 14)
 TABLE_DIM, BATCHES, SIZES = 16, (1, 32), (32, 224)
-MOST_BYTES, MOST_MACS = 4e9, 2e10
+MOST_BYTES, MOST_MACS = 4e9, 2e10  # unfused attention scores, which the first does not know of, fit by the second
 LIMITS = f"(at most {MOST_BYTES / 1e9:.0f} GB, {MOST_MACS / 1e9:.0f} GMACs)"
 
 Call = Callable[[], object]
