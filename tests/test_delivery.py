@@ -216,7 +216,7 @@ def model_uri(results: StudyResults, folder: Path) -> str:
 
 
 def test_a_registered_model_gives_the_logits_of_the_network(
-    results: StudyResults, model_uri: str, monkeypatch: pytest.MonkeyPatch
+    results: StudyResults, folder: Path, model_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert model_uri == "models:/hadnas-tiny/1"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", results.home.tracking_uri)
@@ -232,6 +232,9 @@ def test_a_registered_model_gives_the_logits_of_the_network(
     loaded = pyfunc.load_model(model_uri)
     assert np.array_equal(loaded.predict(images.numpy()), expected)
     assert loaded.input_example.shape == (2, 1, 8, 8)
+    again = register(results, results.best, folder)  # a second version of the same architecture, beside the first
+    assert again == "models:/hadnas-tiny/2"
+    assert np.array_equal(pyfunc.load_model(again).predict(images.numpy()), expected)
 
 
 def test_a_run_that_mlflow_lacks_is_said(results: StudyResults, folder: Path, model_uri: str) -> None:

@@ -5,6 +5,7 @@ It is MLflow's "model from code": nothing is pickled, and no hadnas is needed wh
 
 import importlib.util
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ class Network(PythonModel):  # type: ignore[misc]  # MLflow is not typed
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # timm looks there for the module that registers a network
-        spec.loader.exec_module(module)
+        with warnings.catch_warnings():
+            # timm warns where two versions of one architecture are loaded; each builds its own all the same
+            warnings.filterwarnings("ignore", "Overwriting .* in registry", UserWarning)
+            spec.loader.exec_module(module)
         self.network = module.build_model(pretrained=True).eval()
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow would read hints
