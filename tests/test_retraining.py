@@ -119,6 +119,7 @@ def test_bad_input_gets_one_sentence_and_nothing_is_written(
     assert "Traceback" not in done.output and not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_an_exported_folder_with_a_block_of_ones_own_is_trained_again(tmp_path: Path) -> None:
     """On PNG files, with timm's augmentation, from its weights, and the block named by its file."""
     (tmp_path / "mine.py").write_text(OWN)

@@ -65,6 +65,7 @@ def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
     assert not (tmp_path / "mlartifacts").exists()
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"the MLflow server on port \d+ ended with status [1-9]"):
         server.serve("nonsense://", tmp_path / "artifacts", port=server.free_port(0))
