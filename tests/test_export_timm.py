@@ -27,6 +27,8 @@ from hadnas.search_spaces import activation_free, four_families
 from hadnas.space import op
 from tests.networks import pyramid, residual
 
+pytestmark = pytest.mark.slow
+
 TASK = Task.image(3, 64, 64, classes=10)
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 

@@ -53,7 +53,9 @@ def weights_in_order(name: str, state: dict[str, Tensor]) -> list[Tensor]:
     return [state[key] for _, keys in blocks for key in sorted(keys, key=lambda key: any(part in key for part in late))]
 
 
-@pytest.mark.parametrize("name", sorted(PARAMETERS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if PARAMETERS[n] > 2e7 else ()) for n in sorted(PARAMETERS)]
+)
 def test_parameters_and_logits_are_timms(name: str) -> None:
     torch.manual_seed(0)
     network = build(hadnas.load(name), IMAGENET, dtype=torch.float64).eval()

@@ -51,6 +51,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["retrain", *(str(argument) for argument in arguments)])
 
 
+@pytest.mark.slow
 def test_what_was_searched_for_other_images_is_trained_scored_and_exported(tmp_path: Path) -> None:
     (tmp_path / "arch.json").write_text(ARCH.json)
     out = tmp_path / "out"

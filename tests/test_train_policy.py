@@ -93,6 +93,7 @@ def linear(data: Data) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Dropout(0.1), nn.Linear(int(np.prod(data.shape)), data.classes))
 
 
+@pytest.mark.slow
 def test_a_training_with_all_of_it_repeats(tmp_path: Path) -> None:
     data = load_data(npz(tmp_path))
     policy = Policy(auto_augment="rand-m9-mstd0.5-inc1", hflip=0, re_prob=0.1)
