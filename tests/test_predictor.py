@@ -76,6 +76,7 @@ def test_the_regression_finds_a_law_of_calls_and_macs() -> None:
     assert set(found.shares) == set(features(counted[0]))
 
 
+@pytest.mark.slow
 def test_a_fit_times_through_the_ledger_and_is_kept_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SECONDS", 0.02)
     ledger = Ledger(f"sqlite:///{tmp_path / 'hadnas.db'}")

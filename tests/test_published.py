@@ -81,7 +81,9 @@ def test_macs_are_those_of_timms_network(name: str) -> None:
     assert hadnas.cost(network, IMAGENET.shape).macs == hadnas.cost(reference, IMAGENET.shape).macs
 
 
-@pytest.mark.parametrize("name", sorted(FIGURES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "monet_tiny" else ()) for n in sorted(FIGURES)]
+)
 def test_figures_are_those_of_the_paper(name: str) -> None:
     parameters, macs = FIGURES[name]
     network = build(hadnas.load(name), IMAGENET, device="meta")

@@ -26,6 +26,7 @@ BLOCK = one_of(op("glu", expand=one_of(1.0, 2.0), act=None), op("mlp", expand=on
 SPACE = pyramid((8, [residual(BLOCK), residual(BLOCK)]), stem=STEM)
 
 
+@pytest.mark.slow
 def test_each_score_is_that_of_the_initial_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = Study(name="small", space=SPACE, recipe=Recipe(epochs=1, batch=256), latency=None, trials=8, seed=3)
     run_study(study, new_home(tmp_path))
