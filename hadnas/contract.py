@@ -144,7 +144,7 @@ def interaction_degree(case: Case) -> Iterator[str]:
 
 def additive_twin(case: Case) -> Iterator[str]:
     """The twin that sums where the op multiplies has as many parameters and MACs, and fewer products."""
-    if case.op.twin is None or case.values[case.op.twin[0]] != case.op.twin[1] or case.height * case.width == 1:
+    if case.op.twin is None or not case.op.multiplies(case.values) or case.height * case.width == 1:
         return
     slot, product, total = case.op.twin
     other = replace(case, values={**case.values, slot: total})

@@ -74,3 +74,12 @@ def place(op: Op) -> dict[str, Any]:
 def difference(a: Tensor, b: Tensor) -> float:
     assert a.shape == b.shape and a.dtype == b.dtype
     return float((a - b).detach().abs().max())
+
+
+@pytest.mark.parametrize("name", ["token_mlp", "spatial_gating"])
+def test_weights_over_positions_refuse_another_map(name: str) -> None:
+    """Also one of as many positions, which they would take for their own."""
+    op = find_op(name)
+    module = Case(op, defaults(op), 8, 4, 6).build()
+    with pytest.raises(ValueError, match="found a map of 6 x 4; weights over positions were made for 4 x 6"):
+        module(torch.zeros(2, 8, 6, 4))

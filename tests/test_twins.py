@@ -49,6 +49,16 @@ def test_a_network_without_products_has_no_controls() -> None:
     assert additive_twin(complete({"op": "timm", "model": "test_resnet"}, TASK), TASK) is None
 
 
+def test_the_twin_of_gated_attention_is_attention() -> None:
+    """Its gate is added; attention without a gate has no product of branches, and stays as it is."""
+    gated, plain = (complete(pyramid((8, [residual(op("attention", gated=gate))])), TASK) for gate in (True, False))
+    twin = additive_twin(gated, TASK)
+    assert twin is not None and costs(twin)[:2] == costs(gated)[:2]
+    assert costs(gated)[2] - costs(twin)[2] == 8 * 16  # a product per channel and position of a 4 x 4 map
+    assert family_counts(twin) == family_counts(gated) == family_counts(plain)
+    assert additive_twin(plain, TASK) is None
+
+
 def test_an_architecture_stored_before_its_op_had_a_twin_still_has_families() -> None:
     arch = complete(pyramid((8, [residual(op("mlp"), merge=op("product"))])), TASK)
     for node in nodes(arch.node):

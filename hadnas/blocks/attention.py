@@ -1,30 +1,36 @@
 """Multi-head self-attention over the positions of a map, with or without a gate."""
 
-from typing import Any
+from typing import Any, Literal
 
 from timm.layers import Attention as TokenAttention
 from timm.layers import LayerNorm
 from torch import Tensor, nn
 
+from hadnas.blocks.layers import activation
 from hadnas.blocks.registry import block
 from hadnas.blocks.rules import divides
 
 
-@block(family="attention", rules=(divides("heads"),))
+@block(
+    family="attention",
+    rules=(divides("heads"),),
+    unused=lambda v: () if v["gated"] else ("interact",),
+    twin=("interact", "mul", "sum"),
+)
 class Attention(nn.Module):
     """Multi-head self-attention; `gated` multiplies its output by a sigmoid gate of the input.
 
     y = P(a * sigmoid(G x)),  a_i = sum_j softmax_j(q_i . k_j / sqrt(d)) v_j in each head,  [q; k; v] = W x
 
-    W C -> 3 C, P and G C -> C, pointwise; d = C / heads. Without `gated` the gate is 1. `bias` is that of W and G;
-    `qk_norm` puts a LayerNorm over the d channels of a head on q and on k. All positions of the map are tokens, and no
-    position is encoded.
+    W C -> 3 C, P and G C -> C, pointwise; d = C / heads. Without `gated` the gate is 1; its additive twin (`sum`)
+    adds the gate to a. `bias` is that of W and G; `qk_norm` puts a LayerNorm over the d channels of a head on q and on
+    k. All positions of the map are tokens, and no position is encoded.
 
     Shapes: (B, C, H, W) -> (B, C, H, W); heads divides C.
-    Degree: 4 if gated else 3 (nominal)
+    Degree: 4 if gated and interact == "mul" else 3 (nominal)
     Params: (5 if gated else 4)*C**2 + C + ((4 if gated else 3)*C if bias else 0) + (4*(C//heads) if qk_norm else 0)
     MACs: (5 if gated else 4)*C**2*N + 2*C*N**2
-    Products: C*N if gated else 0
+    Products: C*N if gated and interact == "mul" else 0
     Source: Vaswani et al., "Attention is all you need", 2017, arXiv 1706.03762, equation 1; the gate after the
         attention: Qiu et al., "Gated attention for large language models", 2025, arXiv 2505.06708.
     """
@@ -35,6 +41,7 @@ class Attention(nn.Module):
         *,
         heads: int = 4,
         gated: bool = False,
+        interact: Literal["mul", "sum"] = "mul",
         bias: bool = True,
         qk_norm: bool = False,
         device: Any = None,
@@ -42,8 +49,17 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        self.attn = TokenAttention(dim, heads, qkv_bias=bias, qk_norm=qk_norm, gated=gated, norm_layer=LayerNorm, **dd)
+        self.attn = TokenAttention(dim, heads, qkv_bias=bias, qk_norm=qk_norm, norm_layer=LayerNorm, **dd)
+        self.attn.proj = nn.Identity()  # the gate comes before it
+        self.gate = nn.Linear(dim, dim, bias=bias, **dd) if gated else None
+        self.sigmoid = activation("sigmoid", **dd)
+        self.proj = nn.Linear(dim, dim, **dd)
+        self.multiply = interact == "mul"
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = self.attn(x.flatten(2).transpose(1, 2))
-        return tokens.transpose(1, 2).reshape(x.shape)
+        tokens = x.flatten(2).transpose(1, 2)
+        mixed = self.attn(tokens)
+        if self.gate is not None:
+            gate = self.sigmoid(self.gate(tokens))
+            mixed = mixed * gate if self.multiply else mixed + gate
+        return self.proj(mixed).transpose(1, 2).reshape(x.shape)

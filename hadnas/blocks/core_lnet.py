@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hadnas.blocks.registry import register
-from hadnas.blocks.rules import at_least, require
+from hadnas.blocks.rules import at_least, require, within
 
 
 @register(
@@ -15,6 +15,7 @@ from hadnas.blocks.rules import at_least, require
     name="corelnet",
     rules=(
         at_least("hidden", 1),
+        within("dropout", 0.0, 0.99),
         require(
             lambda v: v["grid"] >= 2 and v["grid"] <= min(v["height"], v["width"]),
             "grid = {grid} must be at least 2 and at most the sides of the map, {height} x {width}",
@@ -24,7 +25,8 @@ from hadnas.blocks.rules import at_least, require
 class CoreLnet(nn.Module):
     """Relations between the cells of a grid, and a perceptron that reads only them.
 
-    logits = W2 relu(W1 vec(R)),  R = softmax_rows(Z Z^T / s),  Z = gamma * (z - mean(z)) / sqrt(var(z) + 1e-8) + beta
+    logits = W2 dropout(relu(W1 vec(R))),  R = softmax_rows(Z Z^T / s)
+    Z = gamma * (z - mean(z)) / sqrt(var(z) + 1e-8) + beta
 
     z the T = grid^2 cells of the map after average pooling, C channels each; mean and (unbiased) variance over the
     cells of an image; gamma, beta learned per channel; s = C where `scaled`, else 1. W1 T^2 -> hidden, W2 hidden ->
@@ -48,6 +50,7 @@ class CoreLnet(nn.Module):
         grid: int = 4,
         hidden: int = 256,
         scaled: bool = True,
+        dropout: float = 0.0,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -57,6 +60,7 @@ class CoreLnet(nn.Module):
         self.gamma = nn.Parameter(torch.ones(dim, **dd))
         self.beta = nn.Parameter(torch.zeros(dim, **dd))
         self.relations = nn.Linear(grid**4, hidden, **dd)
+        self.drop = nn.Dropout(dropout)
         self.fc: nn.Module = nn.Identity()
         self.reset(classes, **dd)
 
@@ -85,5 +89,5 @@ class CoreLnet(nn.Module):
         var, mean = torch.var_mean(z, dim=1, keepdim=True)
         z = self.gamma * (z - mean) / torch.sqrt(var + 1e-8) + self.beta
         likeness = z @ z.transpose(1, 2) / (self.dim if self.scaled else 1)
-        features = self.relations(likeness.softmax(dim=2).flatten(1).to(x.dtype)).relu()
+        features = self.drop(self.relations(likeness.softmax(dim=2).flatten(1).to(x.dtype)).relu())
         return features if pre_logits else self.fc(features)

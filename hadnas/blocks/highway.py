@@ -1,6 +1,6 @@
 """The highway merge: a learned, bounded interpolation between skip and branch."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,29 +9,39 @@ from hadnas.blocks.layers import activation
 from hadnas.blocks.registry import register
 
 
-@register("merge", family="hadamard")
+@register("merge", family="hadamard", twin=("interact", "mul", "sum"))
 class Highway(nn.Module):
     """Position by position, a gate carries the skip or lets the branch replace it.
 
     g = sigmoid(G [a; b] + beta);  y = g * a + (1 - g) * b
 
-    G pointwise 2 C -> C. The bias beta starts at `carry` in every channel: 2 carries 88 % of the skip.
+    G pointwise 2 C -> C. The bias beta starts at `carry` in every channel: 2 carries 88 % of the skip. The additive
+    twin (`sum`) is g + a + b.
 
     Shapes: a, b (B, C, H, W) -> (B, C, H, W).
-    Degree: 2
+    Degree: 2 if interact == "mul" else 1
     Params: 2*C**2 + C
     MACs: 2*C**2*H*W
-    Products: C*H*W
+    Products: C*H*W if interact == "mul" else 0
     Source: Srivastava et al., "Highway networks", 2015, arXiv 1505.00387, equation 3 with g = 1 - T; the gate sees the
         branch as well as the skip.
     """
 
-    def __init__(self, dim: int, *, carry: float = 2.0, device: Any = None, dtype: Any = None) -> None:
+    def __init__(
+        self,
+        dim: int,
+        *,
+        carry: float = 2.0,
+        interact: Literal["mul", "sum"] = "mul",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
         self.g = nn.Conv2d(2 * dim, dim, 1, **dd)
         self.sigmoid = activation("sigmoid", **dd)
         self.carry = carry
+        self.multiply = interact == "mul"
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -41,4 +51,4 @@ class Highway(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         gate = self.sigmoid(self.g(torch.cat((a, b), dim=1)))
-        return b + gate * (a - b)  # one product instead of two
+        return b + gate * (a - b) if self.multiply else gate + a + b  # one product instead of two

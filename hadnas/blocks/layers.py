@@ -1,4 +1,4 @@
-"""The activations and norms that ops share, by name."""
+"""What ops share: activations and norms by name, and maps of one fixed resolution."""
 
 from typing import Any, Literal
 
@@ -57,3 +57,14 @@ class RMSNorm2d(nn.RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def positions(x: Tensor, resolution: tuple[int, int]) -> Tensor:
+    """The positions of a map side by side: (B, C, H, W) -> (B, C, H W).
+
+    Raises ValueError unless (H, W) is the resolution, by which weights over positions are ordered.
+    """
+    if x.shape[2:] != resolution:
+        found, allowed = (" x ".join(map(str, size)) for size in (x.shape[2:], resolution))
+        raise ValueError(f"found a map of {found}; weights over positions were made for {allowed}, and fit no other")
+    return x.flatten(2)

@@ -78,8 +78,8 @@ class Op:
         return (inspect.getdoc(self.cls) or "").partition("\n")[0]
 
     def multiplies(self, values: Mapping[str, Any]) -> bool | None:
-        """Whether a node of these values is the product rather than its additive twin; None for an op without one."""
-        if self.twin is None:
+        """Whether a node of these values is the product rather than its additive twin; None where it has none."""
+        if self.twin is None or (self.unused is not None and self.twin[0] in self.unused(values)):
             return None
         slot, product, _ = self.twin  # an architecture that was stored before the op had a twin lacks the slot
         return bool(values.get(slot, self.slots[slot].default) == product)

@@ -1,10 +1,12 @@
 """iFormer's single-head modulation attention: attention times a gate."""
 
-from typing import Any
+from typing import Any, Literal
 
-from timm.models.iformer import SHMA
+from timm.layers import ConvNormAct
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from hadnas.blocks.layers import activation
 from hadnas.blocks.registry import block
 from hadnas.blocks.rules import require
 
@@ -12,6 +14,7 @@ from hadnas.blocks.rules import require
 @block(
     family="attention",
     rules=(require(lambda v: 1 <= v["reduction"] <= v["dim"], "reduction = {reduction} must be between 1 and {dim}"),),
+    twin=("interact", "mul", "sum"),
 )
 class SingleHeadModulation(nn.Module):
     """One attention head, multiplied by a gate of the input.
@@ -19,20 +22,38 @@ class SingleHeadModulation(nn.Module):
     y = BN(W'(a * g)),  a_i = sum_j softmax_j(q_i . k_j / sqrt(d)) v_j,  [v; g] = sigmoid(BN(W x))
 
     q = BN(Wq x), k = BN(Wk x);
-    W pointwise C -> 2 C, Wq and Wk C -> d = C // reduction, W' C -> C, without biases. The values pass the sigmoid too.
+    W pointwise C -> 2 C, Wq and Wk C -> d = C // reduction, W' C -> C, without biases. The values pass the sigmoid
+    too. The additive twin (`sum`) is y = BN(W'(a + g)).
 
     Shapes: (B, C, H, W) -> (B, C, H, W); reduction <= C.
     Degree: 4 (nominal)
     Params: 3*C**2 + 2*C*(C//reduction) + 6*C + 4*(C//reduction)
     MACs: (3*C**2 + 2*C*(C//reduction))*N + (C + C//reduction)*N**2
-    Products: C*N
+    Products: C*N if interact == "mul" else 0
     Source: Zheng, "iFormer: integrating ConvNet and transformer for mobile application", 2025, arXiv 2501.15369;
         without windows.
     """
 
-    def __init__(self, dim: int, *, reduction: int = 2, device: Any = None, dtype: Any = None) -> None:
+    def __init__(
+        self,
+        dim: int,
+        *,
+        reduction: int = 2,
+        interact: Literal["mul", "sum"] = "mul",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__()
-        self.attn = SHMA(dim, head_dim_reduction_ratio=reduction, device=device, dtype=dtype)
+        dd = {"device": device, "dtype": dtype}
+        self.q = ConvNormAct(dim, dim // reduction, apply_act=False, **dd)
+        self.k = ConvNormAct(dim, dim // reduction, apply_act=False, **dd)
+        self.v_gate = ConvNormAct(dim, 2 * dim, apply_act=False, **dd)
+        self.sigmoid = activation("sigmoid", **dd)
+        self.proj = ConvNormAct(dim, dim, apply_act=False, **dd)
+        self.multiply = interact == "mul"
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.attn(x)
+        v, gate = self.sigmoid(self.v_gate(x)).chunk(2, dim=1)
+        q, k, v = (part.flatten(2).transpose(1, 2) for part in (self.q(x), self.k(x), v))
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+        return self.proj(mixed * gate if self.multiply else mixed + gate)

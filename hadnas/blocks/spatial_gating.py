@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from hadnas.blocks.layers import Act, Norm, activation, normalisation
+from hadnas.blocks.layers import Act, Norm, activation, normalisation, positions
 from hadnas.blocks.registry import block
 from hadnas.blocks.rules import require
 
@@ -47,6 +47,7 @@ class SpatialGating(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
+        self.resolution = resolution
         tokens, half = resolution[0] * resolution[1], expand * dim // 2
         self.w1 = nn.Conv2d(dim, 2 * half, 1, **dd)
         self.act = activation(act, **dd)
@@ -63,5 +64,5 @@ class SpatialGating(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         u, v = self.act(self.w1(x)).chunk(2, dim=1)
-        gate = self.m(self.norm(v).flatten(2)).view_as(u)
+        gate = self.m(positions(self.norm(v), self.resolution)).view_as(u)
         return self.w2(u * gate if self.multiply else u + gate)

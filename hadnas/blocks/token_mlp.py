@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hadnas.blocks.layers import Act, activation
+from hadnas.blocks.layers import Act, activation, positions
 from hadnas.blocks.registry import block
 from hadnas.blocks.rules import at_least
 
@@ -37,10 +37,11 @@ class TokenMlp(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
+        self.resolution = resolution
         tokens = resolution[0] * resolution[1]
         self.w1 = nn.Linear(tokens, hidden, **dd)
         self.act = activation(act, **dd)
         self.w2 = nn.Linear(hidden, tokens, **dd)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.w2(self.act(self.w1(x.flatten(2)))).reshape(x.shape)
+        return self.w2(self.act(self.w1(positions(x, self.resolution)))).reshape(x.shape)

@@ -9,7 +9,7 @@ from hadnas.models.arch import Arch, nodes
 def family_counts(arch: Arch) -> dict[str, int]:
     """Blocks and merges of each family, in the order of FAMILIES; the plain sum of a residual is not counted.
 
-    An op that has a twin counts as additive where it does not multiply.
+    An op of the Hadamard family counts as additive where it does not multiply: where it is its additive twin.
     """
     return _counts(arch.node)
 
@@ -24,7 +24,8 @@ def _counts(part: Any) -> dict[str, int]:
     for node in nodes(part):
         op = find_op(node["op"])
         if op.family is not None and op.name != "add":
-            counts["additive" if op.multiplies(node) is False else op.family] += 1
+            summed = op.family == "hadamard" and op.multiplies(node) is False
+            counts["additive" if summed else op.family] += 1
     return counts
 
 

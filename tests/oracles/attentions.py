@@ -9,7 +9,14 @@ from torch.nn import functional as F
 from tests.oracles import oracle
 
 
-@oracle("attention", {}, {"gated": True, "heads": 2}, {"gated": True, "qk_norm": True, "bias": False}, {"heads": 1})
+@oracle(
+    "attention",
+    {},
+    {"gated": True, "heads": 2},
+    {"gated": True, "qk_norm": True, "bias": False},
+    {"gated": True, "interact": "sum"},
+    {"heads": 1},
+)
 def attention(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     batch, dim, height, width = x.shape
     d = dim // v["heads"]
@@ -27,8 +34,9 @@ def attention(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
         heads.append(torch.einsum("bij,bjd->bid", scores, values[..., part]))
     out = torch.cat(heads, dim=-1)
     if v["gated"]:
-        out = out * torch.sigmoid(F.linear(tokens, p["attn.gate.weight"], p.get("attn.gate.bias")))
-    out = F.linear(out, p["attn.proj.weight"], p["attn.proj.bias"])
+        gate = torch.sigmoid(F.linear(tokens, p["gate.weight"], p.get("gate.bias")))
+        out = out * gate if v["interact"] == "mul" else out + gate
+    out = F.linear(out, p["proj.weight"], p["proj.bias"])
     return out.transpose(1, 2).reshape(x.shape)
 
 
@@ -110,20 +118,20 @@ def linear_self_attention(p: dict[str, Tensor], x: Tensor) -> Tensor:
     return pointwise(p, "attn.out_proj", torch.stack(out, dim=2)).reshape(x.shape)
 
 
-@oracle("single_head_modulation", {}, {"reduction": 4})
+@oracle("single_head_modulation", {}, {"reduction": 4}, {"interact": "sum"})
 def single_head_modulation(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     def normed(name: str, h: Tensor) -> Tensor:
-        h = pointwise(p, f"attn.{name}.c", h)
-        mean, var = p[f"attn.{name}.bn.running_mean"], p[f"attn.{name}.bn.running_var"]
+        h = pointwise(p, f"{name}.conv", h)
+        mean, var = p[f"{name}.bn.running_mean"], p[f"{name}.bn.running_var"]
         scaled = (h - mean[:, None]) / torch.sqrt(var[:, None] + 1e-5)
-        return scaled * p[f"attn.{name}.bn.weight"][:, None] + p[f"attn.{name}.bn.bias"][:, None]
+        return scaled * p[f"{name}.bn.weight"][:, None] + p[f"{name}.bn.bias"][:, None]
 
     tokens = x.flatten(2)
     q, k, both = normed("q", tokens), normed("k", tokens), torch.sigmoid(normed("v_gate", tokens))
     values, gate = both.split(x.shape[1], dim=1)
     scores = torch.exp(torch.einsum("bdi,bdj->bij", q, k) / q.shape[1] ** 0.5)
     mixed = torch.einsum("bij,bcj->bci", scores / scores.sum(2, keepdim=True), values)
-    return normed("proj", mixed * gate).reshape(x.shape)
+    return normed("proj", mixed * gate if v["interact"] == "mul" else mixed + gate).reshape(x.shape)
 
 
 @oracle(

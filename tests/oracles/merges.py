@@ -14,10 +14,10 @@ def gated(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
     return a + join(v["interact"], act(v["act"], pointwise(p, "g", a)), b)
 
 
-@oracle("highway", {}, {"carry": 0.0})
+@oracle("highway", {}, {"carry": 0.0}, {"interact": "sum"})
 def highway(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
     g = act("sigmoid", pointwise(p, "g", torch.cat((a, b), dim=1)))
-    return g * a + (1 - g) * b
+    return g * a + (1 - g) * b if v["interact"] == "mul" else g + a + b
 
 
 PI = {"alpha": 1.0, "norm": "batchnorm2d"}
