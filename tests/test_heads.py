@@ -56,7 +56,8 @@ def test_hidden_layer_by_hand() -> None:
 def test_classifiers_are_reset_and_networks_pruned(head: dict[str, object]) -> None:
     stages = [{"dim": dim, "down": DOWN, "blocks": [residual(op("mlp"))]} for dim in (8, 12)]
     arch = complete(op("pyramid", stem=op("conv_norm", dim=8, stride=1), stages=stages, head=head), TASK)
-    network = hadnas.build(arch, TASK).eval()
+    network = hadnas.build(arch, TASK, drop_rate=0.3).eval()
+    assert [part.p for part in network.head.modules() if isinstance(part, torch.nn.Dropout)] == [0.3]
     images = torch.randn(2, 3, 32, 32)
     assert network(images).shape == (2, 5)
     features = network.forward_head(network.forward_features(images), pre_logits=True)

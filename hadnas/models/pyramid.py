@@ -70,6 +70,7 @@ class Pyramid(nn.Module):
         if drop_rate is not None:
             self.head.drop.p = drop_rate
         if drop_path_rate is not None:
+            # in the order of the network: residual nodes, and blocks that bring their own
             residuals: list[Any] = [module for module in self.modules() if hasattr(module, "drop_path")]
             for module, rate in zip(residuals, calculate_drop_path_rates(drop_path_rate, len(residuals)), strict=True):
                 module.drop_path = DropPath(rate) if rate else nn.Identity()

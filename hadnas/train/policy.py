@@ -4,6 +4,8 @@ The trainer draws one seed per image and epoch. It alone decides what becomes of
 the same to the last bit whether images are held or streamed, and however many processes decode them.
 """
 
+from unittest.mock import patch
+
 import torch
 from PIL import Image
 from timm.data import create_transform
@@ -26,7 +28,7 @@ def _posterized(image: Image.Image, bits: int, **_: object) -> Image.Image:
     return found
 
 
-NAME_TO_OP.update({name: _posterized for name in NAME_TO_OP if name.startswith("Posterize")})
+POSTERIZED = {name: _posterized for name in NAME_TO_OP if name.startswith("Posterize")}
 
 
 class Augmented(Dataset[tuple[Tensor, int]]):
@@ -34,13 +36,14 @@ class Augmented(Dataset[tuple[Tensor, int]]):
 
     def __init__(self, split: Split, policy: Policy) -> None:
         self.images, self.scale = split.images, split.normalise.scale
-        self.transform = create_transform(
-            self.images.shape,
-            is_training=True,
-            mean=split.normalise.mean,
-            std=split.normalise.std,
-            **policy.model_dump(),
-        )
+        with patch.dict(NAME_TO_OP, POSTERIZED):  # an operation is looked up where a policy is made, and nowhere else
+            self.transform = create_transform(
+                self.images.shape,
+                is_training=True,
+                mean=split.normalise.mean,
+                std=split.normalise.std,
+                **policy.model_dump(),
+            )
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
         """A float32 image (C, H, W) and its label."""
