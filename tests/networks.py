@@ -57,3 +57,22 @@ TINY_SPACE = pyramid(
     ),
 )
 """42 assignments: one or two blocks, each a star of two widths or an MLP, each with one of two merges."""
+
+
+def block_file(name: str, factor: int = 2) -> str:
+    """A file with one block of its own: a pointwise convolution, `factor` times its size."""
+    return f"""
+from typing import Any
+from torch import Tensor, nn
+from hadnas import block
+
+
+@block(family="convolution")
+class {name}(nn.Module):
+    def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, 1, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return {factor} * self.conv(x)
+"""

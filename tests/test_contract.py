@@ -1,19 +1,16 @@
 """The contract finds each fault it is there for, and the formulas of docstrings are arithmetic and nothing else."""
 
 import re
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import torch
-from click.testing import CliRunner
 from torch import Tensor, nn
 
 from hadnas.blocks import registry
 from hadnas.blocks.registry import block, find_op, ops
 from hadnas.blocks.rules import odd
 from hadnas.cases import cases
-from hadnas.cli import main
 from hadnas.contract import check
 from hadnas.errors import SpecError
 from hadnas.formula import degree, evaluate, lines
@@ -224,79 +221,3 @@ def test_whatever_is_no_formula_is_refused(formula: str) -> None:
 def test_degrees() -> None:
     assert degree("2 if on else 1", {"on": True}) == (2, False)
     assert degree("4 if on else 3 (nominal)", {"on": False}) == (3, True)
-
-
-FILE = '''
-from typing import Any
-import torch
-from torch import Tensor, nn
-from hadnas import block
-
-
-class Scaled(nn.Module):
-    """A scale per channel.
-
-    y = s x
-
-    Shapes: (B, C, H, W) -> (B, C, H, W).
-    Degree: 1
-    Params: C
-    MACs: 0
-    Products: 0
-    Source: this file.
-    """
-
-    def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(dim, 1, 1, device=device, dtype=dtype))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale
-
-
-@block(family="additive")
-class Sound(Scaled):
-    __doc__ = Scaled.__doc__
-
-
-@block(family="additive")
-class Cropped(Scaled):
-    __doc__ = Scaled.__doc__
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x)[..., 1:]
-
-
-@block(family="additive")
-class Idle(Scaled):
-    __doc__ = Scaled.__doc__
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + 0 * self.scale
-
-
-@block(family="additive")
-class Infinite(Scaled):
-    __doc__ = Scaled.__doc__
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) / 0
-'''
-SAID = {
-    "sound": "keeps the contract",
-    "cropped": "the output has the shape (2, 16, 7, 4); allowed is (2, 16, 7, 5)",
-    "idle": "no gradient reaches the parameter scale",
-    "infinite": "the output is not finite at random weights",
-}
-
-
-def test_the_command_reports_the_faulty_blocks_of_a_file(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(FILE)
-    done = CliRunner().invoke(main, ["check", str(tmp_path / "mine.py")])
-    said = " ".join(done.output.split())
-    assert done.exit_code == 2
-    for name, text in SAID.items():
-        assert text in said, name
-    sound = FILE.partition('@block(family="additive")\nclass Cropped')[0].replace("class Sound", "class AlsoSound")
-    (tmp_path / "sound.py").write_text(sound)
-    assert CliRunner().invoke(main, ["check", str(tmp_path / "sound.py")]).exit_code == 0

@@ -41,7 +41,7 @@ from hadnas.track.registry import register_network, serve_command
 from hadnas.track.server import free_port, stop
 from hadnas.train.recipe import Recipe
 from tests.homes import new_home
-from tests.networks import pyramid, residual
+from tests.networks import block_file, pyramid, residual
 
 DIGITS = Task.image(1, 8, 8, classes=10)
 QUICK = Recipe(epochs=1, batch=128)
@@ -112,26 +112,9 @@ def test_a_failed_trial_is_told_from_an_unknown_one(results: StudyResults, tmp_p
     assert not any(tmp_path.iterdir())
 
 
-OWN = """
-from typing import Any
-from torch import Tensor, nn
-from hadnas import block
-
-
-@block(family="convolution")
-class Scaled(nn.Module):
-    def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(dim, dim, 1, device=device, dtype=dtype)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return 2 * self.conv(x)
-"""
-
-
 def test_a_study_whose_blocks_are_gone_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their file is moved and their op forgotten, as in a process that begins later."""
-    (mine := tmp_path / "mine.py").write_text(OWN)
+    (mine := tmp_path / "mine.py").write_text(block_file("Scaled"))
     own_ops(mine)
     home, space = new_home(tmp_path / "runs"), pyramid((8, [residual(op("scaled"))]))
     run_study(
@@ -147,10 +130,10 @@ def test_a_study_whose_blocks_are_gone_is_not_exported(tmp_path: Path, monkeypat
 @pytest.mark.slow
 def test_code_that_is_not_the_network_is_not_written(tmp_path: Path) -> None:
     """A file of one's own, edited after its block was built: what would be exported is another network."""
-    (mine := tmp_path / "edited.py").write_text(OWN.replace("Scaled", "Edited"))
+    (mine := tmp_path / "edited.py").write_text(block_file("Edited"))
     own_ops(mine)
     arch = complete(pyramid((8, [residual(op("edited"))])), DIGITS)
-    mine.write_text(OWN.replace("Scaled", "Edited").replace("2 *", "3 *"))
+    mine.write_text(block_file("Edited", 3))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(BuildError, match="gives other logits than the network"):

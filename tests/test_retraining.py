@@ -20,31 +20,13 @@ from hadnas.space import op
 from hadnas.train.data import load_data
 from hadnas.train.recipe import Policy
 from hadnas.train.score import evaluate
-from tests.networks import pyramid, residual
+from tests.networks import block_file, pyramid, residual
 from tests.test_train_data import digits, npz, png_folder
 
 DIGITS = Task.image(1, 8, 8, classes=10)
 ARCH = complete(pyramid((8, [residual(op("star", expand=2, kernel=3))])), Task.image(3, 16, 16, classes=7))
 TWO = np.stack([digits()[0]] * 2, 3)
 QUICK = FULLER.model_copy(update={"epochs": 1, "batch": 128, "augment": "shift"})
-
-OWN = '''
-from typing import Any
-from torch import Tensor, nn
-from hadnas import block
-
-
-@block(family="convolution")
-class Doubled(nn.Module):
-    """A pointwise convolution, twice its size."""
-
-    def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(dim, dim, 1, device=device, dtype=dtype)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return 2 * self.conv(x)
-'''
 
 
 def run(*arguments: object) -> Result:
@@ -113,7 +95,7 @@ def test_bad_input_gets_one_sentence_and_nothing_is_written(
     for name, text in (("arch", ARCH.json), ("deep", Arch(deep).json), ("own", json.dumps(own))):
         (tmp_path / f"{name}.json").write_text(text)
     (tmp_path / "empty.py").write_text("")
-    (tmp_path / "other.py").write_text(OWN.replace("Doubled", "Halved"))
+    (tmp_path / "other.py").write_text(block_file("Halved"))
     places = {path.stem: str(path) for path in tmp_path.iterdir()} | {"two": npz(tmp_path, train_images=TWO)}
     done = run(*(argument.format(**places) for argument in arguments), "--out", tmp_path / "out")
     assert done.exit_code == 2 and said in done.output, done.output
@@ -123,7 +105,7 @@ def test_bad_input_gets_one_sentence_and_nothing_is_written(
 @pytest.mark.slow
 def test_an_exported_folder_with_a_block_of_ones_own_is_trained_again(tmp_path: Path) -> None:
     """On PNG files, with timm's augmentation, from its weights, and the block named by its file."""
-    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "mine.py").write_text(block_file("Doubled"))
     own_ops(tmp_path / "mine.py")
     arch = complete(pyramid((8, [residual(op("doubled"))])), DIGITS)
     (tmp_path / "best").mkdir()

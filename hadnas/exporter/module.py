@@ -124,11 +124,14 @@ def _is_part(value: Any) -> bool:
 def _formatted(text: str) -> str:
     """`text` with sorted imports and ruff's format. Raises BuildError where ruff finds fault with it."""
     rules = ["--isolated", "--line-length", "120", "--stdin-filename", "model.py"]
-    for command in (["check", "--fix", "--quiet", "--select", "E4,E7,E9,F,I"], ["format", "--quiet"]):
+    for command in (
+        ["check", "--fix", "--quiet", "--select", "E4,E7,E9,F,I", "--output-format", "concise"],
+        ["format", "--quiet"],
+    ):
         done = subprocess.run(
             [find_ruff_bin(), *command, *rules, "-"], input=text, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise BuildError(f"the exported source is faulty: {done.stdout or done.stderr}")
+            raise BuildError(f"the exported source is faulty: {done.stderr.strip()}")
         text = done.stdout
     return text
