@@ -128,18 +128,19 @@ def _after_updates(module: nn.Module, images: Tensor, labels: Tensor, dtype: tor
                 if parameter.grad is not None:
                     parameter.sub_(lr * parameter.grad.sign())
     probe = _Probe(module, None, f" after {UPDATES} updates of {lr:g}")
-    probe.run(images, labels, dtype)
+    probe.run(images, labels, dtype, backward=False)
     return probe.exploding(EXPLODING_UPDATE)
 
 
-def _pass(module: nn.Module, images: Tensor, labels: Tensor, dtype: torch.dtype) -> float:
-    """One pass forward and back; returns the loss."""
+def _pass(module: nn.Module, images: Tensor, labels: Tensor, dtype: torch.dtype, backward: bool = True) -> float:
+    """One pass forward and back, or forward only; returns the loss."""
     lower = torch.autocast(images.device.type, dtype) if dtype.itemsize == 2 else nullcontext()
     module.zero_grad()
-    with torch.enable_grad(), lower:
+    with torch.set_grad_enabled(backward), lower:
         logits = module(images if dtype.itemsize == 2 else images.to(dtype))
         loss = F.cross_entropy(logits.float() if dtype.itemsize == 2 else logits, labels)
-    loss.backward()  # type: ignore[no-untyped-call]
+    if backward:
+        loss.backward()  # type: ignore[no-untyped-call]
     return float(loss.detach())
 
 
@@ -152,16 +153,18 @@ class _Probe:
         self.running: list[str] = []
         self.outputs: dict[str, tuple[float, int, int]] = {}  # standard deviation, not finite, size
         self.gradients: dict[str, tuple[float, int, int]] = {}
-        self.weighted: list[tuple[str, Tensor, float]] = []  # weights, and the spread of what their layers are given
+        self.weighted: list[tuple[str, Tensor]] = []
+        self.given: Tensor | None = None  # what the last layer with weights is given
+        self.last: dict[bool, tuple[Tensor, int, tuple[float, int, int]]] = {}
 
-    def run(self, images: Tensor, labels: Tensor, dtype: torch.dtype) -> float:
-        """One pass forward and back; returns the loss."""
+    def run(self, images: Tensor, labels: Tensor, dtype: torch.dtype, backward: bool = True) -> float:
+        """One pass forward and back, or forward only; returns the loss."""
         hooks = []
         for path, sub in self.module.named_modules():
             hooks.append(sub.register_forward_pre_hook(self._entering(path)))
             hooks.append(sub.register_forward_hook(self._leaving(path)))
         try:
-            return _pass(self.module, images, labels, dtype)
+            return _pass(self.module, images, labels, dtype, backward)
         except Exception as error:
             path = self.running[-1] if self.running else ""
             raise MeasurementError(
@@ -184,10 +187,10 @@ class _Probe:
         """The first thing wrong, in the order of the signal: forward, then backward."""
         if (exploding := self.exploding(EXPLODING_ACTIVATION)) is not None:
             return exploding
-        if self.weighted and self.weighted[-1][2] < DEAD_ACTIVATION:
-            path, _, spread = self.weighted[-1]
+        if self.given is not None and (spread := _spread(self.given)) < DEAD_ACTIVATION:
             return self._say(
-                path, f"dead signal: all images look alike, spread {spread:.3g} (bound {DEAD_ACTIVATION:g})"
+                self.weighted[-1][0],
+                f"dead signal: all images look alike, spread {spread:.3g} (bound {DEAD_ACTIVATION:g})",
             )
         return self._backward_verdict()
 
@@ -212,7 +215,7 @@ class _Probe:
                 return self._say(path, f"gradients explode: {growth}")
         if len(self.weighted) < 2:
             return None
-        (first, weight, _), (_, head, _) = self.weighted[0], self.weighted[-1]
+        (first, weight), (_, head) = self.weighted[0], self.weighted[-1]
         largest = 0.0 if weight.grad is None else float(weight.grad.abs().max())
         # behind a head that starts at zero nothing gets a gradient before the first step: that is no fault
         if largest < DEAD_GRADIENT and bool(head.detach().any()):
@@ -224,7 +227,8 @@ class _Probe:
             self.running.append(path)
             weight = getattr(sub, "weight", None)
             if isinstance(weight, Tensor) and weight.dim() > 1 and args and isinstance(args[0], Tensor):
-                self.weighted.append((path, weight, _spread(args[0].detach())))
+                self.weighted.append((path, weight))
+                self.given = args[0].detach()
 
         return hook
 
@@ -236,7 +240,7 @@ class _Probe:
                 return
             if path not in self.outputs:
                 self.order.append(path)
-            self.outputs[path] = _statistics(out.detach())
+            self.outputs[path] = self._statistics(out, gradient=False)
             if out.requires_grad:
                 out.register_hook(self._arriving(path))  # type: ignore[no-untyped-call]
 
@@ -244,9 +248,19 @@ class _Probe:
 
     def _arriving(self, path: str) -> Callable[[Tensor], None]:
         def hook(gradient: Tensor) -> None:
-            self.gradients[path] = _statistics(gradient)
+            self.gradients[path] = self._statistics(gradient, gradient=True)
 
         return hook
+
+    def _statistics(self, values: Tensor, gradient: bool) -> tuple[float, int, int]:
+        """`_statistics`, taken once of a tensor that one sub-module after the other hands on."""
+        if gradient in self.last:
+            seen, version, found = self.last[gradient]
+            if seen is values and version == values._version:
+                return found
+        found = _statistics(values)
+        self.last[gradient] = (values, values._version, found)
+        return found
 
     def _name(self, path: str) -> str:
         return f"{path or 'the module'} ({type(self.module.get_submodule(path)).__name__})"
