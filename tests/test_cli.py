@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from sklearn.datasets import load_digits
 
 from hadnas.cli import main
+from tests.homes import new_home
 
 MINE = '''
 """A space of one's own with a block of one's own."""
@@ -53,6 +54,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a file of one's own, and a home in which its study ran."""
     place = tmp_path_factory.mktemp("place")
     (place / "mine.py").write_text(MINE)
+    new_home(place / "runs")
     done = hadnas("search", place / "mine.py", "--home", place / "runs")
     assert done.exit_code == 0, done.output
     return place
@@ -85,6 +87,7 @@ def test_finals_and_report_of_a_study(place: Path) -> None:
     assert nothing.exit_code == 2 and "unknown study" in nothing.output
 
 
+@pytest.mark.slow
 def test_export_takes_ones_own_block_along(place: Path) -> None:
     done = hadnas("export", "mine", "--home", place / "runs", "--out", place / "best")
     assert done.exit_code == 0, done.output
@@ -206,6 +209,7 @@ print(study.best.name, sorted({str(found) for found in study.trials["family"]}),
 """
 
 
+@pytest.mark.slow
 def test_a_study_with_ones_own_block_opens_in_a_fresh_process(place: Path) -> None:
     command = [sys.executable, "-c", REOPEN, str(place / "runs")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -231,9 +235,9 @@ def test_ledger_lists_and_exports(place: Path, tmp_path: Path) -> None:
 
 
 def test_measure_shows_cost_and_latency(place: Path, tmp_path: Path) -> None:
-    shown = hadnas("measure", "starnet_s050", "--size", "3x32x32", "--batch", 1, "--batch", 4).output
+    shown = hadnas("measure", "starnet_s050", "--size", "3x32x32", "--batch", 1, "--batch", 2).output
     assert "542,728" in shown and shown.count("eager") == 2
-    assert "11,689,512" in hadnas("measure", "resnet18", "--size", "3x32x32", "--batch", 1).output
+    assert "373,658" in hadnas("measure", "test_resnet", "--size", "3x32x32", "--classes", 10, "--batch", 1).output
     for arguments, said in (
         (["measure", "resnet8000"], "unknown timm model 'resnet8000'"),
         (["measure", "resnet18", "--size", "3x32"], "--size '3x32' is not allowed"),

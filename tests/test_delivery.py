@@ -67,6 +67,7 @@ def hadnas(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_the_card_says_what_the_study_measured(results: StudyResults, folder: Path) -> None:
     best, text = results.best, (folder / "README.md").read_text()
     accuracy, n = best.figures["val/accuracy"], best.notes["val_n"]
@@ -151,6 +152,7 @@ def test_weights_that_are_gone_are_said(results: StudyResults, tmp_path: Path) -
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_onnx_for_any_batch(tmp_path: Path) -> None:
     arch = complete(pyramid((8, [residual(op("star")), residual(op("attention"))])), DIGITS)
     torch.manual_seed(0)
@@ -164,6 +166,7 @@ def test_onnx_for_any_batch(tmp_path: Path) -> None:
         assert np.allclose(found, network(images).numpy(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_onnx_that_differs_is_not_written(tmp_path: Path) -> None:
     class Drifting(nn.Module):
         """Another network at every call, as the exported one is not."""
@@ -198,6 +201,7 @@ def model_uri(results: StudyResults, folder: Path) -> str:
     return register(results, results.best, folder)
 
 
+@pytest.mark.slow
 def test_a_registered_model_gives_the_logits_of_the_network(
     results: StudyResults, folder: Path, model_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +224,7 @@ def test_a_registered_model_gives_the_logits_of_the_network(
     assert np.array_equal(pyfunc.load_model(again).predict(images.numpy()), expected)
 
 
+@pytest.mark.slow
 def test_a_run_that_mlflow_lacks_is_said(results: StudyResults, folder: Path, model_uri: str) -> None:
     images = np.zeros((2, 1, 8, 8), np.float32)
     with pytest.raises(StudyError, match="cannot keep the model"):

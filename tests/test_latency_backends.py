@@ -19,7 +19,7 @@ def net():
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).eval()
 
 
-@pytest.mark.parametrize("name", ["eager", "onnxruntime"])
+@pytest.mark.parametrize("name", ["eager", pytest.param("onnxruntime", marks=pytest.mark.slow)])
 def test_a_backend_computes_what_the_module_computes(net, name):
     if name == "onnxruntime":
         pytest.importorskip("onnxruntime")
@@ -31,6 +31,7 @@ def test_a_backend_computes_what_the_module_computes(net, name):
     torch.testing.assert_close(found, net(image).detach(), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_latency_on_onnxruntime(net):
     pytest.importorskip("onnxruntime")
     found = latency(net, SHAPE, backend="onnxruntime", reference=net, seconds=0.2)
@@ -56,6 +57,7 @@ def test_onnxruntime_is_for_float32(net):
         latency(net, SHAPE, backend="onnxruntime", dtype=torch.float64)
 
 
+@pytest.mark.slow
 def test_a_module_that_cannot_be_exported():
     class Branching(nn.Module):
         def forward(self, x):

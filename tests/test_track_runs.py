@@ -106,6 +106,7 @@ def test_an_experiment_deleted_in_the_ui_comes_back(home: Path) -> None:
     assert seen(home, second.parent_run_id).info.lifecycle_stage == "active"
 
 
+@pytest.mark.slow
 def test_runs_of_a_dead_process_are_closed_and_living_ones_kept(home: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path; from hadnas.track.runs import Tracker\n"

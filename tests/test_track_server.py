@@ -37,6 +37,7 @@ def processes(session: int | None = None, parent: int | None = None) -> list[int
     return found
 
 
+@pytest.mark.slow
 def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     study = Tracker(uri, tmp_path / "artifacts", "digits")
