@@ -9,6 +9,7 @@ import pytest
 from hadnas.errors import BuildError
 from hadnas.exporter.module import model_source
 from hadnas.library import own_ops
+from hadnas.models.arch import Arch
 from hadnas.models.complete import complete
 from hadnas.models.source import code_hash, hash_of, repeats
 from hadnas.models.task import Task
@@ -84,13 +85,26 @@ class Block(torch.nn.Module):
     assert found[0] == found[1] != found[2]
 
 
-def test_one_name_for_two_things_is_a_fault_of_the_source(tmp_path: Path) -> None:
-    """A block of one's own that takes timm's Mlp, in a network that also has the block Mlp."""
+def own_network(path: Path, name: str, text: str, beside: str) -> Arch:
+    """A network of a block of one's own and one of hadnas's."""
+    path.write_text(text)
+    own_ops(path)
+    return complete(pyramid((8, [residual(op(name)), residual(op(beside))])), DIGITS)
+
+
+def test_one_name_for_two_things_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    """A block that takes timm's Mlp, in a network that also has the block Mlp."""
     text = block_file("Renaming").replace("from torch import", "from timm.layers import Mlp\nfrom torch import", 1)
-    (mine := tmp_path / "mine.py").write_text(text.replace("nn.Conv2d(dim, dim, 1,", "Mlp(dim, use_conv=True,"))
-    own_ops(mine)
-    arch = complete(pyramid((8, [residual(op("renaming")), residual(op("mlp"))])), DIGITS)
-    with pytest.raises(
-        BuildError, match=r"source is faulty: model.py:\d+:7: F811 Redefinition of unused `Mlp` from line"
-    ):
-        model_source(arch, DIGITS, {})
+    text = text.replace("nn.Conv2d(dim, dim, 1,", "Mlp(dim, use_conv=True,")
+    arch = own_network(tmp_path / "renaming.py", "renaming", text, "mlp")
+    said = r"Mlp is defined in hadnas.blocks.mlp and what \S+ gets by `from timm.layers import Mlp`; rename one"
+    for take in (code_hash, lambda arch, task: model_source(arch, task, {})):
+        with pytest.raises(BuildError, match=said):
+            take(arch, DIGITS)
+
+
+def test_one_thing_that_two_files_import_in_two_ways_is_imported_once(tmp_path: Path) -> None:
+    text = block_file("Rectified").replace("from torch import", "import torch.nn.functional as F\nfrom torch import", 1)
+    text = text.replace("2 * self.conv(x)", "F.relu(self.conv(x))")
+    source = model_source(own_network(tmp_path / "rectified.py", "rectified", text, "hydra"), DIGITS, {})
+    assert source.count("functional as F") == 1 and source.count("F.") > 1

@@ -30,7 +30,7 @@ def model_source(arch: Arch, task: Task, facts: Mapping[str, Any], moments: Mome
     """
     call = lower(arch, task)
     found = definitions({part.cls for part in calls(call)})
-    found.imports |= {"from typing import Any", "from pathlib import Path"}
+    found.imports |= {"Any": "from typing import Any", "Path": "from pathlib import Path"}
     body = (
         _timm_body(call)
         if not isinstance(call.cls, type)
@@ -58,7 +58,7 @@ def licence(arch: Arch, task: Task) -> str:
 
 
 def _pyramid_body(call: Call, config: dict[str, Any], found: Definitions) -> str:
-    found.imports |= {"from timm.models import build_model_with_cfg, register_model"}
+    found.imports |= {"register_model": "from timm.models import build_model_with_cfg, register_model"}
     name = config["architecture"]
     kwargs = {**call.kwargs, "stem": _for_channels(call.kwargs["stem"])}
     channels = kwargs.pop("in_chans")

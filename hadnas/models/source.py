@@ -28,22 +28,52 @@ class Definitions:
     """Definitions in an order in which each stands after those it needs, and the imports they share."""
 
     texts: dict[str, str] = field(default_factory=dict)  # top-level name -> source
-    origins: dict[str, str] = field(default_factory=dict)  # top-level name -> module
-    imports: set[str] = field(default_factory=set)
+    imports: dict[str, str] = field(default_factory=dict)  # name -> statement
+    origins: dict[str, tuple[str, Any]] = field(default_factory=dict)  # name -> where it is from, what it stands for
+
+    def claim(self, name: str, origin: str, value: Any) -> bool:
+        """Whether `name` is new here. Raises BuildError where it stands for something else already."""
+        if name not in self.origins:
+            self.origins[name] = origin, value
+            return True
+        before, other = self.origins[name]
+        if other is not value:
+            raise BuildError(f"{name} is {before} and {origin}; rename one to build a network of both")
+        return False
+
+    def bring(self, name: str, statement: str, module: str) -> None:
+        """An import of a module. Raises BuildError where the name stands for something else already."""
+        if self.claim(name, f"what {module} gets by `{statement}`", vars(sys.modules[module]).get(name)):
+            self.imports[name] = statement
+
+    def add(self, other: "Definitions") -> None:
+        """Take over what is not here yet. Raises BuildError where a name stands for another thing there."""
+        for name, (origin, value) in other.origins.items():
+            if self.claim(name, origin, value) and name in other.imports:
+                self.imports[name] = other.imports[name]
+        self.texts = {**self.texts, **other.texts}
 
     def source(self) -> str:
         """The imports, then the definitions, as unformatted Python."""
-        return "\n".join([*sorted(self.imports), *("\n\n" + text for text in self.texts.values())]) + "\n"
+        statements = sorted(set(self.imports.values()))
+        return "\n".join([*statements, *("\n\n" + text for text in self.texts.values())]) + "\n"
 
 
 def definitions(classes: Iterable[Any]) -> Definitions:
     """The definitions that `classes` need, themselves included.
 
-    Raises BuildError for a class whose source is not to be had, or for one name that two files define differently.
+    Raises BuildError for a class whose source is not to be had, or where one name stands for two things.
     """
     found = Definitions()
     for cls in sorted(classes, key=lambda cls: (cls.__module__, cls.__name__)):
-        _collect(cls.__module__, cls.__qualname__, found)
+        found.add(_needed(cls))
+    return found
+
+
+@cache
+def _needed(cls: Any) -> Definitions:
+    found = Definitions()
+    _collect(cls.__module__, cls.__qualname__, found)
     return found
 
 
@@ -63,16 +93,24 @@ def code_hash(arch: Arch, task: Task) -> str:
     return hash_of(frozenset(call.cls for call in calls(lower(arch, task))))
 
 
-@cache
 def hash_of(classes: frozenset[Any]) -> str:
-    """A hash of the code of `classes` and of all they need, docstrings left out. 16 hexadecimal digits."""
-    text = definitions(classes).source()
+    """A hash of the code of `classes` and of all they need, docstrings left out. 16 hexadecimal digits.
+
+    Raises BuildError as `definitions` does: before a network is trained that could not be written down.
+    """
+    definitions(classes)
+    return hashlib.sha256("".join(sorted(map(_hash, classes))).encode()).hexdigest()[:16]
+
+
+@cache
+def _hash(cls: Any) -> str:
+    text = _needed(cls).source()
     said: set[int] = set()  # lines of docstrings
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             said.update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
     code = [line for number, line in enumerate(text.splitlines(), 1) if number not in said]
-    return hashlib.sha256("\n".join(code).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(code).encode()).hexdigest()
 
 
 def expression(value: Any, arguments: str = "**dd") -> str:
@@ -146,17 +184,12 @@ def _parsed(module_name: str) -> tuple[str, ast.Module, ModuleType]:
 
 def _collect(module_name: str, name: str, found: Definitions) -> None:
     """Add the top-level definition `name` of a module after everything it needs."""
-    text, tree, _ = _parsed(module_name)
+    text, tree, module = _parsed(module_name)
     node = _top_level(tree, name)
     if node is None:
         raise BuildError(f"{module_name} does not define {name} at top level; only such definitions can be exported")
-    if name in found.origins:
-        if found.origins[name] != module_name:
-            raise BuildError(
-                f"{name} is defined in {found.origins[name]} and in {module_name}; rename one to export both"
-            )
+    if not found.claim(name, f"defined in {module_name}", vars(module).get(name)):
         return
-    found.origins[name] = module_name
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         node.decorator_list = [item for item in node.decorator_list if not _registers(item, tree)]
     for used in _names(node):
@@ -175,7 +208,7 @@ def _resolve(module_name: str, tree: ast.Module, name: str, found: Definitions) 
                 continue
             rename = f" as {alias.asname}" if alias.asname else ""
             if isinstance(node, ast.Import):
-                found.imports.add(f"import {alias.name}{rename}")
+                found.bring(name, f"import {alias.name}{rename}", module_name)
             elif (source := node.module or "").partition(".")[0] == "hadnas":
                 if alias.asname:
                     raise BuildError(
@@ -183,7 +216,7 @@ def _resolve(module_name: str, tree: ast.Module, name: str, found: Definitions) 
                     )
                 _collect(source, alias.name, found)
             else:
-                found.imports.add(f"from {source} import {alias.name}{rename}")
+                found.bring(name, f"from {source} import {alias.name}{rename}", module_name)
 
 
 def _top_level(tree: ast.Module, name: str) -> ast.stmt | None:
