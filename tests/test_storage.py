@@ -80,8 +80,9 @@ def test_processes_that_open_a_new_home_at_once_make_its_schemas_once(url, tmp_p
     Path(tmp_path, "go").touch()
     said = [worker.communicate(timeout=600)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * 3, said
-    names = optuna.get_all_study_names(optuna_storage(Home(tmp_path, url)))
-    assert sorted(names) == ["study0", "study1", "study2"]
+    storage = optuna_storage(Home(tmp_path, url))
+    assert sorted(optuna.get_all_study_names(storage)) == ["study0", "study1", "study2"]
+    storage.engine.dispose()
 
 
 def test_a_database_of_another_optuna_is_refused(tmp_path):
