@@ -183,12 +183,12 @@ def test_three_hundred_trials_on_a_small_space_train_each_architecture_once(tmp_
     space = pyramid((one_of(4, 6, 8), blocks), (8, blocks))
     home = new_home(tmp_path)
     ended = []
-    for number, sampler in enumerate(["exhaustive", "random", "tpe", "nsga2", "random", "tpe", "nsga2"]):
+    for number, sampler in enumerate(["exhaustive", "random", "tpe"]):
         changes = {"name": f"s{number}", "space": space, "sampler": sampler, "seed": 0, "trials": 300}
         ended.append(run_study(study(**changes), home).ended)
     assert ended[0] == "all 48 assignments of the space were met"
     assert all("assignments" in end or "no new architecture" in end for end in ended)
-    found = [each for number in range(7) for each in open_study(f"s{number}", home.path).found]
+    found = [each for number in range(3) for each in open_study(f"s{number}", home.path).found]
     ledger = Ledger(home.url)
     trainings = ledger.trainings()
     ledger.close()

@@ -70,7 +70,6 @@ optuna.create_study(storage=storage, study_name=sys.argv[3])
 """
 
 
-@pytest.mark.slow
 def test_processes_that_open_a_new_home_at_once_make_its_schemas_once(url, tmp_path):
     command = [sys.executable, "-c", OPEN, str(tmp_path), url]
     workers = [subprocess.Popen([*command, f"study{i}"], stderr=subprocess.PIPE, text=True) for i in range(3)]
