@@ -54,6 +54,6 @@ class SingleHeadModulation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         v, gate = self.sigmoid(self.v_gate(x)).chunk(2, dim=1)
-        q, k, v = (part.flatten(2).transpose(1, 2) for part in (self.q(x), self.k(x), v))
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+        q, k, v = (part.flatten(2).transpose(1, 2).unsqueeze(1) for part in (self.q(x), self.k(x), v))
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(x.shape)
         return self.proj(mixed * gate if self.multiply else mixed + gate)
