@@ -92,6 +92,7 @@ def test_front_and_baselines_are_taken_and_logged_and_a_failure_leaves_its_reaso
         assert metrics["latency_ratio"] == metrics["latency_ratio.eager"]  # not timed a second time
 
 
+@pytest.mark.slow
 def test_a_finished_study_is_timed_once_by_the_same_command(tmp_path: Path) -> None:
     plain = study(latency=None)
     home = new_home(tmp_path)

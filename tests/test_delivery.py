@@ -113,6 +113,7 @@ def test_a_failed_trial_is_told_from_an_unknown_one(results: StudyResults, tmp_p
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_study_whose_blocks_are_gone_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their file is moved and their op forgotten, as in a process that begins later."""
     (mine := tmp_path / "mine.py").write_text(block_file("Scaled"))

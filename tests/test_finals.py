@@ -122,6 +122,7 @@ def test_the_model_card_has_the_test_accuracy_of_the_finals(finals: list[Final],
     assert results.best.arch is not None and results.best.arch.fingerprint in chosen
 
 
+@pytest.mark.slow
 def test_interrupted_finals_have_not_opened_the_test_split(tmp_path: Path) -> None:
     home = new_home(tmp_path)
     run_study(STUDY, home)
