@@ -49,11 +49,10 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        self.attn = TokenAttention(dim, heads, qkv_bias=bias, qk_norm=qk_norm, norm_layer=LayerNorm, **dd)
-        self.attn.proj = nn.Identity()  # the gate comes before it
-        self.gate = nn.Linear(dim, dim, bias=bias, **dd) if gated else None
+        self.attn = TokenAttention(dim, heads, qkv_bias=bias, qk_norm=qk_norm, gated=gated, norm_layer=LayerNorm, **dd)
+        self.gate, self.proj = self.attn.gate, self.attn.proj
+        self.attn.gate, self.attn.proj = None, nn.Identity()  # timm's gate can only multiply: it is applied here
         self.sigmoid = activation("sigmoid", **dd)
-        self.proj = nn.Linear(dim, dim, **dd)
         self.multiply = interact == "mul"
 
     def forward(self, x: Tensor) -> Tensor:

@@ -155,6 +155,7 @@ class _Probe:
         self.gradients: dict[str, tuple[float, int, int]] = {}
         self.weighted: list[tuple[str, Tensor]] = []
         self.given: Tensor | None = None  # what the last layer with weights is given
+        # the last output (False) and gradient (True) looked at, its version, and what was seen
         self.last: dict[bool, tuple[Tensor, int, tuple[float, int, int]]] = {}
 
     def run(self, images: Tensor, labels: Tensor, dtype: torch.dtype, backward: bool = True) -> float:

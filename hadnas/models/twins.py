@@ -13,7 +13,7 @@ def additive_twin(arch: Arch, task: Task) -> Arch | None:
     """`arch` with every product replaced by a sum where its op has a twin: equal parameters and MACs.
 
     None where no op of the architecture multiplies or none that does has a twin. Products inside ops without one
-    (softmax attention's gate, channel gates of one value per channel) stay, and are counted in the twin's costs.
+    (gates of one value per channel) stay, and are counted in the twin's costs.
     """
 
     def summed(node: dict[str, Any]) -> dict[str, Any]:
