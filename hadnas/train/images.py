@@ -107,7 +107,7 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
 
     def moments(self, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """From at most MOMENT_IMAGES images, evenly spaced."""
-        places = torch.linspace(0, len(self) - 1, min(len(self), MOMENT_IMAGES), dtype=torch.float64).long()
+        places = spread(MOMENT_IMAGES, len(self))
         counts = torch.zeros(self.shape[0], 256, dtype=torch.float64)
         for pixels, _ in self.batches(64, torch.device("cpu"), places):
             counts += _histogram(pixels)
@@ -115,6 +115,14 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
 
     def batches(self, size: int, device: torch.device, order: Tensor | None) -> Batches:
         return loaded(self, range(len(self)) if order is None else order.tolist(), size, device)
+
+
+def spread(n: int, total: int) -> Tensor:
+    """Places of `n` of `total` images, or of all if those are fewer, evenly spaced: int64 (min(n, total),), ascending.
+
+    The first images of a folder are of one class, as it is read class by class; these are of all.
+    """
+    return torch.linspace(0, total - 1, min(n, total), dtype=torch.float64).long()
 
 
 def loaded(images: Dataset[tuple[Tensor, int]], places: Sequence[Any], size: int, device: torch.device) -> Batches:
