@@ -3,6 +3,7 @@
 The ledger is asked before anything is done, so a candidate met again, in this study or another, is told back at once.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,6 +45,10 @@ class Refused(HadnasError):
     def __init__(self, reason: str, constraints: dict[str, float]) -> None:
         super().__init__(reason)
         self.constraints = constraints
+
+
+class Elsewhere(HadnasError):
+    """A candidate that another worker is training: nothing is wrong with it, and its result will be in the ledger."""
 
 
 @dataclass
@@ -128,14 +133,17 @@ class Evaluator:
             if held:
                 self._hold(evaluation, LATENCIES)
 
-    def train(self, evaluation: Evaluation, on_epoch: Callable[[Epoch], None]) -> None:
-        """Train, or take the training from the ledger. Raises Refused for a candidate that does not train."""
+    def train(self, evaluation: Evaluation, on_epoch: Callable[[Epoch], None], *, wait: float | None = None) -> None:
+        """Train, or take the training from the ledger, from a living worker that trains it when it has finished.
+
+        Raises Refused for a candidate that does not train, Elsewhere where another worker has not finished in `wait`
+        seconds; without `wait` it is waited for, as a worker that died is found out by its heartbeat.
+        """
         arch = evaluation.arch
-        claim = self.ledger.claim(self.key(arch), study=self.study.name, versions=_versions(), wait=3600.0)
+        patience = math.inf if wait is None else wait
+        claim = self.ledger.claim(self.key(arch), study=self.study.name, versions=_versions(), wait=patience)
         if claim.status == "running elsewhere":
-            raise StudyError(
-                f"{arch.fingerprint} has been training elsewhere for over an hour; it is left to that worker"
-            )
+            raise Elsewhere(f"{arch.fingerprint} is being trained by {claim.training.worker}")
         if claim.status == "done":
             evaluation.training, evaluation.reused = claim.training, True
             self._take(evaluation)
