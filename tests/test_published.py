@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 import hadnas
 from hadnas.library import shipped
@@ -93,6 +94,40 @@ def test_figures_are_those_of_the_paper(name: str) -> None:
     assert published_row(name, found) in README.read_text().splitlines(), "run `python -m tests.readme`"
     if name != "monet_tiny":
         assert found.macs == pytest.approx(macs, rel=0.015)
+
+
+def test_demonet_is_what_its_authors_wrote() -> None:
+    """Block: LayerNorm, 7 x 7 depthwise, 6 C wide, a * GELU(g), scaled; the last norm is behind the pooling."""
+    torch.manual_seed(0)
+    network = build(hadnas.load("demonet_w192_d12"), IMAGENET, dtype=torch.float64).eval()
+    p = {key: torch.randn_like(value) / value[0].numel() ** 0.5 for key, value in network.state_dict().items()}
+    network.load_state_dict(p)
+
+    def weights(name: str) -> tuple[Tensor, Tensor]:
+        return p[f"{name}.weight"], p[f"{name}.bias"]
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        return F.layer_norm(x.movedim(1, -1), (192,), *weights(name)).movedim(-1, 1)
+
+    images = torch.randn(2, 3, 64, 48, dtype=torch.float64)
+    x = F.conv2d(images, *weights("stem.conv"), stride=16)
+    for n in range(12):
+        name = f"stages.0.blocks.{n}"
+        h = F.conv2d(norm(x, f"{name}.norm"), *weights(f"{name}.block.dw"), padding=3, groups=192)
+        a, g = F.conv2d(h, *weights(f"{name}.block.f")).chunk(2, dim=1)
+        h = F.conv2d(a * F.gelu(g), *weights(f"{name}.block.g"))
+        x = x + p[f"{name}.scale.gamma"][:, None, None] * h
+    expected = F.linear(norm(x.mean((2, 3)), "head.norm"), *weights("head.fc"))
+    with torch.inference_mode():
+        assert (network(images) - expected).abs().max() < 1e-10 * float(expected.abs().max())
+
+
+def test_monet_ends_in_a_mean_and_a_linear_map() -> None:
+    network = build(hadnas.load("monet_tiny"), IMAGENET).eval()
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        features = network.stages(network.stem(images)).mean((2, 3))
+        assert torch.equal(network(images), network.head.fc(features))
 
 
 @pytest.mark.slow
