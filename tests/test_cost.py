@@ -32,6 +32,13 @@ def joined(join) -> Cost:
     return found
 
 
+def written(y, u):
+    """`y`, its halves filled with those of `u` through views."""
+    y[:, : C // 2] = u[:, : C // 2]
+    y.narrow(1, C // 2, C // 2).copy_(u[:, C // 2 :])
+    return y
+
+
 PRODUCTS = {
     "u * v": lambda m, u, v: u * v,
     "torch.mul": lambda m, u, v: torch.mul(u, v),
@@ -46,6 +53,7 @@ PRODUCTS = {
     "pow": lambda m, u, v: u**2,
     "square": lambda m, u, v: u.square(),
     "grouped convolution": lambda m, u, v: F.conv2d(u.reshape(1, N, 1, 1), v.reshape(N, 1, 1, 1), groups=N),
+    "written through views": lambda m, u, v: written(torch.zeros_like(u), u) * written(u.new_empty(u.shape), v),
 }
 
 
@@ -81,6 +89,11 @@ NO_PRODUCTS = {
     "parameter by einsum": (lambda m, u, v: torch.einsum("bchw,cij->bchw", u, m.gain), N),
     "buffer": (lambda m, u, v: u * m.table, N),
     "constant": (lambda m, u, v: u * torch.ones(W), N),
+    "constant of the input's shape": (lambda m, u, v: u * torch.ones_like(v) * v.new_full((W,), 2.0), 2 * N),
+    "constant, filled through a view": (lambda m, u, v: u * written(torch.zeros_like(u), m.table[None]), N),
+    "power of a number": (lambda m, u, v: 2**u, N),
+    "power by a parameter": (lambda m, u, v: u**m.gain, N),
+    "power by an activation": (lambda m, u, v: u**v, N),
     "scalar of the input": (lambda m, u, v: u * v.mean(), 2 * N),
     "silu": (lambda m, u, v: F.silu(u), N),
     "gelu": (lambda m, u, v: F.gelu(u), N),
@@ -145,9 +158,9 @@ class SelfAttention(nn.Module):
 
 ATTENTIONS = {
     "fused": F.scaled_dot_product_attention,
-    "matmul": lambda q, k, v: (q @ k.transpose(-2, -1) * 0.5).softmax(-1) @ v,
+    "matmul": lambda q, k, v: (q * 0.5 @ k.transpose(-2, -1)).softmax(-1) @ v,
     "einsum": lambda q, k, v: torch.einsum(
-        "bhij,bhjd->bhid", (torch.einsum("bhid,bhjd->bhij", q, k) * 0.5).softmax(-1), v
+        "bhij,bhjd->bhid", torch.einsum("bhid,bhjd->bhij", q * 0.5, k).softmax(-1), v
     ),
 }
 
@@ -157,7 +170,7 @@ def test_attention_costs_the_same_fused_and_unfused(attend):
     found = cost(SelfAttention(attend), (C, H, W))
     tokens = H * W
     assert found.macs == 3 * C * C * tokens + 2 * tokens * tokens * C
-    assert (found.elementwise, found.products) == (2 * tokens * tokens * 6, 0)
+    assert (found.elementwise, found.products) == (tokens * C + 2 * tokens * tokens * 5, 0)
 
 
 def test_a_recurrent_cell_shows_its_products():

@@ -18,6 +18,8 @@ PUBLISHED = {
         0,
     ),
 }
+# powers by a learned temperature, or of a number: parameters and MACs in millions at timm's input size
+POWERS = {"xcit_nano_12_p16_224": (3.05, 560, 224), "edgenext_xx_small": (1.33, 260, 256)}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -26,6 +28,27 @@ def test_published_figures(name):
     found = cost(timm.create_model(name, device="meta"), (3, 224, 224))
     assert (found.params, found.products) == (params, products)
     assert found.macs / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+@pytest.mark.parametrize("name", POWERS)
+def test_published_figures_of_networks_with_powers(name):
+    params, millions, size = POWERS[name]
+    found = cost(timm.create_model(name, device="meta"), (3, size, size))
+    assert (found.params / 1e6, found.macs / 1e6) == (
+        pytest.approx(params, abs=0.005),
+        pytest.approx(millions, rel=0.02),
+    )
+
+
+def test_attention_as_timm_writes_it_costs_the_same_fused_and_unfused(monkeypatch):
+    monkeypatch.setattr(timm.layers.config, "_USE_FUSED_ATTN", timm.layers.config._USE_FUSED_ATTN)  # put back later
+    found = []
+    for fused in (True, False):
+        timm.layers.set_fused_attn(fused)
+        net = timm.create_model("vit_tiny_patch16_224", depth=2, device="meta")
+        assert net.blocks[0].attn.fused_attn is fused
+        found.append(cost(net, (3, 224, 224)))
+    assert (found[0].macs, found[0].elementwise) == (found[1].macs, found[1].elementwise)
 
 
 def test_starnet_stage_by_stage():

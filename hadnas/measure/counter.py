@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hadnas.errors import MeasurementError
-from hadnas.measure.operations import KINDS, NOTHING, RULES, Rule, aten, kind, largest, tensors
+from hadnas.measure.operations import KINDS, NOTHING, RULES, Rule, aten, filled, kind, largest, tensors
 
 _VALUE_READERS = {
     aten.item.default,
@@ -38,9 +38,11 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         self.kinds = {name: [0, 0] for name in KINDS}  # calls, macs
         self.peak = 0
         self._live = 0
-        self._tensors: dict[int, tuple[weakref.ref[Tensor], bool]] = {}  # made in the pass: is it an activation?
-        self._storages: dict[int, list[int]] = {}  # of those tensors: number of holders, bytes
-        self._weights = {t.untyped_storage()._cdata for t in (*module.parameters(), *module.buffers())}
+        self._tensors: dict[int, weakref.ref[Tensor]] = {}  # made in the pass
+        # Of their storages: number of holders, bytes, and whether activations were written there. All views share it,
+        # so what is written through one of them is seen by the others. The module holds its own storages throughout.
+        held = (*module.parameters(), *module.buffers())
+        self._storages: dict[int, list[int]] = {t.untyped_storage()._cdata: [1, 0, False] for t in held}
         self._kinds: dict[Any, tuple[Rule | None, bool]] = {}
         self.enter(None)
 
@@ -56,19 +58,18 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         return isinstance(value, Tensor) and value.dim() > 0 and self._derived(value)
 
     def _derived(self, tensor: Tensor) -> bool:
-        known = self._tensors.get(id(tensor))
-        return known is not None and known[1]
+        known = self._storages.get(tensor.untyped_storage()._cdata)
+        return known is not None and bool(known[2])
 
     def hold(self, tensor: Tensor, activation: bool) -> None:
         """Follow a tensor made in the pass, until it is freed."""
+        storage = tensor.untyped_storage()
+        held = self._storages.setdefault(storage._cdata, [0, storage.nbytes(), False])
+        held[2] = held[2] or activation
         key = id(tensor)
         if key in self._tensors:  # the result of an operation in place
-            self._tensors[key] = (self._tensors[key][0], activation or self._tensors[key][1])
             return
-        storage = tensor.untyped_storage()
-        held = self._storages.setdefault(storage._cdata, [0, 0])
         if not held[0]:
-            held[1] = 0 if storage._cdata in self._weights else storage.nbytes()
             self._live += held[1]
             self.peak = max(self.peak, self._live)
         held[0] += 1
@@ -80,7 +81,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
                 self._live -= held[1]
                 self._storages.pop(cdata, None)
 
-        self._tensors[key] = (weakref.ref(tensor, free), activation)
+        self._tensors[key] = weakref.ref(tensor, free)
 
     def _kind(self, op: Any) -> tuple[Rule | None, bool]:
         """The rule of an operation, None for one that moves no data, and whether to look inside it instead."""
@@ -103,7 +104,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
                 out = op.decompose(*args, **kwargs)
             if out is not NotImplemented:
                 return out
-        read = tensors(args) if not kwargs else tensors((*args, *kwargs.values()))
+        read = [] if rule is filled else tensors((*args, *kwargs.values()))
         if op in _MASKABLE and any(t.dtype in (torch.bool, torch.uint8) for t in tensors(args[1])):
             raise MeasurementError(f"data-dependent shape: {op} with a mask as index")
         activation = any(self._derived(t) for t in read)

@@ -4,8 +4,8 @@ Conventions, for an operation that writes `n` elements (a batch of one, evaluati
 
     convolution, linear, matrix product   MACs: n times the length of the contraction; a fused bias is free
     uncontracted product (length 1)       not MACs: n products if both factors are activations, else n element-wise
-    attention, fused or not               MACs of q k^T and of the product with v; per score one scaling, one mask if
-                                          there is one, and a softmax
+    attention, fused or not               MACs of q k^T and of the product with v; the scaling of q, and per score a
+                                          softmax and the sum with a mask, if there is one
     sum, difference, quotient, activation function (also one with a product inside: silu, gelu, hardswish)      n
     product of two activations            n, all of them products; x^2 is x * x and x^3 is x * x * x
     product with a parameter, a buffer, a constant or a 0-dimensional tensor                        n, no products
@@ -93,7 +93,8 @@ def _attention(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation
     mask = kwargs.get("attn_mask", args[3] if len(args) > 3 else None)
     causal = kwargs.get("is_causal", args[5] if len(args) > 5 else False)
     masked = isinstance(mask, Tensor) or causal is True
-    return Work(macs=scores * int(query.shape[-1] + value.shape[-1]), elementwise=scores * (6 + masked))
+    elementwise = query.numel() + scores * (5 + masked)
+    return Work(macs=scores * int(query.shape[-1] + value.shape[-1]), elementwise=elementwise)
 
 
 def _product(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
@@ -119,7 +120,7 @@ def _glu(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: I
 
 def _power(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
     n = out.numel()
-    if args[1] in (2, 3):
+    if not isinstance(args[1], Tensor) and args[1] in (2, 3):
         times = int(args[1]) - 1
         return Work(elementwise=times * n, products=times * n if activation(args[0]) else 0)
     return Work(elementwise=n)
@@ -175,6 +176,11 @@ def _fourier(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activatio
 
 
 def _moved(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
+    return NOTHING
+
+
+def filled(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
+    """The rule of what takes the shape of a tensor and none of its values: free, like `zeros`, and no activation."""
     return NOTHING
 
 
@@ -249,8 +255,10 @@ _NAMED: list[tuple[str, Rule]] = [
         "pixel_unshuffle channel_shuffle native_channel_shuffle unfold_copy upsample_nearest1d upsample_nearest2d",
         _moved,
     ),
-    ("upsample_nearest3d _upsample_nearest_exact2d new_empty empty_like resolve_conj resolve_neg _unsafe_view", _moved),
-    ("new_zeros new_ones new_full zeros_like ones_like full_like masked_select repeat_interleave lift_fresh", _moved),
+    ("upsample_nearest3d _upsample_nearest_exact2d resolve_conj resolve_neg _unsafe_view", _moved),
+    ("masked_select repeat_interleave lift_fresh", _moved),
+    ("empty_like zeros_like ones_like full_like rand_like randn_like randint_like", filled),
+    ("new_empty new_empty_strided new_zeros new_ones new_full", filled),
 ]
 
 RULES: dict[Any, Rule] = {
