@@ -14,6 +14,7 @@ from torch import nn
 from hadnas.errors import SpecError
 from hadnas.exporter.card import Accuracy, Facts
 from hadnas.exporter.folder import export
+from hadnas.exporter.module import model_source
 from hadnas.measure.cost import cost
 from hadnas.models.arch import Arch
 from hadnas.models.build import build, trained
@@ -90,8 +91,8 @@ def retrain(
     """Train `arch` on `data`, from scratch or from `weights` (.safetensors), for its shape and classes.
 
     `seed` gives the initial weights and the order of training. `on_epoch` sees every epoch with its validation score.
-    Raises SpecError where the architecture or the weights do not fit the data, DataError or TrainingError as `fit`
-    does.
+    Raises SpecError where the architecture or the weights do not fit the data, BuildError where it could not be
+    exported, DataError or TrainingError as `fit` does.
     """
     if not isinstance(data, Data):
         data = load_data(data)
@@ -101,6 +102,7 @@ def retrain(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build(arch, task) if weights is None else trained(arch, task, Path(weights))
+    model_source(arch, task, {})  # before the training: its end is an export
     result = fit(module, data, recipe, seed=seed, device=device, on_epoch=on_epoch)
     test = evaluate(module, data, "test", device=device)
     return Retrained(arch, module.cpu(), data, recipe, seed, result, test)

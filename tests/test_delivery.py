@@ -229,7 +229,16 @@ def test_a_registered_model_gives_the_logits_of_the_network(
 def test_a_run_that_mlflow_lacks_is_said(results: StudyResults, folder: Path, model_uri: str) -> None:
     images = np.zeros((2, 1, 8, 8), np.float32)
     with pytest.raises(StudyError, match="cannot keep the model"):
-        register_network(results.home.tracking_uri, "0" * 32, "mine", folder, images, images, {})
+        register_network(
+            results.home.tracking_uri,
+            "0" * 32,
+            "mine",
+            folder,
+            images,
+            images,
+            {"hadnas.fingerprint": ""},
+            ["torch", "timm"],
+        )
     client = MlflowClient(results.home.tracking_uri)
     assert [model.name for model in client.search_registered_models()] == ["hadnas-tiny"]
 

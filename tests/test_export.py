@@ -1,5 +1,6 @@
 """Exported code: readable, free of hadnas, and the same function to the last bit."""
 
+import contextlib
 import importlib.util
 import itertools
 import json
@@ -10,10 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
+from timm.data import create_transform, resolve_data_config
 from torch import Tensor, nn
 
 import hadnas
@@ -148,7 +152,7 @@ def test_two_hundred_candidates_of_every_shipped_space_are_bit_equal(tmp_path: P
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Arch, nn.Module, Path]:
-    """An architecture, the network that was exported, and the folder, in which another file lay."""
+    """An architecture, the network that was exported, and the folder worked in, in which another file lay."""
     place = tmp_path_factory.mktemp("export")
     arch = sample(four_families.SPACE, DIGITS, seed=1)
     torch.manual_seed(3)
@@ -161,8 +165,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Arch, nn.Module,
     with pytest.raises(StudyError, match="holds files already"):
         export(arch, DIGITS, place / "best", place / "trained.safetensors", **given)
     assert [path.name for path in (place / "best").iterdir()] == ["mine.txt"]
-    folder = export(arch, DIGITS, place / "best", place / "trained.safetensors", force=True, **given)
-    return arch, network, folder
+    with contextlib.chdir(place / "best"):
+        export(arch, DIGITS, ".", place / "trained.safetensors", force=True, **given)
+    return arch, network, place / "best"
 
 
 def test_export_writes_a_verified_folder(exported: tuple[Arch, nn.Module, Path]) -> None:
@@ -188,7 +193,7 @@ def test_export_writes_a_verified_folder(exported: tuple[Arch, nn.Module, Path])
 def test_the_code_of_the_card_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without facts it has no figures; what it says of loading the network is so."""
     arch = complete(pyramid((8, [residual(op("mlp"))])), DIGITS)
-    text = card(arch, DIGITS, Facts(), None, licence(arch, DIGITS), trained=False)
+    text = card(arch, DIGITS, Facts(), None, licence(arch, DIGITS), "torch and timm", trained=False)
     assert "Its weights are fresh" in text and "Measured" not in text and "accuracy" not in text
     (tmp_path / "model.py").write_text(model_source(arch, DIGITS, {}))
     save_file(build(arch, DIGITS).state_dict(), tmp_path / "model.safetensors")
@@ -225,6 +230,24 @@ def test_timm_makes_the_exported_network(
         assert timm.create_model(f"hadnas_{arch.fingerprint}", num_classes=3)(images).shape == (2, 3)
 
 
+def test_a_network_of_timm_says_what_its_images_are_normalised_with() -> None:
+    """Those of the study's images, not those of timm's weights."""
+    text = model_source(complete(op("timm", model="resnet10t"), DIGITS), DIGITS, {}, ((0.3,), (0.2,)))
+    known: dict[str, Any] = {"__name__": "of_timm", "__file__": "model.py"}
+    exec(text, known)
+    config = known["build_model"](device="meta").pretrained_cfg
+    assert (config["mean"], config["std"], config["architecture"]) == ((0.3,), (0.2,), "resnet10t")
+
+
+def test_timm_reads_images_as_hadnas_did(exported: tuple[Arch, nn.Module, Path]) -> None:
+    """Nothing of the border is cut off by timm's own evaluation, so its pixels are those of the search."""
+    arch, _, _ = exported
+    network = build(arch, DIGITS)
+    image = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    seen = create_transform(**resolve_data_config({}, model=network))(image)
+    assert torch.equal(seen, (torch.arange(64.0).reshape(1, 8, 8) / 255 - 0.5) / 0.5)
+
+
 def test_files_that_are_not_of_an_export_are_never_replaced(
     exported: tuple[Arch, nn.Module, Path], tmp_path: Path
 ) -> None:
@@ -238,6 +261,8 @@ def test_files_that_are_not_of_an_export_are_never_replaced(
         assert (tmp_path / "best" / name).read_text() == kept
     with pytest.raises(StudyError, match="is a file"):
         export(arch, DIGITS, tmp_path / "best" / "mine.txt")
+    with pytest.raises(StudyError, match=r"mine.txt/below cannot be written: Not a directory"):
+        check_folder(tmp_path / "best" / "mine.txt" / "below")
 
 
 def test_weights_that_do_not_fit_leave_nothing_behind(tmp_path: Path) -> None:

@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
+from hadnas.blocks.registry import ops
 from hadnas.errors import BuildError
-from hadnas.exporter.module import model_source
+from hadnas.exporter.module import model_source, needed
 from hadnas.library import own_ops
 from hadnas.models.arch import Arch
 from hadnas.models.complete import complete
 from hadnas.models.source import code_hash, hash_of, repeats
 from hadnas.models.task import Task
+from hadnas.retraining import retrain
 from hadnas.space import op
+from hadnas.train.data import load_data
 from tests.networks import block_file, pyramid, residual
 
 DIGITS = Task.image(1, 8, 8, classes=10)
@@ -108,3 +111,59 @@ def test_one_thing_that_two_files_import_in_two_ways_is_imported_once(tmp_path: 
     text = text.replace("2 * self.conv(x)", "F.relu(self.conv(x))")
     source = model_source(own_network(tmp_path / "rectified.py", "rectified", text, "hydra"), DIGITS, {})
     assert source.count("functional as F") == 1 and source.count("F.") > 1
+
+
+OTHER_FILE = """
+KERNEL, PAD = 3, 1
+
+
+def doubled(x):
+    return 2 * x
+"""
+
+
+def test_what_a_block_takes_from_a_file_of_ones_own_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Word for word, also where one statement binds two names; and it is a part of the code's hash."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hashes = []
+    for name, code in {"shared": OTHER_FILE, "reshared": OTHER_FILE.replace("3, 1", "5, 2")}.items():
+        (tmp_path / f"{name}.py").write_text(code)
+        text = block_file(name.title()).replace("from torch", f"from {name} import KERNEL, PAD, doubled\nfrom torch", 1)
+        text = text.replace("dim, dim, 1,", "dim, dim, KERNEL, padding=PAD,").replace("2 * self", "doubled(self")
+        arch = own_network(tmp_path / f"{name}_block.py", name, text.replace("conv(x)", "conv(x))"), "mlp")
+        source = model_source(arch, DIGITS, {})
+        assert source.count("KERNEL, PAD = ") == 1 and "def doubled(x):" in source and f"import {name}" not in source
+        hashes.append(hash_of(frozenset({ops()[name].cls})))
+    assert hashes[0] != hashes[1]
+
+
+def test_an_installed_package_that_a_block_imports_is_named(tmp_path: Path) -> None:
+    text = block_file("Packaged").replace("from torch", "import scipy.special\nfrom torch", 1)
+    text = text.replace("2 * self", "scipy.special.binom(2, 1) * self")
+    arch = own_network(tmp_path / "packaged.py", "packaged", text, "mlp")
+    assert needed(arch, DIGITS) == ["torch", "timm", "scipy"]
+    assert "needs torch, timm and scipy only" in model_source(arch, DIGITS, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "said"),
+    [
+        ("nested", "if True:\n    FACTOR = 2\n", "where FACTOR is from cannot be read"),
+        ("starred", "from factors import *\n", "where FACTOR is from cannot be read"),
+        ("whole", "import factors\nFACTOR = factors.FACTOR\n", "imports factors whole; import what it needs by name"),
+        ("renamed", "from factors import FACTOR as F\nFACTOR = F\n", "imports FACTOR as F; import it by its own name"),
+    ],
+)
+def test_code_that_could_not_be_written_down_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, line: str, said: str
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "factors.py").write_text("FACTOR = 2\n")
+    text = block_file(name.title()).replace("\n\n@block", f"\n{line}\n\n@block").replace("2 * self", "FACTOR * self")
+    arch = own_network(tmp_path / f"{name}.py", name, text, "mlp")
+    with pytest.raises(BuildError, match=said):
+        code_hash(arch, DIGITS)
+    with pytest.raises(BuildError, match=said):  # not after the epochs
+        retrain(arch, load_data("digits"), on_epoch=lambda epoch: pytest.fail("it was trained"))

@@ -85,9 +85,9 @@ def retrain(
     shown = ShownTraining(recipe.epochs, len(images.val))
     with shown.bar:
         done = retrain(found, images, recipe, seed=seed, weights=weights, device=device, on_epoch=shown)
-    done.export(out, origin={"architecture": arch, "started from": weights or "fresh weights"}, force=force)
     for split, score in (("validation", done.validation), ("test (this split was opened now, once)", done.test)):
         click.echo(f"{split}: accuracy {score.accuracy:.4f} ±{score.standard_error:.4f} (n = {score.n})")
+    done.export(out, origin={"architecture": arch, "started from": weights or "fresh weights"}, force=force)
     click.echo(usage(out, done.task))
 
 

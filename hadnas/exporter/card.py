@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import timm
+
 from hadnas.models.arch import Arch
 from hadnas.models.build import Moments
 from hadnas.models.complete import lower
@@ -66,13 +68,15 @@ def card(
     facts: Facts,
     moments: Moments | None,
     licence: str,
+    needed: str,
     *,
     trained: bool,
     onnx: bool = False,
 ) -> str:
     """The Markdown of README.md.
 
-    `licence` is what the code says of itself, `trained` whether the weights are, `onnx` whether model.onnx is there.
+    `licence` is what the code says of itself, `needed` what it imports, in words, `trained` whether the weights are,
+    `onnx` whether model.onnx is there.
     """
     shape = "x".join(map(str, task.shape))
     parts = [
@@ -81,7 +85,7 @@ def card(
         "built and written by hadnas." + ("" if trained else " Its weights are fresh: it is not trained."),
         f"```\n{arch.tree()}\n```",
         "## Use",
-        _use(arch, task),
+        _use(arch, task, needed),
     ]
     if onnx:
         parts.append(
@@ -107,17 +111,19 @@ def card(
     return "\n\n".join(parts) + "\n"
 
 
-def _use(arch: Arch, task: Task) -> str:
-    shape = ", ".join(map(str, task.shape))
+def _use(arch: Arch, task: Task, needed: str) -> str:
+    shape, size = ", ".join(map(str, task.shape)), " ".join(map(str, task.shape))
     by_name = (
         f"""
 `import model` also registers it with timm: `timm.create_model("hadnas_{arch.fingerprint}", pretrained=True)`, with
-`features_only`, `num_classes` and timm's other arguments.
+`features_only`, `num_classes` and timm's other arguments. timm's training script takes it, too:
+`PYTHONPATH=. python train.py DATA --device-modules model --model hadnas_{arch.fingerprint} --input-size {size}`.
 """
         if isinstance(lower(arch, task).cls, type)
         else ""
     )
-    return f"""Needs torch and timm, and no hadnas. In this folder, or with it on Python's path:
+    return f"""Needs {needed}, and no hadnas (written with timm {timm.__version__}). In this folder, or with it on
+Python's path:
 
 ```python
 import torch

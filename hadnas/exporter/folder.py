@@ -14,7 +14,7 @@ from torch import nn
 
 from hadnas.errors import BuildError, StudyError
 from hadnas.exporter.card import Facts, card
-from hadnas.exporter.module import ENTRY, licence, model_source
+from hadnas.exporter.module import ENTRY, licence, listed, model_source, needed
 from hadnas.exporter.onnx_file import write_onnx
 from hadnas.models.arch import FORMAT, Arch
 from hadnas.models.build import Moments, build, trained
@@ -56,7 +56,8 @@ def export(
         torch.manual_seed(0)
         network = build(arch, task).eval() if weights is None else trained(arch, task, Path(weights))
     source = model_source(arch, task, facts.origin, moments)
-    text = card(arch, task, facts, moments, licence(arch, task), trained=weights is not None, onnx=onnx)
+    libraries = listed(needed(arch, task))
+    text = card(arch, task, facts, moments, licence(arch, task), libraries, trained=weights is not None, onnx=onnx)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         (place / "model.py").write_text(source)
@@ -74,6 +75,12 @@ def check_folder(folder: Path, *, onnx: bool = False, force: bool = False) -> No
     """Raise StudyError unless an export may be written into `folder`: nothing of others is ever overwritten."""
     if folder.exists() and not folder.is_dir():
         raise StudyError(f"{folder} is a file; name a folder")
+    place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):  # before any work: a training may come first
+            pass
+    except OSError as error:
+        raise StudyError(f"{folder} cannot be written: {error.strerror}") from error
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not force:
@@ -90,11 +97,13 @@ def check_folder(folder: Path, *, onnx: bool = False, force: bool = False) -> No
 
 
 def _move(place: Path, folder: Path) -> None:
-    """Move the files of `place` into `folder`, all or none: copied beside it first, then renamed."""
+    """Move the files of `place` into `folder`, all or none: copied to where they can be renamed, then renamed."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-            beside = Path(scratch) / folder.name
+        # In a folder that exists: it may be of another file system than its parent, or its parent not writable.
+        near = folder if folder.exists() else folder.parent
+        with tempfile.TemporaryDirectory(prefix=".hadnas-", dir=near) as scratch:
+            beside = Path(scratch) / "export"
             beside.mkdir()
             for file in place.iterdir():
                 shutil.copyfile(file, beside / file.name)  # with the modes of files made here, not those of scratch

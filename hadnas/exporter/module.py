@@ -32,7 +32,7 @@ def model_source(arch: Arch, task: Task, facts: Mapping[str, Any], moments: Mome
     found = definitions({part.cls for part in calls(call)})
     found.imports |= {"Any": "from typing import Any", "Path": "from pathlib import Path"}
     body = (
-        _timm_body(call)
+        _timm_body(call, moments)
         if not isinstance(call.cls, type)
         else _pyramid_body(call, timm_config(arch, task, moments), found)
     )
@@ -41,12 +41,25 @@ def model_source(arch: Arch, task: Task, facts: Mapping[str, Any], moments: Mome
 
 def _docstring(arch: Arch, task: Task, facts: Mapping[str, Any]) -> str:
     lines = [f'"""hadnas architecture {arch.fingerprint} for {task}.', ""]
-    lines += ["Written by hadnas; needs torch and timm only. The classes are those it was built from; their docstrings"]
-    lines += ["name the papers they come from.", "", *textwrap.wrap(f"Licence: {licence(arch, task)}", 116), ""]
+    said = (
+        f"Written by hadnas; needs {listed(needed(arch, task))} only. The classes are those it was built from; their "
+        "docstrings name the papers they come from."
+    )
+    lines += [*textwrap.wrap(said, 118), "", *textwrap.wrap(f"Licence: {licence(arch, task)}", 116), ""]
     lines += [f"torch {torch.__version__}, timm {timm.__version__}"]
     lines += [f"{name}: {value}" for name, value in facts.items()]
     lines += ["", *arch.tree().splitlines(), '"""']
     return "\n".join(line.replace("\\", "\\\\") for line in lines)
+
+
+def needed(arch: Arch, task: Task) -> list[str]:
+    """The packages that the code imports: torch and timm, and what classes of one's own bring."""
+    return ["torch", "timm", *definitions({part.cls for part in calls(lower(arch, task))}).beside]
+
+
+def listed(names: list[str]) -> str:
+    """`a, b and c`, of at least two."""
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def licence(arch: Arch, task: Task) -> str:
@@ -93,11 +106,18 @@ def {name}(
 '''
 
 
-def _timm_body(call: Call) -> str:
+def _timm_body(call: Call, moments: Moments | None) -> str:
+    given = (
+        ""
+        if moments is None
+        else f"""
+    # Images are pixels scaled to 0..1, minus `mean`, over `std`: those it was trained on, not timm's.
+    network.pretrained_cfg = {{**network.pretrained_cfg, "mean": {moments[0]!r}, "std": {moments[1]!r}}}"""
+    )
     return f'''
 def {ENTRY}(pretrained: bool = False, *, device: Any = None, dtype: Any = None) -> nn.Module:
     """The network; `pretrained` loads model.safetensors beside this file."""
-    network = {expression(call, "device=device, dtype=dtype")}
+    network = {expression(call, "device=device, dtype=dtype")}{given}
     if pretrained:
         timm.models.load_checkpoint(network, str(Path(__file__).with_name("model.safetensors")))
     return network

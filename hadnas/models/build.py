@@ -78,6 +78,10 @@ def timm_config(arch: Arch, task: Task, moments: Moments | None = None) -> dict[
         "input_size": (channels, height, width),
         "pool_size": size,
         "fixed_input_size": False,
+        # as hadnas reads images: none of the border is cut off, and folders are resized bilinearly
+        "crop_pct": 1.0,
+        "crop_mode": "center",
+        "interpolation": "bilinear",
         "first_conv": "stem.conv",
         "classifier": "head.fc",
         "mean": mean,

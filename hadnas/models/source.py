@@ -1,7 +1,8 @@
 """From an architecture to source: the same tree of calls as `build`, read as text.
 
-The classes a tree calls are taken over word for word, with every definition they need and nothing else; decorators
-that register ops are left out. What remains imports only what the blocks import: torch and timm.
+The classes a tree calls are taken over word for word, with every definition they need and nothing else, from hadnas
+and from files of one's own; decorators that register ops are left out. What remains imports installed packages only:
+torch and timm, and what one's own blocks import beside these.
 """
 
 import ast
@@ -11,6 +12,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import resolve_name
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +24,9 @@ from hadnas.models.task import Task
 
 _REGISTRY = "hadnas.blocks.registry"
 _BUILTINS = frozenset(dir(__import__("builtins")))
+
+EVERYWHERE = frozenset({"torch", "timm", *sys.stdlib_module_names})
+"""What every exported file may import."""
 
 
 @dataclass
@@ -52,6 +58,13 @@ class Definitions:
             if self.claim(name, origin, value) and name in other.imports:
                 self.imports[name] = other.imports[name]
         self.texts = {**self.texts, **other.texts}
+
+    @property
+    def beside(self) -> list[str]:
+        """The packages that are imported beside torch, timm and the standard library."""
+        nodes = [ast.parse(statement).body[0] for statement in self.imports.values()]
+        modules = [n.module or "" if isinstance(n, ast.ImportFrom) else n.names[0].name for n in nodes]  # type: ignore[attr-defined]
+        return sorted({module.partition(".")[0] for module in modules} - EVERYWHERE)
 
     def source(self) -> str:
         """The imports, then the definitions, as unformatted Python."""
@@ -192,31 +205,55 @@ def _collect(module_name: str, name: str, found: Definitions) -> None:
         return
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         node.decorator_list = [item for item in node.decorator_list if not _registers(item, tree)]
+    bound = _bound([node]) | {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
     for used in _names(node):
-        _resolve(module_name, tree, used, found)
-    found.texts[name] = _text_of(node, text)
+        if not _resolve(module_name, tree, used, found) and used in vars(module) and used not in bound:
+            raise BuildError(
+                f"{module_name}: where {used} is from cannot be read; to be exported it must be defined or imported by "
+                "its name at top level, outside `if` and `try`"
+            )
+    if (own := _text_of(node, text)) not in found.texts.values():  # KERNEL, PAD = 7, 3 stands for two names
+        found.texts[name] = own
 
 
-def _resolve(module_name: str, tree: ast.Module, name: str, found: Definitions) -> None:
-    """Follow one name that a definition uses: to this module, to an import, or to nothing if it is local."""
+def _resolve(module_name: str, tree: ast.Module, name: str, found: Definitions) -> bool:
+    """Follow one name that a definition uses, to this module or to an import; whether it is of either."""
     if _top_level(tree, name) is not None:
         _collect(module_name, name, found)
-        return
+        return True
     for node in [item for item in tree.body if isinstance(item, ast.Import | ast.ImportFrom)]:
         for alias in node.names:
-            if (alias.asname or alias.name.partition(".")[0]) != name:
-                continue
-            rename = f" as {alias.asname}" if alias.asname else ""
-            if isinstance(node, ast.Import):
-                found.bring(name, f"import {alias.name}{rename}", module_name)
-            elif (source := node.module or "").partition(".")[0] == "hadnas":
-                if alias.asname:
-                    raise BuildError(
-                        f"{module_name} imports {alias.name} as {name}; import it by its own name to export"
-                    )
-                _collect(source, alias.name, found)
-            else:
-                found.bring(name, f"from {source} import {alias.name}{rename}", module_name)
+            if (alias.asname or alias.name.partition(".")[0]) == name:
+                _follow(module_name, node, alias, found)
+                return True
+    return False
+
+
+def _follow(module_name: str, node: ast.Import | ast.ImportFrom, alias: ast.alias, found: Definitions) -> None:
+    """Take over what an import names: the definition itself from a file of one's own, else the import."""
+    name = alias.asname or alias.name.partition(".")[0]
+    rename = f" as {alias.asname}" if alias.asname else ""
+    if isinstance(node, ast.Import):
+        if not _installed(alias.name):
+            raise BuildError(f"{module_name} imports {alias.name} whole; import what it needs by name to export it")
+        found.bring(name, f"import {alias.name}{rename}", module_name)
+        return
+    source = resolve_name("." * node.level + (node.module or ""), vars(sys.modules[module_name]).get("__package__"))
+    if _installed(source):
+        found.bring(name, f"from {source} import {alias.name}{rename}", module_name)
+    elif alias.asname:
+        raise BuildError(f"{module_name} imports {alias.name} as {name}; import it by its own name to export")
+    else:
+        _collect(source, alias.name, found)
+
+
+def _installed(module_name: str) -> bool:
+    """Whether a module is of an installed package other than hadnas, which is there where the code will be used."""
+    root = module_name.partition(".")[0]
+    if root in EVERYWHERE or root == "hadnas":
+        return root != "hadnas"
+    file = getattr(sys.modules.get(root), "__file__", None)
+    return file is not None and bool({"site-packages", "dist-packages"} & set(Path(file).parts))
 
 
 def _top_level(tree: ast.Module, name: str) -> ast.stmt | None:
@@ -226,9 +263,15 @@ def _top_level(tree: ast.Module, name: str) -> ast.stmt | None:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+        if name in _bound(targets):
             return node
     return None
+
+
+def _bound(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names that are assigned to somewhere in `nodes`."""
+    inner = (n for node in nodes for n in ast.walk(node))
+    return {n.id for n in inner if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
 def _registers(decorator: ast.expr, tree: ast.Module) -> bool:

@@ -7,9 +7,9 @@ import torch
 
 from hadnas.errors import StudyError
 from hadnas.exporter.card import Accuracy, Facts, Repeated
+from hadnas.exporter.module import needed
 from hadnas.search.final import read_finals
 from hadnas.search.front import standard_error
-from hadnas.search.records import Latency
 from hadnas.train.data import load_data
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ TESTED = (
 def facts(results: "StudyResults", found: "Found") -> Facts:
     """Figures, data, recipe and limits of a finished trial or baseline; test accuracy where the finals had it."""
     study, accuracy, n = results.study, found.figures["val/accuracy"], found.notes["val_n"]
-    timed = _latency(results, found)
+    timed = results.latency(found)
     trials = len(results.distinct)
     tested = _tested(results, found)
     limits = [
@@ -68,7 +68,16 @@ def register(results: "StudyResults", found: "Found", folder: Path) -> str:
         logits = results.network(found)(images)
     tags = {"hadnas.fingerprint": found.arch.fingerprint, "hadnas.study": results.name, "hadnas.trial": found.name}
     uri, name = results.home.tracking_uri, f"hadnas-{results.name}"
-    return register_network(uri, found.run_id, name, folder, images.numpy(), logits.numpy(), tags)
+    return register_network(
+        uri,
+        found.run_id,
+        name,
+        folder,
+        images.numpy(),
+        logits.numpy(),
+        tags,
+        needed(found.arch, results.task()),
+    )
 
 
 def _tested(results: "StudyResults", found: "Found") -> Repeated | None:
@@ -82,10 +91,3 @@ def _tested(results: "StudyResults", found: "Found") -> Repeated | None:
 
 def _named(settings: dict[str, Any]) -> dict[str, Any]:
     return {name.replace("_", " "): value for name, value in settings.items()}
-
-
-def _latency(results: "StudyResults", found: "Found") -> Latency | None:
-    key = found.notes.get("latency_protocol")
-    if key is None or found.arch is None:
-        return None
-    return results.ledger.get_latency(found.arch.fingerprint, str(results.task()), key)

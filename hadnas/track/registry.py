@@ -4,24 +4,32 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
 from hadnas.errors import StudyError
 from hadnas.track.runs import quieten, without_password
 
-NEEDED = ("torch", "timm", "safetensors", "numpy")
-"""What a served network imports, beside MLflow."""
+SERVING = ("safetensors", "numpy")
+"""What serving an exported network needs beside its code's own packages and MLflow."""
 
 
 def register_network(
-    tracking_uri: str, run_id: str, name: str, folder: Path, images: Any, logits: Any, tags: Mapping[str, str]
+    tracking_uri: str,
+    run_id: str,
+    name: str,
+    folder: Path,
+    images: Any,
+    logits: Any,
+    tags: Mapping[str, str],
+    needed: Sequence[str],
 ) -> str:
     """Log the exported `folder` as a model of a run and register it as `name`; returns `models:/<name>/<version>`.
 
     images, logits  an input example (B, C, H, W), float32, and what the network says of it: they give the signature
+    needed          the packages that the exported code imports
 
     Raises StudyError where the run is not in MLflow, or MLflow cannot keep the model; then nothing of it is left there.
     """
@@ -30,12 +38,19 @@ def register_network(
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with warnings.catch_warnings():  # of MLflow's own type hints
         warnings.simplefilter("ignore")
-        known = _register(tracking_uri, run_id, name, folder, images, logits, dict(tags))
+        known = _register(tracking_uri, run_id, name, folder, images, logits, dict(tags), needed)
     return f"models:/{name}/{known}"
 
 
 def _register(
-    tracking_uri: str, run_id: str, name: str, folder: Path, images: Any, logits: Any, tags: dict[str, str]
+    tracking_uri: str,
+    run_id: str,
+    name: str,
+    folder: Path,
+    images: Any,
+    logits: Any,
+    tags: dict[str, str],
+    needed: Sequence[str],
 ) -> str:
     # Imported here, after hadnas.track.runs has told MLflow to send nothing anywhere.
     from mlflow import MlflowClient, pyfunc
@@ -48,7 +63,7 @@ def _register(
         run = client.get_run(run_id)
         model = client.create_logged_model(
             run.info.experiment_id,
-            folder.resolve().name,
+            f"hadnas_{tags['hadnas.fingerprint']}",
             source_run_id=run_id,
             tags=tags,
             model_type="classifier",
@@ -62,7 +77,7 @@ def _register(
                     artifacts={"export": str(folder)},
                     signature=infer_signature(images, logits),
                     input_example=images,
-                    pip_requirements=[f"{library}=={version(library).partition('+')[0]}" for library in NEEDED],
+                    pip_requirements=_requirements({*needed, *SERVING}),
                     mlflow_model=Model(model.artifact_location, run_id=run_id, model_id=model.model_id),
                 )
                 client.log_model_artifacts(model.model_id, str(place))
@@ -82,6 +97,13 @@ def _register(
             f"MLflow at {without_password(tracking_uri)} cannot keep the model: {str(error).splitlines()[0]}"
         ) from error
     return str(known.version)
+
+
+def _requirements(packages: set[str]) -> list[str]:
+    """The distributions of these packages as they are here: `pillow==13.0` for PIL."""
+    known = packages_distributions()
+    names = sorted({name for package in packages for name in known.get(package, [])})
+    return [f"{name}=={version(name).partition('+')[0]}" for name in names]
 
 
 def serve_command(tracking_uri: str, model_uri: str, port: int = 5001) -> str:
