@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hadnas.blocks.registry import Op, find_op, ops
 from hadnas.cases import Case, defaults, randomise, state
@@ -74,6 +75,28 @@ def place(op: Op) -> dict[str, Any]:
 def difference(a: Tensor, b: Tensor) -> float:
     assert a.shape == b.shape and a.dtype == b.dtype
     return float((a - b).detach().abs().max())
+
+
+class MatrixProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Notes the dtypes that products of matrices are computed in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = op(*args, **(kwargs or {}))
+        if op.overloadpacket is torch.ops.aten.bmm:
+            self.dtypes.add(out.dtype)
+        return out
+
+
+@pytest.mark.parametrize("name", ["hadamard_linear_attention", "corelnet"])
+def test_what_needs_float32_is_not_cast_to_less(name: str) -> None:
+    module, x = Case(find_op(name), defaults(find_op(name)), 16, 6, 6).build(), torch.randn(2, 16, 6, 6)
+    with torch.autocast("cpu", torch.bfloat16), MatrixProducts() as products:
+        assert module(x).dtype == torch.bfloat16
+    assert products.dtypes == {torch.float32}
 
 
 @pytest.mark.parametrize("name", ["token_mlp", "spatial_gating"])

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hadnas.blocks.layers import uncast
 from hadnas.blocks.registry import register
 from hadnas.blocks.rules import at_least, require, within
 
@@ -30,7 +31,7 @@ class CoreLnet(nn.Module):
 
     z the T = grid^2 cells of the map after average pooling, C channels each; mean and (unbiased) variance over the
     cells of an image; gamma, beta learned per channel; s = C where `scaled`, else 1. W1 T^2 -> hidden, W2 hidden ->
-    classes. Relations are computed in at least float32.
+    classes. Relations are computed in at least float32, also under autocast.
 
     Shapes: (B, C, H, W) -> (B, classes); grid <= H, W. With classes = 0 the hidden features.
     Degree: 2 (nominal)
@@ -88,6 +89,7 @@ class CoreLnet(nn.Module):
         z = z.to(torch.promote_types(x.dtype, torch.float32))
         var, mean = torch.var_mean(z, dim=1, keepdim=True)
         z = self.gamma * (z - mean) / torch.sqrt(var + 1e-8) + self.beta
-        likeness = z @ z.transpose(1, 2) / (self.dim if self.scaled else 1)
+        with uncast(z):
+            likeness = z @ z.transpose(1, 2) / (self.dim if self.scaled else 1)
         features = self.drop(self.relations(likeness.softmax(dim=2).flatten(1).to(x.dtype)).relu())
         return features if pre_logits else self.fc(features)

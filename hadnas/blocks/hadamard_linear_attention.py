@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hadnas.blocks.layers import uncast
 from hadnas.blocks.registry import block
 from hadnas.blocks.rules import divides, within
 
@@ -66,6 +67,7 @@ class HadamardLinearAttention(nn.Module):
         v = self.v(x).to(wide).reshape(x.shape[0], self.heads, -1, x.shape[2] * x.shape[3])
         # A row of ones under v makes the same product return the sum of the similarities.
         v = F.pad(v, (0, 0, 0, 1), value=1.0)
-        out = (v @ self.features(k).transpose(2, 3)) @ self.features(q)
+        with uncast(x):
+            out = (v @ self.features(k).transpose(2, 3)) @ self.features(q)
         out = out[:, :, :-1] / out[:, :, -1:]
         return self.project(out.reshape(x.shape).to(x.dtype))

@@ -1,7 +1,9 @@
-"""What ops share: activations and norms by name, and maps of one fixed resolution."""
+"""What ops share: activations and norms by name, precision, and maps of one fixed resolution."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
+import torch
 from timm.layers import LayerNorm2d, create_act_layer, create_norm_layer
 from timm.models.metaformer import GroupNorm1NoBias, LayerNorm2dNoBias, SquaredReLU, StarReLU
 from torch import Tensor, nn
@@ -57,6 +59,11 @@ class RMSNorm2d(nn.RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def uncast(x: Tensor) -> AbstractContextManager[Any]:
+    """Where matrix products keep the dtype of their factors: no autocast on the device of `x` (meta has none)."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def positions(x: Tensor, resolution: tuple[int, int]) -> Tensor:
