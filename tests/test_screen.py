@@ -185,6 +185,27 @@ def test_bad_input():
         screen(net(nn.Conv2d(5, 6, 1)), IMAGES, LABELS)
 
 
+def test_what_cannot_be_copied_or_updated_is_said():
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        normed = nn.utils.weight_norm(nn.Conv2d(6, 6, 1))
+    with pytest.raises(
+        MeasurementError, match=r"the module \(Sequential\) cannot be copied to measure it: Only Tensors"
+    ):
+        screen(net(normed), IMAGES, LABELS)
+
+    class Complex(nn.Module):  # an optimiser moves it, the sign of its gradient does not exist
+        def __init__(self):
+            super().__init__()
+            self.turn = nn.Parameter(torch.ones((), dtype=torch.complex64))
+
+        def forward(self, x):
+            return (x * self.turn).real
+
+    assert screen(net(Complex()), IMAGES, LABELS).rejected is None
+    with pytest.raises(MeasurementError, match=r"the module \(Sequential\): trial updates failed: .*sign"):
+        screen(net(Complex()), IMAGES, LABELS, lr=1e-3)
+
+
 def test_trial_updates_see_a_learning_rate_that_is_too_high():
     class Power(nn.Module):
         def __init__(self):

@@ -13,14 +13,20 @@ from hadnas.errors import MeasurementError
 def copied(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     """A deep copy; `memo` maps the id of what shall not be copied to what stands for it, as in `copy.deepcopy`.
 
-    A module has ten empty hook tables, which take most of the time of a plain deep copy.
+    A module has ten empty hook tables, which take most of the time of a plain deep copy. Raises MeasurementError where
+    the module cannot be copied, as one that keeps a tensor with a gradient function (`torch.nn.utils.weight_norm`).
     """
     memo = {} if memo is None else memo
     for sub in module.modules():
         for value in vars(sub).values():
             if isinstance(value, OrderedDict) and not value:
                 memo[id(value)] = OrderedDict()
-    return copy.deepcopy(module, memo)
+    try:
+        return copy.deepcopy(module, memo)
+    except Exception as error:
+        raise MeasurementError(
+            f"the module ({type(module).__name__}) cannot be copied to measure it: {error}"
+        ) from error
 
 
 def weightless(module: nn.Module) -> nn.Module:
@@ -35,7 +41,4 @@ def weightless(module: nn.Module) -> nn.Module:
                 empty = torch.empty_like(value, device="meta", requires_grad=False)
                 is_parameter = isinstance(value, nn.Parameter)
                 memo[id(value)] = nn.Parameter(empty, requires_grad=value.requires_grad) if is_parameter else empty
-    try:
-        return copied(module, memo)
-    except Exception as error:
-        raise MeasurementError(f"the module ({type(module).__name__}) cannot be copied to count it: {error}") from error
+    return copied(module, memo)

@@ -82,7 +82,8 @@ def screen(
     set to 0, then to 1. With a learning rate `lr` three trial updates from the start follow, each of every parameter
     by `lr` against the sign of its gradient (the first step of Adam), and a last look at the forward pass. A copy is
     run: the module, its buffers and gradients and the random state are left alone.
-    Raises MeasurementError where the forward or backward pass fails, naming the sub-module.
+    Raises MeasurementError where the forward or backward pass fails, naming the sub-module, and for a module that
+    cannot be copied or moved to the device.
     """
     if images.dim() != 4 or len(images) < 2 or labels.shape != images.shape[:1]:
         raise MeasurementError(
@@ -91,7 +92,11 @@ def screen(
     if any(p.is_meta for p in module.parameters()):
         raise MeasurementError(f"the module ({type(module).__name__}) is on the meta device: no weights, no signal")
     device = torch.device(device)
-    twin = copied(module).to(device)
+    twin = copied(module)
+    try:
+        twin, images, labels = twin.to(device), images.to(device), labels.to(device)
+    except Exception as error:
+        raise MeasurementError(f"the module ({type(module).__name__}) cannot be moved to {device}: {error}") from error
     twin.train().zero_grad()
     alphas = [p for name, p in twin.named_parameters() if name.rpartition(".")[2] == "alpha"]
     starts = [alpha.detach().clone() for alpha in alphas]
@@ -106,7 +111,7 @@ def screen(
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(0)
             probe = _Probe(twin, value, "" if value is None else f" at alpha = {value:g}")
-            losses[value] = probe.run(images.to(device), labels.to(device), dtype)
+            losses[value] = probe.run(images, labels, dtype)
         signals += probe.signals()
         rejected = rejected or probe.verdict()
     if lr is not None and rejected is None:
@@ -115,18 +120,23 @@ def screen(
                 alpha.copy_(start)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(0)
-            rejected = _after_updates(twin, images.to(device), labels.to(device), dtype, lr)
+            rejected = _after_updates(twin, images, labels, dtype, lr)
     return Screen(rejected, losses, tuple(signals))
 
 
 def _after_updates(module: nn.Module, images: Tensor, labels: Tensor, dtype: torch.dtype, lr: float) -> str | None:
     """What is wrong with the forward pass of `module` after trial updates, if anything; its weights have moved."""
-    for _ in range(UPDATES):
-        _pass(module, images, labels, dtype)
-        with torch.no_grad():
-            for parameter in module.parameters():
-                if parameter.grad is not None:
-                    parameter.sub_(lr * parameter.grad.sign())
+    try:
+        for _ in range(UPDATES):
+            _pass(module, images, labels, dtype)
+            with torch.no_grad():
+                for parameter in module.parameters():
+                    if parameter.grad is not None:
+                        parameter.sub_(lr * parameter.grad.sign())
+    except Exception as error:
+        raise MeasurementError(
+            f"the module ({type(module).__name__}): trial updates failed: {type(error).__name__}: {error}"
+        ) from error
     probe = _Probe(module, None, f" after {UPDATES} updates of {lr:g}")
     probe.run(images, labels, dtype, backward=False)
     return probe.exploding(EXPLODING_UPDATE)
