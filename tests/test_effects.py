@@ -8,6 +8,7 @@ from hadnas import effects
 from hadnas.blocks.product import Product
 from hadnas.blocks.residual import Residual
 from hadnas.blocks.star import Star
+from hadnas.cases import randomise
 from hadnas.errors import MeasurementError
 from hadnas.models.complete import complete
 from hadnas.space import op
@@ -17,15 +18,16 @@ TASK = hadnas.Task.image(3, 16, 16, classes=4)
 
 
 @pytest.fixture
-def network() -> torch.nn.Module:
+def network(request: pytest.FixtureRequest) -> torch.nn.Module:
     torch.manual_seed(0)
     blocks = [
-        residual(op("mlp"), merge=op("product", alpha=0.7, project=True)),
+        residual(op("mlp"), merge=op("product", project=True, norm=getattr(request, "param", None))),
         residual(op("star")),
     ]
-    return hadnas.build(complete(pyramid((8, blocks)), TASK), TASK).eval()
+    return randomise(hadnas.build(complete(pyramid((8, blocks)), TASK), TASK)).eval()
 
 
+@pytest.mark.parametrize("network", [None, "batchnorm2d"], indirect=True)
 def test_ratio_and_accuracy_by_hand(network: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(effects, "EVALUATION_VALUES", 256 * 3 * 16 * 16)
     images, labels = torch.randn(600, 3, 16, 16), torch.randint(0, 4, (600,))  # three batches, the last a part
@@ -37,7 +39,7 @@ def test_ratio_and_accuracy_by_hand(network: torch.nn.Module, monkeypatch: pytes
     with torch.inference_mode():
         x = network.stages[0].down(network.stem(images))
         b = first.block(first.norm(x))
-        merged, plain = first(x), x + b  # a + b + alpha P(ab), and a + b
+        merged, plain = first(x), x + b  # a + b + alpha norm(P(ab)), and a + b
         assert found[0].ratio == pytest.approx(float((merged - plain).norm() / plain.norm()), rel=1e-4)
         accuracy = float((network(images).argmax(1) == labels).double().mean())
         first.merge.alpha.zero_()
