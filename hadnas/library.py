@@ -69,8 +69,8 @@ def own_ops(path: str | Path) -> list[Op]:
     return found
 
 
-def load_network(name: str, task: Task) -> nn.Module:
-    """A network for `task`: an architecture by name or .json, an exported model.py with its weights, or a timm model.
+def load_network(name: str, task: Task, blocks: str | Path | None = None) -> nn.Module:
+    """A network for `task`: what `load_architecture` takes, an exported model.py with its weights, or a timm model.
 
     Raises UnknownName for a name that neither hadnas nor timm knows, SpecError for a file that holds no network.
     """
@@ -83,8 +83,8 @@ def load_network(name: str, task: Task) -> nn.Module:
                 raise SpecError(f"the file has no {ENTRY}(); an exported model.py has")
         network: nn.Module = make(pretrained=True)
         return network
-    if name.endswith(".json") or name.rpartition("/")[2] in shipped("published"):
-        return build(load(name), task)
+    if name.endswith(".json") or name.rpartition("/")[2] in shipped("published") or Path(name).expanduser().is_dir():
+        return build(load_architecture(name, blocks), task)
     try:
         return build(complete({"op": "timm", "model": name}, task), task)
     except UnknownName as error:
@@ -135,16 +135,22 @@ def load_arch(text: str) -> Arch:
 
 
 def copy(name: str, folder: str | Path = ".") -> Path:
-    """Copy a shipped file, as it was installed, into `folder` and return its path. Raises StudyError if it exists."""
+    """Copy a shipped file, as it was installed, into `folder` and return its path.
+
+    Raises UnknownName for a name that is not shipped, StudyError where the file exists or cannot be written.
+    """
     for kind in KINDS:
         base, _, stem = name.rpartition("/")
         if base in ("", kind) and stem in shipped(kind):
             package = files("hadnas.search_spaces") / "published" if kind == "published" else files(f"hadnas.{kind}")
             source = package / f"{stem}.{'json' if kind == 'published' else 'py'}"
-            target = Path(folder) / source.name
-            if target.exists():
-                raise StudyError(f"{target} exists already; move it or copy into another folder")
-            shutil.copyfile(str(source), target)
+            target = Path(folder).expanduser() / source.name
+            try:
+                if target.exists():
+                    raise StudyError(f"{target} exists already; move it or copy into another folder")
+                shutil.copyfile(str(source), target)
+            except OSError as error:
+                raise StudyError(f"{target} cannot be written: {error.strerror}; name a folder of yours") from error
             return target
     raise unknown("shipped file", name, [item for kind in KINDS for item in shipped(kind)])
 

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from sklearn.datasets import load_digits
 
+from hadnas.blocks import registry
 from hadnas.cli import main
+from hadnas.space import op
 from tests.homes import new_home
+from tests.networks import pyramid, residual
 
 MINE = '''
 """A space of one's own with a block of one's own."""
@@ -129,6 +133,7 @@ def test_other_data_by_path(tmp_path: Path) -> None:
         (("search", "digits", "--sampler", "tpee"), "unknown sampler 'tpee'; did you mean 'tpe'"),
         (("search", "digits", "--max-macs", "many"), "--max-macs 'many' is not allowed"),
         (("search", "digits", "--max-latency", "0ms"), "--max-latency '0ms' is not allowed"),
+        (("search", "digits", "--max-latency", "5m"), "'5m' is not allowed; allowed is a number of milliseconds"),
         (("search", "digits", "--data", "nowhere.npz"), "nowhere.npz"),
         (("search", "digits", "--data", "nowhere/"), "nowhere"),
         (("search", "digits", "--name", "a/b"), "name = 'a/b' is not allowed"),
@@ -140,6 +145,7 @@ def test_other_data_by_path(tmp_path: Path) -> None:
         (("ui", "nothing"), "unknown study 'nothing'"),
         (("show", "strar"), "did you mean 'star'"),
         (("copy", "four_familie"), "did you mean 'four_families'"),
+        (("copy", "digits", "--to", "nowhere/at/all"), "digits.py cannot be written: No such file or directory"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_exit_code_2(
@@ -237,12 +243,27 @@ def test_ledger_lists_and_exports(place: Path, tmp_path: Path) -> None:
 def test_measure_shows_cost_and_latency(place: Path, tmp_path: Path) -> None:
     shown = hadnas("measure", "starnet_s050", "--size", "3x32x32", "--batch", 1, "--batch", 2).output
     assert "542,728" in shown and shown.count("eager") == 2
+    assert "bytes moved" in shown and "depend on how the module is written" in shown
+    assert f"memory format contiguous, torch {torch.__version__}" in shown.replace("\n", " ")
     assert "373,658" in hadnas("measure", "test_resnet", "--size", "3x32x32", "--classes", 10, "--batch", 1).output
     for arguments, said in (
         (["measure", "resnet8000"], "unknown timm model 'resnet8000'"),
         (["measure", "resnet18", "--size", "3x32"], "--size '3x32' is not allowed"),
         (["measure", "resnet18", "--backend", "tvm"], "unknown backend 'tvm'"),
+        (["measure", "resnet18", "--device", "cuda:9"], "device 'cuda:9' is not on this machine"),
+        (["measure", tmp_path], "there is no file"),
         (["measure", tmp_path / "none.py"], "there is no file"),
     ):
         done = hadnas(*arguments)
-        assert done.exit_code == 2 and said in done.output, done.output
+        assert done.exit_code == 2 and said in done.output and "cost of" not in done.output, done.output
+
+
+def test_measure_takes_a_folder_and_ones_own_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_OPS", dict(registry._OPS))
+    (tmp_path / "own.py").write_text(MINE.replace("Squared", "Halved").replace('"squared"', '"halved"'))
+    (tmp_path / "arch.json").write_text(json.dumps(pyramid((8, [residual(op("halved"))]))))
+    arguments = ("measure", tmp_path, "--size", "1x8x8", "--batch", 1, "--device", "auto")
+    done = hadnas(*arguments)
+    assert done.exit_code == 2 and "name that file with --blocks" in done.output, done.output
+    done = hadnas(*arguments, "--blocks", tmp_path / "own.py")
+    assert done.exit_code == 0 and "eager" in done.output, done.output

@@ -10,6 +10,7 @@ from scipy import stats
 from hadnas.errors import StudyError
 from hadnas.measure.proxies import nwot, synflow
 from hadnas.models.build import build
+from hadnas.search import scores as scoring
 from hadnas.search.results import open_study
 from hadnas.search.run import run_study
 from hadnas.search.scores import SCORES, score_study
@@ -17,6 +18,7 @@ from hadnas.search.study import Study
 from hadnas.space import one_of, op
 from hadnas.tables.rankings import show_scores
 from hadnas.train.data import load_data
+from hadnas.train.images import spread
 from hadnas.train.recipe import Recipe
 from tests.homes import new_home
 from tests.networks import pyramid, residual
@@ -27,7 +29,11 @@ SPACE = pyramid((8, [residual(BLOCK), residual(BLOCK)]), stem=STEM)
 
 
 @pytest.mark.slow
-def test_each_score_is_that_of_the_initial_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_score_is_that_of_the_initial_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(scoring, "nwot", lambda network, images: seen.append(images) or nwot(network, images))
     study = Study(name="small", space=SPACE, recipe=Recipe(epochs=1, batch=256), latency=None, trials=8, seed=3)
     run_study(study, new_home(tmp_path))
     results = open_study("small", tmp_path)
@@ -36,7 +42,9 @@ def test_each_score_is_that_of_the_initial_weights(tmp_path: Path, capsys: pytes
     assert found["nwot"].lacking > 0
     accuracy: list[float] = []
     scores: dict[str, list[float]] = {name: [] for name in SCORES}
-    images, _ = next(load_data("digits").train.batches(64, torch.device("cpu"), torch.arange(64)))
+    train = load_data("digits").train
+    images, _ = next(train.batches(64, torch.device("cpu"), spread(64, len(train))))
+    assert torch.equal(seen[0], images)
     for one in results.ranked:
         assert one.arch is not None
         torch.manual_seed(3)
@@ -54,6 +62,12 @@ def test_each_score_is_that_of_the_initial_weights(tmp_path: Path, capsys: pytes
     show_scores(results)
     shown = capsys.readouterr().out
     assert "all 8" in shown and "best quarter, 2" in shown and "nwot" in shown
+
+
+def test_places_are_spread_over_all_images() -> None:
+    assert spread(4, 10).tolist() == [0, 3, 6, 9] and spread(5, 3).tolist() == [0, 1, 2]
+    classes = torch.arange(10).repeat_interleave(130)  # a folder, read class by class
+    assert classes[spread(64, len(classes))].bincount().min() >= 6
 
 
 def test_a_study_with_too_little_to_rank_is_refused(tmp_path: Path) -> None:

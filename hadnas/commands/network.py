@@ -93,19 +93,28 @@ def retrain(
 
 @click.command()
 @click.argument("network")
+@click.option("--blocks", metavar="FILE", help="The file of yours that defines blocks of NETWORK, such as mine.py.")
 @click.option("--size", default="3x224x224", show_default=True, metavar="CxHxW", help="Channels, height and width.")
 @click.option("--classes", default=1000, show_default=True, type=click.IntRange(1))
 @click.option("--batch", "batches", default=(1, 32), show_default=True, type=click.IntRange(1), multiple=True)
 @click.option("--backend", "backends", default=("eager",), show_default=True, multiple=True)
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--dtype", default="float32", type=click.Choice(["float32", "bfloat16", "float16"]), show_default=True)
-def measure(network: str, size: str, classes: int, **protocol: Any) -> None:
-    """Cost and latency of NETWORK: an architecture by name or .json, an exported model.py, or a timm model."""
+def measure(
+    network: str, blocks: str | None, size: str, classes: int, backends: tuple[str, ...], device: str, **protocol: Any
+) -> None:
+    """Cost and latency of NETWORK: arch.json, an exported folder or model.py, a published network, or a timm model."""
     from hadnas.library import load_network
+    from hadnas.measure.backends import require
     from hadnas.models.task import Task
     from hadnas.search.changes import sides
     from hadnas.tables.measured import show_measured
+    from hadnas.train.device import chosen_device
 
-    task = Task.image(*sides(size), classes=classes)
-    show_measured(network, load_network(network, task), task.shape, **protocol)
+    task, device = Task.image(*sides(size), classes=classes), chosen_device(device)
+    for backend in backends:
+        require(backend, device)
+    show_measured(
+        network, load_network(network, task, blocks), task.shape, backends=backends, device=device, **protocol
+    )

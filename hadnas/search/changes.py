@@ -63,13 +63,13 @@ def sides(text: str) -> tuple[int, int, int]:
 
 
 def _number(text: str | None, option: str, unit: str = "") -> float | None:
-    """`50M` as 50e6, `5ms` as 5."""
+    """`50M` as 50e6, `5ms` as 5; what has a unit has no k, M or G."""
     if text is None:
         return None
     plain = text.strip().lower().removesuffix(unit)
-    scale = _SUFFIXES.get(plain[-1:], 1.0)
+    suffix = plain[-1:] if plain[-1:] in _SUFFIXES and not unit else ""
     try:
-        value = float(plain[:-1] if plain[-1:] in _SUFFIXES else plain) * scale
+        value = float(plain.removesuffix(suffix)) * _SUFFIXES.get(suffix, 1.0)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):

@@ -11,11 +11,12 @@ from hadnas.models.build import build_seeded
 from hadnas.search.correlation import Correlation, rank_correlation
 from hadnas.search.results import Found, StudyResults
 from hadnas.train.data import load_data
+from hadnas.train.images import spread
 
 SCORES = ("nwot", "synflow", "params", "macs")
 
 IMAGES = 64
-"""Training images that nwot sees, or a batch if that is less."""
+"""Training images that nwot sees, evenly spaced, or a batch if that is less."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def score_study(results: StudyResults) -> dict[str, Score]:
             f"study {results.name!r} has {len(ranked)} trained architectures; four are needed to rank them"
         )
     data = load_data(results.study.data)
-    some = torch.arange(min(IMAGES, results.study.recipe.batch))
+    some = spread(min(IMAGES, results.study.recipe.batch), len(data.train))
     images, _ = next(data.train.batches(len(some), torch.device("cpu"), some))
     table = [_scores(found, results, images) for found in ranked]
     accuracy = [found.figures["val/accuracy"] for found in ranked]

@@ -37,13 +37,17 @@ def show_measured(
     table = Table(title=f"{name}: cost of one image {'x'.join(map(str, shape))}", title_justify="left", box=None)
     figures = {"params": found.params, "MACs": found.macs, "FLOPs": found.flops, "element-wise": found.elementwise}
     figures |= {"products": found.products, "activations": found.activations, "calls": found.calls}
-    for column in [*figures, "peak activations"]:
+    memory = {"bytes moved": found.bytes_moved, "peak activations": found.peak_activation_bytes}
+    for column in (*figures, *memory):
         table.add_column(column, justify="right")
-    table.add_row(*(f"{value:,}" for value in figures.values()), f"{found.peak_activation_bytes / 2**20:.1f} MiB")
+    mebibytes = (f"{value / 2**20:.1f} MiB" for value in memory.values())
+    table.add_row(*(f"{value:,}" for value in figures.values()), *mebibytes)
     console.print(table)
+    console.print("calls, bytes moved and peak activations depend on how the module is written")
     table = Table(title=f"latency on {device}, {threads} threads, {dtype}", title_justify="left", box=None)
     for column in ("backend", "batch", "median ms", "p90 ms", "min ms", "images/s", "ratio", "IQR of ratio", "n"):
         table.add_column(column, justify="left" if column == "backend" else "right")
+    versions: dict[str, str] = {}
     for backend, batch in itertools.product(backends, batches):
         taken = latency(
             network,
@@ -54,12 +58,20 @@ def show_measured(
             dtype=getattr(torch, dtype),
             backend=backend,
         )
+        versions |= taken.protocol["versions"]
         times = (f"{value:.4g}" for value in (taken.median_ms, taken.p90_ms, taken.min_ms))
         ratio = f"{'~' if taken.noisy else ''}{taken.ratio:.3f}"
         speed = f"{1000 * batch / taken.median_ms:.4g}"
         table.add_row(backend, str(batch), *times, speed, ratio, f"{taken.ratio_iqr:.1%}", str(taken.n))
     console.print(table)
-    console.print("ratio: to a fixed reference network timed in turn; ~ where its interquartile range is above 5 %")
+    libraries = ", ".join(f"{library} {version}" for library, version in versions.items())
+    said = f"{taken.protocol['device_name']}, memory format {taken.protocol['memory_format']}, {libraries}"
+    console.print(f"measured on {said}", highlight=False, markup=False)
+    console.print(
+        f"ratio: to the fixed reference network {taken.protocol['reference']}, timed in turn; "
+        "~ where its interquartile range is above 5 %",
+        highlight=False,
+    )
 
 
 def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
