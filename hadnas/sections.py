@@ -250,11 +250,9 @@ def machine(results: StudyResults, best: Found) -> Section:
     if training is not None:
         versions = ", ".join(f"{name} {version}" for name, version in training.versions.items())
         rows.append(["the winner was trained on", f"{training.host.partition(' ')[0]}, {versions}"])
-    key = best.notes.get("latency_protocol")
-    if key is not None and best.arch is not None:
-        latency = results.ledger.get_latency(best.arch.fingerprint, str(results.task()), key)
-        if latency is not None:
-            rows.append(["latency", ", ".join(f"{name} {value}" for name, value in latency.protocol.items())])
+    latency = results.latency(best)
+    if latency is not None:
+        rows.append(["latency", ", ".join(f"{name} {value}" for name, value in latency.protocol.items())])
     rows.append(["recipe", ", ".join(f"{name} {value}" for name, value in results.study.recipe.model_dump().items())])
     section.table(["", ""], rows, set())
     return section

@@ -1,6 +1,7 @@
 """The front and the baselines on other backends: taken once, seen in MLflow and in `top`; a failure ends no study."""
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,16 @@ def test_front_and_baselines_are_taken_and_logged_and_a_failure_leaves_its_reaso
         assert one.arch is not None and one.run_id is not None
         mine = [row for row in rows(results.ledger, "latencies") if row["fingerprint"] == one.arch.fingerprint]
         assert sorted(row["protocol_json"]["backend"] for row in mine) == sorted(taken)
-        metrics = client.get_run(one.run_id).data.metrics
-        assert {name for name in metrics if "." in name} == {f"latency_{x}.{b}" for x in ("ms", "ratio") for b in taken}
+        data = client.get_run(one.run_id).data
+        metrics = data.metrics
+        assert {name.partition(".")[2] for name in metrics if "." in name} == taken
         for row in mine:
             backend = row["protocol_json"]["backend"]
             assert found.rows[one.name][backend]["ratio"] == row["figures"]["ratio"] > 0
             assert metrics[f"latency_ratio.{backend}"] == row["figures"]["ratio"]
             assert metrics[f"latency_ms.{backend}"] == row["figures"]["median_ms"] > 0
+            assert metrics[f"latency_noisy.{backend}"] == row["figures"]["noisy"]
+            assert json.loads(data.tags[f"hadnas.latency.{backend}"]) == row["protocol_json"]
         assert metrics["latency_ratio"] == metrics["latency_ratio.eager"]  # not timed a second time
 
 

@@ -4,14 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from hadnas.blocks import registry
 from hadnas.models.complete import complete
+from hadnas.models.files import run_file
 from hadnas.search.evaluation import Elsewhere, Evaluation, Evaluator
 from hadnas.search.ledger import Ledger
+from hadnas.search.listing import rows
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
+from hadnas.space import op
 from hadnas.train.data import load_data
 from hadnas.train.recipe import Recipe
-from tests.networks import TINY_SPACE, pyramid
+from tests.networks import TINY_SPACE, block_file, pyramid, residual
 
 STUDY = Study(name="tiny", space=TINY_SPACE, recipe=Recipe(epochs=1, batch=512), latency=None)
 
@@ -34,3 +38,27 @@ def test_what_another_worker_trains_is_waited_for_only_as_long_as_asked(tmp_path
     evaluator.train(evaluation, print)
     assert evaluation.reused and evaluation.figures["val/accuracy"] == 0.5
     evaluator.ledger.close()
+
+
+def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two files with a block of one name, as before and after an edit; the second does twice the work."""
+    text = block_file("Widened")
+    (tmp_path / "before.py").write_text(text)
+    (tmp_path / "after.py").write_text(text.replace("self.conv(x)", "self.conv(self.conv(x))"))
+    space = pyramid((8, [residual(op("widened"))]))
+    timed = Study(name="own", space=space, recipe=STUDY.recipe, latency="eager")
+    monkeypatch.setattr("hadnas.search.timing.SECONDS", 0.01)
+    macs, taken = [], []
+    for file in ("before.py", "after.py"):
+        monkeypatch.delitem(registry._OPS, "widened", raising=False)
+        run_file(tmp_path / file)
+        evaluator, _ = made(timed, tmp_path)
+        evaluation = Evaluation(complete(space, evaluator.task))
+        for _ in range(2):  # the second time from the ledger
+            evaluator.measure(evaluation, held=False)
+        macs.append(evaluation.figures["macs"])
+        taken = [row["code"] for row in rows(evaluator.ledger, "latencies")]
+        evaluator.ledger.close()
+    pixels = 16  # after the down-sampling of the stage
+    assert macs[1] - macs[0] == 8 * 8 * pixels
+    assert len(taken) == len(set(taken)) == 2

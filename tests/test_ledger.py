@@ -11,7 +11,7 @@ from hadnas.search.listing import export_csv, num_rows, rows
 from hadnas.search.records import Costs, TrainingKey
 
 KEY = TrainingKey("f1", "image:1x8x8:10", "digits", "recipe", 3, 0, "code")
-COSTS = Costs(params=5_000_000_000, macs=2**40, elementwise=3, products=4, activations=5)  # beyond 32 bits
+COSTS = Costs(5_000_000_000, 2**40, 3, 4, 5, bytes_moved=2**33, calls=7, peak_activation_bytes=2**34)  # beyond 32 bits
 
 
 @pytest.fixture
@@ -24,20 +24,21 @@ def ledger(url):
 
 def test_architectures_and_costs_are_kept(ledger, url):
     ledger.put_architecture("f1", "another text never replaces the first")
-    ledger.put_cost("f1", "t", Costs(1, 1, 1, 1, 1))
-    ledger.put_cost("f1", "t", COSTS)
+    ledger.put_cost("f1", "t", "c", Costs(*[1] * 8))
+    ledger.put_cost("f1", "t", "c", COSTS)
     again = Ledger(url)
     assert again.architecture("f1") == '{"op":"pyramid"}' and again.architecture("f2") is None
-    assert again.get_cost("f1", "t") == COSTS and again.get_cost("f1", "u") is None
+    assert again.get_cost("f1", "t", "c") == COSTS
+    assert again.get_cost("f1", "u", "c") is None and again.get_cost("f1", "t", "edited") is None
     again.close()
 
 
 def test_the_newest_latency_counts_and_none_is_lost(ledger):
     for median in (2.0, 1.0):
-        ledger.put_latency("f1", "t", "p", {"device": "cpu", "batch": 1}, {"median_ms": median, "ratio": math.nan})
-    found = ledger.get_latency("f1", "t", "p")
+        ledger.put_latency("f1", "t", "c", "p", {"device": "cpu", "batch": 1}, {"median_ms": median, "ratio": math.nan})
+    found = ledger.get_latency("f1", "t", "c", "p")
     assert found.figures == {"median_ms": 1.0, "ratio": None} and found.protocol == {"device": "cpu", "batch": 1}
-    assert ledger.get_latency("f1", "t", "q") is None
+    assert ledger.get_latency("f1", "t", "c", "q") is None and ledger.get_latency("f1", "t", "edited", "p") is None
     assert [row["figures"]["median_ms"] for row in rows(ledger, "latencies")] == [2.0, 1.0]
 
 
@@ -108,11 +109,12 @@ def test_an_unknown_architecture_is_refused(ledger):
     with pytest.raises(StudyError, match="put_architecture first"):
         ledger.claim(TrainingKey("f9", "t", "d", "r", 3, 0, "c"))
     with pytest.raises(StudyError, match="put_architecture first"):
-        ledger.put_cost("f9", "t", COSTS)
+        ledger.put_cost("f9", "t", "c", COSTS)
 
 
 def test_tables_leave_as_csv(ledger, tmp_path):
-    ledger.put_cost("f1", KEY.task, COSTS)
+    ledger.put_cost("f1", KEY.task, "edited", Costs(*[1] * 8))
+    ledger.put_cost("f1", KEY.task, KEY.code, COSTS)
     claim = ledger.claim(KEY, study="digits", versions={"torch": "2"})
     ledger.finish(claim, val_accuracy=0.6, val_loss=1.25, val_n=360, seconds=0.25)
     export_csv(ledger, tmp_path / "trainings.csv", "trainings")
@@ -120,7 +122,7 @@ def test_tables_leave_as_csv(ledger, tmp_path):
         (row,) = csv.DictReader(file)
     assert (row["fingerprint"], row["val_accuracy"], row["macs"]) == ("f1", "0.6", str(COSTS.macs))
     assert row["versions"] == '{"torch": "2"}'
-    known = {"architectures": 1, "costs": 1, "latencies": 0, "predictors": 0, "trainings": 1, "epochs": 0}
+    known = {"architectures": 1, "costs": 2, "latencies": 0, "predictors": 0, "trainings": 1, "epochs": 0}
     assert num_rows(ledger) == known
     with pytest.raises(UnknownName, match="did you mean 'latencies'"):
         rows(ledger, "latency")

@@ -8,10 +8,21 @@ from sqlalchemy import text
 from hadnas.errors import StudyError
 from hadnas.search.database import open_engine
 from hadnas.search.ledger import Ledger
-from hadnas.search.records import TrainingKey
+from hadnas.search.listing import rows
+from hadnas.search.records import Costs, TrainingKey
 from hadnas.search.tables import STEPS, VERSION
 
 KEY = TrainingKey("f1", "t", "d", "r", 3, 0, "c")
+
+
+WITHOUT_CODE = (  # as version 3 had them
+    "alter table hadnas_latency drop column code",
+    "drop table hadnas_cost",
+    "create table hadnas_cost (fingerprint text not null references hadnas_architecture (fingerprint), "
+    "task text not null, params bigint not null, macs bigint not null, elementwise bigint not null, "
+    "products bigint not null, activations bigint not null, primary key (fingerprint, task))",
+)
+WITHOUT_PREDICTORS = (*WITHOUT_CODE, "drop table hadnas_predictor")
 
 
 def fill(url):
@@ -43,8 +54,8 @@ def version(url):
 def older(url):
     """A ledger of version 0, which knew neither test scores nor which study had trained."""
     fill(url)
-    older = "drop table hadnas_predictor", "drop table hadnas_test", "alter table hadnas_training drop column study"
-    run(url, *older, "update hadnas_schema set version = 0")
+    older = "drop table hadnas_test", "alter table hadnas_training drop column study"
+    run(url, *WITHOUT_PREDICTORS, *older, "update hadnas_schema set version = 0")
     return url
 
 
@@ -65,7 +76,7 @@ def test_an_older_ledger_is_brought_up_to_date_with_all_it_holds(older, monkeypa
 
 def test_a_ledger_of_version_1_learns_to_keep_test_scores(url):
     fill(url)
-    run(url, "drop table hadnas_predictor", "drop table hadnas_test", "update hadnas_schema set version = 1")
+    run(url, *WITHOUT_PREDICTORS, "drop table hadnas_test", "update hadnas_schema set version = 1")
     ledger = Ledger(url)
     ledger.put_test(KEY, [True, False], 0.25)
     assert ledger.get_test(KEY) == ([True, False], 0.25)
@@ -75,12 +86,31 @@ def test_a_ledger_of_version_1_learns_to_keep_test_scores(url):
 
 def test_a_ledger_of_version_2_learns_to_keep_predictors(url):
     fill(url)
-    run(url, "drop table hadnas_predictor", "update hadnas_schema set version = 2")
+    run(url, *WITHOUT_PREDICTORS, "update hadnas_schema set version = 2")
     ledger = Ledger(url)
     for error in (0.5, 0.25):  # a later fit replaces the earlier one
         ledger.put_predictor("space", "task", "key", {"backend": "eager"}, {"error": error})
     assert ledger.get_predictor("space", "task", "key") == {"error": 0.25}
     assert ledger.get_predictor("space", "task", "other") is None
+    ledger.close()
+    assert version(url) == VERSION
+
+
+def test_a_ledger_of_version_3_takes_costs_and_latencies_again_by_code(url):
+    fill(url)
+    ledger = Ledger(url)
+    ledger.put_latency("f1", "t", "c", "p", {}, {"ratio": 1.0})
+    ledger.close()
+    run(url, *WITHOUT_CODE, "insert into hadnas_cost values ('f1', 't', 1, 2, 3, 4, 5)")
+    run(url, "update hadnas_schema set version = 3")
+    ledger = Ledger(url)
+    assert ledger.get_cost("f1", "t", "c") is None and ledger.get_latency("f1", "t", "c", "p") is None
+    ledger.put_cost("f1", "t", "c", Costs(*range(8)))
+    assert ledger.get_cost("f1", "t", "c") == Costs(*range(8))
+    assert [(row["code"], row["macs"], row["calls"]) for row in rows(ledger, "costs")] == [("", 2, None), ("c", 1, 6)]
+    assert [(row["code"], row["figures"]) for row in rows(ledger, "latencies")] == [("", {"ratio": 1.0})]
+    with pytest.raises(StudyError, match="put_architecture first"):
+        ledger.put_cost("f9", "t", "c", Costs(*range(8)))
     ledger.close()
     assert version(url) == VERSION
 

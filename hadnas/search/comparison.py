@@ -5,6 +5,7 @@ networks may depend on the backend, and a study that was searched by one may be 
 """
 
 import itertools
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from hadnas.measure.latency import NOISY, protocol, protocol_key
 from hadnas.search.evaluation import Evaluation, Evaluator
 from hadnas.search.results import Found, StudyResults
 from hadnas.search.study import Study
+from hadnas.search.timing import figures
 
 
 def backends(study: Study) -> tuple[str, ...]:
@@ -26,14 +28,13 @@ def backends(study: Study) -> tuple[str, ...]:
 def compare(
     results: StudyResults,
     evaluator: Evaluator,
-    log: Callable[[str, dict[str, float]], None],
+    log: Callable[[str, dict[str, float], dict[str, str]], None],
     say: Callable[[str, str], None],
 ) -> None:
     """Time the front and the baselines on every backend of the study; what is known is not taken again.
 
-    A latency goes to the ledger, its protocol to the study, and through `log(run_id, figures)` to MLflow as
-    `latency_ms.<backend>` and `latency_ratio.<backend>`; `say(name, backend)` comes before each. What fails leaves its
-    reason.
+    A latency goes to the ledger, its protocol to the study, and both through `log(run_id, figures, tags)` to MLflow, as
+    `latency_ms.<backend>` and so on; `say(name, backend)` comes before each. What fails leaves its reason.
     """
     for found, backend in itertools.product(_compared(results), backends(results.study)):
         assert found.arch is not None and found.run_id is not None
@@ -42,10 +43,11 @@ def compare(
         if known.get("protocol") == key and "reason" not in known:
             continue
         say(found.name, backend)
-        entry: dict[str, Any] = {"protocol": key}
+        entry: dict[str, Any] = {"protocol": key, "code": evaluator.key(found.arch).code}
         try:
-            taken = evaluator.latency(Evaluation(found.arch), backend).figures
-            log(found.run_id, {f"latency_ms.{backend}": taken["median_ms"], f"latency_ratio.{backend}": taken["ratio"]})
+            taken = evaluator.latency(Evaluation(found.arch), backend)
+            named = {f"{name}.{backend}": value for name, value in figures(taken).items()}
+            log(found.run_id, named, {f"hadnas.latency.{backend}": json.dumps(taken.protocol)})
         except MeasurementError as error:
             entry["reason"] = str(error).partition("\n")[0]  # compilers add pages
         # an attribute of its own for each: two workers that end at once do not overwrite each other's

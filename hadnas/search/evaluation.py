@@ -3,6 +3,7 @@
 The ledger is asked before anything is done, so a candidate met again, in this study or another, is told back at once.
 """
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from hadnas.search.ledger import Ledger
 from hadnas.search.records import Costs, Latency, Training, TrainingKey
 from hadnas.search.storage import Home
 from hadnas.search.study import COSTS, LATENCIES, Study
-from hadnas.search.timing import timed
+from hadnas.search.timing import figures, timed
 from hadnas.train.data import Data
 from hadnas.train.loop import Epoch, fit, training_dtype
 
@@ -53,11 +54,12 @@ class Elsewhere(HadnasError):
 
 @dataclass
 class Evaluation:
-    """What is known of a candidate so far: figures by their MLflow names, seconds by phase, and its training."""
+    """What is known of a candidate so far: figures and tags by their MLflow names, seconds by phase, its training."""
 
     arch: Arch
     figures: dict[str, float] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
     reused: bool = False
     training: Training | None = None
@@ -116,11 +118,13 @@ class Evaluator:
         arch = evaluation.arch
         self.ledger.put_architecture(arch.fingerprint, arch.json)
         with evaluation.phase("cost"):
-            costs = self.ledger.get_cost(arch.fingerprint, str(self.task))
+            code = self.key(arch).code
+            costs = self.ledger.get_cost(arch.fingerprint, str(self.task), code)
             if costs is None:
                 evaluation.counted = cost(build(arch, self.task, device="meta"), self.data.shape)
                 costs = Costs(*(getattr(evaluation.counted, name) for name in Costs.__dataclass_fields__))
-                self.ledger.put_cost(arch.fingerprint, str(self.task), costs)
+                self.ledger.put_cost(arch.fingerprint, str(self.task), code, costs)
+        evaluation.notes["code"] = code
         evaluation.figures |= asdict(costs) | {"flops": 2 * costs.macs}
         if held:
             self._hold(evaluation, COSTS)
@@ -205,11 +209,8 @@ class Evaluator:
 
     def _time(self, evaluation: Evaluation, backend: str) -> None:
         found = self.latency(evaluation, backend)
-        evaluation.figures |= {
-            "latency_ms": found.figures["median_ms"],
-            "latency_p90_ms": found.figures["p90_ms"],
-            "latency_ratio": found.figures["ratio"],
-        }
+        evaluation.figures |= figures(found)
+        evaluation.tags["hadnas.latency"] = json.dumps(found.protocol)
         key = protocol_key(dict(found.protocol))
         evaluation.notes |= {"latency_noisy": found.figures["noisy"], "latency_protocol": key}
 

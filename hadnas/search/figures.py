@@ -27,25 +27,28 @@ class Figures(Database):
         with self.read() as session:
             return session.scalar(select(ArchitectureRow.arch).where(ArchitectureRow.fingerprint == fingerprint))
 
-    def put_cost(self, fingerprint: str, task: str, costs: Costs) -> None:
-        """Remember what an architecture costs for a task; a later count replaces an earlier one."""
-        row = {"fingerprint": fingerprint, "task": task, **asdict(costs)}
-        insert = self._insert(CostRow).values(row)
-        with self._write() as session:
-            session.execute(insert.on_conflict_do_update(index_elements=["fingerprint", "task"], set_=asdict(costs)))
+    def put_cost(self, fingerprint: str, task: str, code: str, costs: Costs) -> None:
+        """Remember what an architecture costs for a task; `code` is the hash of its blocks' code.
 
-    def get_cost(self, fingerprint: str, task: str) -> Costs | None:
-        """The costs of an architecture for a task, or None."""
+        A later count replaces an earlier one.
+        """
+        row = {"fingerprint": fingerprint, "task": task, "code": code}
+        insert = self._insert(CostRow).values(row | asdict(costs))
+        with self._write() as session:
+            session.execute(insert.on_conflict_do_update(index_elements=list(row), set_=asdict(costs)))
+
+    def get_cost(self, fingerprint: str, task: str, code: str) -> Costs | None:
+        """The costs of an architecture for a task, counted of blocks with this code, or None."""
         with self.read() as session:
-            row = session.get(CostRow, (fingerprint, task))
+            row = session.get(CostRow, (fingerprint, task, code))
             return Costs(**{f.name: getattr(row, f.name) for f in fields(Costs)}) if row else None
 
     def put_latency(
-        self, fingerprint: str, task: str, key: str, protocol: Mapping[str, Any], figures: Mapping[str, Any]
+        self, fingerprint: str, task: str, code: str, key: str, protocol: Mapping[str, Any], figures: Mapping[str, Any]
     ) -> None:
         """Remember a latency under the key of its protocol (device, backend, batch, dtype, threads, versions)."""
         with self._write() as session:
-            row: dict[str, Any] = {"fingerprint": fingerprint, "task": task, "protocol": key}
+            row: dict[str, Any] = {"fingerprint": fingerprint, "task": task, "code": code, "protocol": key}
             row |= {
                 "protocol_json": dict(protocol),
                 "figures": numbers(figures),
@@ -54,11 +57,11 @@ class Figures(Database):
             }
             session.execute(self._insert(LatencyRow).values(row))
 
-    def get_latency(self, fingerprint: str, task: str, key: str) -> Latency | None:
-        """The newest latency of an architecture for a task under a protocol, or None."""
-        same = (LatencyRow.fingerprint == fingerprint, LatencyRow.task == task, LatencyRow.protocol == key)
+    def get_latency(self, fingerprint: str, task: str, code: str, key: str) -> Latency | None:
+        """The newest latency of an architecture for a task, with this code of its blocks, under a protocol, or None."""
+        same = {"fingerprint": fingerprint, "task": task, "code": code, "protocol": key}
         with self.read() as session:
-            row = session.scalar(select(LatencyRow).where(*same).order_by(LatencyRow.id.desc()).limit(1))
+            row = session.scalar(select(LatencyRow).filter_by(**same).order_by(LatencyRow.id.desc()).limit(1))
             return Latency(row.protocol_json, row.figures, row.host, row.created) if row else None
 
     def put_predictor(

@@ -57,7 +57,7 @@ def read_finals(results: StudyResults) -> list[Final]:
                 kind=entry["kind"],
                 fingerprint=entry["fingerprint"],
                 against=entry["against"],
-                costs=results.ledger.get_cost(entry["fingerprint"], str(results.task())),
+                costs=results.ledger.get_cost(entry["fingerprint"], str(results.task()), entry["keys"][0]["code"]),
                 accuracy=accuracy(own) if own else None,
                 lead=difference(rival, own) if rival and own else None,
                 reason=entry["reason"],

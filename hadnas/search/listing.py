@@ -11,15 +11,19 @@ from hadnas.errors import StudyError, unknown
 from hadnas.search.ledger import Ledger
 from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, PredictorRow, TrainingRow
 
+_COSTED = "fingerprint", "task", "code"  # what a cost is kept by
+
 LISTINGS: dict[str, Select[Any]] = {
     "architectures": select(*ArchitectureRow.__table__.columns).order_by(ArchitectureRow.created),
-    "costs": select(*CostRow.__table__.columns).order_by(CostRow.fingerprint, CostRow.task),
+    "costs": select(*CostRow.__table__.columns).order_by(CostRow.fingerprint, CostRow.task, CostRow.code),
     "latencies": select(*LatencyRow.__table__.columns).order_by(LatencyRow.id),
     "predictors": select(*PredictorRow.__table__.columns).order_by(PredictorRow.created),
     "trainings": select(
         *TrainingRow.__table__.columns, CostRow.params, CostRow.macs, CostRow.elementwise, CostRow.products
     )
-    .outerjoin(CostRow, and_(CostRow.fingerprint == TrainingRow.fingerprint, CostRow.task == TrainingRow.task))
+    .outerjoin(
+        CostRow, and_(*(getattr(CostRow, k) == getattr(TrainingRow, k) for k in ("fingerprint", "task", "code")))
+    )
     .order_by(TrainingRow.id),
     "epochs": select(*EpochRow.__table__.columns).order_by(EpochRow.training, EpochRow.attempt, EpochRow.epoch),
 }

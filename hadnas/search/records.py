@@ -29,13 +29,16 @@ class TrainingKey:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """One forward at batch 1: parameters, MACs, element-wise operations, products among them, elements written."""
+    """What one forward at batch 1 costs; each is what `hadnas.measure.cost.Cost` says under the same name."""
 
     params: int
     macs: int
     elementwise: int
     products: int
     activations: int
+    bytes_moved: int
+    calls: int
+    peak_activation_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

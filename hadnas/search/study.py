@@ -6,23 +6,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 from hadnas.errors import HadnasError, SpecError, unknown
 from hadnas.models.arch import Arch
+from hadnas.search.records import Costs
 from hadnas.space.data import as_data, from_data
 from hadnas.train.data import DataSpec
 from hadnas.train.recipe import Recipe
 
+COSTS = tuple(Costs.__dataclass_fields__)
+LATENCIES = ("latency_ms", "latency_ratio")
+
 DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "val/accuracy": "maximize",
-    "macs": "minimize",
-    "params": "minimize",
-    "elementwise": "minimize",
-    "activations": "minimize",
-    "latency_ms": "minimize",
-    "latency_ratio": "minimize",
+    **dict.fromkeys((*COSTS, *LATENCIES), "minimize"),
 }
 """Every figure that can be an objective, with its direction; all but the accuracy can be constraints."""
-
-COSTS = ("macs", "params", "elementwise", "activations")
-LATENCIES = ("latency_ms", "latency_ratio")
 
 
 Backend = Literal["eager", "compile", "onnxruntime"]

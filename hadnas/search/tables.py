@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from hadnas.errors import StudyError
 
-VERSION = 3
+VERSION = 4
 
 
 def add_tests(connection: Connection) -> None:
@@ -38,8 +38,28 @@ def add_predictors(connection: Connection) -> None:
     )
 
 
+def add_code(connection: Connection) -> None:
+    """Version 4 keeps costs and latencies by the code of the blocks, and three more costs.
+
+    Figures of before were taken of code that nobody noted: they stay under the code '' and are not used again.
+    """
+    connection.execute(
+        text(
+            "create table hadnas_cost_4 (fingerprint text not null references hadnas_architecture (fingerprint), "
+            "task text not null, code text not null, params bigint not null, macs bigint not null, "
+            "elementwise bigint not null, products bigint not null, activations bigint not null, bytes_moved bigint, "
+            "calls bigint, peak_activation_bytes bigint, primary key (fingerprint, task, code))"
+        )
+    )
+    same = "fingerprint, task, params, macs, elementwise, products, activations"
+    connection.execute(text(f"insert into hadnas_cost_4 ({same}, code) select {same}, '' from hadnas_cost"))
+    connection.execute(text("drop table hadnas_cost"))
+    connection.execute(text("alter table hadnas_cost_4 rename to hadnas_cost"))
+    connection.execute(text("alter table hadnas_latency add column code text not null default ''"))
+
+
 Step = Callable[[Connection], None]
-STEPS: dict[int, Step] = {1: add_tests, 2: add_predictors}
+STEPS: dict[int, Step] = {1: add_tests, 2: add_predictors, 3: add_code}
 """`STEPS[n]` turns a ledger of version n into one of version n + 1."""
 
 _LOCK = 0x6861646E6173  # "hadnas": the key of PostgreSQL's advisory lock while the schema is made
@@ -69,16 +89,23 @@ class ArchitectureRow(Table):
 
 
 class CostRow(Table):
-    """What one forward of an architecture costs for a task at batch 1."""
+    """What one forward of an architecture, with this code of its blocks, costs for a task at batch 1.
+
+    The last three are null in rows of before version 4, whose `code` is ''.
+    """
 
     __tablename__ = "hadnas_cost"
     fingerprint: Mapped[str] = mapped_column(ForeignKey(ArchitectureRow.fingerprint), primary_key=True)
     task: Mapped[str] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(primary_key=True)
     params: Mapped[int]
     macs: Mapped[int]
     elementwise: Mapped[int]
     products: Mapped[int]
     activations: Mapped[int]
+    bytes_moved: Mapped[int | None]
+    calls: Mapped[int | None]
+    peak_activation_bytes: Mapped[int | None]
 
 
 class LatencyRow(Table):
@@ -88,6 +115,7 @@ class LatencyRow(Table):
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     fingerprint: Mapped[str] = mapped_column(ForeignKey(ArchitectureRow.fingerprint), index=True)
     task: Mapped[str]
+    code: Mapped[str]
     protocol: Mapped[str]
     protocol_json: Mapped[dict[str, Any]]
     figures: Mapped[dict[str, Any]]

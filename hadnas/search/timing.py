@@ -7,6 +7,7 @@ from torch import nn
 
 from hadnas.measure.latency import latency, protocol, protocol_key
 from hadnas.models.arch import Arch
+from hadnas.models.source import code_hash
 from hadnas.models.task import Task
 from hadnas.search.ledger import Ledger
 from hadnas.search.records import Latency
@@ -20,15 +21,24 @@ def timed(
 ) -> Latency:
     """The latency of `arch` at batch 1 on one thread; only where the ledger has none is `fresh()` built and timed.
 
+    An edited block is a new block: the ledger is asked for a latency of the code as it is now.
     The ledger must know the architecture. Raises MeasurementError where the module or the backend fails, UnknownName
     for a backend that does not exist.
     """
     said = protocol(task.shape, device=device, backend=backend)
     key = protocol_key(said)
-    known = ledger.get_latency(arch.fingerprint, str(task), key)
+    place = arch.fingerprint, str(task), code_hash(arch, task), key
+    known = ledger.get_latency(*place)
     if known is None:
         taken = asdict(latency(fresh(), task.shape, device=device, backend=backend, seconds=SECONDS))
-        ledger.put_latency(arch.fingerprint, str(task), key, taken.pop("protocol"), taken)
-        known = ledger.get_latency(arch.fingerprint, str(task), key)
+        ledger.put_latency(*place, taken.pop("protocol"), taken)
+        known = ledger.get_latency(*place)
         assert known is not None
     return known
+
+
+def figures(taken: Latency) -> dict[str, float]:
+    """A latency by the names that it bears in studies and in MLflow; one that is noisy (see `NOISY`) has a 1 there."""
+    names = {"latency_ms": "median_ms", "latency_p90_ms": "p90_ms", "latency_ratio": "ratio"}
+    names |= {"latency_ratio_iqr": "ratio_iqr", "latency_n": "n", "latency_noisy": "noisy"}
+    return {name: float(taken.figures[known]) for name, known in names.items()}

@@ -154,10 +154,11 @@ class Tracker:
         while batch := list(islice(entities, BATCH)):
             self.client.log_batch(run_id, params=batch)
 
-    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log figures in one write; a figure may be NaN or infinite."""
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, object] | None = None) -> None:
+        """Log figures, and tags that say more of them, in one write; a figure may be NaN or infinite."""
         now = time.time_ns() // 1_000_000
-        self.client.log_batch(run_id, metrics=[Metric(mlflow_name(k), float(v), now, step) for k, v in metrics.items()])
+        figures = [Metric(mlflow_name(k), float(v), now, 0) for k, v in metrics.items()]
+        self.client.log_batch(run_id, metrics=figures, tags=_tags(tags or {}))
 
     def log_epoch(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """Add one point to the run's curves: `val/accuracy`, `val/loss`, `train/loss`; visible within `EVERY` seconds.
@@ -178,7 +179,7 @@ class Tracker:
 
     def log_tags(self, run_id: str, tags: Mapping[str, object]) -> None:
         """Set tags; a tag already set changes."""
-        entities = iter([RunTag(mlflow_name(key), clip(value, TAG_LENGTH)) for key, value in tags.items()])
+        entities = iter(_tags(tags))
         while batch := list(islice(entities, BATCH)):
             self.client.log_batch(run_id, tags=batch)
 
@@ -235,6 +236,10 @@ class Tracker:
     def leave(self) -> None:
         """Put the parent run back as it was found: a search may be running elsewhere."""
         self.client.update_run(self.parent_run_id, status=self._found)
+
+
+def _tags(tags: Mapping[str, object]) -> list[RunTag]:
+    return [RunTag(mlflow_name(key), clip(value, TAG_LENGTH)) for key, value in tags.items()]
 
 
 def clip(value: object, length: int) -> str:
