@@ -4,7 +4,7 @@ A formula is arithmetic in the slots of the op and in C, H, W, N = H*W:
 
     Params: 3*expand*C**2 + 2*kernel**2*C + weights(norm, C)
     Degree: 2 if interact == "mul" else 1
-    Degree: 3 (nominal)
+    Degree: 2 (nominal) if grn else 1
 
 `weights(name, n)` is the number of parameters of a norm or an activation over n channels (0 for None);
 `products(name, n)` that of the products an activation makes over n elements: n for those that square, else 0.
@@ -70,9 +70,12 @@ def lines(cls: type[nn.Module]) -> dict[str, str]:
 
 
 def degree(text: str, names: Mapping[str, Any]) -> tuple[int, bool]:
-    """The stated highest power, and whether it is nominal (a softmax, a normalised or a rational form)."""
-    expression, nominal, _ = text.partition("(nominal")
-    return int(evaluate(expression, names)), bool(nominal)
+    """The stated highest power, and whether it is nominal (a softmax, a normalised or a rational form).
+
+    `(nominal)` stands behind the number, or the number in parentheses, of which it is said.
+    """
+    value = complex(evaluate(text.replace("(nominal)", "+ 1j"), names))  # what is said of a branch stays with it
+    return int(value.real), bool(value.imag)
 
 
 def evaluate(text: str, names: Mapping[str, Any]) -> Any:

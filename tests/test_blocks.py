@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hadnas.blocks.registry import Op, find_op, ops
 from hadnas.cases import Case, defaults, randomise, state
-from hadnas.contract import check
+from hadnas.contract import check, stack
 from hadnas.formula import lines
 from tests.oracles import ORACLES
 
@@ -75,6 +75,14 @@ def place(op: Op) -> dict[str, Any]:
 def difference(a: Tensor, b: Tensor) -> float:
     assert a.shape == b.shape and a.dtype == b.dtype
     return float((a - b).detach().abs().max())
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("gn_conv", {"order": 5}), ("ccp", {"degree": 4}), ("ncp", {"degree": 4})]
+)
+def test_the_highest_degrees_stack(name: str, values: dict[str, Any]) -> None:
+    op = find_op(name)
+    assert list(stack(Case(op, {**defaults(op), **values}, 16, *SIZE))) == []
 
 
 class MatrixProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped

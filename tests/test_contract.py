@@ -221,3 +221,5 @@ def test_whatever_is_no_formula_is_refused(formula: str) -> None:
 def test_degrees() -> None:
     assert degree("2 if on else 1", {"on": True}) == (2, False)
     assert degree("4 if on else 3 (nominal)", {"on": False}) == (3, True)
+    assert degree("4 if on else 3 (nominal)", {"on": True}) == (4, False)
+    assert degree("(4 if on else 2*k + 1) (nominal)", {"on": False, "k": 2}) == (5, True)

@@ -21,11 +21,11 @@ HEADS = [
 ]
 
 
-@pytest.mark.parametrize("scaled", [True, False])
-def test_relations_by_loops(scaled: bool) -> None:
+@pytest.mark.parametrize(("scaled", "mirror"), [(True, False), (False, False), (True, True)])
+def test_relations_by_loops(scaled: bool, mirror: bool) -> None:
     """Relations of the cells of a 2 x 2 grid over a map of 4 x 6, cell by cell."""
     torch.manual_seed(0)
-    head = randomise(CoreLnet(3, 4, grid=2, hidden=5, scaled=scaled, dtype=torch.float64))
+    head = randomise(CoreLnet(3, 4, grid=2, hidden=5, scaled=scaled, mirror=mirror, dtype=torch.float64))
     x = torch.randn(2, 3, 4, 6, dtype=torch.float64)
     found = head(x)
     assert isinstance(head, CoreLnet) and isinstance(head.fc, torch.nn.Linear)
@@ -33,11 +33,14 @@ def test_relations_by_loops(scaled: bool) -> None:
         cells = [x[image, :, 2 * i : 2 * i + 2, 3 * j : 3 * j + 3].mean((1, 2)) for i in (0, 1) for j in (0, 1)]
         z = torch.stack(cells)
         z = head.gamma * (z - z.mean(0)) / (z.var(0, unbiased=True) + 1e-8).sqrt() + head.beta
-        relations: list[Tensor] = []
-        for row in z:
-            likeness = torch.stack([(row * other).sum() for other in z]) / (3 if scaled else 1)
-            relations += list(likeness.exp() / likeness.exp().sum())
-        hidden = (head.relations.weight @ torch.stack(relations) + head.relations.bias).clamp(min=0)
+        relations: list[list[Tensor]] = []
+        for number, row in enumerate(z):
+            read = z[: number + 1] if mirror else z
+            likeness = torch.stack([(row * other).sum() for other in read]) / (3 if scaled else 1)
+            relations.append(list(likeness.exp() / likeness.exp().sum()))
+        pairs = [(max(i, j), min(i, j)) if mirror else (i, j) for i in range(4) for j in range(4)]
+        flat = torch.stack([relations[i][j] for i, j in pairs])
+        hidden = (head.relations.weight @ flat + head.relations.bias).clamp(min=0)
         assert (found[image] - head.fc.weight @ hidden - head.fc.bias).abs().max() < 1e-10
 
 

@@ -27,7 +27,7 @@ class Attention(nn.Module):
     k. All positions of the map are tokens, and no position is encoded.
 
     Shapes: (B, C, H, W) -> (B, C, H, W); heads divides C.
-    Degree: 4 if gated and interact == "mul" else 3 (nominal)
+    Degree: (4 if gated and interact == "mul" else 3) (nominal)
     Params: (5 if gated else 4)*C**2 + C + ((4 if gated else 3)*C if bias else 0) + (4*(C//heads) if qk_norm else 0)
     MACs: (5 if gated else 4)*C**2*N + 2*C*N**2
     Products: C*N if gated and interact == "mul" else 0

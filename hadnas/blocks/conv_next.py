@@ -20,7 +20,7 @@ class ConvNext(nn.Module):
     `grn`, else the identity. The MLP is of 1 x 1 convolutions, as timm's `conv_mlp`.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
-    Degree: 2 if grn else 1 (nominal)
+    Degree: 2 (nominal) if grn else 1
     Params: 2*expand*C**2 + (kernel**2 + expand + 2)*C + weights(norm, C) + weights(act, expand*C)
         + (2*expand*C if grn else 0)
     MACs: (2*expand*C**2 + kernel**2*C)*N

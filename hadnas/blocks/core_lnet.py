@@ -26,12 +26,13 @@ from hadnas.blocks.rules import at_least, require, within
 class CoreLnet(nn.Module):
     """Relations between the cells of a grid, and a perceptron that reads only them.
 
-    logits = W2 dropout(relu(W1 vec(R))),  R = softmax_rows(Z Z^T / s)
+    logits = W2 dropout(relu(W1 vec(R))),  R = softmax_rows(Z Z^T / s);  with `mirror` R = L + strictly_lower(L)^T
     Z = gamma * (z - mean(z)) / sqrt(var(z) + 1e-8) + beta
 
     z the T = grid^2 cells of the map after average pooling, C channels each; mean and (unbiased) variance over the
     cells of an image; gamma, beta learned per channel; s = C where `scaled`, else 1. W1 T^2 -> hidden, W2 hidden ->
-    classes. Relations are computed in at least float32, also under autocast.
+    classes. L is softmax_rows with each row's softmax over the cells up to its own, as in the authors' code. Relations
+    are computed in at least float32, also under autocast.
 
     Shapes: (B, C, H, W) -> (B, classes); grid <= H, W. With classes = 0 the hidden features.
     Degree: 2 (nominal)
@@ -51,13 +52,14 @@ class CoreLnet(nn.Module):
         grid: int = 4,
         hidden: int = 256,
         scaled: bool = True,
+        mirror: bool = False,
         dropout: float = 0.0,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        self.dim, self.grid, self.hidden, self.scaled = dim, grid, hidden, scaled
+        self.dim, self.grid, self.hidden, self.scaled, self.mirror = dim, grid, hidden, scaled, mirror
         self.gamma = nn.Parameter(torch.ones(dim, **dd))
         self.beta = nn.Parameter(torch.zeros(dim, **dd))
         self.relations = nn.Linear(grid**4, hidden, **dd)
@@ -91,5 +93,10 @@ class CoreLnet(nn.Module):
         z = self.gamma * (z - mean) / torch.sqrt(var + 1e-8) + self.beta
         with uncast(z):
             likeness = z @ z.transpose(1, 2) / (self.dim if self.scaled else 1)
-        features = self.drop(self.relations(likeness.softmax(dim=2).flatten(1).to(x.dtype)).relu())
+        if self.mirror:
+            likeness = likeness + torch.full_like(likeness, -torch.inf).triu(1)
+        r = likeness.softmax(dim=2)
+        if self.mirror:
+            r = r + r.tril(-1).transpose(1, 2)
+        features = self.drop(self.relations(r.flatten(1).to(x.dtype)).relu())
         return features if pre_logits else self.fc(features)

@@ -27,7 +27,7 @@ class GlobalContext(nn.Module):
     k one pointwise filter C -> 1 (with a bias); W1, W2 pointwise C -> C // reduction -> C; LN over channels.
 
     Shapes: (B, C, H, W) -> (B, C, H, W); 2 reduction <= C.
-    Degree: 2 if interact == "mul" else 1 (nominal)
+    Degree: (3 if interact == "mul" else 2) (nominal)
     Params: C + 1 + 2*C*(C//reduction) + 3*(C//reduction) + C
     MACs: C*N + (C*N if N > 1 else 0) + 2*C*(C//reduction)
     Products: (C*N if interact == "mul" else 0) + (C if N == 1 else 0)

@@ -1,6 +1,6 @@
 """Linear attention whose similarity is a product of several kernels."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,20 +8,33 @@ from torch.nn import functional as F
 
 from hadnas.blocks.layers import uncast
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import divides, within
+from hadnas.blocks.rules import divides, require, within
 
 
-@block(family="attention", rules=(divides("heads"), within("factors", 1, 3), within("rank", 1, 16)))
+@block(
+    family="attention",
+    rules=(
+        divides("heads"),
+        within("factors", 1, 3),
+        within("rank", 1, 16),
+        require(
+            lambda v: v["rank"] ** v["factors"] <= 256,
+            "rank = {rank} to the power of factors = {factors} must be at most 256, the features of a head",
+        ),
+    ),
+)
 class HadamardLinearAttention(nn.Module):
     """Attention by a Hadamard product of low-rank similarity matrices, without the matrix.
 
     y = W' o,  o_i = sum_j S_ij v_j / sum_j S_ij,  S_ij = prod_{m=1..M} phi(q_im) . phi(k_jm)  in each head
 
-    M = `factors`; q_im, k_im of `rank` r values per head, by pointwise maps; v of C / heads values; phi = ELU + 1, so
-    that S is positive. A product of Gram matrices is the Gram matrix of the outer products of features, r^M of them, so
-    the cost is linear in the positions. Sums and quotient are taken in at least float32.
+    M = `factors`; q_im, k_im of `rank` r values per head, by pointwise maps; v of C / heads values; phi = ELU + 1, or
+    ReLU + 1e-3, so that S is positive. A product of Gram matrices is the Gram matrix of the outer products of features,
+    r^M of them, so the cost is linear in the positions. A sum of Gram matrices is that of the features side by side, of
+    which there are M r: an additive twin would not have equal MACs, and there is none. Sums and quotient are taken in
+    at least float32, also under autocast.
 
-    Shapes: (B, C, H, W) -> (B, C, H, W); heads divides C.
+    Shapes: (B, C, H, W) -> (B, C, H, W); heads divides C, r^M <= 256.
     Degree: 2*factors + 1 (nominal)
     Params: 2*C**2 + 2*C + 2*(C + 1)*heads*factors*rank
     MACs: (2*C**2 + 2*C*heads*factors*rank)*N
@@ -31,8 +44,8 @@ class HadamardLinearAttention(nn.Module):
         + (heads*(C//heads + 1)*N if rank**factors == 1 else 0)
         + (heads*(C//heads + 1)*rank**factors if N == 1 else 0)
     Source: Ackermann et al., "HLA: Hadamard linear attention", 2026, arXiv 2602.12128, for the product of similarities;
-        the features and the scale are ours. phi: Katharopoulos et al., "Transformers are RNNs", 2020, arXiv 2006.16236,
-        equation 7.
+        the features and the scale are ours. ELU + 1: Katharopoulos et al., "Transformers are RNNs", 2020,
+        arXiv 2006.16236, equation 7.
     """
 
     def __init__(
@@ -42,12 +55,13 @@ class HadamardLinearAttention(nn.Module):
         heads: int = 4,
         factors: int = 2,
         rank: int = 8,
+        phi: Literal["elu", "relu"] = "elu",
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        self.heads, self.factors, self.rank = heads, factors, rank
+        self.heads, self.factors, self.rank, self.phi = heads, factors, rank, phi
         self.qk = nn.Conv2d(dim, 2 * heads * factors * rank, 1, **dd)
         self.v = nn.Conv2d(dim, dim, 1, **dd)
         self.project = nn.Conv2d(dim, dim, 1, **dd)
@@ -55,7 +69,8 @@ class HadamardLinearAttention(nn.Module):
     def features(self, maps: Tensor) -> Tensor:
         """(B, heads M r, N) -> (B, heads, r^M, N): the outer product over m of the positive features."""
         batch, _, tokens = maps.shape
-        parts = F.elu(maps).add(1).reshape(batch, self.heads, self.factors, self.rank, tokens).unbind(2)
+        positive = F.elu(maps) + 1 if self.phi == "elu" else F.relu(maps) + 1e-3
+        parts = positive.reshape(batch, self.heads, self.factors, self.rank, tokens).unbind(2)
         joined = parts[0]
         for part in parts[1:]:
             joined = (joined.unsqueeze(3) * part.unsqueeze(2)).flatten(2, 3)

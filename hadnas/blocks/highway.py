@@ -7,21 +7,22 @@ from torch import Tensor, nn
 
 from hadnas.blocks.layers import activation
 from hadnas.blocks.registry import register
+from hadnas.blocks.rules import odd
 
 
-@register("merge", family="hadamard", twin=("interact", "mul", "sum"))
+@register("merge", family="hadamard", twin=("interact", "mul", "sum"), rules=(odd("kernel"),))
 class Highway(nn.Module):
     """Position by position, a gate carries the skip or lets the branch replace it.
 
     g = sigmoid(G [a; b] + beta);  y = g * a + (1 - g) * b
 
-    G pointwise 2 C -> C. The bias beta starts at `carry` in every channel: 2 carries 88 % of the skip. The additive
-    twin (`sum`) is g + a + b.
+    G pointwise 2 C -> C, behind a depthwise k x k convolution without bias where kernel > 1. The bias beta starts at
+    `carry` in every channel: 2 carries 88 % of the skip. The additive twin (`sum`) is g + a + b.
 
     Shapes: a, b (B, C, H, W) -> (B, C, H, W).
     Degree: 2 if interact == "mul" else 1
-    Params: 2*C**2 + C
-    MACs: 2*C**2*H*W
+    Params: 2*C**2 + C + (2*kernel**2*C if kernel > 1 else 0)
+    MACs: (2*C**2 + (2*kernel**2*C if kernel > 1 else 0))*H*W
     Products: C*H*W if interact == "mul" else 0
     Source: Srivastava et al., "Highway networks", 2015, arXiv 1505.00387, equation 3 with g = 1 - T; the gate sees the
         branch as well as the skip.
@@ -32,13 +33,18 @@ class Highway(nn.Module):
         dim: int,
         *,
         carry: float = 2.0,
+        kernel: int = 1,
         interact: Literal["mul", "sum"] = "mul",
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        self.g = nn.Conv2d(2 * dim, dim, 1, **dd)
+        both = 2 * dim
+        self.dw = nn.Identity()
+        if kernel > 1:
+            self.dw = nn.Conv2d(both, both, kernel, padding=kernel // 2, groups=both, bias=False, **dd)
+        self.g = nn.Conv2d(both, dim, 1, **dd)
         self.sigmoid = activation("sigmoid", **dd)
         self.carry = carry
         self.multiply = interact == "mul"
@@ -50,5 +56,5 @@ class Highway(nn.Module):
         nn.init.constant_(self.g.bias, self.carry)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        gate = self.sigmoid(self.g(torch.cat((a, b), dim=1)))
+        gate = self.sigmoid(self.g(self.dw(torch.cat((a, b), dim=1))))
         return b + gate * (a - b) if self.multiply else gate + a + b  # one product instead of two

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hadnas.blocks.layers import Norm, normalisation
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import at_least, require, within
+from hadnas.blocks.rules import at_least, odd, require, within
 
 
 def shift_quarters(x: Tensor) -> Tensor:
@@ -27,8 +27,15 @@ def shift_quarters(x: Tensor) -> Tensor:
     return torch.cat(quarters, dim=1)
 
 
+def depthwise(dim: int, kernel: int, **dd: Any) -> nn.Module:
+    """A depthwise k x k convolution without bias, the identity for kernel 1."""
+    if kernel == 1:
+        return nn.Identity()
+    return nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim, bias=False, **dd)
+
+
 class MuLayer(nn.Module):
-    """y = O (u + alpha * u * w), u = norm(sh(U1 x)), w = norm(U3 sh(U2 x)); sh the shift or the identity."""
+    """y = O (u + alpha * u * w), u = norm(sh(U1 x)), w = norm(U3 sh(U2 x)); sh shifts, convolves, both or neither."""
 
     def __init__(
         self,
@@ -37,6 +44,7 @@ class MuLayer(nn.Module):
         reduction: int,
         alpha: float,
         shifted: bool,
+        kernel: int,
         multiply: bool,
         norm: Norm | None,
         device: Any = None,
@@ -47,6 +55,8 @@ class MuLayer(nn.Module):
         self.u1 = nn.Conv2d(dim, hidden, 1, **dd)
         self.u2 = nn.Conv2d(dim, hidden // reduction, 1, **dd)
         self.u3 = nn.Conv2d(hidden // reduction, hidden, 1, **dd)
+        self.dw1 = depthwise(hidden, kernel, **dd)
+        self.dw2 = depthwise(hidden // reduction, kernel, **dd)
         self.norm1 = normalisation(norm, hidden, **dd)
         self.norm3 = normalisation(norm, hidden, **dd)
         self.alpha = nn.Parameter(torch.full((), alpha, **dd))
@@ -64,7 +74,7 @@ class MuLayer(nn.Module):
         u, w = self.u1(x), self.u2(x)
         if self.shifted:
             u, w = shift_quarters(u), shift_quarters(w)
-        u, w = self.norm1(u), self.norm3(self.u3(w))
+        u, w = self.norm1(self.dw1(u)), self.norm3(self.u3(self.dw2(w)))
         return self.o(u + self.alpha * (u * w if self.multiply else w))
 
 
@@ -73,6 +83,7 @@ class MuLayer(nn.Module):
     twin=("interact", "mul", "sum"),
     rules=(
         at_least("expand", 1),
+        odd("kernel"),
         require(lambda v: 1 <= v["reduction"] <= v["dim"], "reduction = {reduction} must be between 1 and dim = {dim}"),
         require(
             lambda v: v["norm"] != "batchnorm2d",
@@ -87,14 +98,17 @@ class MonetPoly(nn.Module):
     z = x + Mu_s(n(x));  y = z + Mu_c(n(z));  Mu(x) = O (u + alpha * u * w), u = n1(sh(U1 x)), w = n3(U3 sh(U2 x))
 
     n is one norm, shared; U1 pointwise C -> h, U2 C -> h // reduction, U3 back to h, O h -> C; h = C in Mu_s and e C in
-    Mu_c; sh moves quarters of the channels by one pixel each way, in Mu_s only and only with `shift`. The additive twin
-    (`sum`) is O (u + alpha * w). Stands in a stage as it is, without a residual node.
+    Mu_c; sh, in Mu_s only, moves quarters of the channels by one pixel each way with `shift`, and is a depthwise k x k
+    convolution (after it) where kernel > 1. The additive twin (`sum`) is O (u + alpha * w). Stands in a stage as it is,
+    without a residual node.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 4 if interact == "mul" else 1
     Params: (2 + 2*expand)*C**2 + 2*C*(C//reduction) + (1 + expand)*C*(expand*C//reduction) + (4 + 2*expand)*C
         + C//reduction + expand*C//reduction + 2 + 3*weights(norm, C) + 2*weights(norm, expand*C)
-    MACs: ((2 + 2*expand)*C**2 + 2*C*(C//reduction) + (1 + expand)*C*(expand*C//reduction))*H*W
+        + (kernel**2*(C + C//reduction) if kernel > 1 else 0)
+    MACs: ((2 + 2*expand)*C**2 + 2*C*(C//reduction) + (1 + expand)*C*(expand*C//reduction)
+        + (kernel**2*(C + C//reduction) if kernel > 1 else 0))*H*W
     Products: (1 + expand)*C*H*W if interact == "mul" else 0
     Source: Cheng et al., "Multilinear operator networks", 2024, arXiv 2401.17992, section 3; the
         shift is not in place, and the weights start as those of every other op.
@@ -107,6 +121,7 @@ class MonetPoly(nn.Module):
         expand: int = 3,
         reduction: int = 8,
         shift: bool = True,
+        kernel: int = 1,
         alpha: float = 1.0,
         interact: Literal["mul", "sum"] = "mul",
         norm: Norm | None = "layernorm2d",
@@ -118,8 +133,8 @@ class MonetPoly(nn.Module):
         dd = {"device": device, "dtype": dtype}
         multiply = interact == "mul"
         self.norm = normalisation(norm, dim, **dd)
-        self.spatial = MuLayer(dim, dim, reduction, alpha, shift, multiply, norm, **dd)
-        self.channel = MuLayer(dim, expand * dim, reduction, alpha, False, multiply, norm, **dd)
+        self.spatial = MuLayer(dim, dim, reduction, alpha, shift, kernel, multiply, norm, **dd)
+        self.channel = MuLayer(dim, expand * dim, reduction, alpha, False, 1, multiply, norm, **dd)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

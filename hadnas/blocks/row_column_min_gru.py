@@ -1,6 +1,6 @@
 """A recurrent mixer: minimal gated units that run over rows and columns, both ways, all positions at once."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,34 +33,43 @@ def scan_both_ways(keep: Tensor, new: Tensor) -> Tensor:
     return torch.cat([h1, h2.flip(-1)], dim=1)
 
 
-@block(family="hadamard", rules=(require(lambda v: v["dim"] % 4 == 0, "dim = {dim} must be a multiple of 4"),))
+@block(
+    family="hadamard",
+    twin=("interact", "mul", "sum"),
+    rules=(require(lambda v: v["dim"] % 4 == 0, "dim = {dim} must be a multiple of 4"),),
+)
 class RowColumnMinGru(nn.Module):
     """minGRU over the rows in both directions and over the columns in both, a quarter of the channels each.
 
     h_t = (1 - z_t) * h_{t-1} + z_t * g(a_t),  z = sigmoid(Wz x), a = Wa x, h_0 = 0;  y = W' [h right; left; down; up]
 
     Wz, Wa, W' pointwise C -> C; t runs along the row or column; g(a) = a + 1/2 for a >= 0, else sigmoid(a). Gates do
-    not read h, so that all t are computed together, by doubling, in at least float32.
+    not read h, so that all t are computed together, by doubling, in at least float32. The additive twin (`sum`) adds
+    z_t to g(a_t); the state is kept as before, by 1 - z_t.
 
     Shapes: (B, C, H, W) -> (B, C, H, W); C a multiple of 4.
-    Degree: 1 + max(H, W) (nominal)
+    Degree: max(H, W) + (1 if interact == "mul" else 0) (nominal)
     Params: 3*C**2 + 3*C
     MACs: 3*C**2*N
-    Products: C*N*(1 + ceil(log2(H)) + ceil(log2(W)))
+    Products: C*N*((1 if interact == "mul" else 0) + ceil(log2(H)) + ceil(log2(W)))
     Source: Feng et al., "Were RNNs all we needed?", 2024, arXiv 2410.01201, section 3.1, and appendix B for g; over
         rows and columns as Tatsunami and Taki, "Sequencer", 2022, arXiv 2205.01972. The scan is linear, not of
         logarithms.
     """
 
-    def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:
+    def __init__(
+        self, dim: int, *, interact: Literal["mul", "sum"] = "mul", device: Any = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
         self.w = nn.Conv2d(dim, 2 * dim, 1, **dd)
         self.project = nn.Conv2d(dim, dim, 1, **dd)
+        self.multiply = interact == "mul"
 
     def forward(self, x: Tensor) -> Tensor:
         z, a = self.w(x).to(torch.promote_types(x.dtype, torch.float32)).chunk(2, dim=1)
-        new, keep = z.sigmoid() * positive(a), (-z).sigmoid()
+        share, keep, g = z.sigmoid(), (-z).sigmoid(), positive(a)
+        new = share * g if self.multiply else share + g
         (new1, new2), (keep1, keep2) = new.chunk(2, dim=1), keep.chunk(2, dim=1)
         rows = scan_both_ways(keep1, new1)
         columns = scan_both_ways(keep2.transpose(2, 3), new2.transpose(2, 3)).transpose(2, 3)

@@ -30,7 +30,7 @@ class RpcAttention(nn.Module):
     infinite t it is softmax attention of k to itself.
 
     Shapes: (B, C, H, W) -> (B, C, H, W); heads divides C.
-    Degree: 3 (nominal)
+    Degree: 2**(steps + 1) - 1 (nominal)
     Params: 3*C**2 + 3*C
     MACs: 3*C**2*N + 2*steps*C*N**2
     Products: 0

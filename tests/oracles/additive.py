@@ -42,7 +42,16 @@ def mlp(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
 
 @oracle("pooling", {}, {"kernel": 5})
 def pooling(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
-    return Pooling(v["kernel"])(x)
+    if v["kernel"] == 3:
+        return Pooling(3)(x)
+    height, width, reach = *x.shape[2:], v["kernel"] // 2
+    rows = []
+    for i in range(height):
+        up, down = max(i - reach, 0), min(i + reach + 1, height)  # a window ends where the map does
+        for j in range(width):
+            window = x[:, :, up:down, max(j - reach, 0) : min(j + reach + 1, width)]
+            rows.append(window.sum((2, 3)) / (window.shape[2] * window.shape[3]) - x[:, :, i, j])
+    return torch.stack(rows, dim=2).reshape(x.shape)
 
 
 @oracle("token_mlp", {}, {"hidden": 5, "act": "relu"})

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.oracles import oracle
+from tests.oracles.written import join
 
 
 @oracle(
@@ -46,7 +47,7 @@ def pointwise(p: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
     return out + p[f"{name}.bias"].view(-1, *[1] * (x.dim() - 2)) if f"{name}.bias" in p else out
 
 
-@oracle("poly_nl", {}, {"interact": "sum"})
+@oracle("poly_nl", {}, {"interact": "sum"}, {"norm": "batchnorm2d"})
 def poly_nl(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     tokens = x.flatten(2)
     a, b = pointwise(p, "w1", tokens), pointwise(p, "w2", tokens)
@@ -57,15 +58,20 @@ def poly_nl(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
             places.append(sum(a[:, :, j] * b[:, :, j] * tokens[:, :, i] for j in range(count)) / count)
         else:
             places.append(sum(a[:, :, j] + b[:, :, j] + tokens[:, :, i] for j in range(count)) / count)
-    return pointwise(p, "w3", torch.stack(places, dim=2)).reshape(x.shape)
+    y = pointwise(p, "w3", torch.stack(places, dim=2))
+    if v["norm"] == "batchnorm2d":
+        y = (y - p["norm.running_mean"][:, None]) / torch.sqrt(p["norm.running_var"][:, None] + 1e-5)
+        y = y * p["norm.weight"][:, None] + p["norm.bias"][:, None]
+    return y.reshape(x.shape)
 
 
-@oracle("hydra", {}, {"interact": "sum"})
+@oracle("hydra", {}, {"interact": "sum"}, {"normalise": False})
 def hydra(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     dim = x.shape[1]
     q, k, values = pointwise(p, "qkv", x.flatten(2)).split(dim, dim=1)
-    q = q * (dim / (q**2).sum(1, keepdim=True)) ** 0.5
-    k = k * (dim / (k**2).sum(1, keepdim=True)) ** 0.5
+    if v["normalise"]:
+        q = q * (dim / (q**2).sum(1, keepdim=True)) ** 0.5
+        k = k * (dim / (k**2).sum(1, keepdim=True)) ** 0.5
     channels = []
     for c in range(dim):  # each channel is a head: attention weights q_i k_j / N
         if v["interact"] == "mul":
@@ -76,11 +82,15 @@ def hydra(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     return pointwise(p, "project", torch.stack(channels, dim=1)).reshape(x.shape)
 
 
-@oracle("hadamard_linear_attention", {}, {"factors": 1, "heads": 1}, {"factors": 3, "rank": 2, "heads": 2})
+@oracle(
+    "hadamard_linear_attention", {}, {"factors": 1, "heads": 1, "phi": "relu"}, {"factors": 3, "rank": 2, "heads": 2}
+)
 def hadamard_linear_attention(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     heads, factors, rank = v["heads"], v["factors"], v["rank"]
     maps = pointwise(p, "qk", x.flatten(2))
     positive = torch.where(maps > 0, maps + 1, torch.exp(maps.clamp(max=0)))
+    if v["phi"] == "relu":
+        positive = torch.where(maps > 0, maps, 0) + 0.001
     q, k = positive.split(heads * factors * rank, dim=1)
     values = pointwise(p, "v", x.flatten(2)).chunk(heads, dim=1)
     outs = []
@@ -95,30 +105,30 @@ def hadamard_linear_attention(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tens
     return pointwise(p, "project", torch.cat(outs, dim=1)).reshape(x.shape)
 
 
-@oracle("additive_attention")
-def additive_attention(p: dict[str, Tensor], x: Tensor) -> Tensor:
+@oracle("additive_attention", {}, {"interact": "sum"}, {"heads": 2})
+def additive_attention(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     tokens = x.flatten(2)
-    q, k = pointwise(p, "attn.to_query", tokens), pointwise(p, "attn.to_key", tokens)
+    q, k = pointwise(p, "q", tokens), pointwise(p, "k", tokens)
     q, k = q / (q**2).sum(1, keepdim=True).sqrt(), k / (k**2).sum(1, keepdim=True).sqrt()
-    scores = [p["attn.w_g"][:, 0] @ q[:, :, i].T / x.shape[1] ** 0.5 for i in range(q.shape[2])]
+    scores = [p["w"][:, 0] @ q[:, :, i].T / x.shape[1] ** 0.5 for i in range(q.shape[2])]
     length = sum(score**2 for score in scores).sqrt()
     context = sum((score / length)[:, None] * q[:, :, i] for i, score in enumerate(scores))
-    mixed = pointwise(p, "attn.proj", context[:, :, None] * k) + q
-    return pointwise(p, "attn.final", mixed).reshape(x.shape)
+    places = [join(v["interact"], context, k[:, :, i]) for i in range(k.shape[2])]
+    return pointwise(p, "w2", pointwise(p, "w1", torch.stack(places, dim=2)) + q).reshape(x.shape)
 
 
-@oracle("linear_self_attention")
-def linear_self_attention(p: dict[str, Tensor], x: Tensor) -> Tensor:
+@oracle("linear_self_attention", {}, {"interact": "sum"})
+def linear_self_attention(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     dim = x.shape[1]
-    maps = pointwise(p, "attn.qkv_proj", x.flatten(2))
+    maps = pointwise(p, "qkv", x.flatten(2))
     q, k, values = maps[:, 0], maps[:, 1 : dim + 1], maps[:, dim + 1 :]
     weights = torch.exp(q) / torch.exp(q).sum(1, keepdim=True)
     context = sum(weights[:, i, None] * k[:, :, i] for i in range(q.shape[1]))
-    out = [values[:, :, i] * (values[:, :, i] > 0) * context for i in range(q.shape[1])]
-    return pointwise(p, "attn.out_proj", torch.stack(out, dim=2)).reshape(x.shape)
+    out = [join(v["interact"], values[:, :, i] * (values[:, :, i] > 0), context) for i in range(q.shape[1])]
+    return pointwise(p, "project", torch.stack(out, dim=2)).reshape(x.shape)
 
 
-@oracle("single_head_modulation", {}, {"reduction": 4}, {"interact": "sum"})
+@oracle("single_head_modulation", {}, {"reduction": 4}, {"interact": "sum"}, {"expand": 2})
 def single_head_modulation(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     def normed(name: str, h: Tensor) -> Tensor:
         h = pointwise(p, f"{name}.conv", h)
@@ -128,7 +138,7 @@ def single_head_modulation(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
 
     tokens = x.flatten(2)
     q, k, both = normed("q", tokens), normed("k", tokens), torch.sigmoid(normed("v_gate", tokens))
-    values, gate = both.split(x.shape[1], dim=1)
+    values, gate = both.split(v["expand"] * x.shape[1], dim=1)
     scores = torch.exp(torch.einsum("bdi,bdj->bij", q, k) / q.shape[1] ** 0.5)
     mixed = torch.einsum("bij,bcj->bci", scores / scores.sum(2, keepdim=True), values)
     return normed("proj", mixed * gate if v["interact"] == "mul" else mixed + gate).reshape(x.shape)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tests.oracles import oracle
-from tests.oracles.written import act, join, pointwise
+from tests.oracles.written import act, depthwise, join, pointwise
 
 
 @oracle("gated", {}, {"act": None}, {"act": "relu"}, {"interact": "sum"})
@@ -14,9 +14,10 @@ def gated(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
     return a + join(v["interact"], act(v["act"], pointwise(p, "g", a)), b)
 
 
-@oracle("highway", {}, {"carry": 0.0}, {"interact": "sum"})
+@oracle("highway", {}, {"carry": 0.0}, {"interact": "sum"}, {"kernel": 3})
 def highway(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
-    g = act("sigmoid", pointwise(p, "g", torch.cat((a, b), dim=1)))
+    both = torch.cat((a, b), dim=1)
+    g = act("sigmoid", pointwise(p, "g", depthwise(p, "dw", both) if v["kernel"] > 1 else both))
     return g * a + (1 - g) * b if v["interact"] == "mul" else g + a + b
 
 
@@ -24,7 +25,14 @@ PI = {"alpha": 1.0, "norm": "batchnorm2d"}
 
 
 @oracle(
-    "product", {}, {"project": True}, PI, {**PI, "project": True}, {"norm": "layernorm2d"}, {**PI, "interact": "sum"}
+    "product",
+    {},
+    {"project": True},
+    PI,
+    {**PI, "project": True},
+    {**PI, "interact": "sum"},
+    {"norm": "layernorm2d"},
+    {"norm": "rmsnorm2d"},
 )
 def product(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
     """With a batch norm and alpha = 1 the residual of Pi-nets, f + s + BN(P(f * s))."""
@@ -36,6 +44,8 @@ def product(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
     elif v["norm"] == "layernorm2d":
         ab = (ab - ab.mean(1, keepdim=True)) / torch.sqrt(ab.var(1, correction=0, keepdim=True) + 1e-6)
         ab = ab * p["norm.weight"][:, None, None] + p["norm.bias"][:, None, None]
+    elif v["norm"] == "rmsnorm2d":
+        ab = ab / torch.sqrt((ab**2).mean(1, keepdim=True) + 1e-6) * p["norm.weight"][:, None, None]
     return a + b + p["alpha"] * ab
 
 

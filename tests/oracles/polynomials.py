@@ -37,7 +37,14 @@ def ncp(p: dict[str, Tensor], z: Tensor, **v: Any) -> Tensor:
     return pointwise(p, "c", x(v["degree"]))
 
 
-@oracle("monet_poly", {}, {"reduction": 4, "shift": False}, {"expand": 2, "interact": "sum"}, {"norm": None}, dim=16)
+@oracle(
+    "monet_poly",
+    {},
+    {"reduction": 4, "shift": False},
+    {"expand": 2, "interact": "sum"},
+    {"norm": None, "kernel": 3},
+    dim=16,
+)
 def monet_poly(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     height, width = x.shape[2:]
     rows, columns = torch.arange(height), torch.arange(width)
@@ -58,9 +65,11 @@ def monet_poly(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
 
     def mu(name: str, h: Tensor, moves: bool) -> Tensor:
         u, w = pointwise(p, f"{name}.u1", h), pointwise(p, f"{name}.u2", h)
-        u, w = (shift(u), shift(w)) if moves else (u, w)
+        u, w = (shift(u), shift(w)) if moves and v["shift"] else (u, w)
+        if moves and v["kernel"] > 1:
+            u, w = depthwise(p, f"{name}.dw1", u), depthwise(p, f"{name}.dw2", w)
         u, w = norm(f"{name}.norm1", u), norm(f"{name}.norm3", pointwise(p, f"{name}.u3", w))
         return pointwise(p, f"{name}.o", u + p[f"{name}.alpha"] * (u * w if v["interact"] == "mul" else w))
 
-    z = x + mu("spatial", norm("norm", x), v["shift"])
+    z = x + mu("spatial", norm("norm", x), True)
     return z + mu("channel", norm("norm", z), False)

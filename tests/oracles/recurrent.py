@@ -1,13 +1,16 @@
 """Recurrent mixers: the cell run position by position."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from tests.oracles import oracle
+from tests.oracles.written import join
 
 
-@oracle("row_column_min_gru", dim=16)
-def row_column_min_gru(p: dict[str, Tensor], x: Tensor) -> Tensor:
+@oracle("row_column_min_gru", {}, {"interact": "sum"}, dim=16)
+def row_column_min_gru(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     batch, dim, height, width = x.shape
     maps = torch.einsum("oi,bihw->bohw", p["w.weight"][:, :, 0, 0], x) + p["w.bias"][:, None, None]
     z, a = torch.sigmoid(maps[:, :dim]), maps[:, dim:]
@@ -22,7 +25,7 @@ def row_column_min_gru(p: dict[str, Tensor], x: Tensor) -> Tensor:
         for line in lines:
             h = x.new_zeros(batch, quarter)
             for i, j in line:
-                h = (1 - z[:, part, i, j]) * h + z[:, part, i, j] * g[:, part, i, j]
+                h = (1 - z[:, part, i, j]) * h + join(v["interact"], z[:, part, i, j], g[:, part, i, j])
                 hidden[direction, i, j] = h
     quarters = [torch.stack([torch.stack([hidden[q, i, j] for j in columns], -1) for i in rows], -2) for q in range(4)]
     out = torch.einsum("oi,bihw->bohw", p["project.weight"][:, :, 0, 0], torch.cat(quarters, dim=1))
