@@ -41,9 +41,6 @@ def write_report(results: StudyResults, out: Path | None = None) -> Path:
     tracker.log_text(tracker.parent_run_id, html, "report.html")
     for part in (part for section in sections for part in section.parts if part["kind"] == "figure"):
         tracker.log_text(tracker.parent_run_id, part["svg"], f"figures/{part['name']}.svg")
-    for found in results.front:
-        if found.run_id is not None:
-            tracker.log_text(found.run_id, of.source(results, found), "model.py")
     tracker.leave()
     return path
 

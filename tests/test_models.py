@@ -1,6 +1,7 @@
 """Architectures as data, and the modules that are built from them."""
 
 import json
+from typing import Any
 
 import pytest
 import timm
@@ -13,7 +14,7 @@ from hadnas.models.complete import complete
 from hadnas.models.random import sample
 from hadnas.models.task import Task
 from hadnas.search_spaces.four_families import SPACE
-from hadnas.space import every, op, size
+from hadnas.space import every, int_range, one_of, op, size
 from tests.networks import DOWN, TINY_SPACE, pyramid, residual, starnet
 
 DIGITS = Task.image(1, 8, 8, classes=10)
@@ -118,6 +119,23 @@ def test_sample_is_seeded_and_every_sample_runs() -> None:
     assert len(set(archs)) > 8
     for arch in archs:
         assert build(arch, DIGITS, device="meta")(torch.empty(2, 1, 8, 8, device="meta")).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (op("stra"), "block#1: unknown op 'stra'; did you mean 'star'"),
+        (op("star", kernl=3), "block#1: unknown parameter of star 'kernl'; did you mean 'kernel'"),
+        (op("star", kernel=one_of(3, "5")), "block#1: star: kernel = '5' is not allowed"),
+        (op("star", interact=one_of("mul", "mult")), "block#1: star: interact = 'mult' is not allowed"),
+        (op("attention", heads=int_range(1, 4), gated="yes"), "block#1: attention: gated = 'yes' is not allowed"),
+    ],
+)
+def test_a_wrong_option_is_refused_where_most_draws_are_valid(option: dict[str, Any], message: str) -> None:
+    """What a rule refuses at this width may be right at another; this is right nowhere."""
+    blocks = one_of(op("mlp"), option, op("attention", heads=one_of(3, 2)))
+    with pytest.raises((SpecError, UnknownName), match=f"stages.0.blocks.0.{message}"):
+        sample(pyramid((8, [residual(blocks)])), DIGITS)
 
 
 def test_timm_models_are_architectures_too() -> None:

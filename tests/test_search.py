@@ -1,7 +1,9 @@
 """The main job on real images: search, see, resume, reuse, refuse."""
 
 import csv
+import json
 import math
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,11 @@ from hadnas.search.progress import Progress
 from hadnas.search.results import StudyResults, open_study
 from hadnas.search.run import run_study
 from hadnas.search.storage import Home
-from hadnas.search.study import Study
+from hadnas.search.study import COSTS, Study
+from hadnas.search.worker import this_host
 from hadnas.space import every, one_of, op
 from hadnas.tables.study import show_top
+from hadnas.track.runs import Tracker
 from hadnas.train.data import load_data
 from hadnas.train.recipe import Recipe
 from hadnas.train.score import evaluate
@@ -130,12 +134,16 @@ def test_mlflow_mirrors_the_study(home: Home, tmp_path: Path) -> None:
         assert found.run_id is not None and found.arch is not None
         run = by_id[found.run_id]
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        for name in ("val/accuracy", "macs", "flops", "elementwise", "params", "latency_ms", "latency_ratio"):
+        for name in ("val/accuracy", "macs", "flops", "calls", "latency_ms", "latency_ratio", "latency_ratio_iqr"):
             assert run.data.metrics[name] == found.figures[name], name
+        latency = results.latency(found)
+        assert latency is not None and json.loads(run.data.tags["hadnas.latency"]) == latency.protocol
+        assert latency.protocol["device"] == "cpu" and latency.protocol["versions"]
+        assert run.data.metrics["latency_noisy"] == latency.figures["noisy"] == found.notes["latency_noisy"]
         for curve in ("train/loss", "val/loss", "val/accuracy"):
             assert len(client.get_metric_history(found.run_id, curve)) == RECIPE.epochs
         files = {item.path for item in client.list_artifacts(found.run_id)}
-        assert {"arch.json", "arch.txt", "architecture.svg", "cost.csv", "curve.csv"} <= files
+        assert {"arch.json", "arch.txt", "architecture.svg", "cost.csv", "curve.csv", "model.py"} <= files
         with open(client.download_artifacts(found.run_id, "cost.csv", str(tmp_path)), newline="") as file:
             parts = {row["module"]: row for row in csv.DictReader(file)}
         assert int(parts[""]["macs"]) == found.figures["macs"]
@@ -174,6 +182,32 @@ def test_another_study_trains_nothing_twice(home: Home) -> None:
     assert [f.figures for f in again.found] == [f.figures for f in first.found[: len(again.found)]]
     assert len(ledger.trainings()) == before
     ledger.close()
+    client = mlflow.MlflowClient(home.tracking_uri)
+    for found in again.found:  # what is known is shown as what is new
+        assert found.run_id is not None
+        assert {"cost.csv", "curve.csv", "model.py"} <= {item.path for item in client.list_artifacts(found.run_id)}
+
+
+def test_a_baseline_that_another_worker_trains_is_left_to_it_until_it_dies(home: Home) -> None:
+    shared = study(name="shared", latency="eager", trials=1, baselines={"plain": PLAIN})
+    run_study(shared, home)
+    tracker = Tracker(home.tracking_uri, home.artifacts, "shared")
+    run_id = tracker.start_trial(None, "baseline", "plain", {}, {})
+    done = StudyResults("shared", home).baselines
+    book = optuna.load_study(study_name="shared", storage=home.url)
+    entry = {**book.user_attrs["baseline:plain"], "run_id": run_id}
+    at_work = {name: entry[name] for name in ("fingerprint", "run_id")}
+    child = subprocess.Popen(["sleep", "600"])
+    book.set_user_attr("baseline:plain", {**at_work, "worker": [this_host(), child.pid]})
+    assert run_study(shared, home).done == 1
+    assert tracker.client.get_run(run_id).info.status == "RUNNING"
+    assert StudyResults("shared", home).baselines == []
+    child.kill()
+    child.wait()
+    run_study(shared, home)
+    assert tracker.client.get_run(run_id).info.status == "KILLED"
+    (found,) = StudyResults("shared", home).baselines
+    assert found.figures == done[0].figures and found.run_id not in (None, run_id, done[0].run_id)
 
 
 @pytest.mark.slow
@@ -279,6 +313,7 @@ def test_constraints_refuse_before_training(tmp_path: Path) -> None:
         ({"objectives": ()}, "objectives = \\[\\] is not allowed"),
         ({"constraints": {"mac": 1}}, "unknown constraint 'mac'; did you mean 'macs'"),
         ({"constraints": {"macs": 0}}, "constraint macs = 0.0 is not allowed"),
+        ({"constraints": {"call": 9}}, "unknown constraint 'call'; did you mean 'calls'"),
         ({"sampler": "tpee"}, "unknown sampler 'tpee'; did you mean 'tpe'"),
         ({"objectives": ("latency_ms",)}, "latency_ms is asked for but latency = None"),
     ],
@@ -288,7 +323,16 @@ def test_a_wrong_study_is_refused(changes: dict[str, Any], message: str) -> None
         study(**changes)
 
 
+def test_every_cost_can_be_a_constraint_or_an_objective() -> None:
+    costs = ("params", "macs", "elementwise", "products", "activations", "bytes_moved", "calls")
+    assert (*costs, "peak_activation_bytes") == COSTS
+    assert study(constraints=dict.fromkeys(COSTS, 10.0), objectives=COSTS).directions == ["minimize"] * len(COSTS)
+
+
 def test_a_space_without_a_valid_draw_is_refused(tmp_path: Path) -> None:
+    misspelt = pyramid((8, [residual(one_of(op("mlp"), op("gn_cnov")))]))  # the search would pass over it
+    with pytest.raises(UnknownName, match=r"block#1: unknown op 'gn_cnov'; did you mean 'gn_conv'"):
+        run_study(study(space=misspelt), Home(tmp_path))
     space = pyramid((8, [residual(op("attention", heads=one_of(3, 5)))]))
     with pytest.raises(SpecError, match=r"draws from the space is valid for .*heads = . must divide dim = 8"):
         run_study(study(space=space), Home(tmp_path))

@@ -7,6 +7,7 @@ from typing import Any
 from hadnas.errors import HadnasError, SpecError
 from hadnas.models.arch import Arch
 from hadnas.models.complete import complete
+from hadnas.models.options import check_options
 from hadnas.models.task import Task
 from hadnas.space import random_pick
 from hadnas.space import sample as draw_from
@@ -20,8 +21,10 @@ BARREN = 200
 def sample(space: dict[str, Any], task: Task, *, seed: int = 0) -> Arch:
     """The architecture of the first valid draw from `space`, uniform over the options of each choice.
 
-    Same seed, same architecture. Raises SpecError where none of 1,000 draws is valid for `task`, with the first reason.
+    Same seed, same architecture. Raises UnknownName or SpecError for an option that is misspelt or not allowed,
+    SpecError where none of 1,000 draws is valid for `task`, with the first reason.
     """
+    check_options(space)
     rng = random.Random(seed)
     wrong: HadnasError | None = None
     for _ in range(TRIES):

@@ -15,6 +15,7 @@ from hadnas.models.source import hash_of
 from hadnas.search.samplers import make_sampler
 from hadnas.search.storage import Home, optuna_storage
 from hadnas.search.study import Study
+from hadnas.search.worker import is_dead
 
 _GROWS = frozenset({"trials", "source", "backends"})
 """What may change when a study goes on."""
@@ -66,6 +67,20 @@ def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
     if lacking:
         raise StudyError(f"study {name!r} uses the blocks {lacking} of {study.source}, which is not there any more")
     return study, book
+
+
+def baseline_entries(book: optuna.Study) -> dict[str, dict[str, Any]]:
+    """What the study knows of its baselines by name: fingerprint, run, and a worker or, in the end, figures.
+
+    Each is an attribute of its own, as several workers write them.
+    """
+    start = "baseline:"
+    return {key.removeprefix(start): entry for key, entry in book.user_attrs.items() if key.startswith(start)}
+
+
+def is_running(entry: dict[str, Any]) -> bool:
+    """Whether a worker that may be alive is training this baseline."""
+    return "worker" in entry and not is_dead(*entry["worker"])
 
 
 def own_ops(stored: dict[str, Any]) -> list[str]:

@@ -16,7 +16,8 @@ from hadnas.models.families import family_counts, main_family
 from hadnas.models.task import Task
 from hadnas.search.front import pareto_front
 from hadnas.search.ledger import Ledger
-from hadnas.search.opening import stored_study
+from hadnas.search.opening import baseline_entries, stored_study
+from hadnas.search.records import Latency
 from hadnas.search.storage import Home
 from hadnas.space import meanings
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 FIGURES = (
     *("val/accuracy", "val/loss", "macs", "flops", "elementwise", "products", "params", "activations"),
-    *("latency_ms", "latency_p90_ms", "latency_ratio"),
+    *("bytes_moved", "calls", "peak_activation_bytes", "latency_ms", "latency_p90_ms", "latency_ratio"),
 )
 
 
@@ -93,6 +94,7 @@ class StudyResults:
     @cached_property
     def baselines(self) -> list[Found]:
         """The networks from outside the space, trained by the same recipe."""
+        entries = baseline_entries(self.book)
         return [
             Found(
                 number=None,
@@ -107,7 +109,8 @@ class StudyResults:
                 run_id=entry.get("run_id"),
                 feasible="reason" not in entry,
             )
-            for name, entry in self.book.user_attrs.get("baselines", {}).items()
+            for name in self.study.baselines
+            if "figures" in (entry := entries.get(name, {}))  # it is at its end
         ]
 
     @property
@@ -214,12 +217,20 @@ class StudyResults:
             taken = self.book.user_attrs.get(f"latency:{found.arch.fingerprint}:{backend}")
             if taken is None:
                 continue
-            latency = self.ledger.get_latency(found.arch.fingerprint, str(self.task()), taken["protocol"])
+            code = taken.get("code", "")  # none was noted before version 4 of the ledger, nor with its latencies
+            latency = self.ledger.get_latency(found.arch.fingerprint, str(self.task()), code, taken["protocol"])
             if "reason" in taken:
                 out[backend] = taken
             elif latency is not None:
                 out[backend] = {**latency.figures, "protocol": taken["protocol"]}
         return out
+
+    def latency(self, found: Found) -> Latency | None:
+        """The latency that the search took of a trial or baseline, with its protocol, or None."""
+        key, code = found.notes.get("latency_protocol"), found.notes.get("code", "")
+        if key is None or found.arch is None:
+            return None
+        return self.ledger.get_latency(found.arch.fingerprint, str(self.task()), code, key)
 
     def task(self) -> Task:
         """The task the study's candidates were built for."""

@@ -9,8 +9,11 @@ import optuna
 
 from hadnas.blocks.registry import FAMILIES
 from hadnas.errors import HadnasError, Interrupted, StudyError
+from hadnas.exporter.module import model_source
 from hadnas.measure.backends import require
+from hadnas.measure.cost import Cost, cost
 from hadnas.models.arch import Arch
+from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.diagram import diagram
 from hadnas.models.families import families_text, family_counts
@@ -19,7 +22,7 @@ from hadnas.search.budget import tally
 from hadnas.search.comparison import backends, compare
 from hadnas.search.evaluation import Evaluation, Evaluator, Refused
 from hadnas.search.ledger import Ledger
-from hadnas.search.opening import open_optuna
+from hadnas.search.opening import baseline_entries, is_running, open_optuna
 from hadnas.search.progress import Progress, Watch
 from hadnas.search.results import StudyResults
 from hadnas.search.samplers import optuna_pick
@@ -58,9 +61,9 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     run = _Run(study, evaluator, book, tracker, watch)
     try:
         run.open()
-        for name, arch in baselines.items():
-            run.baseline(name, arch)
+        run.baselines(baselines)
         run.trials()
+        run.baselines(baselines)  # those of a worker that died meanwhile
         run.compare(home)
     except KeyboardInterrupt:
         tracker.close("KILLED")
@@ -89,6 +92,7 @@ class _Run:
         self.watch = watch
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs)
         self.interrupted = False
+        self.tried: set[str] = set()  # baselines; one that was refused is tried again by the next command
 
     def open(self) -> None:
         """End what dead workers left running, and show the study."""
@@ -96,18 +100,27 @@ class _Run:
             if is_dead(*trial.user_attrs.get("worker", ("", 0))):
                 self.book.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         alive = self.book.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        runs = [trial.user_attrs.get("run_id") for trial in alive]
+        runs += [entry["run_id"] for entry in baseline_entries(self.book).values() if is_running(entry)]
         set_view(self.tracker, columns=["families"], axes=[f"num_{family}" for family in FAMILIES])
-        self.tracker.close_stale(keep=[t.user_attrs["run_id"] for t in alive if "run_id" in t.user_attrs])
+        self.tracker.close_stale(keep=[run_id for run_id in runs if run_id is not None])
         self._ended()
 
-    def baseline(self, name: str, arch: Arch) -> None:
-        """Train a network from outside the space by the same recipe: a ledger row and a run, never a trial."""
-        known = dict(self.book.user_attrs.get("baselines", {}))
-        if known.get(name, {}).get("fingerprint") == arch.fingerprint and "reason" not in known[name]:
-            return
+    def baselines(self, archs: dict[str, Arch]) -> None:
+        """Train the networks from outside the space; one that another worker is at is left to that worker."""
+        for name, arch in archs.items():
+            known = baseline_entries(self.book).get(name)
+            done = known is not None and "figures" in known and "reason" not in known
+            if name not in self.tried and not done and not (known is not None and is_running(known)):
+                self.tried.add(name)
+                self._baseline(name, arch)
+
+    def _baseline(self, name: str, arch: Arch) -> None:
+        """Train one by the same recipe as a candidate: a ledger row and a run, never a trial."""
         evaluation = Evaluation(arch)
         run_id = self._show(None, "baseline", name, evaluation, {})
         entry: dict[str, Any] = {"fingerprint": arch.fingerprint, "run_id": run_id}
+        self.book.set_user_attr(f"baseline:{name}", {**entry, "worker": [this_host(), os.getpid()]})
         try:
             self._evaluate(evaluation, run_id, name, held=False)
             self.tracker.end_trial(run_id, "FINISHED")
@@ -115,10 +128,11 @@ class _Run:
             entry["reason"] = str(error)
             self.tracker.end_trial(run_id, "KILLED", str(error))
         except BaseException as error:
+            self.book.set_user_attr(f"baseline:{name}", entry)
             self.tracker.end_trial(run_id, "KILLED", _said(error))
             raise
         entry |= {"figures": evaluation.figures, "notes": evaluation.notes}
-        self.book.set_user_attr("baselines", {**known, name: entry})
+        self.book.set_user_attr(f"baseline:{name}", entry)
 
     def trials(self) -> None:
         """Ask for candidates until the budget is met, the space is exhausted, or nothing new comes."""
@@ -183,10 +197,10 @@ class _Run:
             self.evaluator.measure(evaluation, held=held)
         finally:
             with evaluation.phase("track"):
-                self.tracker.log_metrics(run_id, evaluation.figures)
+                self.tracker.log_metrics(run_id, evaluation.figures, evaluation.tags)
                 if evaluation.counted is not None:
-                    parts = [{"module": path, **asdict(own)} for path, own in evaluation.counted.by_module.items()]
-                    self.tracker.log_rows(run_id, parts, "cost.csv")
+                    self._show_cost(run_id, evaluation.counted)
+        self._show_code(run_id, label, evaluation)
         self._say(label, "train")
 
         def seen(epoch: Epoch) -> None:
@@ -219,6 +233,19 @@ class _Run:
         self.tracker.log_text(run_id, arch.tree(), "arch.txt")
         self.tracker.log_text(run_id, diagram(arch), "architecture.svg")
         return run_id
+
+    def _show_code(self, run_id: str, label: str, evaluation: Evaluation) -> None:
+        """The network as code, and the table of its cost where that was known from before."""
+        arch, data, task = evaluation.arch, self.evaluator.data, self.evaluator.task
+        with evaluation.phase("track"):
+            if evaluation.counted is None:
+                self._show_cost(run_id, cost(build(arch, task, device="meta"), task.shape))
+            facts = {"study": self.study.name, "network": label}
+            self.tracker.log_text(run_id, model_source(arch, task, facts, (data.mean, data.std)), "model.py")
+
+    def _show_cost(self, run_id: str, counted: Cost) -> None:
+        parts = [{"module": path, **asdict(own)} for path, own in counted.by_module.items()]
+        self.tracker.log_rows(run_id, parts, "cost.csv")
 
     def _refuse(
         self, trial: optuna.Trial, error: Refused, evaluation: Evaluation | None, run_id: str | None = None
