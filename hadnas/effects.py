@@ -16,7 +16,7 @@ from hadnas.blocks.residual import Residual
 from hadnas.errors import MeasurementError
 from hadnas.measure.cost import evaluation
 from hadnas.measure.counter import ProductFinder, following
-from hadnas.train.score import EVALUATION_VALUES
+from hadnas.train.score import BATCH
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,17 @@ class ProductEffect:
         return self.accuracy - self.without
 
 
-def product_effects(module: nn.Module, images: Tensor, labels: Tensor) -> list[ProductEffect]:
+def product_effects(module: nn.Module, images: Tensor, labels: Tensor, *, batch: int = BATCH) -> list[ProductEffect]:
     """The effect of every product of `module`, in the order of execution, on images (N, C, H, W) with labels (N,).
 
     The module is run in evaluation mode where its weights are, once as it is and once without each product; images are
-    moved there. A product inside an activation function (StarReLU is s relu(x)^2 + b) counts as any other. Raises
-    MeasurementError where there are no images, or for a product inside a fused operation in place (addcmul_).
+    moved there, `batch` at once. A product inside an activation function (StarReLU is s relu(x)^2 + b) counts as any
+    other. Raises MeasurementError where there are no images, or for a product inside a fused operation in place
+    (addcmul_).
     """
     if len(images) < 1 or labels.shape != images.shape[:1]:
         raise MeasurementError(f"images {tuple(images.shape)} and labels {tuple(labels.shape)}: (N, C, H, W) and (N,)")
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    batch = max(1, EVALUATION_VALUES // images[0].numel())
     with evaluation(module), torch.inference_mode():
         paths = _Run(module, images[:1].to(device)).found
         sums = [_Sums(path, paths[:number].count(path), _node(module, path)) for number, path in enumerate(paths)]

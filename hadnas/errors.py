@@ -5,7 +5,8 @@
     ├── UnknownName (LookupError)   a name that no registry, file or study bears
     ├── BuildError                  an architecture that cannot become a module
     ├── DataError                   a data set that is missing, malformed or unfit
-    ├── TrainingError               training that diverged or ran out of memory
+    ├── TrainingError               training that diverged or could not go on
+    │   └── MachineError            memory ran out, or a device or process failed: another time it may succeed
     ├── MeasurementError            a module whose cost or latency cannot be taken
     ├── StudyError                  a study, ledger or database that cannot be used as asked
     └── Interrupted                 Ctrl-C during a search: what was measured is kept, the same command goes on
@@ -40,7 +41,11 @@ class DataError(HadnasError):
 
 
 class TrainingError(HadnasError):
-    """Training that diverged or ran out of memory."""
+    """Training that diverged or could not go on."""
+
+
+class MachineError(TrainingError):
+    """Memory ran out, or a device or a process failed: another time or on another machine it may succeed."""
 
 
 class MeasurementError(HadnasError):

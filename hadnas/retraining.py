@@ -104,7 +104,7 @@ def retrain(
         module = build(arch, task) if weights is None else trained(arch, task, Path(weights))
     model_source(arch, task, {})  # before the training: its end is an export
     result = fit(module, data, recipe, seed=seed, device=device, on_epoch=on_epoch)
-    test = evaluate(module, data, "test", device=device)
+    test = evaluate(module, data, "test", batch=recipe.evaluation_batch, device=device)
     return Retrained(arch, module.cpu(), data, recipe, seed, result, test)
 
 

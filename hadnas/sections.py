@@ -158,7 +158,7 @@ def products(results: StudyResults, best: Found) -> Section:
     section = Section("products", "What each product does in the winner")
     data = load_data(results.study.data)
     images, labels = next(data.val.batches(len(data.val), torch.device("cpu"), None))
-    effects = product_effects(results.network(best), images, labels)
+    effects = product_effects(results.network(best), images, labels, batch=results.study.recipe.evaluation_batch)
     if not effects:
         section.text("The winner holds no product of two activations.")
         return section

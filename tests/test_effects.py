@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import hadnas
-from hadnas import effects
 from hadnas.blocks.product import Product
 from hadnas.blocks.residual import Residual
 from hadnas.blocks.star import Star
@@ -28,10 +27,9 @@ def network(request: pytest.FixtureRequest) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("network", [None, "batchnorm2d"], indirect=True)
-def test_ratio_and_accuracy_by_hand(network: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(effects, "EVALUATION_VALUES", 256 * 3 * 16 * 16)
+def test_ratio_and_accuracy_by_hand(network: torch.nn.Module) -> None:
     images, labels = torch.randn(600, 3, 16, 16), torch.randint(0, 4, (600,))  # three batches, the last a part
-    found = hadnas.product_effects(network, images, labels)
+    found = hadnas.product_effects(network, images, labels, batch=256)
     assert [effect.path for effect in found] == ["stages.0.blocks.0.merge", "stages.0.blocks.1.block"]
     assert [effect.node for effect in found] == ["stages.0.blocks.0", "stages.0.blocks.1"]
     first, second = network.stages[0].blocks

@@ -1,13 +1,20 @@
 """One evaluation of a candidate: what is asked of the ledger, what is refused, and what may be tried again."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from hadnas.blocks import registry
+from hadnas.errors import DataError, MachineError
+from hadnas.measure.screen import Screen as Screened
+from hadnas.measure.screen import screen
 from hadnas.models.complete import complete
 from hadnas.models.files import run_file
-from hadnas.search.evaluation import Elsewhere, Evaluation, Evaluator
+from hadnas.search.evaluation import Elsewhere, Evaluation, Evaluator, Refused
 from hadnas.search.ledger import Ledger
 from hadnas.search.listing import rows
 from hadnas.search.storage import Home
@@ -62,3 +69,45 @@ def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monk
     pixels = 16  # after the down-sampling of the stage
     assert macs[1] - macs[0] == 8 * 8 * pixels
     assert len(taken) == len(set(taken)) == 2
+
+
+def test_a_failure_of_the_machine_may_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any, **options: Any) -> None:
+        raise MachineError("out of memory: 80 GiB")
+
+    evaluator, evaluation = made(STUDY, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("hadnas.search.evaluation.fit", full)
+        with pytest.raises(Refused, match="out of memory: 80 GiB") as caught:
+            evaluator.train(evaluation, print)
+    assert caught.value.constraints == {"trains": 1.0}
+    training = evaluator.ledger.training(evaluator.key(evaluation.arch))
+    assert training is not None and (training.state, training.reason) == ("interrupted", "out of memory: 80 GiB")
+    evaluator.train(evaluation, print)
+    assert not evaluation.reused and evaluation.training is not None and evaluation.training.attempt == 2
+    evaluator.ledger.close()
+
+
+def test_the_screen_sees_images_of_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a set in the order of its classes, as an image folder is read; and none that do not fit on the device."""
+    evaluator, evaluation = made(STUDY, tmp_path)
+    images = evaluator.data.train.images
+    evaluator.data.train.images = images.subset(np.argsort(images.labels.numpy(), kind="stable"))
+    seen: list[Tensor] = []
+
+    def note(module: Any, images: Tensor, labels: Tensor, **options: Any) -> Screened:
+        seen.append(labels)
+        return screen(module, images, labels, **options)
+
+    monkeypatch.setattr("hadnas.search.evaluation.screen", note)
+    evaluator.measure(evaluation, held=True)
+    assert len(seen[0]) == 32 and set(seen[0].tolist()) == set(range(10))
+
+    def full(tensor: Tensor, device: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    evaluator.data.train._resident = None
+    monkeypatch.setattr(Tensor, "to", full)
+    with pytest.raises(DataError, match=r"1149 images of 0\.0 GiB do not fit into the memory of cpu; allowed"):
+        evaluator.data.train._on(torch.device("cpu"))
+    evaluator.ledger.close()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hadnas.errors import DataError, TrainingError
+from hadnas.errors import DataError, MachineError, TrainingError
 from hadnas.train.data import Data, load_data
 from hadnas.train.loop import Epoch, Fit, _Trainer, fit
 from hadnas.train.recipe import Recipe
@@ -102,7 +102,24 @@ def test_a_divergence_names_epoch_step_and_loss(digits: Data) -> None:
         fit(network(), digits, Recipe(optimizer="sgd", lr=1e38, warmup_epochs=0, clip_grad=None), seed=0)
 
 
-def test_running_out_of_memory_is_a_training_error(digits: Data) -> None:
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), "^out of memory: CUDA out of memory"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered\nmore"), "^CUDA error: .* encountered$"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "^DataLoader worker .*Killed"),
+    ],
+)
+def test_what_the_machine_does_wrong_is_told_apart(digits: Data, error: Exception, message: str) -> None:
+    class Failing(nn.Linear):
+        def forward(self, images: Tensor) -> Tensor:
+            raise error
+
+    with pytest.raises(MachineError, match=message):
+        fit(Failing(64, 10), digits, Recipe(epochs=1), seed=0)
+
+
+def test_running_out_of_memory_is_no_fault_of_the_module(digits: Data) -> None:
     class Huge(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -111,7 +128,7 @@ def test_running_out_of_memory_is_a_training_error(digits: Data) -> None:
         def forward(self, images: Tensor) -> Tensor:
             return self.scale * images.flatten(1)[:, :1].expand(-1, 1 << 45).contiguous()
 
-    with pytest.raises(TrainingError, match="out of memory"):
+    with pytest.raises(MachineError, match="out of memory"):
         fit(Huge(), digits, Recipe(epochs=1), seed=0)
 
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hadnas.errors import BuildError, HadnasError, MeasurementError, StudyError, TrainingError
+from hadnas.errors import BuildError, HadnasError, MachineError, MeasurementError, StudyError, TrainingError
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.latency import protocol_key
 from hadnas.measure.screen import screen
@@ -30,6 +30,7 @@ from hadnas.search.storage import Home
 from hadnas.search.study import COSTS, LATENCIES, Study
 from hadnas.search.timing import figures, timed
 from hadnas.train.data import Data
+from hadnas.train.images import spread
 from hadnas.train.loop import Epoch, fit, training_dtype
 
 SCREENED = 32
@@ -170,7 +171,10 @@ class Evaluator:
                 self.ledger.release(claim)  # not the candidate's fault: it may be tried again
                 raise
             reason = str(error) if isinstance(error, HadnasError) else f"{type(error).__name__}: {error}"
-            self.ledger.fail(claim, reason)
+            if isinstance(error, MachineError):
+                self.ledger.release(claim, reason)  # another study, or this one elsewhere, may try again
+            else:
+                self.ledger.fail(claim, reason)
             raise Refused(reason, {"trains": 1.0}) from error
         with evaluation.phase("record"):
             path = self.home.path / self.ledger.place_weights(claim)
@@ -199,7 +203,7 @@ class Evaluator:
     def _screen(self, evaluation: Evaluation) -> None:
         """Refuse a candidate whose signal dies, explodes or is not finite before any training."""
         device = torch.device(self.device)
-        some = torch.arange(min(SCREENED, self.study.recipe.batch))
+        some = spread(min(SCREENED, self.study.recipe.batch), len(self.data.train))
         images, labels = next(self.data.train.batches(len(some), device, some))
         dtype = training_dtype(self.study.recipe, device)
         lr = self.study.recipe.lr if self.study.recipe.optimizer in SIGN_LIKE else None

@@ -186,7 +186,8 @@ class _Finals:
         assert training is not None and training.weights is not None
         if self.ledger.get_test(key) is None:
             network = trained(arch, judge.task, judge.home.path / training.weights)
-            right, loss = hits(network, judge.data, "test", device=judge.device)
+            batch = judge.study.recipe.evaluation_batch
+            right, loss = hits(network, judge.data, "test", batch=batch, device=judge.device)
             self.ledger.put_test(key, right.tolist(), loss)
 
 

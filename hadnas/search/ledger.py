@@ -165,11 +165,11 @@ class Ledger(Figures):
         return self._end(claim, "complete", None, figures)
 
     def fail(self, claim: Claim, reason: str) -> Training:
-        """Close a training that cannot succeed (diverged, out of memory): nobody shall try it again."""
+        """Close a training that cannot succeed (diverged): nobody shall try it again."""
         return self._end(claim, "failed", reason, {})
 
     def release(self, claim: Claim, reason: str = "interrupted") -> Training:
-        """Give a claim back unfinished (Ctrl-C, lost data): the next worker that asks may take it at once."""
+        """Give a claim back unfinished (Ctrl-C, lost data, out of memory): the next worker that asks may take it."""
         return self._end(claim, "interrupted", reason, {})
 
     def _end(self, claim: Claim, state: State, reason: str | None, figures: Mapping[str, float | None]) -> Training:

@@ -87,7 +87,7 @@ def show_effects(results: StudyResults, found: Found) -> None:
     network = results.network(found)
     images, labels = next(data.val.batches(len(data.val), torch.device("cpu"), None))
     table = Table("product", "adds", "accuracy without", "lost", title=found.name, title_justify="left", box=None)
-    effects = product_effects(network, images, labels)
+    effects = product_effects(network, images, labels, batch=results.study.recipe.evaluation_batch)
     for effect in effects:
         name = f"{effect.path}{f' [{effect.index}]' if effect.index else ''}"
         table.add_row(name, f"{effect.ratio:.3f}", f"{effect.without:.4f}", f"{effect.lost:+.4f}")

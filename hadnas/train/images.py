@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from hadnas.errors import DataError
+
 if TYPE_CHECKING:
     from hashlib import _Hash
 
@@ -174,13 +176,23 @@ class Split:
             yield (pixels if pixels.is_floating_point() else self.normalise(pixels)), labels
 
     def _on(self, device: torch.device) -> Images:
-        """The images where batches are quickest; held images move to the device once."""
+        """The images where batches are quickest; held images move to the device once.
+
+        Raises DataError where they do not fit there.
+        """
         if not isinstance(self.images, HeldImages):
             return self.images
         if self._resident is None or self._resident[0] != device:
-            pixels, labels = self.images.pixels.to(device), self.images.labels.to(device)
-            if 4 * pixels.numel() <= NORMALISED_BYTES:
-                pixels = self.normalise(pixels)
+            try:
+                pixels, labels = self.images.pixels.to(device), self.images.labels.to(device)
+                if 4 * pixels.numel() <= NORMALISED_BYTES:
+                    pixels = self.normalise(pixels)
+            except torch.OutOfMemoryError as error:
+                raise DataError(
+                    f"{len(self)} images of {self.images.pixels.nbytes / 2**30:.1f} GiB do not fit into the memory of "
+                    f"{device}; allowed are a device with more of it, and a folder of images, which is read batch by "
+                    "batch"
+                ) from error
             self._resident = device, HeldImages(pixels, labels)
         return self._resident[1]
 

@@ -22,7 +22,7 @@ from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from hadnas.errors import DataError, TrainingError
+from hadnas.errors import DataError, MachineError, TrainingError
 from hadnas.train.augment import Shifts
 from hadnas.train.data import Data
 from hadnas.train.images import Batches
@@ -82,7 +82,8 @@ def fit(
     What `on_epoch` raises ends the training and reaches the caller untouched.
 
     Raises DataError when a batch is larger than the training split or timm cannot augment such images, TrainingError
-    when a loss is not finite, the module's output has the wrong shape, or memory runs out.
+    when a loss is not finite or the module's output has the wrong shape, MachineError when memory runs out or a device
+    or a process that decodes images fails.
     """
     if recipe.batch > len(data.train):
         raise DataError(
@@ -99,14 +100,14 @@ def fit(
     score: Score | None = None
     try:
         with seeded(seed, device):
-            with _in_memory():
+            with _machine():
                 trainer = _Trainer(module, data, recipe, seed, device)
             for epoch in range(1, recipe.epochs + 1):
                 began = time.perf_counter()
-                with _in_memory():
+                with _machine():
                     train_loss = trainer.train(epoch)
                     scored = trainer.settle() if epoch == recipe.epochs else trainer.averaged
-                    score = evaluate(scored, data, device=device)
+                    score = evaluate(scored, data, batch=recipe.evaluation_batch, device=device)
                 if not math.isfinite(score.loss):
                     raise TrainingError(f"epoch {epoch}: validation loss is {score.loss}")
                 seconds = time.perf_counter() - began
@@ -243,14 +244,19 @@ def _check_finite(losses: Tensor, epoch: int) -> None:
         )
 
 
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_BROKEN = ("CUDA error", "DataLoader worker")
+
+
 @contextmanager
-def _in_memory() -> Iterator[None]:
-    """Turn the several ways of running out of memory into a TrainingError."""
+def _machine() -> Iterator[None]:
+    """Turn the several ways in which torch says that the machine failed into a MachineError."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise TrainingError(f"out of memory: {error}") from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error) and "not enough memory" not in str(error):
-            raise
-        raise TrainingError(f"out of memory: {error}") from error
+    except (RuntimeError, MemoryError) as error:
+        said = str(error)
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in said for words in _OUT_OF_MEMORY):
+            raise MachineError(f"out of memory: {said}") from error
+        if any(words in said for words in _BROKEN):
+            raise MachineError(said.partition("\n")[0]) from error
+        raise

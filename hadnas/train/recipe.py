@@ -94,6 +94,11 @@ class Recipe(BaseModel):
     amp: Literal["auto", "bf16", "off"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
 
+    @property
+    def evaluation_batch(self) -> int:
+        """Images that are scored at once: two batches without gradients need no more memory than training on one."""
+        return 2 * self.batch
+
     @field_validator("augment", mode="before")
     @classmethod
     def _policy_by_name(cls, augment: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Score a module on a split: in eval mode, in float32, in batches that fit any image size."""
+"""Score a module on a split: in eval mode, in float32, in batches that fit where the recipe's did."""
 
 import math
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from hadnas.errors import TrainingError
 from hadnas.train.data import Data
 from hadnas.train.images import Split
+from hadnas.train.recipe import Recipe
 
-EVALUATION_VALUES = 1 << 23
-"""Input values in a batch: 131,072 images of 8x8x1 ... 55 of 224x224x3."""
+BATCH = Recipe().evaluation_batch
+"""Images that are scored at once where no recipe says how many."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,29 @@ class Score:
 
 
 def evaluate(
-    module: nn.Module, data: Data, split: Literal["val", "test"] = "val", *, device: torch.device | str = "cpu"
+    module: nn.Module,
+    data: Data,
+    split: Literal["val", "test"] = "val",
+    *,
+    batch: int = BATCH,
+    device: torch.device | str = "cpu",
 ) -> Score:
-    """Score a module in eval mode and float32 on the validation split, or open the test split; its mode stays."""
-    right, loss = hits(module, data, split, device=device)
+    """Score a module in eval mode and float32 on the validation split, or open the test split; its mode stays.
+
+    `batch` images are scored at once: as many as the device holds.
+    """
+    right, loss = hits(module, data, split, batch=batch, device=device)
     return Score(int(right.sum()) / len(right), loss, len(right))
 
 
 @torch.no_grad()
 def hits(
-    module: nn.Module, data: Data, split: Literal["val", "test"] = "val", *, device: torch.device | str = "cpu"
+    module: nn.Module,
+    data: Data,
+    split: Literal["val", "test"] = "val",
+    *,
+    batch: int = BATCH,
+    device: torch.device | str = "cpu",
 ) -> tuple[Tensor, float]:
     """Which images of a split a module recognises, bool (N,) on the CPU, and its mean loss; see `evaluate`."""
     device = torch.device(device)
@@ -48,7 +62,7 @@ def hits(
     module.to(device).eval()
     loss = torch.zeros((), dtype=torch.float64, device=device)
     right = []
-    for images, labels in part.batches(max(1, EVALUATION_VALUES // math.prod(data.shape)), device):
+    for images, labels in part.batches(batch, device):
         logits = checked_logits(module, images, data.classes)
         loss += F.cross_entropy(logits, labels, reduction="sum")
         right.append(logits.argmax(1) == labels)
