@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hadnas.models.random import sample
     from hadnas.models.task import Task
     from hadnas.retraining import retrain
+    from hadnas.search.predictor import load_predictor
     from hadnas.search.results import open_study
     from hadnas.search.run import run_study
     from hadnas.search.study import Study
@@ -38,6 +39,7 @@ _PUBLIC = {
     "int_range": "hadnas.space",
     "latency": "hadnas.measure.latency",
     "load": "hadnas.library",
+    "load_predictor": "hadnas.search.predictor",
     "one_of": "hadnas.space",
     "op": "hadnas.space",
     "open_study": "hadnas.search.results",

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,11 @@ from sklearn.datasets import load_digits
 
 from hadnas.blocks import registry
 from hadnas.cli import main
+from hadnas.measure.cost import cost
+from hadnas.measure.latency import protocol, protocol_key
+from hadnas.search.correlation import Correlation
+from hadnas.search.predictor import Predictor, digest, features
+from hadnas.search.results import open_study
 from hadnas.space import op
 from tests.homes import new_home
 from tests.networks import pyramid, residual
@@ -238,6 +244,26 @@ def test_ledger_lists_and_exports(place: Path, tmp_path: Path) -> None:
     assert {row["state"] for row in rows} == {"complete"} and all(float(row["val_accuracy"]) > 0 for row in rows)
     wrong = hadnas("ledger", "trainigs", "--home", place / "runs")
     assert wrong.exit_code == 2 and "did you mean 'trainings'" in wrong.output
+
+
+def test_predict_says_a_latency_by_the_predictor_that_was_kept(place: Path, tmp_path: Path) -> None:
+    results = open_study("mine", place / "runs")
+    assert results.best.arch is not None
+    (tmp_path / "arch.json").write_text(results.best.arch.json)
+    arguments = ("predict", "mine", "--home", place / "runs", "--arch", tmp_path / "arch.json", "--device", "cpu")
+    none = hadnas(*arguments)
+    assert none.exit_code == 2 and "`hadnas predict STUDY` fits one" in none.output, none.output
+    counted, said, rank = (
+        cost(results.network(results.best), (1, 8, 8)),
+        protocol((1, 8, 8)),
+        Correlation(0.9, 0.8, 1.0, 40),
+    )
+    kept = Predictor(said, dict.fromkeys(features(counted), 0.0) | {"elementwise": 1e-3}, 40, 0, 0.05, 0.2, rank, {})
+    key = digest(results.study.space), str(results.task()), protocol_key(said)
+    results.ledger.put_predictor(*key, said, asdict(kept))
+    shown = hadnas(*arguments).output
+    assert f"predicted latency {counted.elementwise / 1000:.3f} times that of the reference network plain9" in shown
+    assert "relative error out of fold: median 5.0%, 90th percentile 20.0%, rank correlation +0.90" in shown, shown
 
 
 def test_measure_shows_cost_and_latency(place: Path, tmp_path: Path) -> None:

@@ -97,9 +97,11 @@ def test_import_and_help_load_nothing_heavy() -> None:
 
 
 def test_public_names() -> None:
-    names = "Arch DataSpec HadnasError Recipe Study Task block build cost export int_range latency load one_of op"
+    names = "Arch DataSpec HadnasError Recipe Study Task block build cost export int_range latency load load_predictor"
     assert hadnas.__all__ == [
         *names.split(),
+        "one_of",
+        "op",
         "open_study",
         "product_effects",
         "register",

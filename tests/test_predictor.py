@@ -21,7 +21,7 @@ from hadnas.search import timing
 from hadnas.search.correlation import rank_correlation
 from hadnas.search.ledger import Ledger
 from hadnas.search.listing import num_rows
-from hadnas.search.predictor import _fitted, digest, features, fit_predictor
+from hadnas.search.predictor import _fitted, digest, features, fit_predictor, load_predictor
 from hadnas.space import one_of, op, size
 from tests.networks import TINY_SPACE, pyramid, residual
 
@@ -62,7 +62,7 @@ def test_distinct_candidates_come_once_the_same_for_a_seed_until_the_space_is_ex
         assert ([arch.fingerprint for arch in again] == first[:10]) is same
 
 
-def test_the_regression_finds_a_law_of_calls_and_macs() -> None:
+def test_the_regression_finds_a_law_of_calls_and_macs_and_the_ledger_keeps_it(tmp_path: Path) -> None:
     rng = random.Random(0)
     archs = list(islice(distinct(TINY_SPACE, TASK, seed=0), 30))
     counted = [cost(build(arch, TASK, device="meta"), TASK.shape) for arch in archs]
@@ -74,6 +74,13 @@ def test_the_regression_finds_a_law_of_calls_and_macs() -> None:
     for one, ratio in zip(counted, law, strict=True):
         assert found.predict(one) == pytest.approx(ratio, rel=0.05)
     assert set(found.shares) == set(features(counted[0]))
+    ledger = Ledger(f"sqlite:///{tmp_path / 'hadnas.db'}")
+    ledger.put_predictor(digest(TINY_SPACE), str(TASK), protocol_key(protocol(TASK.shape)), {}, asdict(found))
+    assert load_predictor(TINY_SPACE, TASK, ledger) == found
+    for space, task, backend in ((TINY_SPACE, TASK, "compile"), (pyramid((8, [])), TASK, "eager")):
+        with pytest.raises(StudyError, match=f"no latency predictor was fitted for this space, .* backend '{backend}'"):
+            load_predictor(space, task, ledger, backend=backend)
+    ledger.close()
 
 
 @pytest.mark.slow

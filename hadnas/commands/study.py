@@ -65,23 +65,28 @@ def top(study: str, home: str | None, count: int) -> None:
 def finals(study: str, home: str | None, **options: Any) -> None:
     """Train the best and their controls with fresh seeds, and score them once on the test split."""
     from hadnas.progress import Shown
+    from hadnas.search.final import openings
     from hadnas.search.finals import run_finals
     from hadnas.search.results import open_study
     from hadnas.search.storage import Home
     from hadnas.tables.study import show_finals
 
     place = Home(home)
-    shown = Shown(open_study(study, place.path).study)
+    results = open_study(study, place.path)
+    shown = Shown(results.study)
     with shown.bar:
         found = run_finals(study, place, watch=shown, **options)
-    show_finals(study, found)
+    show_finals(study, found, openings(results))
 
 
 @click.command()
 @click.argument("study")
 @HOME
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE", help="By default report.html in the study's folder."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="By default report.html in the study's folder.",
 )
 def report(study: str, home: str | None, out: Path | None) -> None:
     """Write what the study found as one HTML page, and log it to MLflow."""
@@ -107,27 +112,39 @@ def products(study: str, home: str | None, trial: int | None) -> None:
 @click.command()
 @click.argument("study")
 @HOME
+@click.option(
+    "--arch", metavar="ARCH", help="Say ARCH's latency by the predictor that was fitted before; times nothing."
+)
 @click.option("-n", "count", default=120, show_default=True, type=click.IntRange(100), help="Candidates to time.")
 @click.option("--backend", default="eager", show_default=True)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
-def predict(study: str, home: str | None, count: int, device: str, **options: Any) -> None:
-    """Which cost predicts latency in a study's space; fits a predictor on random untrained candidates."""
-    from hadnas.search.predictor import fit_predictor
+def predict(study: str, home: str | None, arch: str | None, count: int, seed: int, device: str, backend: str) -> None:
+    """Which cost predicts latency in a study's space; fits a predictor on random untrained candidates, or uses it."""
+    from hadnas.library import load_architecture
+    from hadnas.measure.cost import cost
+    from hadnas.models.build import build
+    from hadnas.search.predictor import fit_predictor, load_predictor
     from hadnas.search.results import open_study
-    from hadnas.tables.rankings import show_predictor
+    from hadnas.tables.rankings import show_prediction, show_predictor
     from hadnas.train.device import chosen_device
 
     results = open_study(study, home)
+    space, task, device = results.study.space, results.task(), chosen_device(device)
+    if arch is not None:
+        found = load_predictor(space, task, results.ledger, device=device, backend=backend)
+        show_prediction(arch, cost(build(load_architecture(arch), task, device="meta"), task.shape), found)
+        return
     with click.progressbar(length=count, label="candidates timed", file=sys.stderr) as bar:
         found = fit_predictor(
-            results.study.space,
-            results.task(),
+            space,
+            task,
             results.ledger,
             n=count,
-            device=chosen_device(device),
+            seed=seed,
+            device=device,
+            backend=backend,
             say=lambda done: bar.update(1),
-            **options,
         )
     show_predictor(study, found)
 

@@ -22,7 +22,7 @@ from sklearn.preprocessing import MaxAbsScaler
 from hadnas.errors import BuildError, MeasurementError, StudyError
 from hadnas.measure.backends import require
 from hadnas.measure.cost import Cost, cost
-from hadnas.measure.latency import protocol_key
+from hadnas.measure.latency import protocol, protocol_key
 from hadnas.models.build import build, build_seeded
 from hadnas.models.random import distinct
 from hadnas.models.task import Task
@@ -92,7 +92,7 @@ def fit_predictor(
     require(backend, device)
     counted: list[Cost] = []
     ratios: list[float] = []
-    protocol: dict[str, Any] = {}
+    said: dict[str, Any] = {}
     failed, reason = 0, ""
     for arch in distinct(space, task, seed):
         if len(ratios) == n:
@@ -108,14 +108,32 @@ def fit_predictor(
             continue
         counted.append(found)
         ratios.append(float(taken.figures["ratio"]))
-        protocol = dict(taken.protocol)
+        said = dict(taken.protocol)
         say(len(ratios))
     if len(ratios) < FEWEST:
         why = f"; {failed} failed, the last: {reason}" if failed else ""
         raise StudyError(f"the space gave {len(ratios)} candidates to time, a predictor needs {FEWEST}{why}")
-    predictor = _fitted(counted, np.array(ratios), protocol, failed, seed)
-    ledger.put_predictor(digest(space), str(task), protocol_key(protocol), protocol, asdict(predictor))
+    predictor = _fitted(counted, np.array(ratios), said, failed, seed)
+    ledger.put_predictor(digest(space), str(task), protocol_key(said), said, asdict(predictor))
     return predictor
+
+
+def load_predictor(
+    space: dict[str, Any], task: Task, ledger: Ledger, *, device: str = "cpu", backend: str = "eager"
+) -> Predictor:
+    """The predictor that `fit_predictor` kept in the ledger for this space, task, device and backend on this machine.
+
+    Raises StudyError where there is none, UnknownName for a backend that does not exist.
+    """
+    key = protocol_key(protocol(task.shape, device=device, backend=backend))
+    fit = ledger.get_predictor(digest(space), str(task), key)
+    if fit is None:
+        raise StudyError(
+            f"no latency predictor was fitted for this space, {task}, backend {backend!r} and device {device!r} "
+            "on this machine and its versions; `hadnas predict STUDY` fits one"
+        )
+    costs = {name: Correlation(**rank) for name, rank in fit["costs"].items()}
+    return Predictor(**{**fit, "rank": Correlation(**fit["rank"]), "costs": costs})
 
 
 def digest(space: dict[str, Any]) -> str:

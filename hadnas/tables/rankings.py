@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from hadnas.measure.cost import Cost
 from hadnas.search.comparison import comparison
 from hadnas.search.front import standard_error
 from hadnas.search.predictor import Predictor
@@ -51,10 +52,25 @@ def show_predictor(study: str, found: Predictor) -> None:
     console.print(table)
     shares = " + ".join(f"{share:.3g} * {name}" for name, share in found.shares.items() if share)
     console.print(f"ratio = {shares}", highlight=False)
-    said = f"relative error out of fold: median {found.error:.1%}, 90th percentile {found.p90_error:.1%}"
-    console.print(f"{said}; kept in the ledger", highlight=False)
+    console.print(f"{_errors(found)}; kept in the ledger", highlight=False)
     if found.failed:
         console.print(f"{found.failed} further candidates could not be built or timed", highlight=False)
+
+
+def show_prediction(name: str, counted: Cost, found: Predictor) -> None:
+    """The latency ratio that a kept predictor gives a network, with the error that it showed out of fold."""
+    backend, device, reference = (found.protocol[key] for key in ("backend", "device", "reference"))
+    console.print(
+        f"{name}: predicted latency {found.predict(counted):.3f} times that of the reference network {reference}, "
+        f"{backend} on {device}, batch 1\n{_errors(found)}, rank correlation {found.rank}, n = {found.n}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _errors(found: Predictor) -> str:
+    return f"relative error out of fold: median {found.error:.1%}, 90th percentile {found.p90_error:.1%}"
 
 
 def show_scores(results: StudyResults) -> None:
