@@ -5,15 +5,18 @@ different fingerprints differ in their parameters, in what they compute with equ
 training, where DropPath acts), or in how they start (alpha, LayerScale).
 """
 
-from itertools import groupby
+from functools import partial
+from itertools import combinations, groupby
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from hadnas.blocks import registry
 from hadnas.blocks.layers import normalisation
-from hadnas.blocks.registry import find_op
+from hadnas.blocks.registry import block, find_op
+from hadnas.errors import UnknownName
 from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.task import Task
@@ -189,6 +192,46 @@ def test_equal_fingerprints_compute_the_same_and_different_ones_do_not(name: str
         assert signature not in seen, f"{fingerprint} and {seen[signature]} are one function:\n{same[0][0].tree()}"
         seen[signature] = fingerprint
     assert (folded > 0) == (name in FOLDING)
+
+
+class Both(nn.Module):
+    """The product of two children, which may change places."""
+
+    def __init__(self, dim: int, *, left: nn.Module, right: nn.Module, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.left, self.right = left, right
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.left(x) * self.right(x)
+
+
+def test_symmetric_children_may_change_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_OPS", dict(registry._OPS))
+    register = partial(block, family="hadamard", children={"left": "block", "right": "block"})
+    with pytest.raises(UnknownName, match="unknown parameter of both 'lift'; did you mean 'left'"):
+        register(symmetric=("lift", "right"))(Both)
+    register(symmetric=("left", "right"))(Both)
+    places = {"left": "right", "right": "left"}
+    images = torch.randn(2, *TASK.shape, generator=torch.Generator().manual_seed(9))
+    pairs = list(combinations((STAR, MLP, op("mlp", expand=2), op("identity")), 2))
+    fingerprints = set()
+    for pair in pairs:
+        draws = [pyramid((4, [op("both", left=left, right=right)])) for left, right in (pair, pair[::-1])]
+        arch = complete(draws[0], TASK)
+        assert complete(draws[1], TASK) == arch == complete(arch.node, TASK)
+        fingerprints.add(arch.fingerprint)
+        written, turned, remembered = AsWritten(draws[0]), AsWritten(draws[1]), build(arch, TASK)
+        _spread(written)
+        turned.load_state_dict(
+            {".".join(places.get(part, part) for part in key.split(".")): v for key, v in written.state_dict().items()}
+        )
+        same = next(network for network in (written, turned) if _shapes(network) == _shapes(remembered))
+        remembered.load_state_dict(dict(zip(remembered.state_dict(), same.state_dict().values(), strict=True)))
+        with torch.no_grad():
+            outputs = [network.eval()(images) for network in (written, turned, remembered)]
+        for output in outputs[1:]:
+            torch.testing.assert_close(output, outputs[0], atol=1e-10, rtol=1e-10)
+    assert len(fingerprints) == len(pairs)
 
 
 def test_zero_has_one_spelling() -> None:

@@ -71,6 +71,7 @@ class Op:
     resize: Callable[[int, Mapping[str, Any]], int] | None = None
     twin: tuple[str, Any, Any] | None = None
     wire: Callable[..., Any] | None = None
+    symmetric: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -98,6 +99,7 @@ def register(
     resize: Callable[[int, Mapping[str, Any]], int] | None = None,
     twin: tuple[str, Any, Any] | None = None,
     wire: Callable[..., Any] | None = None,
+    symmetric: tuple[str, ...] = (),
 ) -> Callable[[T], T]:
     """Register a class as an op.
 
@@ -109,9 +111,11 @@ def register(
     resize    (height or width, values) -> the same after the op; None where the op keeps the resolution
     twin      (slot, value of the product, value of the sum) where the op has an additive twin
     wire      of a host: (class, node, task) -> (completed node, call)
+    symmetric slots of one kind whose values may change places without changing the function (sorted in the canonical
+              form, by their JSON)
 
-    Raises UnknownName for a role or family that does not exist, and SpecError where the name is taken by another class
-    or the constructor is not of the house's form.
+    Raises UnknownName for a role, family or symmetric slot that does not exist, and SpecError where the name is taken by
+    another class or the constructor is not of the house's form.
     """
     for role in roles:
         if role not in ROLES:
@@ -125,7 +129,10 @@ def register(
         if (old := _OPS.get(key)) and _identity(old.cls) != _identity(cls):
             raise SpecError(f"the op name {key!r} is taken by {old.cls.__module__}.{old.cls.__qualname__}; rename one")
         slots, given = _schema(cls, dict(children or {}))
-        _OPS[key] = Op(key, cls, roles, family, rules, slots, given, unused, resize, twin, wire)
+        for slot in symmetric:
+            if slot not in slots:
+                raise unknown(f"parameter of {key}", slot, slots)
+        _OPS[key] = Op(key, cls, roles, family, rules, slots, given, unused, resize, twin, wire, symmetric)
         return cls
 
     return decorate
@@ -139,9 +146,19 @@ def block(
     children: Mapping[str, str | tuple[str, ...]] | None = None,
     unused: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None,
     twin: tuple[str, Any, Any] | None = None,
+    symmetric: tuple[str, ...] = (),
 ) -> Callable[[T], T]:
     """Register a block, (B, C, H, W) -> (B, C, H, W) at stride 1, of one of the four families. See `register`."""
-    return register("block", name=name, family=family, rules=rules, children=children, unused=unused, twin=twin)
+    return register(
+        "block",
+        name=name,
+        family=family,
+        rules=rules,
+        children=children,
+        unused=unused,
+        twin=twin,
+        symmetric=symmetric,
+    )
 
 
 def _snake_case(name: str) -> str:

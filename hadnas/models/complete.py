@@ -5,6 +5,7 @@ held against the place where it stands, and what it will be built by is noted. `
 calls, so neither can disagree with the other.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,9 @@ def read(node: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[No
             values[name], calls[name] = _read_children(values[name], slot, place, f"{path}.{name}")
     if op.unused is not None:
         values |= {name: op.slots[name].default for name in op.unused(values)}
+    ordered = sorted(op.symmetric, key=lambda name: json.dumps(values[name], sort_keys=True))
+    for found in (values, calls):
+        found |= {slot: found[name] for slot, name in zip(op.symmetric, ordered, strict=True) if name in found}
     facts = {**values, "in_dim": place.in_dim, "dim": place.dim}
     if place.size is not None:
         height, width = place.size
