@@ -114,8 +114,8 @@ def register(
     symmetric slots of one kind whose values may change places without changing the function (sorted in the canonical
               form, by their JSON)
 
-    Raises UnknownName for a role, family or symmetric slot that does not exist, and SpecError where the name is taken by
-    another class or the constructor is not of the house's form.
+    Raises UnknownName for a role, family or symmetric slot that does not exist, and SpecError where the name is taken
+    by another class or the constructor is not of the house's form.
     """
     for role in roles:
         if role not in ROLES:
