@@ -1,24 +1,35 @@
 """How far without activations: every member is a composition of linear maps, products and norms.
 
-No activation anywhere: not in the stem, the blocks, the merges or the head. That excludes whatever is activated by
-definition: gates through a sigmoid (the gated and highway merges, SE, ECA), softmax attention, ReLU features, GELU
-contexts (focal modulation, gated convolution), inverted bottlenecks and MLPs. What is left takes its non-linearity
-from products alone; layer norm, which divides by a standard deviation, stays allowed.
+No activation anywhere: not in the stem, the blocks, the merges or the head. What is published with one and makes sense
+without (conv-mod, LKA, GLU, focal modulation, gated convolution, efficient modulation, the gated merge) stands here
+without. That excludes what is a sigmoid or a softmax by definition (the highway merge, SE, ECA, attention) and what
+would be linear (inverted bottlenecks, MLPs). The non-linearity comes from products alone; layer norm, which divides by
+a standard deviation, stays allowed.
 """
 
 from hadnas.space import int_range, one_of, op, repeat
 
-BLOCK = one_of(
+BLOCKS = (
     op("star", expand=one_of(2, 4), kernel=one_of(3, 5), act_on="none", interact="mul", norm="layernorm2d"),
     op("gn_conv", order=one_of(2, 3, 4), kernel=one_of(3, 5, 7)),
     op("conv_mod", kernel=one_of(5, 7), act=None),
     op("lka", kernel=3, dilated_kernel=5, dilation=2, act=None),
     op("glu", expand=one_of(1.0, 2.0), act=None),
+    op("focal_modulation", levels=one_of(2, 3), act=None),
+    op("gated_conv", expand=one_of(1.0, 2.0), kernel=one_of(5, 7), act=None),
+    op("efficient_modulation", expand=one_of(1, 4), act=None),
     op("ccp", degree=one_of(2, 3), kernel=3),
+    op("ncp", degree=one_of(2, 3), kernel=3),
     op("poly_nl"),
+    op("hydra", normalise=False),
 )
 
-RESIDUAL = op("residual", norm="layernorm2d", block=BLOCK, merge=one_of(op("add"), op("product", project=True)))
+MERGE = one_of(op("add"), op("product", project=True), op("gated", act=None))
+
+RESIDUAL = one_of(
+    *(op("residual", norm="layernorm2d", block=block, merge=MERGE) for block in BLOCKS),
+    op("monet_poly", expand=one_of(2, 3)),  # brings its residuals
+)
 
 DOWN = op("conv_norm", kernel=3, stride=2, norm="layernorm2d", act=None)
 

@@ -1,21 +1,32 @@
 """Networks for encrypted inference: sums and products only, every norm a batch norm that folds away.
 
-Homomorphic encryption computes sums and products. At inference a batch norm is an affine map and folds into the
-convolution beside it, so every member is a polynomial of its input. That excludes, beyond all activations, every norm
-that looks at its input when it runs (layer norm, group norm, RMS norm), softmax, and divisions by sums over tokens.
-The depth of products is what encryption pays for: star, CCP and GLU cost one level (CCP of degree d: d - 1).
+Homomorphic encryption computes sums and products. At inference a batch norm is an affine map, and here each stands
+directly behind a convolution, or in front of nothing but pointwise ones (in front of a depthwise one its shift would
+not reach the zeros around the map), so that it folds into their weights and every member is a polynomial of its input.
+That excludes, beyond all activations, every norm that looks at its input when it runs (layer norm, group norm, RMS
+norm), softmax, divisions by sums over tokens, and a norm on an unprojected product. Encryption pays for the depth of
+products: star, GLU, LKA and conv-mod cost one level, CCP of degree d costs d - 1, gnConv of order n costs n, and the
+product merge one more than its block.
 """
 
 from hadnas.space import int_range, one_of, op, repeat
 
-BLOCK = one_of(
-    op("star", expand=one_of(2, 4), kernel=one_of(3, 5), act_on="none", interact="mul", norm="batchnorm2d"),
-    op("ccp", degree=one_of(2, 3), kernel=3),
+STAR = op("star", expand=one_of(2, 4), kernel=one_of(3, 5), act_on="none", interact="mul", norm="batchnorm2d")
+
+POINTWISE_FIRST = (
+    op("ccp", degree=one_of(2, 3)),
     op("glu", expand=one_of(1.0, 2.0), act=None),
     op("lka", kernel=3, dilated_kernel=5, dilation=2, act=None),
+    op("conv_mod", kernel=one_of(5, 7), act=None),
+    op("gn_conv", order=one_of(2, 3), kernel=one_of(3, 5)),
 )
 
-RESIDUAL = op("residual", norm="batchnorm2d", block=BLOCK, merge=one_of(op("add"), op("product", norm="batchnorm2d")))
+MERGE = one_of(op("add"), op("product", project=True, norm="batchnorm2d"))
+
+RESIDUAL = one_of(
+    op("residual", block=STAR, merge=MERGE),  # a star brings its norms, behind its first and its last convolution
+    *(op("residual", norm="batchnorm2d", block=block, merge=MERGE) for block in POINTWISE_FIRST),
+)
 
 DOWN = op("conv_norm", kernel=3, stride=2, norm="batchnorm2d", act=None)
 

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers import SelectAdaptivePool2d
+from torch import fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import hadnas
+from hadnas.cases import randomise
 from hadnas.library import shipped
 from hadnas.models.arch import Arch
 from hadnas.models.build import build
@@ -60,6 +63,67 @@ def test_members_without_activations_are_made_of_sums_products_and_norms(name: s
     for seed in range(12):
         arch = sample(space, TASK, seed=seed)
         assert operations(arch) <= allowed, arch.tree()
+
+
+class Whole(fx.Tracer):
+    """Traces a network; its pooling, which is the same for every channel, is one step."""
+
+    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
+        return isinstance(module, SelectAdaptivePool2d) or super().is_leaf_module(module, path)
+
+    def iter(self, obj: fx.Proxy) -> Any:
+        """The parts of a split by widths, which may be unpacked with a star."""
+        node = obj.node
+        return iter([obj[i] for i in range(len(node.args[1]))]) if node.target == "split" else super().iter(obj)
+
+
+def without_norms(network: nn.Module) -> nn.Module:
+    """The network with each batch norm inside the convolution before it, or inside all that read it, else an error."""
+    graph = Whole().trace(network)
+
+    def module(node: fx.Node) -> nn.Module | None:
+        return network.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+    def readers(node: fx.Node) -> list[nn.Module]:
+        found = []
+        for user in node.users:
+            if isinstance(module(user), nn.Identity | nn.Dropout | SelectAdaptivePool2d) or user.target == "flatten":
+                found += readers(user)
+            else:
+                found.append(module(user))
+        return found
+
+    for node in graph.nodes:
+        norm, before = module(node), module(node.args[0]) if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm2d):
+            continue
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        shift = norm.bias - scale * norm.running_mean
+        if isinstance(before, nn.Conv2d) and len(node.args[0].users) == 1:
+            bias = 0 if before.bias is None else before.bias
+            before.weight = nn.Parameter(before.weight * scale[:, None, None, None])
+            before.bias = nn.Parameter(bias * scale + shift)
+        else:
+            for reader in readers(node):
+                assert isinstance(reader, nn.Linear) or (isinstance(reader, nn.Conv2d) and reader.kernel_size == (1, 1))
+                weight, bias = reader.weight.flatten(1), 0 if reader.bias is None else reader.bias
+                reader.bias = nn.Parameter(bias + weight @ shift)
+                reader.weight = nn.Parameter((weight * scale).view_as(reader.weight))
+        network.set_submodule(str(node.target), nn.Identity())
+    return network
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_norm_of_an_encrypted_network_folds_away(seed: int) -> None:
+    arch = sample(hadnas.load("search_spaces/encrypted"), TASK, seed=seed)
+    torch.manual_seed(seed)
+    network = randomise(build(arch, TASK, dtype=torch.float64)).eval()
+    images = torch.randn(2, *TASK.shape, dtype=torch.float64)
+    with torch.no_grad():
+        expected = network(images)
+        folded = without_norms(network)
+        assert not any(isinstance(part, nn.BatchNorm2d) for part in folded.modules())
+        assert (folded(images) - expected).abs().max() < 1e-10 * expected.abs().max()
 
 
 def test_the_three_forms_of_star_or_sum_cost_the_same() -> None:
