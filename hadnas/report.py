@@ -5,7 +5,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hadnas import sections as of
-from hadnas.search.final import read_finals
+from hadnas.errors import StudyError
+from hadnas.search.final import openings, read_finals
 from hadnas.search.insight import insight
 from hadnas.search.results import Found, StudyResults
 from hadnas.track.runs import Tracker
@@ -14,9 +15,12 @@ from hadnas.track.runs import Tracker
 def write_report(results: StudyResults, out: Path | None = None) -> Path:
     """Write the report of a study, by default to `<home>/<study>/report.html`, and log it and its figures to MLflow.
 
-    Raises StudyError where the study has no finished trial.
+    Raises StudyError where the study has no finished trial, or `out` cannot be written or holds what is no report.
     """
     best = results.best
+    path = out or results.home.path / results.name / "report.html"
+    if path.is_file() and _MARK not in path.read_bytes()[:1000]:
+        raise StudyError(f"{path} is not of an earlier report; move it, or name another file with --out")
     insights = insight(results)
     finals = read_finals(results)
     sections = [
@@ -26,7 +30,7 @@ def write_report(results: StudyResults, out: Path | None = None) -> Path:
         of.families(insights, finals),
         of.products(results, best),
         of.winner(results, best),
-        of.finals(finals, results.name),
+        of.finals(finals, results.name, openings(results)),
         of.refused(results),
         of.machine(results, best),
     ]
@@ -34,15 +38,22 @@ def write_report(results: StudyResults, out: Path | None = None) -> Path:
         loader=PackageLoader("hadnas", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     ).get_template("report.html")
     html = page.render(study=results.study, summary=_summary(results, best), sections=sections)
-    path = out or results.home.path / results.name / "report.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html, encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise StudyError(f"{path} cannot be written: {error.strerror}") from error
     tracker = Tracker(results.home.tracking_uri, results.home.artifacts, results.name)
-    tracker.log_text(tracker.parent_run_id, html, "report.html")
-    for part in (part for section in sections for part in section.parts if part["kind"] == "figure"):
-        tracker.log_text(tracker.parent_run_id, part["svg"], f"figures/{part['name']}.svg")
-    tracker.leave()
+    try:
+        tracker.log_text(tracker.parent_run_id, html, "report.html")
+        for part in (part for section in sections for part in section.parts if part["kind"] == "figure"):
+            tracker.log_text(tracker.parent_run_id, part["svg"], f"figures/{part['name']}.svg")
+    finally:
+        tracker.leave()
     return path
+
+
+_MARK = b"hadnas report</title>"
 
 
 def _summary(results: StudyResults, best: Found) -> str:

@@ -4,19 +4,16 @@ import platform
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
-from hadnas.effects import product_effects
+from hadnas.errors import HadnasError
 from hadnas.exporter.module import model_source
 from hadnas.models.diagram import diagram
 from hadnas.models.families import families_text, family_counts
 from hadnas.search.comparison import comparison
-from hadnas.search.final import Final
+from hadnas.search.final import Final, lacking, opened_words
 from hadnas.search.front import pareto_front, standard_error
-from hadnas.search.insight import FEWEST_IN_GROUP, Insight
+from hadnas.search.insight import FEWEST_IN_GROUP, Insight, effects
 from hadnas.search.results import Found, StudyResults
 from hadnas.track import figures
-from hadnas.train.data import load_data
 
 MOST = 20
 """Rows of a table or bars of a figure; what is left out is said."""
@@ -147,7 +144,10 @@ def families(found: Insight, finals: list[Final]) -> Section:
         )
     twins = [final for final in finals if final.kind == "additive twin" and final.lead is not None]
     if twins:
-        section.text("Twin by twin, everything else equal: what the products of each finalist bring on the test split.")
+        section.text(
+            "Twin by twin, everything else equal: what the products of each finalist that have a sum in their place "
+            "bring on the test split."
+        )
         values = [(final.lead.mean, final.lead.low, final.lead.high) for final in twins if final.lead is not None]
         label = "test accuracy of the network minus that of its additive twin, 95 % interval"
         section.figure(figures.intervals([str(final.against) for final in twins], values, label), "twins")
@@ -156,27 +156,29 @@ def families(found: Insight, finals: list[Final]) -> Section:
 
 def products(results: StudyResults, best: Found) -> Section:
     section = Section("products", "What each product does in the winner")
-    data = load_data(results.study.data)
-    images, labels = next(data.val.batches(len(data.val), torch.device("cpu"), None))
-    effects = product_effects(results.network(best), images, labels, batch=results.study.recipe.evaluation_batch)
-    if not effects:
+    try:
+        found = effects(results, best)
+    except HadnasError as error:  # of data or weights that are gone; the rest of the page needs neither
+        section.text(f"Not looked at: {error}")
+        return section
+    if not found:
         section.text("The winner holds no product of two activations.")
         return section
     section.table(
         ["product", "adds", "accuracy without", "lost"],
         [
             [f"{e.path} [{e.index}]", f"{e.ratio:.3f}", f"{e.without:.4f}", f"{e.lost:+.4f}"]
-            for e in sorted(effects, key=lambda e: -e.lost)[:MOST]
+            for e in sorted(found, key=lambda e: -e.lost)[:MOST]
         ],
         {1, 2, 3},
     )
     section.text(
-        f"With all products {effects[0].accuracy:.4f} on n = {effects[0].n} validation images. Adds: RMS of what the "
+        f"With all products {found[0].accuracy:.4f} on n = {found[0].n} validation images. Adds: RMS of what the "
         "product adds over RMS of the rest. Lost: accuracy lost when this product is set to zero, all else as trained.",
         note=True,
     )
-    if len(effects) > MOST:
-        section.text(f"{len(effects) - MOST} products with less lost are left out.", note=True)
+    if len(found) > MOST:
+        section.text(f"{len(found) - MOST} products with less lost are left out.", note=True)
     return section
 
 
@@ -193,7 +195,7 @@ def source(results: StudyResults, found: Found) -> str:
     return model_source(found.arch, results.task(), {"study": results.name, "trial": found.name}, results.moments())
 
 
-def finals(finals: list[Final], name: str) -> Section:
+def finals(finals: list[Final], name: str, opened: int) -> Section:
     section = Section("finals", "Finals: the test split")
     if not finals:
         section.text(f"Not held yet: hadnas finals {name}")
@@ -214,9 +216,11 @@ def finals(finals: list[Final], name: str) -> Section:
     if some is not None:
         section.text(
             f"{some.seeds} fresh seeds, n = {some.n} test images. Intervals count both; differences are paired by "
-            "both. Not corrected for the number of comparisons.",
+            f"both. Not corrected for the number of comparisons. {opened_words(opened)}",
             note=True,
         )
+    for said in lacking(finals):
+        section.text(said, note=True)
     return section
 
 

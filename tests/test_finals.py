@@ -1,6 +1,7 @@
 """The finals on real digits: fresh seeds, controls of equal cost, the test split opened once."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hadnas.exporter.card import card
 from hadnas.models.build import trained
 from hadnas.search import listing
 from hadnas.search.delivery import facts
-from hadnas.search.final import Final, read_finals
+from hadnas.search.final import Final, lacking, opened_words, openings, read_finals
 from hadnas.search.finals import run_finals
 from hadnas.search.progress import Progress
 from hadnas.search.records import TrainingKey
@@ -88,7 +89,7 @@ def test_figures_are_those_of_the_weights_on_the_test_split(finals: list[Final],
 def test_the_same_finals_again_train_and_open_nothing(home: Home, finals: list[Final], results: StudyResults) -> None:
     before = listing.num_rows(results.ledger)
     assert run_finals("small", home, top=1, seeds=2, candidates=2) == finals == read_finals(results)
-    assert listing.num_rows(results.ledger) == before
+    assert listing.num_rows(results.ledger) == before and openings(results) == 1
     tracker = Tracker(home.tracking_uri, home.artifacts, "small")
     runs = list(tracker._search("tags.`hadnas.kind` = 'final'"))
     shown = {run.info.run_name: run.data.metrics for run in runs}
@@ -98,10 +99,38 @@ def test_the_same_finals_again_train_and_open_nothing(home: Home, finals: list[F
 
 
 def test_the_table_says_what_is_inside_the_noise(finals: list[Final], capsys: pytest.CaptureFixture[str]) -> None:
-    show_finals("small", finals)
+    show_finals("small", finals, 1)
     shown = capsys.readouterr().out
+    assert "The test split was opened once." in shown and "no one-branch control" not in shown
     assert "additive twin" in shown and "test accuracy" in shown and "2 seeds and n = 360 images" in shown
     assert (shown.count("inside the noise") > 0) == any(f.lead is not None and f.lead.noise for f in finals)
+
+
+def test_what_the_controls_leave_out_is_said(finals: list[Final]) -> None:
+    finalist, twin = finals[:2]
+    assert twin.costs is not None and finalist.costs is not None and twin.costs.products == 0
+    assert lacking(finals) == []
+    partial = replace(twin, costs=replace(twin.costs, products=8))
+    (said,) = lacking([finalist, partial, *finals[2:]])
+    assert f"keeps 8 of {finalist.costs.products:,} products" in said
+    none, branch = lacking([finalist])
+    assert f"{finalist.name} has no additive twin" in none and "no one-branch control" in branch
+    assert "opened 2 times" in opened_words(2)
+
+
+def test_a_network_of_which_one_training_failed_has_no_figure(finals: list[Final], results: StudyResults) -> None:
+    """Its seeds of earlier finals are fewer than those it would be compared with."""
+    stored = results.book.user_attrs["finals"]
+    finalist, twin, *rest = stored
+    absent = {**twin["keys"][0], "seed": 99}
+    failed = {**twin, "keys": [*twin["keys"], absent], "reason": "seed 99: training diverged"}
+    results.book.set_user_attr("finals", [finalist, failed, *rest])
+    try:
+        seen = read_finals(results)
+    finally:
+        results.book.set_user_attr("finals", stored)
+    assert (seen[1].accuracy, seen[1].lead, seen[1].reason) == (None, None, "seed 99: training diverged")
+    assert [seen[0], *seen[2:]] == [finals[0], *finals[2:]]
 
 
 def test_the_model_card_has_the_test_accuracy_of_the_finals(finals: list[Final], results: StudyResults) -> None:
@@ -110,7 +139,7 @@ def test_the_model_card_has_the_test_accuracy_of_the_finals(finals: list[Final],
     for found in results.ranked:
         assert found.arch is not None
         known = facts(results, found)
-        text = card(found.arch, results.task(), known, None, "", trained=True)
+        text = card(found.arch, results.task(), known, None, "", "torch and timm", trained=True)
         assert f"| validation accuracy | {found.figures['val/accuracy']:.4f} ±" in text
         if found.arch.fingerprint not in chosen:
             assert "test accuracy" not in text and "No figure here is of the test split." in text

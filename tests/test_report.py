@@ -1,6 +1,7 @@
 """The report: what it says is what the study holds, and the page needs nothing but itself."""
 
 import re
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -121,6 +122,14 @@ def test_a_study_with_little_to_say_says_so(tmp_path: Path) -> None:
     results = open_study("short", home.path)
     assert "1 architectures were trained" in insight(results).missing
     page = write_report(results, tmp_path / "out" / "page.html").read_text()
+    assert write_report(results, tmp_path / "out" / "page.html").read_text() == page  # an earlier report is replaced
+    (tmp_path / "mine.md").write_text("# Mine")
+    with pytest.raises(StudyError, match=r"mine\.md is not of an earlier report"):
+        write_report(results, tmp_path / "mine.md")
+    with pytest.raises(StudyError, match=r"mine\.md/page\.html cannot be written: (Not a directory|File exists)"):
+        write_report(results, tmp_path / "mine.md" / "page.html")
+    shutil.rmtree(home.path / "short" / "weights")
+    assert "Not looked at: " in write_report(results, tmp_path / "out" / "page.html").read_text()
     assert "decisions are compared from 10 on" in page and "Effect of each family" in page
 
 

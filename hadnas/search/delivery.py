@@ -10,7 +10,6 @@ from hadnas.exporter.card import Accuracy, Facts, Repeated
 from hadnas.exporter.module import needed
 from hadnas.search.final import read_finals
 from hadnas.search.front import standard_error
-from hadnas.train.data import load_data
 
 if TYPE_CHECKING:
     from hadnas.search.results import Found, StudyResults
@@ -63,7 +62,7 @@ def register(results: "StudyResults", found: "Found", folder: Path) -> str:
 
     if found.run_id is None or found.arch is None:
         raise StudyError(f"{found.name} has no run in MLflow to which its model could be logged")
-    images, _ = next(load_data(results.study.data).val.batches(2))
+    images, _ = next(results.data().val.batches(2))
     with torch.inference_mode():
         logits = results.network(found)(images)
     tags = {"hadnas.fingerprint": found.arch.fingerprint, "hadnas.study": results.name, "hadnas.trial": found.name}

@@ -38,13 +38,46 @@ class Final:
         return ", ".join([*parts, "inside the noise"] if self.lead.noise else parts)
 
 
+OPENINGS = "test_openings"
+
+
+def openings(results: StudyResults) -> int:
+    """How often finals of this study opened the test split: the oftener, the less its intervals hold."""
+    return int(results.book.user_attrs.get(OPENINGS, 0))
+
+
+def opened_words(times: int) -> str:
+    """How often the test split was opened, as a sentence."""
+    if times < 2:
+        return "The test split was opened once."
+    return f"The test split was opened {times} times by finals of this study: intervals hold for a first look only."
+
+
+def lacking(finals: list[Final]) -> list[str]:
+    """What the controls of each finalist leave out, as sentences: no control, or products that have no sum."""
+    said = []
+    for finalist in (final for final in finals if final.kind == "finalist"):
+        beside = {final.kind: final for final in finals if final.against == finalist.name}
+        twin = beside.get("additive twin")
+        if twin is None:
+            said.append(f"{finalist.name} has no additive twin: it holds no product that has a sum in its place.")
+        elif twin.costs is not None and finalist.costs is not None and twin.costs.products:
+            said.append(
+                f"The additive twin of {finalist.name} keeps {twin.costs.products:,} of {finalist.costs.products:,} "
+                "products, which have no sum in their place."
+            )
+        if "one branch" not in beside:
+            said.append(f"{finalist.name} has no one-branch control: that stands for stars that multiply.")
+    return said
+
+
 def read_finals(results: StudyResults) -> list[Final]:
     """The finals of a study as they were held last, in their order; empty where there were none."""
     seen: dict[str, list[list[bool]]] = {}
     out = []
     for entry in results.book.user_attrs.get("finals", []):
         own = []
-        for key in entry["keys"]:
+        for key in entry["keys"] if entry["reason"] is None else []:  # pairs need every seed
             score = results.ledger.get_test(TrainingKey(**key))
             if score is not None:
                 own.append(score[0])

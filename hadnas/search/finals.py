@@ -4,28 +4,28 @@ The search chose by validation accuracy with one seed, so the figures of its bes
 network is trained with the same fresh seeds at full length, and only when all are trained is the test split opened.
 Beside each finalist stand its additive twin and its one-branch control; beside them all the study's baselines, and
 the best (by validation accuracy) of as many random candidates as the search had. Every training and every test score
-is in the ledger, so the same command again opens nothing twice.
+is in the ledger, so the same command again opens nothing twice; finals with other seeds or another field open the
+split once more, which is counted and said.
 """
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from hadnas.errors import Interrupted, StudyError
+from hadnas.errors import Interrupted
 from hadnas.models.arch import Arch
 from hadnas.models.build import trained
 from hadnas.models.random import distinct
 from hadnas.models.twins import additive_twin, one_branch
 from hadnas.search.budget import REFUSALS
 from hadnas.search.evaluation import Evaluation, Evaluator, Refused
-from hadnas.search.final import Final, Kind, read_finals
+from hadnas.search.final import OPENINGS, Final, Kind, openings, read_finals
 from hadnas.search.ledger import Ledger
 from hadnas.search.progress import Progress, Watch
 from hadnas.search.results import StudyResults
 from hadnas.search.storage import Home
 from hadnas.search.study import LATENCIES, Study
 from hadnas.track.runs import Tracker
-from hadnas.train.data import load_data
 from hadnas.train.device import chosen_device
 from hadnas.train.loop import Epoch
 from hadnas.train.score import hits
@@ -60,9 +60,7 @@ def run_finals(
     """
     results = StudyResults(name, home)
     _ = results.best  # says where there is none
-    data = load_data(results.study.data)
-    if data.digest != results.book.user_attrs["study"]["digest"]:
-        raise StudyError(f"the data of study {name!r} ({results.study.data.source}) have changed since it ran")
+    data = results.data()
     ledger = Ledger(home.url)
     try:
         finals = _Finals(results, ledger, Evaluator(_plain(results), data, home, ledger, chosen_device(device)), watch)
@@ -116,10 +114,11 @@ class _Finals:
                 except Refused as error:
                     reasons[entry.name] = f"seed {judge.study.seed}: {error}"
                 self.progress.done += 1
-        for entry in field:
-            if entry.name not in reasons:
-                for judge in judges:
-                    self._open_test(judge, entry.arch)
+        scored = [(judge, entry.arch) for entry in field if entry.name not in reasons for judge in judges]
+        if any(self.ledger.get_test(judge.key(arch)) is None for judge, arch in scored):
+            self.results.book.set_user_attr(OPENINGS, openings(self.results) + 1)
+        for judge, arch in scored:
+            self._open_test(judge, arch)
         stored = [
             {
                 "name": entry.name,

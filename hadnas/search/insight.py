@@ -12,11 +12,16 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 from scipy import stats
 
+from hadnas.effects import ProductEffect, product_effects
 from hadnas.models.families import stage_counts
 from hadnas.search.results import Found, StudyResults
+from hadnas.train.images import spread
 
 FEWEST = 10
 """Trials below which nothing is said of a decision."""
+
+EFFECT_IMAGES = 1024
+"""Validation images, at most, on which products are looked at: each product costs a pass over them."""
 
 FEWEST_IN_GROUP = 3
 """Trials with and without a family below which they are not compared."""
@@ -141,3 +146,14 @@ def _differences(found: list[Found]) -> list[Difference]:
         reach = float(stats.t.ppf(0.975, freedom)) * sqrt(left + right)
         out.append(Difference(stage, family, mean, mean - reach, mean + reach, len(with_it), len(without)))
     return out
+
+
+def effects(results: StudyResults, found: Found) -> list[ProductEffect]:
+    """What each product of a trained trial does, on the validation images, 1,024 of them at most, evenly spaced.
+
+    Raises DataError or StudyError where images or weights are not there any more, or are others.
+    """
+    val = results.data().val
+    places = spread(EFFECT_IMAGES, len(val))
+    images, labels = next(val.batches(len(places), order=places))
+    return product_effects(results.network(found), images, labels, batch=results.study.recipe.evaluation_batch)

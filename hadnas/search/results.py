@@ -13,10 +13,11 @@ from hadnas.measure.backends import BACKENDS
 from hadnas.models.arch import Arch
 from hadnas.models.build import Moments, trained
 from hadnas.models.families import family_counts, main_family
+from hadnas.models.source import code_hash
 from hadnas.models.task import Task
 from hadnas.search.front import pareto_front
 from hadnas.search.ledger import Ledger
-from hadnas.search.opening import baseline_entries, stored_study
+from hadnas.search.opening import baseline_entries, edited_ops, stored_study
 from hadnas.search.records import Latency
 from hadnas.search.storage import Home
 from hadnas.space import meanings
@@ -24,6 +25,8 @@ from hadnas.space import meanings
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
+
+    from hadnas.train.data import Data
 
 FIGURES = (
     *("val/accuracy", "val/loss", "macs", "flops", "elementwise", "products", "params", "activations"),
@@ -165,12 +168,24 @@ class StudyResults:
         return found
 
     def weights(self, found: Found) -> Path:
-        """The trained weights of a trial or baseline. Raises StudyError where the file is gone."""
+        """The trained weights of a trial or baseline.
+
+        Raises StudyError where the file is gone, or where its blocks have other code now than when it was trained.
+        """
+        assert found.arch is not None
         place = found.notes.get("weights")
         path = self.home.path / place if place else None
         if path is None or not path.is_file():
             raise StudyError(
                 f"{found.name}: its weights {path or ''} are not there; they lie beside the home they were trained in"
+            )
+        known = self.ledger.trainings(fingerprint=found.arch.fingerprint)
+        if {each.key.code for each in known if each.weights == place} != {code_hash(found.arch, self.task())}:
+            edited = edited_ops(self.book.user_attrs["study"])
+            whose = f"the blocks {edited} of {self.study.source}" if edited else "hadnas's own blocks"
+            raise StudyError(
+                f"{found.name}: the code of {whose} has changed since it was trained, so its weights and figures are "
+                "of another network; undo the change, or run the study again under another name"
             )
         return Path(path)
 
@@ -231,6 +246,15 @@ class StudyResults:
         if key is None or found.arch is None:
             return None
         return self.ledger.get_latency(found.arch.fingerprint, str(self.task()), code, key)
+
+    def data(self) -> "Data":
+        """The study's images. Raises DataError where they are not there, StudyError where they have changed since."""
+        from hadnas.train.data import load_data
+
+        data = load_data(self.study.data)
+        if data.digest != self.book.user_attrs["study"]["digest"]:
+            raise StudyError(f"the data of study {self.name!r} ({self.study.data.source}) have changed since it ran")
+        return data
 
     def task(self) -> Task:
         """The task the study's candidates were built for."""

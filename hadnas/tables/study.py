@@ -2,20 +2,18 @@
 
 from collections import Counter
 
-import torch
 from rich.table import Table
 
 from hadnas.blocks.registry import FAMILIES
-from hadnas.effects import product_effects
 from hadnas.models.families import families_text, family_counts
 from hadnas.search.crossed import FEWEST_PAIRS
-from hadnas.search.final import Final
+from hadnas.search.final import Final, lacking, opened_words
 from hadnas.search.front import standard_error
+from hadnas.search.insight import effects
 from hadnas.search.results import Found, StudyResults
 from hadnas.search.storage import Home
 from hadnas.tables import console
 from hadnas.tables.rankings import show_backends
-from hadnas.train.data import load_data
 
 
 def show_top(name: str, home: Home, count: int) -> None:
@@ -55,7 +53,7 @@ def show_top(name: str, home: Home, count: int) -> None:
     _show_refused(results)
 
 
-def show_finals(study: str, finals: list[Final]) -> None:
+def show_finals(study: str, finals: list[Final], opened: int) -> None:
     """Test accuracy of each network in the finals, and what the finalist it stands beside is ahead by."""
     some = next((final.accuracy for final in finals if final.accuracy is not None), None)
     title = f"{study}: finals, test accuracy with 95 % intervals"
@@ -79,21 +77,20 @@ def show_finals(study: str, finals: list[Final]) -> None:
         f"{FEWEST_PAIRS} seeds and is not corrected for the number of comparisons",
         highlight=False,
     )
+    for said in (*lacking(finals), opened_words(opened)):
+        console.print(said, highlight=False)
 
 
 def show_effects(results: StudyResults, found: Found) -> None:
     """Every product of a trained candidate, on the study's validation images."""
-    data = load_data(results.study.data)
-    network = results.network(found)
-    images, labels = next(data.val.batches(len(data.val), torch.device("cpu"), None))
     table = Table("product", "adds", "accuracy without", "lost", title=found.name, title_justify="left", box=None)
-    effects = product_effects(network, images, labels, batch=results.study.recipe.evaluation_batch)
-    for effect in effects:
+    seen = effects(results, found)
+    for effect in seen:
         name = f"{effect.path}{f' [{effect.index}]' if effect.index else ''}"
         table.add_row(name, f"{effect.ratio:.3f}", f"{effect.without:.4f}", f"{effect.lost:+.4f}")
     console.print(table)
-    if effects:
-        whole = f"accuracy with all: {effects[0].accuracy:.4f} on n = {effects[0].n} validation images"
+    if seen:
+        whole = f"accuracy with all: {seen[0].accuracy:.4f} on n = {seen[0].n} validation images"
         console.print(f"{whole}; adds: RMS of what the product adds, over RMS of the rest", highlight=False)
 
 
