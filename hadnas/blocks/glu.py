@@ -34,7 +34,7 @@ class Glu(nn.Module):
     Params: 3*C*(expand*C//1) + 2*(expand*C//1) + C + weights(act, expand*C//1) + ((kernel**2 + 1)*C if kernel else 0)
     MACs: (3*C*(expand*C//1) + (kernel**2*C if kernel else 0))*H*W
     Products: ((expand*C//1)*N if interact == "mul" else 0) + products(act, (expand*C//1)*N)
-    Source: Shazeer, "GLU variants improve transformer", 2020, arXiv 2002.05202, section 2; with kernel 7,
+    Source: Shazeer, "GLU variants improve transformer", 2020, arXiv 2002.05202, equations 4 to 6; with kernel 7,
         expand 3 and act gelu the block of DemoNet (Ma et al., "Rewrite the stars", 2024, arXiv 2403.19967).
     """
 

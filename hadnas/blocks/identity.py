@@ -18,7 +18,7 @@ class Identity(nn.Module):
     Params: 0
     MACs: 0
     Products: 0
-    Source: He et al., "Identity mappings in deep residual networks", 2016, arXiv 1603.05027.
+    Source: He et al., "Identity mappings in deep residual networks", 2016, arXiv 1603.05027, equation 3.
     """
 
     def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:

@@ -36,7 +36,8 @@ class InvertedBottleneck(nn.Module):
     MACs: (2*expand*C**2 + kernel**2*expand*C)*N + (0 if squeeze is None else 2*expand*C*(C//squeeze))
     Products: (0 if squeeze is None else expand*C*N) + products(act, 2*expand*C*N)
     Source: Sandler et al., "MobileNetV2", 2018, arXiv 1801.04381, section 3.3; se: Tan and Le, "EfficientNet", 2019,
-        arXiv 1905.11946. The residual is outside; the width inside se is not rounded and its activation is always ReLU.
+        arXiv 1905.11946, section 4. The residual is outside; the width inside se is not rounded and its activation is
+        always ReLU.
     """
 
     def __init__(

@@ -29,8 +29,8 @@ class Lka(nn.Module):
     Params: 3*C**2 + (kernel**2 + dilated_kernel**2 + 5)*C + weights(act, C)
     MACs: (3*C**2 + (kernel**2 + dilated_kernel**2)*C)*H*W
     Products: (C*N if interact == "mul" else 0) + products(act, C*N)
-    Source: Guo et al., "Visual attention network", 2022, arXiv 2202.09741, section 3.1; `skip` as in
-        the authors' released network.
+    Source: Guo et al., "Visual attention network", 2022, arXiv 2202.09741, equations 1 and 2; `skip` as in the authors'
+        released network.
     """
 
     def __init__(

@@ -20,7 +20,8 @@ class PooledLinear(nn.Module):
     Degree: 1
     Params: (classes*C + weights(norm, C))*(2 if pool == "catavgmax" else 1) + classes
     MACs: classes*C*(2 if pool == "catavgmax" else 1)
-    Source: Lin et al., "Network in network", 2013, arXiv 1312.4400 (the mean over positions), followed by a linear map.
+    Source: Lin et al., "Network in network", 2013, arXiv 1312.4400, section 3.2 (the mean over positions), followed by
+        a linear map.
     """
 
     def __init__(

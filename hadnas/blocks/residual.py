@@ -24,10 +24,10 @@ class Residual(nn.Module):
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: that of the merge over the block's.
-    Source: He et al., "Identity mappings in deep residual networks", 2016, arXiv 1603.05027 (the norm in front); gamma:
-        Touvron et al., "Going deeper with image transformers", 2021, arXiv 2103.17239; rho: Yu et al., "MetaFormer
-        baselines for vision", 2022, arXiv 2210.13452; drop_path: Huang et al., "Deep networks with stochastic depth",
-        2016, arXiv 1603.09382.
+    Source: He et al., "Identity mappings in deep residual networks", 2016, arXiv 1603.05027, equation 3 (the norm in
+        front); gamma: Touvron et al., "Going deeper with image transformers", 2021, arXiv 2103.17239, section 2; rho:
+        Yu et al., "MetaFormer baselines for vision", 2022, arXiv 2210.13452; drop_path: Huang et al., "Deep networks
+        with stochastic depth", 2016, arXiv 1603.09382, equation 2.
     """
 
     def __init__(

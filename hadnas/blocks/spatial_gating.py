@@ -30,7 +30,8 @@ class SpatialGating(nn.Module):
     Params: 3*expand*C**2//2 + (expand + 1)*C + N**2 + N + weights(act, expand*C) + weights(norm, expand*C//2)
     MACs: 3*expand*C**2//2*N + N**2*expand*C//2
     Products: (expand*C//2*N if interact == "mul" else 0) + products(act, expand*C*N)
-    Source: Liu et al., "Pay attention to MLPs", 2021, arXiv 2105.08050, section 2; norm and residual are outside.
+    Source: Liu et al., "Pay attention to MLPs", 2021, arXiv 2105.08050, section 2.1, equations 2 to 4; norm and
+        residual are outside.
     """
 
     def __init__(
