@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hadnas.blocks import registry
-from hadnas.errors import DataError, MachineError
+from hadnas.errors import DataError, MachineError, StudyError
 from hadnas.measure.screen import Screen as Screened
 from hadnas.measure.screen import screen
 from hadnas.models.complete import complete
@@ -17,9 +17,10 @@ from hadnas.models.files import run_file
 from hadnas.search.evaluation import Elsewhere, Evaluation, Evaluator, Refused
 from hadnas.search.ledger import Ledger
 from hadnas.search.listing import rows
+from hadnas.search.opening import open_optuna, stored_study
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
-from hadnas.space import op
+from hadnas.space import one_of, op
 from hadnas.train.data import load_data
 from hadnas.train.recipe import Recipe
 from tests.networks import TINY_SPACE, block_file, pyramid, residual
@@ -110,4 +111,21 @@ def test_the_screen_sees_images_of_every_class(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Tensor, "to", full)
     with pytest.raises(DataError, match=r"1149 images of 0\.0 GiB do not fit into the memory of cpu; allowed"):
         evaluator.data.train._on(torch.device("cpu"))
+    evaluator.ledger.close()
+
+
+def test_a_study_that_latency_decides_stays_on_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = one_of("add", "gated")  # a choice of names is a part of the language
+    space = pyramid((8, [residual(op("mlp"), merge=op(names))]))
+    decided = Study(name="timed", space=space, objectives=("val/accuracy", "latency_ratio"))
+    evaluator, _ = made(decided, tmp_path)
+    evaluator.study = STUDY
+    assert not any("latency" in name for name in evaluator.facts)
+    evaluator.study = decided
+    for _ in range(2):
+        open_optuna(decided, evaluator.home, evaluator.facts)
+    assert stored_study("timed", evaluator.home)[0] == decided
+    monkeypatch.setattr("hadnas.measure.latency._processor", lambda: "another processor")
+    with pytest.raises(StudyError, match=r'differs \(latency device: ".*" became "another processor"\); undo'):
+        open_optuna(decided, evaluator.home, evaluator.facts)
     evaluator.ledger.close()

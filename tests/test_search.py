@@ -111,6 +111,15 @@ def test_the_recorded_accuracy_is_that_of_the_stored_weights(home: Home) -> None
     assert score.accuracy == best.figures["val/accuracy"] and score.n == best.notes["val_n"]
 
 
+def test_a_network_whose_code_has_changed_is_not_handed_out(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = open_study("tiny", home.path)
+    monkeypatch.setattr("hadnas.search.results.code_hash", lambda arch, task: "other")
+    for ask in (results.network, lambda found: results.export(found, home.path / "out")):
+        with pytest.raises(StudyError, match="the code of hadnas's own blocks has changed since it was trained"):
+            ask(results.best)
+    assert not (home.path / "out").exists()
+
+
 def test_front_and_best_follow_their_rules(home: Home) -> None:
     results = open_study("tiny", home.path)
     accuracy = [found.figures["val/accuracy"] for found in results.distinct]

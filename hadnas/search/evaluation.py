@@ -18,7 +18,7 @@ from torch import nn
 
 from hadnas.errors import BuildError, HadnasError, MachineError, MeasurementError, StudyError, TrainingError
 from hadnas.measure.cost import Cost, cost
-from hadnas.measure.latency import protocol_key
+from hadnas.measure.latency import protocol, protocol_key
 from hadnas.measure.screen import screen
 from hadnas.models.arch import Arch
 from hadnas.models.build import build, build_seeded
@@ -90,6 +90,20 @@ class Evaluator:
         # Epochs are the fidelity, a part of the key of their own.
         self.recipe = study.recipe.model_dump_json(exclude={"epochs"})
         self._keys: dict[str, TrainingKey] = {}  # of architectures met; the code of their blocks is read once
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What must be the same when the study goes on and its own data do not say.
+
+        These are its images and, where latency decides what is found, what that is taken on.
+        """
+        data = self.data
+        facts: dict[str, Any] = {"digest": data.digest, "shape": list(data.shape), "classes": data.classes}
+        facts |= {"mean": list(data.mean), "std": list(data.std)}
+        if self.study.latency is not None and self.study.deciding_latencies:
+            said = protocol(self.task.shape, device=self.device, backend=self.study.latency)
+            facts |= {"latency device": said["device_name"], "latency versions": said["versions"]}
+        return facts
 
     def key(self, arch: Arch) -> TrainingKey:
         """What decides the outcome of training `arch` in this study."""

@@ -27,6 +27,8 @@ def open_optuna(study: Study, home: Home, facts: dict[str, Any]) -> optuna.Study
     Raises StudyError where a study of this name exists and differs, naming what differs.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    wanted = {**json.loads(study.model_dump_json()), **facts}
+    wanted["blocks"] = {name: _code(name) for name in own_ops(wanted)}
     sampler = make_sampler(study.sampler, study.seed, study.sampler_options)
     book = optuna.create_study(
         storage=optuna_storage(home),
@@ -35,8 +37,6 @@ def open_optuna(study: Study, home: Home, facts: dict[str, Any]) -> optuna.Study
         sampler=sampler,
         load_if_exists=True,
     )
-    wanted = {**json.loads(study.model_dump_json()), **facts}
-    wanted["blocks"] = {name: hash_of(frozenset({ops()[name].cls})) for name in own_ops(wanted)}
     stored = book.user_attrs.get("study")
     if stored is not None:
         changed = sorted(k for k in {*wanted, *stored} - _GROWS if wanted.get(k) != stored.get(k))
@@ -51,14 +51,19 @@ def open_optuna(study: Study, home: Home, facts: dict[str, Any]) -> optuna.Study
 
 
 def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
-    """A study as it was stored, with its trials. Raises UnknownName where the home has none of this name."""
+    """A study as it was stored, with its trials.
+
+    Raises UnknownName where the home has none of this name, StudyError where its blocks are gone or it never began.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = optuna_storage(home)
     names = optuna.get_all_study_names(storage)
     if name not in names:
         raise unknown(f"study in {home.path.name}/", name, names)
     book = optuna.load_study(study_name=name, storage=storage)
-    stored = dict(book.user_attrs.get("study") or {})
+    stored = book.user_attrs.get("study")
+    if stored is None:
+        raise StudyError(f"study {name!r} was cut short before it began; run it again with `hadnas search`")
     fields = {key: value for key, value in stored.items() if key in Study.model_fields}
     study = Study.model_validate(fields)
     if study.source and Path(study.source).is_file():
@@ -85,8 +90,22 @@ def is_running(entry: dict[str, Any]) -> bool:
 
 def own_ops(stored: dict[str, Any]) -> list[str]:
     """The ops of a stored study that hadnas does not ship."""
-    used = {node["op"] for node in nodes([stored["space"], *stored["baselines"].values()])}
+    used = set().union(*(_names(node["op"]) for node in nodes([stored["space"], *stored["baselines"].values()])))
     return sorted(name for name in used & set(ops()) if not ops()[name].cls.__module__.startswith("hadnas."))
+
+
+def edited_ops(stored: dict[str, Any]) -> list[str]:
+    """The ops of a stored study that have other code now than when it began."""
+    return sorted(name for name, code in stored.get("blocks", {}).items() if _code(name) != code)
+
+
+def _code(name: str) -> str:
+    return hash_of(frozenset({ops()[name].cls}))
+
+
+def _names(op: Any) -> set[str]:
+    """The name of an op, or those of a choice of names."""
+    return {op} if isinstance(op, str) else set().union(*map(_names, op["one_of"]))
 
 
 def study_names(home: Home) -> list[str]:

@@ -2,26 +2,21 @@
 
 import os
 import time
-from dataclasses import asdict
 from typing import Any
 
 import optuna
 
 from hadnas.blocks.registry import FAMILIES
 from hadnas.errors import HadnasError, Interrupted, StudyError
-from hadnas.exporter.module import model_source
 from hadnas.measure.backends import require
-from hadnas.measure.cost import Cost, cost
 from hadnas.models.arch import Arch
-from hadnas.models.build import build
 from hadnas.models.complete import complete
-from hadnas.models.diagram import diagram
-from hadnas.models.families import families_text, family_counts
 from hadnas.models.random import sample as random_arch
 from hadnas.search.budget import tally
 from hadnas.search.comparison import backends, compare
 from hadnas.search.evaluation import Evaluation, Evaluator, Refused
 from hadnas.search.ledger import Ledger
+from hadnas.search.mirror import Mirror
 from hadnas.search.opening import baseline_entries, is_running, open_optuna
 from hadnas.search.progress import Progress, Watch
 from hadnas.search.results import StudyResults
@@ -53,8 +48,7 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     evaluator = Evaluator(study, data, home, ledger, device)
     random_arch(study.space, evaluator.task)  # a space without a valid draw is refused before any work
     baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
-    facts = {"digest": data.digest, "shape": list(data.shape), "classes": data.classes}
-    book = open_optuna(study, home, {**facts, "mean": list(data.mean), "std": list(data.std)})
+    book = open_optuna(study, home, evaluator.facts)
     home.make_tracking_database()
     with home.schema_lock():
         tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
@@ -89,6 +83,7 @@ class _Run:
         self.evaluator = evaluator
         self.book = book
         self.tracker = tracker
+        self.mirror = Mirror(tracker, evaluator.task, evaluator.data)
         self.watch = watch
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs)
         self.interrupted = False
@@ -118,18 +113,18 @@ class _Run:
     def _baseline(self, name: str, arch: Arch) -> None:
         """Train one by the same recipe as a candidate: a ledger row and a run, never a trial."""
         evaluation = Evaluation(arch)
-        run_id = self._show(None, "baseline", name, evaluation, {})
+        run_id = self.mirror.start(None, "baseline", name, arch, {})
         entry: dict[str, Any] = {"fingerprint": arch.fingerprint, "run_id": run_id}
         self.book.set_user_attr(f"baseline:{name}", {**entry, "worker": [this_host(), os.getpid()]})
         try:
             self._evaluate(evaluation, run_id, name, held=False)
-            self.tracker.end_trial(run_id, "FINISHED")
+            self.mirror.end(run_id, "FINISHED")
         except Refused as error:
             entry["reason"] = str(error)
-            self.tracker.end_trial(run_id, "KILLED", str(error))
+            self.mirror.end(run_id, "KILLED", str(error))
         except BaseException as error:
             self.book.set_user_attr(f"baseline:{name}", entry)
-            self.tracker.end_trial(run_id, "KILLED", _said(error))
+            self.mirror.end(run_id, "KILLED", _said(error))
             raise
         entry |= {"figures": evaluation.figures, "notes": evaluation.notes}
         self.book.set_user_attr(f"baseline:{name}", entry)
@@ -166,7 +161,7 @@ class _Run:
         evaluation = Evaluation(arch, phases={"sample": sampled, "complete": time.perf_counter() - started - sampled})
         trial.set_user_attr("fingerprint", arch.fingerprint)
         with evaluation.phase("track"):
-            run_id = self._show(trial.number, "trial", f"trial-{trial.number:04d}", evaluation, params)
+            run_id = self.mirror.start(trial.number, "trial", f"trial-{trial.number:04d}", arch, params)
         trial.set_user_attr("run_id", run_id)
         try:
             self._evaluate(evaluation, run_id, f"trial {trial.number}", held=True)
@@ -175,18 +170,18 @@ class _Run:
         except KeyboardInterrupt:
             # Optuna leaves a trial that ends this way running; as a failure its draw is taken up again.
             self.interrupted = True
-            self.tracker.end_trial(run_id, "KILLED", "interrupted")
+            self.mirror.end(run_id, "KILLED", "interrupted")
             self.book.stop()
             return (float("nan"),) * len(self.study.objectives)
         except BaseException as error:
-            self.tracker.end_trial(run_id, "FAILED", _said(error))
+            self.mirror.end(run_id, "FAILED", _said(error))
             raise
         for name, value in self.evaluator.constraints(evaluation).items():
             trial.set_constraint(name, value)
         trial.set_constraint("trains", 0.0)
         self._note(trial, evaluation)
         with evaluation.phase("track"):
-            self.tracker.end_trial(run_id, "FINISHED")
+            self.mirror.end(run_id, "FINISHED")
         trial.set_user_attr("phases", evaluation.phases)
         return tuple(evaluation.figures[name] for name in self.study.objectives)
 
@@ -197,55 +192,16 @@ class _Run:
             self.evaluator.measure(evaluation, held=held)
         finally:
             with evaluation.phase("track"):
-                self.tracker.log_metrics(run_id, evaluation.figures, evaluation.tags)
-                if evaluation.counted is not None:
-                    self._show_cost(run_id, evaluation.counted)
-        self._show_code(run_id, label, evaluation)
+                self.mirror.measured(run_id, label, evaluation)
         self._say(label, "train")
 
         def seen(epoch: Epoch) -> None:
-            curve = {"train/loss": epoch.train_loss, "val/loss": epoch.val_loss, "val/accuracy": epoch.val_accuracy}
-            self.tracker.log_epoch(run_id, epoch.epoch, curve)
+            self.mirror.epoch(run_id, epoch)
             self._say(label, "train", epoch.epoch)
 
         self.evaluator.train(evaluation, seen)
-        assert evaluation.training is not None
-        last = evaluation.training.attempt  # earlier attempts were cut short
-        curve = [point for point in evaluation.training.curve if point.attempt == last]
         with evaluation.phase("track"):
-            self.tracker.log_rows(run_id, [asdict(point) for point in curve], "curve.csv")
-        if evaluation.reused:
-            with evaluation.phase("track"):
-                for point in curve:
-                    values = {"train/loss": point.train_loss, "val/loss": point.val_loss}
-                    values["val/accuracy"] = point.val_accuracy
-                    known = {name: value for name, value in values.items() if value is not None}
-                    self.tracker.log_epoch(run_id, point.epoch, known)
-                self.tracker.log_tags(run_id, {"hadnas.reused": evaluation.training.study})
-
-    def _show(self, number: int | None, kind: str, name: str, evaluation: Evaluation, params: Params) -> str:
-        arch = evaluation.arch
-        families = family_counts(arch)
-        shown = {"families": families_text(families), **{f"num_{k}": v for k, v in families.items()}, **params}
-        tags = {"hadnas.fingerprint": arch.fingerprint}
-        run_id = self.tracker.start_trial(number, kind, name, shown, tags, note=f"```\n{arch.tree()}\n```")
-        self.tracker.log_text(run_id, arch.json, "arch.json")
-        self.tracker.log_text(run_id, arch.tree(), "arch.txt")
-        self.tracker.log_text(run_id, diagram(arch), "architecture.svg")
-        return run_id
-
-    def _show_code(self, run_id: str, label: str, evaluation: Evaluation) -> None:
-        """The network as code, and the table of its cost where that was known from before."""
-        arch, data, task = evaluation.arch, self.evaluator.data, self.evaluator.task
-        with evaluation.phase("track"):
-            if evaluation.counted is None:
-                self._show_cost(run_id, cost(build(arch, task, device="meta"), task.shape))
-            facts = {"study": self.study.name, "network": label}
-            self.tracker.log_text(run_id, model_source(arch, task, facts, (data.mean, data.std)), "model.py")
-
-    def _show_cost(self, run_id: str, counted: Cost) -> None:
-        parts = [{"module": path, **asdict(own)} for path, own in counted.by_module.items()]
-        self.tracker.log_rows(run_id, parts, "cost.csv")
+            self.mirror.trained(run_id, evaluation)
 
     def _refuse(
         self, trial: optuna.Trial, error: Refused, evaluation: Evaluation | None, run_id: str | None = None
@@ -257,7 +213,7 @@ class _Run:
         if evaluation is not None:
             self._note(trial, evaluation)
         if run_id is not None:
-            self.tracker.end_trial(run_id, "KILLED", str(error))
+            self.mirror.end(run_id, "KILLED", str(error))
         return optuna.TrialPruned(str(error))
 
     def _note(self, trial: optuna.Trial, evaluation: Evaluation) -> None:

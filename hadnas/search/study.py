@@ -110,9 +110,14 @@ class Study(BaseModel):
         from hadnas.search.samplers import make_sampler
 
         make_sampler(self.sampler, self.seed, self.sampler_options)
-        timed = [name for name in (*self.objectives, *self.constraints) if name in LATENCIES]
-        if timed and self.latency is None:
-            raise SpecError(f"{timed[0]} is asked for but latency = None; name a backend, such as 'eager'")
+        if self.deciding_latencies and self.latency is None:
+            asked = self.deciding_latencies[0]
+            raise SpecError(f"{asked} is asked for but latency = None; name a backend, such as 'eager'")
+
+    @property
+    def deciding_latencies(self) -> list[str]:
+        """Latencies among the objectives and constraints."""
+        return [name for name in (*self.objectives, *self.constraints) if name in LATENCIES]
 
     @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
