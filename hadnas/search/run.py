@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 import optuna
@@ -14,6 +15,7 @@ from hadnas.models.complete import complete
 from hadnas.models.random import sample as random_arch
 from hadnas.search.budget import tally
 from hadnas.search.comparison import backends, compare
+from hadnas.search.database import clear_errors
 from hadnas.search.evaluation import Evaluation, Evaluator, Refused
 from hadnas.search.ledger import Ledger
 from hadnas.search.mirror import Mirror
@@ -25,7 +27,7 @@ from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.search.worker import is_dead, this_host
 from hadnas.space import Params, sample
-from hadnas.track.runs import Tracker
+from hadnas.track.runs import Tracker, store_errors
 from hadnas.track.view import set_view
 from hadnas.train.data import load_data
 from hadnas.train.device import chosen_device
@@ -48,26 +50,29 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     evaluator = Evaluator(study, data, home, ledger, device)
     random_arch(study.space, evaluator.task)  # a space without a valid draw is refused before any work
     baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
-    book = open_optuna(study, home, evaluator.facts)
-    home.make_tracking_database()
-    with home.schema_lock():
-        tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
-    run = _Run(study, evaluator, book, tracker, watch)
-    try:
-        run.open()
-        run.baselines(baselines)
-        run.trials()
-        run.baselines(baselines)  # those of a worker that died meanwhile
-        run.compare(home)
-    except KeyboardInterrupt:
-        tracker.close("KILLED")
-        raise Interrupted(f"study {study.name!r} was interrupted; the same command goes on from here") from None
-    except BaseException:
-        tracker.close("FAILED")
-        raise
-    finally:
-        ledger.close()
-    tracker.close("FINISHED")
+    with clear_errors(home.url), store_errors(home.tracking_uri):
+        book = open_optuna(study, home, evaluator.facts)
+        home.make_tracking_database()
+        with home.schema_lock():
+            tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
+        run = _Run(study, evaluator, book, tracker, watch)
+        try:
+            run.open()
+            run.baselines(baselines)
+            run.trials()
+            run.baselines(baselines)  # those of a worker that died meanwhile
+            run.compare(home)
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            with suppress(Exception):  # the tracking store may be what failed
+                tracker.close("KILLED" if stopped else "FAILED")
+            if stopped:
+                told = f"study {study.name!r} was interrupted; the same command goes on from here"
+                raise Interrupted(told) from None
+            raise
+        finally:
+            ledger.close()
+        tracker.close("FINISHED")
     return run.progress
 
 

@@ -1,0 +1,87 @@
+"""Candidates of a search as runs in MLflow: visible from their start, with their curve while they train.
+
+Files are written by a thread while the network trains, not while it is timed: of a short training, writing diagram,
+code and cost table would be a good part.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+from hadnas.errors import BuildError, MeasurementError
+from hadnas.exporter.module import model_source
+from hadnas.measure.cost import Cost, cost
+from hadnas.models.arch import Arch
+from hadnas.models.build import build
+from hadnas.models.diagram import diagram
+from hadnas.models.families import families_text, family_counts
+from hadnas.models.task import Task
+from hadnas.search.evaluation import Evaluation
+from hadnas.track.runs import End, Tracker
+from hadnas.train.data import Data
+from hadnas.train.loop import Epoch
+
+
+class Mirror:
+    """Writes one process's candidates to MLflow, one at a time."""
+
+    def __init__(self, tracker: Tracker, task: Task, data: Data) -> None:
+        self.tracker, self.task, self.data = tracker, task, data
+        self._writer = ThreadPoolExecutor(1)
+        self._files: Future[None] | None = None
+
+    def start(self, number: int | None, kind: str, name: str, arch: Arch, params: Mapping[str, Any]) -> str:
+        """Open the run of a candidate and return its id."""
+        families = family_counts(arch)
+        shown = {"families": families_text(families), **{f"num_{k}": v for k, v in families.items()}, **params}
+        tags = {"hadnas.fingerprint": arch.fingerprint}
+        return self.tracker.start_trial(number, kind, name, shown, tags, note=f"```\n{arch.tree()}\n```")
+
+    def measured(self, run_id: str, name: str, evaluation: Evaluation) -> None:
+        """Log what was measured, and begin to write the files."""
+        self.tracker.log_metrics(run_id, evaluation.figures, evaluation.tags)
+        self._files = self._writer.submit(self._write, run_id, name, evaluation.arch, evaluation.counted)
+
+    def epoch(self, run_id: str, epoch: Epoch) -> None:
+        """Add a point to the curves."""
+        curve = {"train/loss": epoch.train_loss, "val/loss": epoch.val_loss, "val/accuracy": epoch.val_accuracy}
+        self.tracker.log_epoch(run_id, epoch.epoch, curve)
+
+    def trained(self, run_id: str, evaluation: Evaluation) -> None:
+        """Log the curve as a table, and as points where the training is one of before."""
+        assert evaluation.training is not None
+        last = evaluation.training.attempt  # earlier attempts were cut short
+        curve = [point for point in evaluation.training.curve if point.attempt == last]
+        self.tracker.log_rows(run_id, [asdict(point) for point in curve], "curve.csv")
+        if not evaluation.reused:
+            return
+        for point in curve:
+            values = {"train/loss": point.train_loss, "val/loss": point.val_loss, "val/accuracy": point.val_accuracy}
+            known = {name: value for name, value in values.items() if value is not None}
+            self.tracker.log_epoch(run_id, point.epoch, known)
+        self.tracker.log_tags(run_id, {"hadnas.reused": evaluation.training.study})
+
+    def end(self, run_id: str, state: End, reason: str | None = None) -> None:
+        """Close the run once its files are there."""
+        files, self._files = self._files, None
+        try:
+            if files is not None:
+                files.result()
+        finally:
+            self.tracker.end_trial(run_id, state, reason)
+
+    def _write(self, run_id: str, name: str, arch: Arch, counted: Cost | None) -> None:
+        """Data, tree, diagram, cost by module (counted again where it was known from before), and code."""
+        log = self.tracker.log_text
+        log(run_id, arch.json, "arch.json")
+        log(run_id, arch.tree(), "arch.txt")
+        log(run_id, diagram(arch), "architecture.svg")
+        try:
+            counted = counted or cost(build(arch, self.task, device="meta"), self.task.shape)
+            parts = [{"module": path, **asdict(own)} for path, own in counted.by_module.items()]
+            self.tracker.log_rows(run_id, parts, "cost.csv")
+            origin = {"study": self.tracker.study, "network": name}
+            log(run_id, model_source(arch, self.task, origin, (self.data.mean, self.data.std)), "model.py")
+        except (BuildError, MeasurementError):  # the candidate's, and why it was refused
+            return
