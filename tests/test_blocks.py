@@ -85,6 +85,12 @@ def test_the_highest_degrees_stack(name: str, values: dict[str, Any]) -> None:
     assert list(stack(Case(op, {**defaults(op), **values}, 16, *SIZE))) == []
 
 
+def test_outer_products_of_too_many_features_are_refused() -> None:
+    op = find_op("hadamard_linear_attention")
+    broken = Case(op, {**defaults(op), "rank": 7, "factors": 3}, 8, *SIZE).broken
+    assert broken == "rank = 7 to the power of factors = 3 must be at most 256, the features of a head"
+
+
 class MatrixProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Notes the dtypes that products of matrices are computed in."""
 

@@ -41,7 +41,7 @@ class Highway(nn.Module):
         super().__init__()
         dd = {"device": device, "dtype": dtype}
         both = 2 * dim
-        self.dw = nn.Identity()
+        self.dw: nn.Module = nn.Identity()
         if kernel > 1:
             self.dw = nn.Conv2d(both, both, kernel, padding=kernel // 2, groups=both, bias=False, **dd)
         self.g = nn.Conv2d(both, dim, 1, **dd)
