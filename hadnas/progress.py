@@ -50,14 +50,16 @@ class Shown:
         self.study = self.bar.add_task(f"[bold]{study.name}", total=study.trials, left="", best="")
         self.candidate = self.bar.add_task("", total=study.recipe.epochs, left="", best="")
         self.first: int | None = None
+        self.since = 0.0  # when the first of these began: what came before is not to come again
         self.label = ""
 
     def __call__(self, now: Standing) -> None:
         if self.first is None:
             self.first = now.done
         fresh = now.done - self.first
-        spent = time.monotonic() - now.started
-        left = _clock(spent / fresh * (now.budget - now.done)) + " left" if fresh else ""
+        if not fresh and now.label != self.label:
+            self.since = time.monotonic()
+        left = _clock((time.monotonic() - self.since) / fresh * (now.budget - now.done)) + " left" if fresh else ""
         best = "" if now.best is None else f"best {now.best:.4f}"
         self.bar.update(self.study, completed=now.done, total=now.budget, left=left, best=best)
         self.bar.update(self.candidate, description=f"{now.label}: {now.phase}", completed=now.epoch)

@@ -11,7 +11,7 @@ import hadnas
 
 PACKAGE = Path(hadnas.__file__).parent
 FLOORS = {
-    "__main__": 9,
+    "__main__": 10,
     "errors": 0,
     "space": 1,
     "blocks": 1,
@@ -20,20 +20,20 @@ FLOORS = {
     "train": 3,
     "track": 3,
     "exporter": 3,
-    "search": 4,
+    "search": 5,
     "cases": 2,
     "formula": 2,
     "onnx_model": 1,
     "contract": 4,
     "effects": 4,
-    "library": 5,
-    "retraining": 5,
-    "sections": 5,
-    "report": 6,
-    "progress": 6,
-    "tables": 6,
-    "commands": 7,
-    "cli": 8,
+    "library": 6,
+    "retraining": 6,
+    "sections": 6,
+    "report": 7,
+    "progress": 7,
+    "tables": 7,
+    "commands": 8,
+    "cli": 9,
 }
 """Room -> floor: a room imports from lower floors, and from itself."""
 

@@ -79,7 +79,9 @@ def test_a_data_set_that_timm_names(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     np.testing.assert_allclose(
         np.sort(again.flatten(1).numpy(), axis=0), np.sort(pixels.reshape(120, -1), axis=0), atol=0.01
     )
+    assert load_data(DataSpec(source=f"torch/mnist:{tmp_path}", size=6)).shape == (1, 6, 6)
     for source, said in (
+        ("hfds/cifar10", r"of timm's readers torch/NAME:DIR is allowed"),
         (f"torch/mnist:{tmp_path / 'nowhere'}", r"timm cannot read 'torch/mnist' in the folder .*nowhere"),
         ("torch/minst:data", "Unknown torchvision dataset minst"),
         ("torch/mnist", "write torch/NAME:DIR"),
@@ -149,6 +151,21 @@ def test_large_data_is_normalised_or_decoded_batch_by_batch_to_the_same_bits(
         for one, two, three in zip(*expected, strict=True):
             assert torch.equal(one[0], two[0]) and torch.equal(one[0], three[0])
             assert torch.equal(one[1], two[1]) and torch.equal(one[1], three[1])
+
+
+def test_an_image_that_a_process_cannot_decode_is_named_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = png_folder(tmp_path)
+    victim = folder / "class_3" / "0040.png"
+    monkeypatch.setattr(sources, "HELD_BYTES", 0)
+    monkeypatch.setattr(images, "WORKERS", 1)
+    data = load_data(str(folder))
+    victim.write_bytes(victim.read_bytes()[:-30])  # its head is whole
+    broken = [split for split in (data.train, data.val, data.open_test()) if victim in split.images.files]  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match=r"^\S+0040.png: image cannot be decoded [^\n]*$"):
+        for _ in broken[0].batches(1):
+            pass
 
 
 def test_a_folder_with_splits_of_its_own(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import optuna
 
 from hadnas.search.study import Study
-from hadnas.space import size
 
 REPEATS = 50
 """Draws in a row without a new architecture after which a study ends."""
@@ -32,15 +31,15 @@ class Tally:
     assignments: int
     best: float | None
 
-    def end(self, study: Study) -> str:
-        """Why the study ends here, in words; empty where it goes on."""
+    def end(self, study: Study, size: int) -> str:
+        """Why the study ends here, in words; empty where it goes on. `size` is that of its space, in assignments."""
         if self.done >= study.trials:
             return f"the budget of {study.trials} architectures is met"
         if self.barren >= REPEATS:
             return f"{REPEATS} draws in a row brought no new architecture"
         if self.refusals >= REFUSALS:
             return f"the last {REFUSALS} draws were all refused; `hadnas top` says why"
-        if self.assignments >= size(study.space):
+        if self.assignments >= size:
             return f"all {self.assignments} assignments of the space were met"
         return ""
 

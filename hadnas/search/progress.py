@@ -1,8 +1,7 @@
 """Where a search stands, as the search says it to whoever shows it."""
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass
@@ -18,7 +17,6 @@ class Progress:
     epochs: int = 0
     best: float | None = None
     refused: int = 0
-    started: float = field(default_factory=time.monotonic)
     ended: str = ""
 
 

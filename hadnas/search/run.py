@@ -26,7 +26,7 @@ from hadnas.search.samplers import optuna_pick
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.search.worker import is_dead, this_host
-from hadnas.space import Params, sample
+from hadnas.space import Params, sample, size
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.track.view import set_view
 from hadnas.train.data import load_data
@@ -91,6 +91,7 @@ class _Run:
         self.mirror = Mirror(tracker, evaluator.task, evaluator.data)
         self.watch = watch
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs)
+        self.size = size(study.space)
         self.interrupted = False
         self.tried: set[str] = set()  # baselines; one that was refused is tried again by the next command
 
@@ -234,7 +235,7 @@ class _Run:
         """Bring the progress up to what all workers did so far; whether that ends the study."""
         now = tally(self.book)
         self.progress.done, self.progress.refused, self.progress.best = now.done, now.refused, now.best
-        self.progress.ended = now.end(self.study)
+        self.progress.ended = now.end(self.study, self.size)
         return bool(self.progress.ended)
 
     def _say(self, label: str, phase: str, epoch: int = 0) -> None:

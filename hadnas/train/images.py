@@ -137,8 +137,11 @@ def loaded(images: Dataset[tuple[Tensor, int]], places: Sequence[Any], size: int
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # or the loader would draw from the global generator
     )
-    for pixels, labels in loader:
-        yield pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+    try:
+        for pixels, labels in loader:
+            yield pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+    except DataError as error:  # of a process that decodes it brings that process's traceback along
+        raise DataError(str(error).strip().rpartition("DataError: ")[2]) from None
 
 
 @dataclass(frozen=True)

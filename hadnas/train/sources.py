@@ -14,7 +14,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from hadnas.errors import DataError
 from hadnas.train.images import HeldImages, Images, StreamedImages
-from hadnas.train.timm_data import PREFIX, read_timm
+from hadnas.train.timm_data import ELSEWHERE, PREFIX, read_timm, squared
 
 # An image folder whose decoded pixels (uint8) fit in this many bytes is held in memory; a larger one is streamed.
 HELD_BYTES = 2 << 30
@@ -38,17 +38,22 @@ def read(source: str, size: int | None) -> Source:
     """Read "digits", a `.npz` file, an image folder or `torch/NAME:DIR`. Raises DataError."""
     path = Path(source).expanduser()
     named = source == "digits" or source.startswith(PREFIX)
+    if source.startswith(ELSEWHERE):
+        raise DataError(
+            f"data source {source!r}: of timm's readers {PREFIX}NAME:DIR is allowed, as the others go to the network "
+            "or through a library of their own; write the images into a folder with one sub-folder per class"
+        )
     if not named and not path.exists():
         raise DataError(
             f"data source {source!r} not found: it is neither 'digits' nor an existing .npz file or image folder"
         )
     if not named and path.is_dir():
         found = _folder(path, size)
+    elif source.startswith(PREFIX):
+        names, train, test = read_timm(source, HELD_BYTES, size)
+        found = Source(255.0, names, train, test=test)
     elif size is not None:
         raise DataError(f"{source}: `size` resizes the images of a folder; this source has images of one size already")
-    elif source.startswith(PREFIX):
-        names, train, test = read_timm(source, HELD_BYTES)
-        found = Source(255.0, names, train, test=test)
     else:
         found = _digits() if source == "digits" else _npz(path)
     _check_classes(found, source)
@@ -180,13 +185,7 @@ class Decoder:
                 image = file.convert(self.mode)
         except (OSError, ValueError, SyntaxError) as error:
             raise DataError(f"{path}: image cannot be decoded ({error})") from error
-        if self.size is not None:
-            scale = self.size / min(image.size)
-            width, height = (max(self.size, round(side * scale)) for side in image.size)
-            left, top = (width - self.size) // 2, (height - self.size) // 2
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-            image = image.crop((left, top, left + self.size, top + self.size))
-        pixels: Tensor = pil_to_tensor(image)
+        pixels: Tensor = pil_to_tensor(image if self.size is None else squared(image, self.size))
         return pixels
 
 
