@@ -29,6 +29,7 @@ from hadnas.exporter.folder import check_folder, export
 from hadnas.exporter.module import model_source
 from hadnas.exporter.onnx_file import write_onnx
 from hadnas.library import own_ops
+from hadnas.models import source
 from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.task import Task
@@ -114,14 +115,24 @@ def test_a_failed_trial_is_told_from_an_unknown_one(results: StudyResults, tmp_p
 
 
 @pytest.mark.slow
-def test_a_study_whose_blocks_are_gone_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their file is moved and their op forgotten, as in a process that begins later."""
+def test_a_study_whose_blocks_are_edited_or_gone_is_not_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their file is edited, then moved, and their op forgotten, as in a process that begins later."""
     (mine := tmp_path / "mine.py").write_text(block_file("Scaled"))
     own_ops(mine)
     home, space = new_home(tmp_path / "runs"), pyramid((8, [residual(op("scaled"))]))
     run_study(
         Study(name="own", space=space, recipe=QUICK, trials=1, latency=None, source=str(mine)), home, device="cpu"
     )
+    for module in [name for name in sys.modules if name.startswith("hadnas_file_") and name.endswith("_mine")]:
+        monkeypatch.delitem(sys.modules, module)
+    source._parsed.cache_clear()
+    monkeypatch.delitem(registry._OPS, "scaled")
+    mine.write_text(block_file("Scaled", 3))
+    done = hadnas("export", "own", "--home", home.path, "--out", tmp_path / "out")
+    assert done.exit_code == 2 and "the code of the blocks ['scaled'] of" in done.output, done.output
+    assert "has changed since it was trained" in done.output.replace("\n", " ") and not (tmp_path / "out").exists()
     mine.rename(tmp_path / "moved.py")
     monkeypatch.delitem(registry._OPS, "scaled")
     done = hadnas("export", "own", "--home", home.path, "--out", tmp_path / "out")

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,23 @@ def test_a_changed_study_is_refused_and_nothing_is_lost(home: Home) -> None:
     with pytest.raises(StudyError, match=r"recipe: .* became"):
         run_study(study(latency="eager", recipe=Recipe(epochs=2, batch=128)), home)
     assert rows(open_study("tiny", home.path)) == before
+
+
+def test_a_database_that_fails_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna's and MLflow's errors, as they come of a lock."""
+    locked = sqlite3.OperationalError("database is locked")
+    for error, said in (
+        (optuna.exceptions.StorageInternalError("during the commit"), "hadnas.db: another process holds its lock"),
+        (mlflow.MlflowException("locked"), r"mlflow.db: MLflow cannot go on with it \(database is locked\)"),
+    ):
+        error.__cause__ = locked
+
+        def fail(*args: Any, error: Exception = error) -> None:
+            raise error from error.__cause__
+
+        monkeypatch.setattr("hadnas.search.run._Run.open", fail)
+        with pytest.raises(StudyError, match=said):
+            run_study(study(latency="eager", baselines={"plain": PLAIN, "timm": "test_resnet"}), home)
 
 
 def test_another_study_trains_nothing_twice(home: Home) -> None:

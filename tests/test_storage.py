@@ -1,5 +1,6 @@
 """Where studies live."""
 
+import sqlite3
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from hadnas.errors import StudyError
-from hadnas.search.database import open_engine
+from hadnas.search.database import clear_errors, open_engine
 from hadnas.search.ledger import Ledger
 from hadnas.search.storage import Home, optuna_storage
 
@@ -93,6 +94,21 @@ def test_a_database_of_another_optuna_is_refused(tmp_path):
     engine.dispose()
     with pytest.raises(StudyError, match=r"hadnas.db: The runtime optuna version"):
         optuna_storage(home)
+
+
+def test_a_lock_that_optuna_waits_for_in_vain_is_named(tmp_path):
+    home = Home(tmp_path)
+    storage = optuna_storage(home, timeout=0.1)
+    study = optuna.create_study(storage=storage, study_name="waits")
+    holder = sqlite3.connect(tmp_path / "hadnas.db", isolation_level=None)
+    holder.execute("begin immediate")
+    with pytest.raises(StudyError, match=r"hadnas.db: another process holds its lock"), clear_errors(home.url):
+        study.set_user_attr("a", 1)
+    holder.execute("rollback")
+    holder.close()
+    storage.engine.dispose()
+    with pytest.raises(RuntimeError, match="of another kind"), clear_errors(home.url):
+        raise RuntimeError("of another kind")
 
 
 def test_optuna_and_the_ledger_share_a_file_that_readers_need_not_wait_for(tmp_path):

@@ -3,8 +3,11 @@
 import json
 import math
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from mlflow.entities import Run
 
 from hadnas.errors import StudyError
 from hadnas.track import runs
-from hadnas.track.runs import Tracker, mlflow_name, without_password
+from hadnas.track.runs import Tracker, mlflow_name, store_errors, without_password
 
 DEPTH = {"stages.0.depth": 2}
 
@@ -65,6 +68,18 @@ def test_points_of_short_epochs_are_written_together_and_none_is_lost(home: Path
     study.end_trial(run_id, "KILLED", "interrupted")
     curve = MlflowClient(uri(home)).get_metric_history(run_id, "val/accuracy")
     assert [(point.step, point.value) for point in curve] == [(epoch, epoch / 10) for epoch in range(5)]
+
+
+def test_a_store_that_breaks_is_named(home: Path, tmp_path: Path) -> None:
+    tracker(home, "whole")  # makes the tables
+    shutil.copyfile(home / "mlflow.db", tmp_path / "mlflow.db")
+    study = tracker(tmp_path, "breaks")
+    run_id = study.start_trial(0, "trial", "trial-0000", {}, {})
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
+        store.execute("drop table metrics")
+    said = r"mlflow.db: MLflow cannot go on with it \(no such table: metrics\)"
+    with pytest.raises(StudyError, match=said), store_errors(uri(tmp_path)):
+        study.log_metrics(run_id, {"macs": 1.0})
 
 
 def test_end_states_carry_their_reason(home: Path) -> None:

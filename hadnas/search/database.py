@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from hadnas.errors import StudyError
+from hadnas.errors import HadnasError, StudyError
 
 TIMEOUT = 60.0
 """Seconds that a connection waits for a lock that another process holds."""
@@ -119,10 +119,15 @@ def _head(path: Path) -> bytes:
 
 @contextmanager
 def clear_errors(url: str) -> Iterator[None]:
-    """Turn what a database driver raises into one sentence that names the database."""
+    """Turn what a database driver raises, also as the cause of Optuna's errors, into one sentence that names it."""
     try:
         yield
-    except (DBAPIError, sqlite3.Error) as error:
+    except HadnasError:
+        raise
+    except Exception as raised:
+        error = raised if isinstance(raised, DBAPIError | sqlite3.Error) else raised.__cause__
+        if not isinstance(error, DBAPIError | sqlite3.Error):
+            raise
         said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         if isinstance(error, IntegrityError) and "foreign key" in said.lower():
             raise StudyError("the ledger does not know this architecture; put_architecture first") from error

@@ -276,4 +276,5 @@ def _ours() -> Iterator[None]:
     except HadnasError:
         raise
     except Exception as error:
-        raise StudyError(f"a result could not be written down: {type(error).__name__}: {error}") from error
+        said = str(error).partition("\n")[0]
+        raise StudyError(f"a result could not be written down: {type(error).__name__}: {said}") from error

@@ -14,6 +14,7 @@ import posixpath
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
 
 End = Literal["FINISHED", "KILLED", "FAILED"]
 
@@ -79,10 +81,9 @@ class Tracker:
                 self.experiment_id = self._open_experiment(artifact_root)
                 self.parent_run_id = self._open_parent()
         except Exception as error:  # SQLAlchemy's, MLflow's and the system's own errors all end up here
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise StudyError(
                 f"study {study!r}: MLflow cannot keep its runs in {without_password(tracking_uri)} with files in "
-                f"{artifact_root} ({reason}); allowed: a database of its own, as sqlite:////path/mlflow.db, "
+                f"{artifact_root} ({_reason(error)}); allowed: a database of its own, as sqlite:////path/mlflow.db, "
                 "and a folder that can be written"
             ) from error
 
@@ -238,6 +239,23 @@ class Tracker:
         self.client.update_run(self.parent_run_id, status=self._found)
 
 
+@contextmanager
+def store_errors(tracking_uri: str) -> Iterator[None]:
+    """Turn what MLflow raises where its store is locked, damaged or gone into one sentence that names the store."""
+    try:
+        yield
+    except MlflowException as error:
+        raise StudyError(
+            f"{without_password(tracking_uri)}: MLflow cannot go on with it ({_reason(error)}); what was measured "
+            "is in the ledger, and the same command goes on from here"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    said = str(getattr(error.__cause__, "orig", None) or error)  # the database's own words, where it was that
+    return said.splitlines()[0] if said else type(error).__name__
+
+
 def _tags(tags: Mapping[str, object]) -> list[RunTag]:
     return [RunTag(mlflow_name(key), clip(value, TAG_LENGTH)) for key, value in tags.items()]
 
@@ -262,3 +280,4 @@ def quieten() -> None:
     """Keep MLflow and its schema migrations from talking over the study's own progress; warnings still come through."""
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of what it raises, too
