@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from hadnas.models.build import build
     from hadnas.models.random import sample
     from hadnas.models.task import Task
+    from hadnas.report import write_report
     from hadnas.retraining import retrain
+    from hadnas.search.finals import run_finals
     from hadnas.search.predictor import load_predictor
     from hadnas.search.results import open_study
     from hadnas.search.run import run_study
+    from hadnas.search.storage import Home
     from hadnas.search.study import Study
     from hadnas.space import int_range, one_of, op, repeat
     from hadnas.train.data import DataSpec
@@ -29,6 +32,7 @@ _PUBLIC = {
     "Arch": "hadnas.models.arch",
     "DataSpec": "hadnas.train.data",
     "HadnasError": "hadnas.errors",
+    "Home": "hadnas.search.storage",
     "Recipe": "hadnas.train.recipe",
     "Study": "hadnas.search.study",
     "Task": "hadnas.models.task",
@@ -47,8 +51,10 @@ _PUBLIC = {
     "register": "hadnas.blocks.registry",
     "repeat": "hadnas.space",
     "retrain": "hadnas.retraining",
-    "sample": "hadnas.models.random",
+    "run_finals": "hadnas.search.finals",
     "run_study": "hadnas.search.run",
+    "sample": "hadnas.models.random",
+    "write_report": "hadnas.report",
 }
 
 __all__ = sorted(_PUBLIC)
