@@ -49,11 +49,17 @@ class Slot:
     def check(self, value: Any) -> Any:
         """`value` if it is of the slot's type, else SpecError with what is allowed."""
         try:
-            found = TypeAdapter(self.type, config=ConfigDict(strict=True)).validate_python(value)
+            found = _validator(self.type).validate_python(value)
             return 0.0 if type(found) is float and found == 0 else found  # -0.0 is spelled otherwise
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]["msg"]
             raise SpecError(f"{self.name} = {value!r} is not allowed: {reason[0].lower()}{reason[1:]}") from None
+
+
+@cache
+def _validator(kind: Any) -> TypeAdapter[Any]:
+    """pydantic's validator of a type; making one takes longer than all that a node is otherwise read for."""
+    return TypeAdapter(kind, config=ConfigDict(strict=True))
 
 
 @dataclass(frozen=True)
