@@ -38,6 +38,7 @@ from hadnas.models.task import Task
 from hadnas.search.evaluation import SCREENED
 from hadnas.space import int_range, one_of, op, repeat
 from hadnas.train.data import load_data
+from hadnas.train.images import spread
 from hadnas.train.loop import fit
 from hadnas.train.recipe import Recipe
 
@@ -81,7 +82,7 @@ def tried(group: str, seed: int) -> tuple[bool, dict[float, str | None]]:
     """Whether a candidate diverges, and what the screen says of it at each bound on trial updates."""
     space, recipe = candidate(group, seed)
     network = build_seeded(sample(space, TASK, seed=seed), TASK, seed)
-    some = torch.arange(SCREENED)
+    some = spread(SCREENED, len(DATA.train))
     images, labels = next(DATA.train.batches(SCREENED, torch.device("cpu"), some))
     said: dict[float, str | None] = {}
     own = screening.EXPLODING_UPDATE
