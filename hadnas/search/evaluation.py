@@ -49,10 +49,6 @@ class Refused(HadnasError):
         self.constraints = constraints
 
 
-class Elsewhere(HadnasError):
-    """A candidate that another worker is training: nothing is wrong with it, and its result will be in the ledger."""
-
-
 @dataclass
 class Evaluation:
     """What is known of a candidate so far: figures and tags by their MLflow names, seconds by phase, its training."""
@@ -152,17 +148,14 @@ class Evaluator:
             if held:
                 self._hold(evaluation, LATENCIES)
 
-    def train(self, evaluation: Evaluation, on_epoch: Callable[[Epoch], None], *, wait: float | None = None) -> None:
+    def train(self, evaluation: Evaluation, on_epoch: Callable[[Epoch], None]) -> None:
         """Train, or take the training from the ledger, from a living worker that trains it when it has finished.
 
-        Raises Refused for a candidate that does not train, Elsewhere where another worker has not finished in `wait`
-        seconds; without `wait` it is waited for, as a worker that died is found out by its heartbeat.
+        Raises Refused for a candidate that does not train. However long another worker takes, it is waited for: one
+        that died is found out by its heartbeat.
         """
         arch = evaluation.arch
-        patience = math.inf if wait is None else wait
-        claim = self.ledger.claim(self.key(arch), study=self.study.name, versions=_versions(), wait=patience)
-        if claim.status == "running elsewhere":
-            raise Elsewhere(f"{arch.fingerprint} is being trained by {claim.training.worker}")
+        claim = self.ledger.claim(self.key(arch), study=self.study.name, versions=_versions(), wait=math.inf)
         if claim.status == "done":
             evaluation.training, evaluation.reused = claim.training, True
             self._take(evaluation)
