@@ -125,13 +125,21 @@ def test_a_study_whose_blocks_are_edited_or_gone_is_not_exported(
     run_study(
         Study(name="own", space=space, recipe=QUICK, trials=1, latency=None, source=str(mine)), home, device="cpu"
     )
-    for module in [name for name in sys.modules if name.startswith("hadnas_file_") and name.endswith("_mine")]:
-        monkeypatch.delitem(sys.modules, module)
-    source._parsed.cache_clear()
-    monkeypatch.delitem(registry._OPS, "scaled")
-    mine.write_text(block_file("Scaled", 3))
+
+    def edit(text: str) -> None:
+        mine.write_text(text)
+        for module in [name for name in sys.modules if name.startswith("hadnas_file_") and name.endswith("_mine")]:
+            monkeypatch.delitem(sys.modules, module)
+        source._parsed.cache_clear()
+        monkeypatch.delitem(registry._OPS, "scaled")
+
+    edit(block_file("Scaled").replace("2 * ", "2.0 * "))  # other code, the same network
+    results = open_study("own", home.path)
+    assert results.network(results.best) is not None
+    edit(block_file("Scaled", 3))
     done = hadnas("export", "own", "--home", home.path, "--out", tmp_path / "out")
     assert done.exit_code == 2 and "the code of the blocks ['scaled'] of" in done.output, done.output
+    assert "their validation loss is " in done.output.replace("\n", " ")
     assert "has changed since it was trained" in done.output.replace("\n", " ") and not (tmp_path / "out").exists()
     mine.rename(tmp_path / "moved.py")
     monkeypatch.delitem(registry._OPS, "scaled")
