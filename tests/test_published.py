@@ -56,7 +56,7 @@ def weights_in_order(name: str, state: dict[str, Tensor]) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if PARAMETERS[n] > 2e7 else ()) for n in sorted(PARAMETERS)]
+    "name", [pytest.param(n, marks=pytest.mark.slow if PARAMETERS[n] > 5e6 else ()) for n in sorted(PARAMETERS)]
 )
 def test_parameters_and_logits_are_timms(name: str) -> None:
     torch.manual_seed(0)
