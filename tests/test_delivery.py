@@ -89,6 +89,7 @@ def test_the_card_says_what_the_study_measured(results: StudyResults, folder: Pa
     assert facts(results, best).protocol == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -105,6 +106,7 @@ def test_what_cannot_be_exported_is_said(
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_told_from_an_unknown_one(results: StudyResults, tmp_path: Path) -> None:
     """As an interrupted search leaves it in Optuna's storage."""
     results.book.add_trial(create_trial(state=TrialState.FAIL))
@@ -163,6 +165,7 @@ def test_code_that_is_not_the_network_is_not_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["edited.py", "out"]
 
 
+@pytest.mark.slow
 def test_weights_that_are_gone_are_said(results: StudyResults, tmp_path: Path) -> None:
     weights = results.weights(results.best)
     weights.rename(kept := weights.with_suffix(".kept"))

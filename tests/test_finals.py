@@ -29,6 +29,8 @@ from tests.homes import new_home
 from tests.networks import pyramid, residual
 
 SPACE = pyramid((8, [residual(op("star", expand=one_of(2, 3)), merge=one_of(op("add"), op("product")))]))
+pytestmark = pytest.mark.slow  # test_cli holds finals, too, in short
+
 STUDY = Study(
     name="small", space=SPACE, recipe=Recipe(epochs=1), latency=None, trials=2, baselines={"net": "test_resnet"}
 )

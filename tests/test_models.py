@@ -21,18 +21,6 @@ DIGITS = Task.image(1, 8, 8, classes=10)
 IMAGENET = Task.image(3, 224, 224, classes=1000)
 
 
-def test_starnet_s1_has_timms_parameters_and_logits() -> None:
-    arch = complete(starnet(24, (2, 2, 8, 3)), IMAGENET)
-    network = build(arch, IMAGENET, dtype=torch.float64).eval()
-    reference = timm.create_model("starnet_s1", dtype=torch.float64).eval()
-    assert sum(p.numel() for p in network.parameters()) == 2_869_168
-    weights = zip(network.state_dict(), reference.state_dict().values(), strict=True)
-    network.load_state_dict(dict(weights))
-    images = torch.randn(2, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        assert torch.equal(network(images), reference(images))
-
-
 def test_complete_writes_every_default_and_is_idempotent() -> None:
     arch = complete(pyramid((8, [residual(op("star"))])), DIGITS)
     star = arch.node["stages"][0]["blocks"][0]["block"]

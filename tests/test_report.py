@@ -44,6 +44,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
     return open_study("wide", home.path)
 
 
+@pytest.mark.slow
 def test_the_page_needs_no_network_and_says_what_the_study_holds(results: StudyResults) -> None:
     page = write_report(results).read_text()
     links = re.findall(r"(?:src|href)=[\"']([^\"']+)", page)
@@ -59,6 +60,7 @@ def test_the_page_needs_no_network_and_says_what_the_study_holds(results: StudyR
         assert f"<title>{found.name}: {found.figures['val/accuracy']:.4f}" in page  # under the pointer
 
 
+@pytest.mark.slow
 def test_the_parent_run_shows_the_report_and_its_figures(results: StudyResults) -> None:
     write_report(results)
     client = mlflow.MlflowClient(results.home.tracking_uri)
@@ -77,6 +79,7 @@ def test_the_parent_run_shows_the_report_and_its_figures(results: StudyResults) 
     assert "model.py" in {item.path for item in client.list_artifacts(results.front[0].run_id)}
 
 
+@pytest.mark.slow
 def test_importances_say_options_and_count_trials(results: StudyResults) -> None:
     found = insight(results)
     assert found.adaptive and not found.missing
@@ -95,6 +98,7 @@ def test_importances_say_options_and_count_trials(results: StudyResults) -> None
         assert client.get_run(each.run_id).data.params["stages.1.dim"] == str(dim)
 
 
+@pytest.mark.slow
 def test_differences_are_those_of_the_groups(results: StudyResults) -> None:
     found = insight(results)
     for difference in found.differences:
@@ -111,6 +115,7 @@ def test_differences_are_those_of_the_groups(results: StudyResults) -> None:
         assert difference.low <= difference.mean <= difference.high
 
 
+@pytest.mark.slow
 def test_a_study_with_little_to_say_says_so(tmp_path: Path) -> None:
     home = new_home(tmp_path)
     with pytest.raises(hadnas.errors.UnknownName):
@@ -133,6 +138,7 @@ def test_a_study_with_little_to_say_says_so(tmp_path: Path) -> None:
     assert "decisions are compared from 10 on" in page and "Effect of each family" in page
 
 
+@pytest.mark.slow
 def test_a_study_without_a_finished_trial_has_no_report(tmp_path: Path) -> None:
     home = new_home(tmp_path)
     space = pyramid((8, [residual(op("attention", heads=one_of(2, 4)))]))

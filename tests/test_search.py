@@ -11,6 +11,7 @@ from typing import Any
 import mlflow
 import optuna
 import pytest
+from safetensors.torch import load_file, save_file
 
 from hadnas.errors import Interrupted, SpecError, StudyError, UnknownName
 from hadnas.measure.cost import cost
@@ -101,8 +102,6 @@ def test_a_study_trains_its_budget_of_distinct_architectures(home: Home) -> None
 
 
 def test_the_recorded_accuracy_is_that_of_the_stored_weights(home: Home) -> None:
-    from safetensors.torch import load_file
-
     results = open_study("tiny", home.path)
     best = results.best
     assert best.arch is not None
@@ -112,12 +111,22 @@ def test_the_recorded_accuracy_is_that_of_the_stored_weights(home: Home) -> None
     assert score.accuracy == best.figures["val/accuracy"] and score.n == best.notes["val_n"]
 
 
-def test_a_network_whose_code_has_changed_is_not_handed_out(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_of_other_code_is_handed_out_only_with_the_recorded_loss(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results = open_study("tiny", home.path)
+    path = results.weights(results.best)
+    kept = load_file(path)
     monkeypatch.setattr("hadnas.search.results.code_hash", lambda arch, task: "other")
-    for ask in (results.network, lambda found: results.export(found, home.path / "out")):
-        with pytest.raises(StudyError, match="the code of hadnas's own blocks has changed since it was trained"):
-            ask(results.best)
+    assert results.weights(results.best) == path
+    try:
+        for changed in ({key: 1.01 * value for key, value in kept.items()}, {}):
+            save_file(changed, path)
+            for ask in (results.network, lambda found: results.export(found, home.path / "out")):
+                with pytest.raises(StudyError, match="code of hadnas's own blocks has changed since it was trained"):
+                    ask(results.best)
+    finally:
+        save_file(kept, path)
     assert not (home.path / "out").exists()
 
 
