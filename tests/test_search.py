@@ -117,7 +117,7 @@ def test_a_network_of_other_code_is_handed_out_only_with_the_recorded_loss(
     results = open_study("tiny", home.path)
     path = results.weights(results.best)
     kept = load_file(path)
-    monkeypatch.setattr("hadnas.search.results.code_hash", lambda arch, task: "other")
+    monkeypatch.setattr("hadnas.search.edited.code_hash", lambda arch, task: "other")
     assert results.weights(results.best) == path
     try:
         for changed in ({key: 1.01 * value for key, value in kept.items()}, {}):

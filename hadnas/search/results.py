@@ -8,16 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hadnas.errors import SpecError, StudyError, unknown
+from hadnas.errors import StudyError, unknown
 from hadnas.measure.backends import BACKENDS
 from hadnas.models.arch import Arch
 from hadnas.models.build import Moments, trained
 from hadnas.models.families import family_counts, main_family
-from hadnas.models.source import code_hash
 from hadnas.models.task import Task
 from hadnas.search.front import pareto_front
 from hadnas.search.ledger import Ledger
-from hadnas.search.opening import baseline_entries, edited_ops, stored_study
+from hadnas.search.opening import baseline_entries, stored_study
 from hadnas.search.records import Latency
 from hadnas.search.storage import Home
 from hadnas.space import meanings
@@ -173,40 +172,16 @@ class StudyResults:
         Raises StudyError where the file is gone, or where its blocks have other code now than when it was trained and
         the weights have another validation loss than was recorded.
         """
+        from hadnas.search.edited import check_code
+
         place = found.notes.get("weights")
         path = self.home.path / place if place else None
         if path is None or not path.is_file():
             raise StudyError(
                 f"{found.name}: its weights {path or ''} are not there; they lie beside the home they were trained in"
             )
-        self._check_code(found, path)
+        check_code(self, found, path)
         return Path(path)
-
-    def _check_code(self, found: Found, weights: Path) -> None:
-        """An edit of the code that changed nothing of the network passes, as its loss shows."""
-        from hadnas.train.device import chosen_device
-        from hadnas.train.score import evaluate
-
-        assert found.arch is not None
-        known = self.ledger.trainings(fingerprint=found.arch.fingerprint)
-        code = {each.key.code for each in known if each.weights == found.notes["weights"]}
-        if code == {code_hash(found.arch, self.task())}:
-            return
-        batch, device = self.study.recipe.evaluation_batch, chosen_device("auto")
-        try:
-            network = trained(found.arch, self.task(), weights)
-            loss, recorded = evaluate(network, self.data(), batch=batch, device=device).loss, found.figures["val/loss"]
-            if abs(loss - recorded) <= 1e-3 * recorded:  # of the same pixels and weights: what is left is rounding
-                return
-            said = f"their validation loss is {loss:.6g}, not {recorded:.6g}"
-        except SpecError:
-            said = "they do not fit"
-        edited = edited_ops(self.book.user_attrs["study"])
-        whose = f"the blocks {edited} of {self.study.source}" if edited else "hadnas's own blocks"
-        raise StudyError(
-            f"{found.name}: the code of {whose} has changed since it was trained, and its weights are of another "
-            f"network ({said}); undo the change, or run the study again under another name"
-        )
 
     def network(self, found: Found) -> "nn.Module":
         """A trial or baseline as a module with its trained weights, in eval mode."""

@@ -4,7 +4,8 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,18 @@ SERVING = ("safetensors", "numpy")
 """What serving an exported network needs beside its code's own packages and MLflow."""
 
 
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Without what MLflow says of its own type hints, of a Python without pip, and of files on their way."""
+    quieten()
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@_hushed()
 def register_network(
     tracking_uri: str,
     run_id: str,
@@ -33,25 +46,6 @@ def register_network(
 
     Raises StudyError where the run is not in MLflow, or MLflow cannot keep the model; then nothing of it is left there.
     """
-    quieten()
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # warns where pip itself is not installed
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    with warnings.catch_warnings():  # of MLflow's own type hints
-        warnings.simplefilter("ignore")
-        known = _register(tracking_uri, run_id, name, folder, images, logits, dict(tags), needed)
-    return f"models:/{name}/{known}"
-
-
-def _register(
-    tracking_uri: str,
-    run_id: str,
-    name: str,
-    folder: Path,
-    images: Any,
-    logits: Any,
-    tags: dict[str, str],
-    needed: Sequence[str],
-) -> str:
     # Imported here, after hadnas.track.runs has told MLflow to send nothing anywhere.
     from mlflow import MlflowClient, pyfunc
     from mlflow.entities import LoggedModelOutput
@@ -65,7 +59,7 @@ def _register(
             run.info.experiment_id,
             f"hadnas_{tags['hadnas.fingerprint']}",
             source_run_id=run_id,
-            tags=tags,
+            tags=dict(tags),
             model_type="classifier",
         )
         try:
@@ -86,7 +80,7 @@ def _register(
             if not client.search_registered_models(f"name = '{name}'"):
                 client.create_registered_model(name, tags={"hadnas": "export"})
             known = client.create_model_version(
-                name, model.artifact_location, run_id=run_id, model_id=model.model_id, tags=tags
+                name, model.artifact_location, run_id=run_id, model_id=model.model_id, tags=dict(tags)
             )
         except BaseException:
             client.finalize_logged_model(model.model_id, "FAILED")
@@ -96,7 +90,7 @@ def _register(
         raise StudyError(
             f"MLflow at {without_password(tracking_uri)} cannot keep the model: {str(error).splitlines()[0]}"
         ) from error
-    return str(known.version)
+    return f"models:/{name}/{known.version}"
 
 
 def _requirements(packages: set[str]) -> list[str]:

@@ -1,0 +1,42 @@
+"""Whether code that was edited after a training still makes the network that was trained."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hadnas.errors import SpecError, StudyError
+from hadnas.models.build import trained
+from hadnas.models.source import code_hash
+from hadnas.search.opening import edited_ops
+from hadnas.train.device import chosen_device
+from hadnas.train.score import evaluate
+
+if TYPE_CHECKING:
+    from hadnas.search.results import Found, StudyResults
+
+
+def check_code(results: "StudyResults", found: "Found", weights: Path) -> None:
+    """Raise StudyError where the blocks of `found` have other code than at its training and make another network.
+
+    An edit that changed nothing of the network passes, as its validation loss shows.
+    """
+    assert found.arch is not None
+    known = results.ledger.trainings(fingerprint=found.arch.fingerprint)
+    code = {each.key.code for each in known if each.weights == found.notes["weights"]}
+    if code == {code_hash(found.arch, results.task())}:
+        return
+    batch, device = results.study.recipe.evaluation_batch, chosen_device("auto")
+    recorded = found.figures["val/loss"]
+    try:
+        network = trained(found.arch, results.task(), weights)
+        loss = evaluate(network, results.data(), batch=batch, device=device).loss
+        if abs(loss - recorded) <= 1e-3 * recorded:  # of the same pixels and weights: what is left is rounding
+            return
+        said = f"their validation loss is {loss:.6g}, not {recorded:.6g}"
+    except SpecError:
+        said = "they do not fit"
+    edited = edited_ops(results.book.user_attrs["study"])
+    whose = f"the blocks {edited} of {results.study.source}" if edited else "hadnas's own blocks"
+    raise StudyError(
+        f"{found.name}: the code of {whose} has changed since it was trained, and its weights are of another "
+        f"network ({said}); undo the change, or run the study again under another name"
+    )
