@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hadnas.blocks.registry import Op, find_op, ops
@@ -46,25 +46,35 @@ PARITIES = [
 
 @pytest.mark.parametrize(("name", "values"), PARITIES)
 def test_parity(name: str, values: dict[str, Any]) -> None:
-    """Outputs, and gradients of the inputs and of every parameter, equal those of the oracle."""
-    op, oracle = find_op(name), ORACLES[name]
-    case = Case(op, {**defaults(op), **values}, oracle.dim, *SIZE)
+    """Outputs, and gradients of the inputs and of every parameter, equal those of the oracle.
+
+    Evaluating, and in training too where a norm takes its statistics from the batch.
+    """
+    op = find_op(name)
+    case = Case(op, {**defaults(op), **values}, ORACLES[name].dim, *SIZE)
     assert case.broken is None
     torch.manual_seed(0)
-    module = randomise(case.build(dtype=torch.float64)).eval()
+    module = randomise(case.build(dtype=torch.float64))
+    assert_parity(module.eval(), case)
+    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
+        assert_parity(module.train(), case)
+
+
+def assert_parity(module: nn.Module, case: Case) -> None:
+    op, mode = case.op, "training" if module.training else "evaluation"
     inputs = [x.requires_grad_() for x in case.inputs(dtype=torch.float64)]
     copies = [x.detach().clone().requires_grad_() for x in inputs]
     params = {key: t.detach().clone() for key, t in state(module)}
     learned = {key: params[key].requires_grad_() for key, _ in module.named_parameters()}
 
     got = module(*inputs)
-    want = oracle.function(params, *copies, **place(op), **case.values)
+    want = ORACLES[op.name].function(params, *copies, **place(op), **case.values, training=module.training)
     direction = torch.randn_like(got)
-    assert difference(got, want) < TOLERANCE
+    assert difference(got, want) < TOLERANCE, f"the output in {mode}"
     wanted = torch.autograd.grad((want * direction).sum(), [*copies, *learned.values()])
     found = torch.autograd.grad((got * direction).sum(), [*inputs, *module.parameters()])
     for key, a, b in zip([*(f"input {i}" for i in range(len(inputs))), *learned], found, wanted, strict=True):
-        assert difference(a, b) < TOLERANCE, f"the gradient of {key}"
+        assert difference(a, b) < TOLERANCE, f"the gradient of {key} in {mode}"
 
 
 def place(op: Op) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tests.oracles import oracle
 
 
 @oracle("identity")
-def identity(p: dict[str, Tensor], x: Tensor) -> Tensor:
+def identity(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     return x.clone()
 
 
@@ -65,5 +65,5 @@ def token_mlp(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
 
 
 @oracle("sequence")
-def sequence(p: dict[str, Tensor], x: Tensor) -> Tensor:
+def sequence(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     return x.clone()  # of no blocks; tests/test_sequence.py runs some

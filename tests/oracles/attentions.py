@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.oracles import oracle
-from tests.oracles.written import join
+from tests.oracles.written import batch_norm, join
 
 
 @oracle(
@@ -60,8 +60,7 @@ def poly_nl(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
             places.append(sum(a[:, :, j] + b[:, :, j] + tokens[:, :, i] for j in range(count)) / count)
     y = pointwise(p, "w3", torch.stack(places, dim=2))
     if v["norm"] == "batchnorm2d":
-        y = (y - p["norm.running_mean"][:, None]) / torch.sqrt(p["norm.running_var"][:, None] + 1e-5)
-        y = y * p["norm.weight"][:, None] + p["norm.bias"][:, None]
+        y = batch_norm(p, "norm", y, v["training"])
     return y.reshape(x.shape)
 
 
@@ -131,10 +130,7 @@ def linear_self_attention(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
 @oracle("single_head_modulation", {}, {"reduction": 4}, {"interact": "sum"}, {"expand": 2})
 def single_head_modulation(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     def normed(name: str, h: Tensor) -> Tensor:
-        h = pointwise(p, f"{name}.conv", h)
-        mean, var = p[f"{name}.bn.running_mean"], p[f"{name}.bn.running_var"]
-        scaled = (h - mean[:, None]) / torch.sqrt(var[:, None] + 1e-5)
-        return scaled * p[f"{name}.bn.weight"][:, None] + p[f"{name}.bn.bias"][:, None]
+        return batch_norm(p, f"{name}.bn", pointwise(p, f"{name}.conv", h), v["training"])
 
     tokens = x.flatten(2)
     q, k, both = normed("q", tokens), normed("k", tokens), torch.sigmoid(normed("v_gate", tokens))

@@ -27,9 +27,9 @@ def renamed(p: Params, names: dict[str, str]) -> Params:
     return {f"{names[k.rpartition('.')[0]]}.{k.rpartition('.')[2]}": value for k, value in p.items()}
 
 
-def run(module: nn.Module, p: Params, x: Tensor) -> Tensor:
-    """A timm module in eval mode with these weights."""
-    return torch.func.functional_call(module.to(x.dtype).eval(), p, x)
+def run(module: nn.Module, p: Params, x: Tensor, v: dict[str, Any]) -> Tensor:
+    """A timm module with these weights, in the mode asked for."""
+    return torch.func.functional_call(module.to(x.dtype).train(v["training"]), p, x)
 
 
 def pointwise(p: Params, name: str, h: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def conv_next(p: Params, x: Tensor, **v: Any) -> Tensor:
             x.shape[1], None, v["kernel"], mlp_ratio=v["expand"], conv_mlp=True, use_grn=grn, ls_init_value=None
         )
         names = {"dw": "conv_dw", "norm": "norm", "w1": "mlp.fc1", "grn": "mlp.grn", "w2": "mlp.fc2"}
-        return run(block, renamed(p, names), x) - x
+        return run(block, renamed(p, names), x, v) - x
     h = pointwise(p, "w1", depthwise_loop(p, "dw", x))
     return pointwise(p, "w2", p["act.scale"] * h * h * (h > 0) + p["act.bias"])
 
@@ -76,7 +76,7 @@ def inverted_bottleneck(p: Params, x: Tensor, **v: Any) -> Tensor:
     )
     names = {"w1": "conv_pw", "norm1": "bn1", "dw": "conv_dw", "norm2": "bn2", "w2": "conv_pwl", "norm3": "bn3"}
     names |= {"se.fc1": "se.conv_reduce", "se.fc2": "se.conv_expand"}
-    return run(block, renamed(p, names), x)
+    return run(block, renamed(p, names), x, v)
 
 
 @oracle("basic", {}, {"act": None, "kernel": 5, "norm": None})
@@ -86,7 +86,7 @@ def basic(p: Params, x: Tensor, **v: Any) -> Tensor:
     block = BasicBlock(x.shape[1], x.shape[1])
     block.act2 = nn.Identity()
     names = {"conv1": "conv1", "norm1": "bn1", "conv2": "conv2", "norm2": "bn2"}
-    return run(block, renamed(p, names), x) - x
+    return run(block, renamed(p, names), x, v) - x
 
 
 @oracle("depthwise", {}, {"act": "gelu", "kernel": 5}, {"act": None, "norm": None})
@@ -95,7 +95,7 @@ def depthwise(p: Params, x: Tensor, **v: Any) -> Tensor:
         return pointwise(p, "w", depthwise_loop(p, "dw", x))
     act = type(create_act_layer(v["act"]))
     block = DepthwiseSeparableConv(x.shape[1], x.shape[1], v["kernel"], noskip=True, act_layer=act)
-    return run(block, renamed(p, {"dw": "conv_dw", "norm1": "bn1", "w": "conv_pw", "norm2": "bn2"}), x)
+    return run(block, renamed(p, {"dw": "conv_dw", "norm1": "bn1", "w": "conv_pw", "norm2": "bn2"}), x, v)
 
 
 @oracle(
@@ -120,7 +120,7 @@ def uib(p: Params, x: Tensor, **v: Any) -> Tensor:
     names = {
         f"{ours}.{i}": f"{theirs}.{kind}" for ours, theirs in parts.items() for i, kind in enumerate(("conv", "bn"))
     }
-    return run(block, renamed(p, names), x)
+    return run(block, renamed(p, names), x, v)
 
 
 @oracle("sep_conv", {}, {"act": "gelu", "bias": True, "kernel": 3, "expand": 1})
@@ -129,7 +129,7 @@ def sep_conv(p: Params, x: Tensor, **v: Any) -> Tensor:
     k = v["kernel"]
     block = SepConv(x.shape[1], v["expand"], bias=v["bias"], kernel_size=k, padding=k // 2, **options)
     names = {"w1": "pwconv1", "act": "act1", "dw": "dwconv", "w2": "pwconv2"}
-    return run(block, renamed(p, names), x)
+    return run(block, renamed(p, names), x, v)
 
 
 @oracle("meta_next", {}, {"share": 4, "kernel": 5, "band": 7, "expand": 2, "norm": None})
@@ -138,7 +138,7 @@ def meta_next(p: Params, x: Tensor, **v: Any) -> Tensor:
     names |= {f"dw.{branch}": f"token_mixer.{branch}" for branch in ("dwconv_hw", "dwconv_w", "dwconv_h")}
     if v["norm"]:
         block = MetaNeXtBlock(x.shape[1], mlp_ratio=v["expand"], ls_init_value=0.0)
-        return run(block, renamed(p, names), x) - x
+        return run(block, renamed(p, names), x, v) - x
     branch, rest = x.shape[1] // v["share"], x.shape[1] - 3 * (x.shape[1] // v["share"])
     parts = list(x.split([rest, branch, branch, branch], dim=1))
     for i, name in enumerate(("hw", "w", "h"), 1):

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.oracles import oracle
+from tests.oracles.written import batch_norm
 
 Params = dict[str, Tensor]
 
@@ -15,14 +16,6 @@ def dense(p: Params, name: str, vector: Tensor) -> Tensor:
     """A 1 x 1 convolution on a vector of channels."""
     out = p[f"{name}.weight"][:, :, 0, 0] @ vector
     return out + p[f"{name}.bias"] if f"{name}.bias" in p else out
-
-
-def batch_norm(p: Params, name: str, channels_first: Tensor) -> Tensor:
-    """Evaluation-mode batch norm of one image, (C, ...)."""
-    shape = (-1, *[1] * (channels_first.dim() - 1))
-    mean, var = p[f"{name}.running_mean"].view(shape), p[f"{name}.running_var"].view(shape)
-    scaled = (channels_first - mean) / torch.sqrt(var + 1e-5)
-    return scaled * p[f"{name}.weight"].view(shape) + p[f"{name}.bias"].view(shape)
 
 
 @oracle("se", {}, {"reduction": 1}, dim=32)
@@ -64,16 +57,12 @@ def global_context(p: Params, x: Tensor, **v: Any) -> Tensor:
 
 @oracle("coord_attention", {}, {"reduction": 2})
 def coord_attention(p: Params, x: Tensor, **v: Any) -> Tensor:
-    def inner(strip: Tensor) -> Tensor:
-        h = batch_norm(p, "attn.bn1", p["attn.conv1.weight"][:, :, 0, 0] @ strip)
-        return h * (h + 3).clamp(0, 6) / 6
-
-    images = []
-    for image in x:
-        rows = torch.sigmoid(p["attn.conv_h.weight"][:, :, 0, 0] @ inner(image.mean(2)))
-        columns = torch.sigmoid(p["attn.conv_w.weight"][:, :, 0, 0] @ inner(image.mean(1)))
-        images.append(torch.einsum("chw,ch,cw->chw", image, rows, columns))
-    return torch.stack(images)
+    strips = torch.cat((x.mean(3), x.mean(2)), dim=2)  # of a row and of a column alike, under one norm
+    h = batch_norm(p, "attn.bn1", p["attn.conv1.weight"][:, :, 0, 0] @ strips, v["training"])
+    rows, columns = (h * (h + 3).clamp(0, 6) / 6).split(x.shape[2:], dim=2)
+    rows = torch.sigmoid(p["attn.conv_h.weight"][:, :, 0, 0] @ rows)
+    columns = torch.sigmoid(p["attn.conv_w.weight"][:, :, 0, 0] @ columns)
+    return torch.einsum("bchw,bch,bcw->bchw", x, rows, columns)
 
 
 @oracle("cbam", {}, {"kernel": 3, "reduction": 1}, dim=32)
@@ -81,18 +70,19 @@ def cbam(p: Params, x: Tensor, **v: Any) -> Tensor:
     def mlp(vector: Tensor) -> Tensor:
         return dense(p, "attn.channel.fc2", dense(p, "attn.channel.fc1", vector).clamp(min=0))
 
-    images = []
+    images, scores = [], []
     for image in x:
         flat = image.flatten(1)
         z = image * torch.sigmoid(mlp(flat.mean(1)) + mlp(flat.max(1).values))[:, None, None]
         pooled = torch.stack([z.mean(0), z.max(0).values])
-        score = F.conv2d(pooled[None], p["attn.spatial.conv.conv.weight"], padding=v["kernel"] // 2)[0]
-        images.append(z * torch.sigmoid(batch_norm(p, "attn.spatial.conv.bn", score)))
-    return torch.stack(images)
+        images.append(z)
+        scores.append(F.conv2d(pooled[None], p["attn.spatial.conv.conv.weight"], padding=v["kernel"] // 2)[0])
+    gate = batch_norm(p, "attn.spatial.conv.bn", torch.stack(scores), v["training"])
+    return torch.stack(images) * torch.sigmoid(gate)
 
 
 @oracle("grn")
-def grn(p: Params, x: Tensor) -> Tensor:
+def grn(p: Params, x: Tensor, **v: Any) -> Tensor:
     images = []
     for image in x:
         norms = [torch.sqrt(sum(row @ row for row in channel)) for channel in image]

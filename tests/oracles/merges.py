@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tests.oracles import oracle
-from tests.oracles.written import act, depthwise, join, pointwise
+from tests.oracles.written import act, batch_norm, depthwise, join, pointwise
 
 
 @oracle("gated", {}, {"act": None}, {"act": "relu"}, {"interact": "sum"})
@@ -39,8 +39,7 @@ def product(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
     ab = join(v["interact"], a, b)
     ab = pointwise(p, "project", ab) if v["project"] else ab
     if v["norm"] == "batchnorm2d":
-        scale = p["norm.weight"] / torch.sqrt(p["norm.running_var"] + 1e-5)
-        ab = (ab - p["norm.running_mean"][:, None, None]) * scale[:, None, None] + p["norm.bias"][:, None, None]
+        ab = batch_norm(p, "norm", ab, v["training"])
     elif v["norm"] == "layernorm2d":
         ab = (ab - ab.mean(1, keepdim=True)) / torch.sqrt(ab.var(1, correction=0, keepdim=True) + 1e-6)
         ab = ab * p["norm.weight"][:, None, None] + p["norm.bias"][:, None, None]
@@ -50,13 +49,13 @@ def product(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
 
 
 @oracle("weighted_sum")
-def weighted_sum(p: dict[str, Tensor], a: Tensor, b: Tensor) -> Tensor:
+def weighted_sum(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
     share = 1 / (1 + torch.exp(p["v"][1] - p["v"][0]))
     return share * a + (1 - share) * b
 
 
 @oracle("concat")
-def concat(p: dict[str, Tensor], a: Tensor, b: Tensor) -> Tensor:
+def concat(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
     dim = a.shape[1]
     left, right = p["w.weight"][:, :dim, 0, 0], p["w.weight"][:, dim:, 0, 0]
     return torch.einsum("oi,bihw->bohw", left, a) + torch.einsum("oi,bihw->bohw", right, b) + p["w.bias"][:, None, None]

@@ -5,10 +5,9 @@ from typing import Any
 import torch
 from timm.models.starnet import Block
 from torch import Tensor
-from torch.nn import functional as F
 
 from tests.oracles import oracle
-from tests.oracles.written import act, depthwise, join, pointwise
+from tests.oracles.written import act, batch_norm, depthwise, join, pointwise
 
 
 @oracle(
@@ -26,14 +25,11 @@ def star(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
         names = {"dw_in": "dwconv.conv", "norm_in": "dwconv.bn", "f1": "f1.conv", "f2": "f2.conv"}
         names |= {"g": "g.conv", "norm_out": "g.bn", "dw_out": "dwconv2.conv"}
         weights = {f"{names[key.split('.')[0]]}.{key.split('.')[1]}": value for key, value in p.items()}
-        timm_block = Block(x.shape[1], v["expand"]).to(x.dtype).eval()
+        timm_block = Block(x.shape[1], v["expand"]).to(x.dtype).train(v["training"])
         return torch.func.functional_call(timm_block, weights, x) - x
 
     def norm(h: Tensor, name: str) -> Tensor:
-        if v["norm"] is None:
-            return h
-        mean, var = p[f"{name}.running_mean"], p[f"{name}.running_var"]
-        return F.batch_norm(h, mean, var, p[f"{name}.weight"], p[f"{name}.bias"])
+        return h if v["norm"] is None else batch_norm(p, name, h, v["training"])
 
     h = norm(depthwise(p, "dw_in", x), "norm_in")
     on, name = v["act_on"], v["act"]

@@ -26,6 +26,17 @@ def depthwise(p: dict[str, Tensor], name: str, x: Tensor, dilation: int = 1, row
     return total
 
 
+def batch_norm(p: dict[str, Tensor], name: str, x: Tensor, training: bool) -> Tensor:
+    """The batch norm `name` of (B, C, ...): by the statistics of the batch in training, else by the running ones."""
+    shape = (-1, *[1] * (x.dim() - 2))
+    mean, var = (p[f"{name}.{key}"].view(shape) for key in ("running_mean", "running_var"))
+    if training:
+        over = [0, *range(2, x.dim())]
+        mean = x.mean(over, keepdim=True)
+        var = ((x - mean) ** 2).mean(over, keepdim=True)
+    return (x - mean) / torch.sqrt(var + 1e-5) * p[f"{name}.weight"].view(shape) + p[f"{name}.bias"].view(shape)
+
+
 def act(name: str | None, x: Tensor) -> Tensor:
     """An activation by its formula."""
     if name is None:
