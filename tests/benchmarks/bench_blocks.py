@@ -104,7 +104,7 @@ def proven_against(case: Case, x: Tensor, block: nn.Module) -> tuple[nn.Module, 
 
     params = {key: t.detach().clone() for key, t in state(block)}
     with patch.object(torch.func, "functional_call", note):
-        ORACLES[case.op.name].function(params, x.clone(), **case.values)
+        ORACLES[case.op.name].function(params, x.clone(), **case.values, training=block.training)
     if len(ran) != 1 or not type(ran[0][0]).__module__.startswith("timm."):
         return None
     module, weights, image = ran[0]
