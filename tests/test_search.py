@@ -1,4 +1,4 @@
-"""The main job on real images: search, see, resume, reuse, refuse."""
+"""The main job on real images: search, see, resume, reuse."""
 
 import csv
 import json
@@ -13,64 +13,24 @@ import optuna
 import pytest
 from safetensors.torch import load_file, save_file
 
-from hadnas.errors import Interrupted, SpecError, StudyError, UnknownName
-from hadnas.measure.cost import cost
+from hadnas.errors import Interrupted, StudyError
 from hadnas.models.build import build
-from hadnas.models.complete import complete
-from hadnas.models.files import run_file
-from hadnas.models.task import Task
 from hadnas.search.ledger import Ledger
 from hadnas.search.progress import Progress
 from hadnas.search.results import StudyResults, open_study
 from hadnas.search.run import run_study
 from hadnas.search.storage import Home
-from hadnas.search.study import COSTS, Study
 from hadnas.search.worker import this_host
-from hadnas.space import every, one_of, op
+from hadnas.space import one_of, op
 from hadnas.tables.study import show_top
 from hadnas.track.runs import Tracker
 from hadnas.train.data import load_data
 from hadnas.train.recipe import Recipe
 from hadnas.train.score import evaluate
-from tests.homes import new_home
+from tests.homes import RECIPE, new_home, study
 from tests.networks import TINY_SPACE, pyramid, residual
 
-RECIPE = Recipe(epochs=1, batch=512)
 PLAIN = pyramid((8, []))
-
-
-EXPLODING = '''
-from typing import Any
-
-from torch import Tensor, nn
-
-from hadnas import block
-
-
-@block(family="hadamard")
-class Exploding(nn.Module):
-    """A map that is not finite for any input, to see a candidate refused; `late` fails after some steps of training."""
-
-    def __init__(self, dim: int, *, broken: bool = False, late: bool = False, device: Any = None, dtype: Any = None):
-        super().__init__()
-        self.map = nn.Conv2d(dim, dim, 1, device=device, dtype=dtype)
-        self.broken = broken
-        self.late = late
-        self.steps = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.broken and self.training:
-            raise ValueError("this block cannot be trained")
-        self.steps += self.training
-        if self.late:
-            return self.map(x) * (float("nan") if self.steps > 8 else 1.0)
-        return self.map(x) * float("inf")
-'''
-
-
-def study(**changes: Any) -> Study:
-    fields: dict[str, Any] = {"name": "tiny", "space": TINY_SPACE, "recipe": RECIPE, "latency": None, "trials": 3}
-    return Study(**{**fields, **changes})
 
 
 def rows(results: StudyResults) -> list[tuple[Any, ...]]:
@@ -292,31 +252,6 @@ def test_same_seed_same_trials_also_when_stopped_and_resumed(tmp_path: Path) -> 
     assert states.count("KILLED") == 1 and "RUNNING" not in states
 
 
-def test_failing_candidates_are_pruned_with_their_reason(tmp_path: Path) -> None:
-    (tmp_path / "exploding.py").write_text(EXPLODING)
-    run_file(tmp_path / "exploding.py")
-    faults = (op("exploding"), op("exploding", broken=True), op("exploding", late=True), op("attention", heads=3))
-    blocks = one_of(op("mlp", expand=2), *faults)
-    space = pyramid((8, [residual(blocks)]))
-    home = new_home(tmp_path)
-    steps = Recipe(epochs=1, batch=128)  # nine of them, and the late one fails in the last
-    progress = run_study(study(name="faulty", space=space, recipe=steps, trials=10, sampler="random"), home)
-    assert progress.done == 1 and "all 5 assignments" in progress.ended
-    reasons = {f.params["stages.0.blocks.0.block"]: f.reason for f in open_study("faulty", tmp_path).found}
-    assert reasons.pop("mlp") is None
-    assert "heads = 3 must divide dim = 8" in (reasons.pop("attention") or "")
-    assert "this block cannot be trained" in (reasons.pop("exploding#2") or "")
-    assert (reasons.pop("exploding#1") or "").startswith("screen: ")
-    assert "training diverged: epoch 1, step 9" in (reasons.pop("exploding#3") or "")
-    assert not reasons
-    (failed,) = [t for t in open_study("faulty", tmp_path).ledger.trainings() if t.state == "failed"]
-    assert "training diverged" in (failed.reason or "")
-    book = optuna.load_study(study_name="faulty", storage=home.url)
-    for trial in book.trials:
-        if trial.state == optuna.trial.TrialState.PRUNED:
-            assert max(trial.constraints.values()) > 0
-
-
 def test_top_shows_baselines_before_the_first_candidate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt(progress: Progress) -> None:
         if progress.label.startswith("trial"):
@@ -326,54 +261,3 @@ def test_top_shows_baselines_before_the_first_candidate(tmp_path: Path, capsys: 
         run_study(study(baselines={"plain": PLAIN}), new_home(tmp_path), watch=interrupt)
     show_top("tiny", Home(tmp_path), 5)
     assert "0 architectures" in (shown := capsys.readouterr().out) and "plain" in shown
-
-
-def test_constraints_refuse_before_training(tmp_path: Path) -> None:
-    home = new_home(tmp_path)
-    task = Task.image(1, 8, 8, classes=10)
-    space = pyramid((8, [residual(op("mlp", expand=one_of(1, 2, 3, 4)))]))
-    archs = [complete(draw, task) for _, draw in every(space)]
-    macs = sorted(cost(build(arch, task, device="meta"), task.shape).macs for arch in archs)
-    limit = float(macs[1])  # the two smallest
-    run_study(study(name="small", space=space, constraints={"macs": limit}, trials=4, sampler="exhaustive"), home)
-    results = open_study("small", tmp_path)
-    refused = [found for found in results.found if found.state == "pruned"]
-    assert len(refused) == 2 and all("macs = " in (found.reason or "") for found in refused)
-    assert all(found.figures["macs"] <= limit for found in results.distinct)
-    assert len(results.ledger.trainings()) == len(results.distinct)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"objectives": ("accuracy",)}, "unknown objective 'accuracy'; did you mean 'val/accuracy'"),
-        ({"objectives": ()}, "objectives = \\[\\] is not allowed"),
-        ({"constraints": {"mac": 1}}, "unknown constraint 'mac'; did you mean 'macs'"),
-        ({"constraints": {"macs": 0}}, "constraint macs = 0.0 is not allowed"),
-        ({"constraints": {"call": 9}}, "unknown constraint 'call'; did you mean 'calls'"),
-        ({"sampler": "tpee"}, "unknown sampler 'tpee'; did you mean 'tpe'"),
-        ({"objectives": ("latency_ms",)}, "latency_ms is asked for but latency = None"),
-    ],
-)
-def test_a_wrong_study_is_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises((ValueError, UnknownName), match=message):
-        study(**changes)
-
-
-def test_every_cost_can_be_a_constraint_or_an_objective() -> None:
-    costs = ("params", "macs", "elementwise", "products", "activations", "bytes_moved", "calls")
-    assert (*costs, "peak_activation_bytes") == COSTS
-    assert study(constraints=dict.fromkeys(COSTS, 10.0), objectives=COSTS).directions == ["minimize"] * len(COSTS)
-
-
-def test_a_space_without_a_valid_draw_is_refused(tmp_path: Path) -> None:
-    misspelt = pyramid((8, [residual(one_of(op("mlp"), op("gn_cnov")))]))  # the search would pass over it
-    with pytest.raises(UnknownName, match=r"block#1: unknown op 'gn_cnov'; did you mean 'gn_conv'"):
-        run_study(study(space=misspelt), Home(tmp_path))
-    space = pyramid((8, [residual(op("attention", heads=one_of(3, 5)))]))
-    with pytest.raises(SpecError, match=r"draws from the space is valid for .*heads = . must divide dim = 8"):
-        run_study(study(space=space), Home(tmp_path))
-    with pytest.raises(SpecError, match="device 'cuda:7' is not on this machine"):
-        run_study(study(), Home(tmp_path), device="cuda:7")
-    with pytest.raises(StudyError, match="batch = 5000 is larger"):
-        run_study(study(recipe=Recipe(batch=5000)), Home(tmp_path))
