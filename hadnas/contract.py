@@ -27,7 +27,7 @@ from hadnas.blocks.layers import Act, Norm
 from hadnas.blocks.registry import Op, find_op
 from hadnas.cases import Case, cases, pointwise, randomise, state
 from hadnas.errors import HadnasError, SpecError
-from hadnas.formula import LINES, degree, evaluate, lines
+from hadnas.formula import degree, evaluate, lines
 from hadnas.measure.cost import cost
 
 PARTS = frozenset({"block", "merge"})
@@ -93,11 +93,8 @@ def behaviour(case: Case) -> Iterator[str]:
 
 
 def docstring(case: Case) -> Iterator[str]:
-    """The docstring has its lines; they count what there is: parameters, MACs and products, exactly."""
+    """What the docstring says of parameters, MACs and products is what there is, exactly."""
     said = lines(case.op.cls)
-    for key in LINES if PARTS & set(case.op.roles) else ("Shapes",):
-        if not said.get(key):
-            yield f"the docstring lacks a line {key!r}; it needs {', '.join(LINES)}"
     if case.height * case.width == 1:  # a contraction over one token is a product
         return
     counted = counts(case)
@@ -190,6 +187,33 @@ def stack(case: Case) -> Iterator[str]:
             yield f"the output or its gradient is not finite after {where}"
 
 
+def autocast(case: Case) -> Iterator[str]:
+    """Under autocast, as training may be, values and gradients are finite."""
+    module, inputs = case.build(), [x.requires_grad_() for x in case.inputs()]
+    with torch.autocast("cpu", torch.bfloat16):
+        out = module(*inputs)
+    out.float().square().mean().backward()
+    if not out.isfinite().all() or not all(p.grad is None or p.grad.isfinite().all() for p in module.parameters()):
+        yield "the output or a gradient is not finite under autocast to torch.bfloat16"
+
+
+HEAD = ("fc", "drop", "classes", "hidden_size", "reset")
+
+
+def head(case: Case) -> Iterator[str]:
+    """What timm's model interface asks of a head: its classifier may be taken, made anew and left out."""
+    if "head" not in case.op.roles:
+        return
+    module: Any = case.build()
+    if lacking := [name for name in HEAD if not hasattr(module, name)]:
+        yield f"a head needs {', '.join(HEAD)} and forward(x, pre_logits=...), as `pooled_linear` has; lacks {lacking}"
+        return
+    module.reset(3)
+    shapes = [tuple(module(*case.inputs(), pre_logits=left_out).shape) for left_out in (False, True)]
+    if shapes != [(2, 3), (2, module.hidden_size)]:
+        yield f"after reset(3) logits and features are {shapes}; allowed are (2, 3) and (2, hidden_size)"
+
+
 def strange_values(case: Case) -> Iterator[str]:
     """Whatever its types and rules admit, an op must build and run: else a rule has to refuse it."""
     tried = [replace(case, dim=dim, varied="defaults") for dim in (1, 3, 10)]
@@ -217,7 +241,7 @@ def strange_values(case: Case) -> Iterator[str]:
 
 Check = Callable[[Case], Iterator[str]]
 PER_CASE: tuple[Check, ...] = (behaviour, docstring, interaction_degree, additive_twin)
-ONCE: tuple[Check, ...] = (stack, strange_values)
+ONCE: tuple[Check, ...] = (stack, autocast, head, strange_values)
 
 
 def check(op: Op, seed: int = 0) -> list[str]:

@@ -9,6 +9,7 @@
     │   └── MachineError            memory ran out, or a device or process failed: another time it may succeed
     ├── MeasurementError            a module whose cost or latency cannot be taken
     ├── StudyError                  a study, ledger or database that cannot be used as asked
+    │   └── LostClaim               a training that another worker took over, as this one gave no sign of life
     └── Interrupted                 Ctrl-C during a search: what was measured is kept, the same command goes on
 
 A message says what was found, where, what is allowed and, for a name, the nearest known one.
@@ -56,16 +57,28 @@ class StudyError(HadnasError):
     """A study, ledger or database that cannot be used as asked."""
 
 
+class LostClaim(StudyError):
+    """A training was taken over by another worker, as this one gave no sign of life for too long."""
+
+
 class Interrupted(HadnasError):
     """Ctrl-C during a search: everything measured is kept, the running candidate is given back."""
 
 
+LISTED = 100
+"""Names that one message lists at most."""
+
+
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownName:
-    """The error for a name nobody bears: says the kind, the name, the nearest known name and all allowed ones."""
+    """The error for a name nobody bears: says the kind, the name, the nearest known name and the allowed ones.
+
+    Of very many, as timm's models, only those near are listed.
+    """
     names = sorted(allowed)
-    close = get_close_matches(str(name), names, n=1)
+    close = get_close_matches(str(name), names, n=5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return UnknownName(f"unknown {kind} {name!r}{hint} (known: {', '.join(names) or 'none'})")
+    known = ", ".join(names if len(names) <= LISTED else [*close, f"... {len(names)} names in all"]) or "none"
+    return UnknownName(f"unknown {kind} {name!r}{hint} (known: {known})")
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from torch import nn
 
 from hadnas.blocks.registry import Op, ops
 from hadnas.errors import SpecError, StudyError, UnknownName, at, unknown
-from hadnas.exporter.module import ENTRY
 from hadnas.models.arch import Arch
 from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.files import run_file
+from hadnas.models.source import ENTRY
 from hadnas.models.task import Task
 from hadnas.search.study import Study, one_sentence
 
@@ -81,7 +81,10 @@ def load_network(name: str, task: Task, blocks: str | Path | None = None) -> nn.
             make = getattr(run_file(Path(name).expanduser()), ENTRY, None)
             if make is None:
                 raise SpecError(f"the file has no {ENTRY}(); an exported model.py has")
-        network: nn.Module = make(pretrained=True)
+            try:
+                network: nn.Module = make(pretrained=True)
+            except Exception as error:
+                raise SpecError(f"{ENTRY}(pretrained=True) fails with {type(error).__name__}: {error}") from error
         return network
     if name.endswith(".json") or name.rpartition("/")[2] in shipped("published") or Path(name).expanduser().is_dir():
         return build(load_architecture(name, blocks), task)
@@ -173,4 +176,8 @@ def _content(module: Any, stem: str) -> Any:
         return study if study.name else study.model_copy(update={"name": stem})
     if isinstance(space := getattr(module, "SPACE", None), dict):
         return space
-    raise SpecError(f"{stem} holds neither STUDY = Study(...) nor SPACE = {{...}}")
+    for key in ("STUDY", "SPACE"):
+        if hasattr(module, key):
+            kind = type(getattr(module, key)).__name__
+            raise SpecError(f"{key} of {stem} is of type {kind}; allowed are STUDY = Study(...) and SPACE = op(...)")
+    raise SpecError(f"{stem} holds neither STUDY = Study(...) nor SPACE = op(...)")

@@ -7,18 +7,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hadnas import sections as of
 from hadnas.errors import StudyError
 from hadnas.search.final import openings, read_finals
+from hadnas.search.found import Found
 from hadnas.search.insight import insight
-from hadnas.search.results import Found, StudyResults
+from hadnas.search.results import StudyResults
 from hadnas.track.runs import Tracker
 
 
-def write_report(results: StudyResults, out: Path | None = None) -> Path:
+def write_report(results: StudyResults, out: str | Path | None = None) -> Path:
     """Write the report of a study, by default to `<home>/<study>/report.html`, and log it and its figures to MLflow.
 
     Raises StudyError where the study has no finished trial, or `out` cannot be written or holds what is no report.
     """
     best = results.best
-    path = out or results.home.path / results.name / "report.html"
+    path = Path(out).expanduser() if out else results.home.path / results.name / "report.html"
     if path.is_file() and _MARK not in path.read_bytes()[:1000]:
         raise StudyError(f"{path} is not of an earlier report; move it, or name another file with --out")
     insights = insight(results)

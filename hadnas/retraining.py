@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors.torch import save_file
 from torch import nn
 
 from hadnas.errors import SpecError
@@ -17,7 +16,7 @@ from hadnas.exporter.folder import export
 from hadnas.exporter.module import model_source
 from hadnas.measure.cost import cost
 from hadnas.models.arch import Arch
-from hadnas.models.build import build, trained
+from hadnas.models.build import build, save_weights, trained
 from hadnas.models.complete import complete
 from hadnas.models.task import Task
 from hadnas.search.study import one_sentence
@@ -73,7 +72,7 @@ class Retrained:
         )
         with tempfile.TemporaryDirectory() as scratch:
             weights = Path(scratch) / "weights.safetensors"
-            save_file(self.module.state_dict(), weights)
+            save_weights(self.module, weights)
             moments = (self.data.mean, self.data.std)
             return export(self.arch, self.task, out, weights, facts=facts, moments=moments, force=force)
 

@@ -10,9 +10,10 @@ from hadnas.models.diagram import diagram
 from hadnas.models.families import families_text, family_counts
 from hadnas.search.comparison import comparison
 from hadnas.search.final import Final, lacking, opened_words
+from hadnas.search.found import Found
 from hadnas.search.front import pareto_front, standard_error
 from hadnas.search.insight import FEWEST_IN_GROUP, Insight, effects
-from hadnas.search.results import Found, StudyResults
+from hadnas.search.results import StudyResults
 from hadnas.track import figures
 
 MOST = 20
@@ -64,7 +65,8 @@ def front(results: StudyResults) -> Section:
     macs = points({found.name: found.figures["macs"] for found in shown})
     section.figure(figures.front(macs, "MACs of one image", log=True), "front")
     backend = results.study.latency
-    timed = {found.name: found.figures["latency_ratio"] for found in shown if "latency_ratio" in found.figures}
+    ratio = {found.name: results.comparable(found, "latency_ratio") for found in shown}
+    timed = {name: value for name, value in ratio.items() if value is not None}
     axis = "latency ratio to the reference network ({}, batch 1)"
     if timed:
         section.figure(figures.front(points(timed), axis.format(backend), log=False), f"latency-{backend}")
@@ -84,13 +86,15 @@ def front(results: StudyResults) -> Section:
                 f"{found.figures['macs']:,}",
                 f"{found.figures['params']:,}",
                 f"{found.figures['products']:,}",
-                f"{found.figures['latency_ratio']:.3f}" if "latency_ratio" in found.figures else "-",
+                f"{timed[found.name]:.3f}" if found.name in timed else "-",
                 families_text(family_counts(found.arch)) if found.arch else "",
             ]
             for found in ranked
         ],
         {2, 3, 4, 5, 6},
     )
+    if results.timed_otherwise:
+        section.text(f"{results.timed_otherwise.capitalize()}.", note=True)
     section.text("H hadamard, A additive, C convolution, T attention: blocks and merges of each family.", note=True)
     return section
 
@@ -226,12 +230,11 @@ def finals(finals: list[Final], name: str, opened: int) -> Section:
 
 def refused(results: StudyResults) -> Section:
     section = Section("refused", "Refused and failed")
-    refused = len(results.refused)
     failed = [found for found in results.baselines if not found.feasible]
-    if not refused and not failed:
+    if not results.refused and not failed:
         section.text("No draw was refused and no training failed.")
-    if refused:
-        section.text(f"{refused} of {len(results.found)} draws ({refused / len(results.found):.0%}).")
+    if results.refused:
+        section.text(f"{results.refused_share}.")
         section.table(["draws", "reason"], [[str(n), reason] for reason, n in results.reasons], {0})
     for found in failed:
         section.text(f"Baseline {found.name}: {found.reason}")
@@ -241,8 +244,8 @@ def refused(results: StudyResults) -> Section:
 def machine(results: StudyResults, best: Found) -> Section:
     section = Section("machine", "Machine and versions")
     training = (
-        next((t for t in results.ledger.trainings(fingerprint=best.arch.fingerprint) if t.state == "complete"), None)
-        if best.arch is not None
+        next((t for t in results.ledger.trainings(fingerprint=best.arch.fingerprint) if t.weights == weights), None)
+        if best.arch is not None and (weights := best.notes.get("weights"))
         else None
     )
     rows = [

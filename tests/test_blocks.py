@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hadnas.blocks.registry import Op, find_op, ops
 from hadnas.cases import Case, defaults, randomise, state
 from hadnas.contract import check, stack
-from hadnas.formula import lines
+from hadnas.formula import LINES, lines
 from tests.oracles import ORACLES
 
 OPS = {name: op for name, op in ops().items() if "host" not in op.roles}
@@ -25,7 +25,10 @@ def test_contract(name: str) -> None:
     assert not findings, "\n".join(findings)
 
 
-def test_every_op_names_its_source() -> None:
+def test_every_op_is_documented() -> None:
+    """A shape, and of what a network is made of the lines that the contract checks and the source."""
+    needed = {name: LINES if name in PARTS else LINES[:1] for name in OPS}
+    assert [(name, key) for name, keys in needed.items() for key in keys if not lines(OPS[name].cls).get(key)] == []
     assert [name for name, op in OPS.items() if "arXiv" not in lines(op.cls).get("Source", "")] == []
 
 

@@ -1,5 +1,6 @@
 """`hadnas check`: the contract for the blocks of one's own file."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 from hadnas.blocks import registry
 from hadnas.blocks.registry import ops
 from hadnas.cli import main
+from tests.readme import README
 
 FILE = '''
 from typing import Any
@@ -82,6 +84,12 @@ def test_the_command_reports_the_faulty_blocks_of_a_file(tmp_path: Path, monkeyp
     assert done.exit_code == 2
     for name, text in SAID.items():
         assert text in said, name
-    sound = FILE.partition('@block(family="additive")\nclass Cropped')[0].replace("class Sound", "class AlsoSound")
-    (tmp_path / "sound.py").write_text(sound)
-    assert CliRunner().invoke(main, ["check", str(tmp_path / "sound.py")]).exit_code == 0
+
+
+def test_the_readmes_own_block_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_OPS", {name: op for name, op in ops().items() if name != "squared"})
+    example = re.search(r"```python\n(# mine.py.*?)```", README.read_text(), re.S)
+    assert example is not None
+    (tmp_path / "readme.py").write_text(example[1])
+    done = CliRunner().invoke(main, ["check", str(tmp_path / "readme.py")])
+    assert done.exit_code == 0 and "squared" in done.output, done.output

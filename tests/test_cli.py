@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 from hadnas.blocks import registry
 from hadnas.cli import main
+from hadnas.library import load
 from hadnas.measure.cost import cost
 from hadnas.measure.latency import protocol, protocol_key
 from hadnas.search.correlation import Correlation
@@ -167,10 +168,11 @@ def test_bad_input_gets_one_sentence_and_exit_code_2(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("SPACE = 3", "holds neither STUDY"),
+        ("SPACE = 3", "is of type int; allowed are STUDY"),
         ("from hadnas import one_of\nSPACE = {'op': one_of()}", "one_of() got no options"),
         ("from hadnas import one_of\nSPACE = {'op': one_of(1, 1)}", "twice"),
         ("1 / 0", "the file cannot be run: ZeroDivisionError"),
+        ("import nowhere_beside_it", "the file cannot be run: ModuleNotFoundError"),
         (
             "from hadnas import Study\nSTUDY = Study(space={}, trails=3)",
             "unknown option 'trails'; did you mean 'trials'",
@@ -253,17 +255,17 @@ def test_predict_says_a_latency_by_the_predictor_that_was_kept(place: Path, tmp_
     arguments = ("predict", "mine", "--home", place / "runs", "--arch", tmp_path / "arch.json", "--device", "cpu")
     none = hadnas(*arguments)
     assert none.exit_code == 2 and "`hadnas predict STUDY` fits one" in none.output, none.output
-    counted, said, rank = (
-        cost(results.network(results.best), (1, 8, 8)),
-        protocol((1, 8, 8)),
-        Correlation(0.9, 0.8, 1.0, 40),
-    )
-    kept = Predictor(said, dict.fromkeys(features(counted), 0.0) | {"elementwise": 1e-3}, 40, 0, 0.05, 0.2, rank, {})
+    counted = cost(results.network(results.best), (1, 8, 8))
+    said, rank = protocol((1, 8, 8)), Correlation(0.9, 0.8, 1.0, 40)
+    shares = dict.fromkeys(features(counted), 0.0) | {"elementwise": 1e-3}
+    largest = features(counted) | {"calls.convolution": 2.0}
+    kept = Predictor(said, shares, largest, 40, 0, 0.05, 0.2, rank, {})
     key = digest(results.study.space), str(results.task()), protocol_key(said)
     results.ledger.put_predictor(*key, said, asdict(kept))
     shown = hadnas(*arguments).output
     assert f"predicted latency {counted.elementwise / 1000:.3f} times that of the reference network plain9" in shown
     assert "relative error out of fold: median 5.0%, 90th percentile 20.0%, rank correlation +0.90" in shown, shown
+    assert "\ncalls.convolution: more than in any candidate it was fitted to" in shown, shown
 
 
 def test_measure_shows_cost_and_latency(place: Path, tmp_path: Path) -> None:
@@ -282,6 +284,21 @@ def test_measure_shows_cost_and_latency(place: Path, tmp_path: Path) -> None:
     ):
         done = hadnas(*arguments)
         assert done.exit_code == 2 and said in done.output and "cost of" not in done.output, done.output
+
+
+def test_a_file_may_import_the_file_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "widths_of_mine.py").write_text("WIDTH = 24")
+    (tmp_path / "wide.py").write_text("from widths_of_mine import WIDTH\nSPACE = {'op': 'pyramid', 'dim': WIDTH}")
+    assert load(tmp_path / "wide.py") == {"op": "pyramid", "dim": 24}
+
+
+def test_measure_says_what_an_exported_file_lacks(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("def build_model(pretrained):\n    open('no.safetensors')")
+    done = hadnas("measure", tmp_path / "model.py")
+    assert done.exit_code == 2 and "build_model(pretrained=True) fails with FileNotFoundError" in done.output
+    near = hadnas("measure", "mobilnetv4_conv_small").output
+    assert "did you mean 'mobilenetv4_conv_small'" in near and "names in all)" in near and len(near) < 1500
 
 
 def test_measure_takes_a_folder_and_ones_own_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from hadnas.blocks import registry
-from hadnas.blocks.registry import block, find_op, ops
+from hadnas.blocks.registry import block, find_op, ops, register
 from hadnas.blocks.rules import odd
 from hadnas.cases import cases
 from hadnas.contract import check
-from hadnas.errors import SpecError
+from hadnas.errors import BuildError, SpecError
 from hadnas.formula import degree, evaluate, lines
+from hadnas.models.build import build
+from hadnas.models.complete import complete
+from hadnas.models.task import Task
+from hadnas.space import op
+from tests.networks import pyramid
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +131,11 @@ class Downcast(Plain):
         return super().forward(x).float()
 
 
+class Uncastable(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * torch.dot(self.conv(x).flatten(), x.flatten()) ** 0
+
+
 class Undocumented(Plain):
     """A convolution.
 
@@ -158,7 +168,7 @@ FAULTS = [
     (Failing, "behaviour fails with IndexError: no such thing"),
     (Exploding, "not finite after 12 residual nodes in torch.float32 with alphas at 0"),
     (Downcast, "the output of a float64 input is torch.float32"),
-    (Undocumented, "the docstring lacks a line 'Degree'"),
+    (Uncastable, "autocast fails with RuntimeError"),
     (Undocumented, "'nothing at all' is not a formula"),
     (WrongTwin, r"parameters and MACs are \(2304, 80640\) at interact='sum', but \(2320, 80640\) at 'mul'"),
     (WrongTwin, "products are 560 at interact='sum' and 560 at 'mul'; the twin must have fewer"),
@@ -170,6 +180,29 @@ def test_each_fault_is_found(cls: type[nn.Module]) -> None:
     findings = "\n".join(found(cls))
     for message in (message for other, message in FAULTS if other is cls):
         assert re.search(message, findings), f"{message} is not in\n{findings}"
+
+
+class Bare(nn.Module):
+    """A head without what timm's interface asks for.
+
+    Shapes: (B, C, H, W) -> (B, classes).
+    """
+
+    def __init__(self, dim: int, classes: int, *, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.fc = nn.Linear(dim, classes, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x.mean((2, 3)))
+
+
+def test_a_head_must_have_what_timm_asks_for() -> None:
+    register("head", name="bare")(Bare)
+    (said,) = check(find_op("bare"))
+    assert "a head needs fc, drop, classes, hidden_size, reset" in said and "lacks ['drop', 'classes'," in said
+    arch = complete({**pyramid((8, [])), "head": op("bare")})
+    with pytest.raises(BuildError, match="pyramid cannot be built: AttributeError: 'Bare' object has no attribute"):
+        build(arch, Task.image(1, 8, 8, classes=10))
 
 
 def test_what_the_rules_admit_must_run() -> None:

@@ -74,6 +74,35 @@ def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monk
     assert len(taken) == len(set(taken)) == 2
 
 
+def test_one_architecture_is_timed_once_by_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hadnas.search.timing.SECONDS", 0.2)
+    evaluator, evaluation = made(STUDY, tmp_path)
+    workers = [
+        threading.Thread(target=evaluator.latency, args=(Evaluation(evaluation.arch), "eager")) for _ in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(rows(evaluator.ledger, "latencies")) == 1
+    evaluator.ledger.close()
+
+
+def test_weights_that_cannot_be_written_give_the_claim_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    evaluator, evaluation = made(STUDY, tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(StudyError, match=r"safetensors cannot be written: .*No space"):
+        patch.setattr("hadnas.models.build.save_file", full)
+        evaluator.train(evaluation, lambda epoch: None)
+    assert [row["state"] for row in rows(evaluator.ledger, "trainings")] == ["interrupted"]
+    evaluator.train(again := Evaluation(evaluation.arch), lambda epoch: None)
+    assert again.training is not None and (tmp_path / str(again.training.weights)).is_file()
+    assert not list(tmp_path.rglob("*.part"))
+    evaluator.ledger.close()
+
+
 def test_a_failure_of_the_machine_may_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: Any, **options: Any) -> None:
         raise MachineError("out of memory: 80 GiB")

@@ -6,6 +6,7 @@ from torch import Tensor
 
 import hadnas
 from hadnas.blocks.core_lnet import CoreLnet
+from hadnas.blocks.pooled_linear import PooledLinear
 from hadnas.blocks.pooled_mlp import PooledMlp
 from hadnas.cases import randomise
 from hadnas.models.complete import complete
@@ -53,6 +54,18 @@ def test_hidden_layer_by_hand() -> None:
     hidden = (x.mean((2, 3)) @ weight.T + bias).clamp(min=0)
     assert (head(x) - hidden @ head.fc.weight.T - head.fc.bias).abs().max() < 1e-10
     assert (head(x, pre_logits=True) - hidden).abs().max() < 1e-10
+
+
+def test_another_pooling_takes_the_norm_of_its_width_along() -> None:
+    x = torch.randn(2, 4, 3, 3)
+    head = PooledLinear(4, 5, norm="layernorm2d")
+    head.reset(5, "catavgmax")
+    assert head(x).shape == (2, 5) and isinstance(head.norm, torch.nn.Identity)
+    for wrong in (head, hidden := PooledMlp(4, 5)):
+        with pytest.raises(ValueError, match="global_pool = '' is not allowed with 5 classes"):
+            wrong.reset(5, "")
+    with pytest.raises(ValueError, match="global_pool = 'catavgmax' is not allowed"):
+        hidden.reset(0, "catavgmax")
 
 
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: "-".join(map(str, head.values())))

@@ -12,6 +12,7 @@ from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.files import run_file
 from hadnas.models.task import Task
+from hadnas.search.budget import tally
 from hadnas.search.results import open_study
 from hadnas.search.run import run_study
 from hadnas.search.storage import Home
@@ -69,6 +70,14 @@ def test_failing_candidates_are_pruned_with_their_reason(tmp_path: Path) -> None
     assert not reasons
     (failed,) = [t for t in open_study("faulty", tmp_path).ledger.trainings() if t.state == "failed"]
     assert "training diverged" in (failed.reason or "")
+    results = open_study("faulty", tmp_path)
+    told = dict(results.reasons)
+    refused = sum(told.values())
+    assert refused >= 4 and results.refused_share == f"{refused} of {refused + 1} draws ({refused / (refused + 1):.0%})"
+    assert any(reason.endswith("heads = 3 must divide dim = 8") for reason in told)  # whole, not up to its figure
+    assert results.study.source == str((tmp_path / "exploding.py").resolve())  # found out, for the next process
+    with pytest.raises(StudyError, match=r"trial-000\d is pruned \(.+\)$"):
+        results.network(results.refused[0])
     book = optuna.load_study(study_name="faulty", storage=home.url)
     for trial in book.trials:
         if trial.state == optuna.trial.TrialState.PRUNED:
@@ -90,6 +99,17 @@ def test_constraints_refuse_before_training(tmp_path: Path) -> None:
     assert len(results.ledger.trainings()) == len(results.distinct)
 
 
+def test_what_trains_after_a_refusal_counts() -> None:
+    """A machine that was short of memory may have it the next time."""
+    states = (optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.COMPLETE)
+    book = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+    for state in (*states, states[1]):
+        known = {"fingerprint": "same", "figures": {"val/accuracy": 0.5}}
+        book.add_trial(optuna.trial.create_trial(state=state, value=0.5, user_attrs=known))
+    counted = tally(book)
+    assert (counted.done, counted.refused, counted.refusals, counted.barren, counted.best) == (1, 1, 0, 2, 0.5)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -99,6 +119,7 @@ def test_constraints_refuse_before_training(tmp_path: Path) -> None:
         ({"constraints": {"macs": 0}}, "constraint macs = 0.0 is not allowed"),
         ({"constraints": {"call": 9}}, "unknown constraint 'call'; did you mean 'calls'"),
         ({"sampler": "tpee"}, "unknown sampler 'tpee'; did you mean 'tpe'"),
+        ({"name": ".."}, "name = '..' is not allowed"),
         ({"objectives": ("latency_ms",)}, "latency_ms is asked for but latency = None"),
     ],
 )
@@ -120,6 +141,8 @@ def test_a_space_without_a_valid_draw_is_refused(tmp_path: Path) -> None:
     space = pyramid((8, [residual(op("attention", heads=one_of(3, 5)))]))
     with pytest.raises(SpecError, match=r"draws from the space is valid for .*heads = . must divide dim = 8"):
         run_study(study(space=space), Home(tmp_path))
+    with pytest.raises(StudyError, match="the study has no name"):
+        run_study(study(name=""), Home(tmp_path))
     with pytest.raises(SpecError, match="device 'cuda:7' is not on this machine"):
         run_study(study(), Home(tmp_path), device="cuda:7")
     with pytest.raises(StudyError, match="batch = 5000 is larger"):

@@ -44,6 +44,22 @@ class Scaled(nn.Module):
         return x
 
 
+@pytest.mark.parametrize("kind", [tuple[int, int], list[int], dict[str, int], Literal["a", b"b"], int | complex])
+def test_a_parameter_that_json_does_not_give_back_is_refused(kind: Any) -> None:
+    class Spread(Scaled):
+        def __init__(self, dim: int, *, kernel: kind = None, device: Any = None, dtype: Any = None) -> None:  # type: ignore[valid-type]
+            super().__init__(dim, device=device, dtype=dtype)
+
+    with pytest.raises(SpecError, match=r"Spread: the parameter 'kernel' is .*; allowed are bool, int, float, str"):
+        block(family="additive")(Spread)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_what_json_has_no_number_for_is_refused(value: float) -> None:
+    with pytest.raises(SpecError, match=r"sparsity = .* is not allowed: input should be a finite number"):
+        find_op("rpc_attention").slots["sparsity"].check(value)
+
+
 def test_a_class_becomes_an_op_with_slots() -> None:
     assert block(family="additive", rules=(at_least("times", 1),))(Scaled) is Scaled
     op = find_op("scaled", ("block",))

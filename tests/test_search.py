@@ -5,6 +5,7 @@ import json
 import math
 import sqlite3
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,16 @@ def test_mlflow_mirrors_the_study(home: Home, tmp_path: Path) -> None:
         assert float(points[-1]["val_accuracy"]) == found.figures["val/accuracy"]
 
 
+def test_latencies_of_another_protocol_are_left_out(home: Home) -> None:
+    results = open_study("tiny", home.path)
+    best = results.best
+    assert results.comparable(best, "latency_ms") == best.figures["latency_ms"] and not results.timed_otherwise
+    other = replace(best, notes={**best.notes, "latency_protocol": "of another device"})
+    results.found[results.found.index(best)] = other
+    assert results.comparable(other, "latency_ms") is None
+    assert results.timed_otherwise == f"latency left out, as of another device or other versions: {best.name}"
+
+
 def test_the_same_command_again_goes_on_to_the_same_total(home: Home) -> None:
     before = rows(open_study("tiny", home.path))
     same = study(latency="eager", baselines={"plain": PLAIN, "timm": "test_resnet"})
@@ -166,6 +177,33 @@ def test_a_database_that_fails_is_named(home: Home, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr("hadnas.search.run._Run.open", fail)
         with pytest.raises(StudyError, match=said):
             run_study(study(latency="eager", baselines={"plain": PLAIN, "timm": "test_resnet"}), home)
+
+
+def test_mlflow_that_was_thrown_away_is_written_anew(home: Home, tmp_path: Path) -> None:
+    """The same runs: names, ends, parameters, figures, curves, tags and files."""
+    again = Home(tmp_path)
+    with sqlite3.connect(home.path / "hadnas.db") as whole, sqlite3.connect(tmp_path / "hadnas.db") as copy:
+        whole.backup(copy)
+    same = study(latency="eager", baselines={"plain": PLAIN, "timm": "test_resnet"})
+    run_study(same, again)
+    seen = []
+    for place in (home, again):
+        client = mlflow.MlflowClient(place.tracking_uri)
+        experiment = client.get_experiment_by_name("hadnas/tiny")
+        assert experiment is not None
+        found = {}
+        for run in client.search_runs([experiment.experiment_id]):
+            curve = [point.value for point in client.get_metric_history(run.info.run_id, "val/accuracy")]
+            tags = {name: value for name, value in run.data.tags.items() if name != "mlflow.parentRunId"}
+            files = {item.path for item in client.list_artifacts(run.info.run_id)}
+            found[run.info.run_name] = (run.info.status, run.data.params, run.data.metrics, curve, tags, files)
+        seen.append(found)
+    results = open_study("tiny", tmp_path)
+    known = {found.run_id for found in (*results.found, *results.baselines)}
+    assert seen[0] == seen[1] and len(seen[0]) == 1 + len(known)
+    run_study(same, again)  # and once
+    runs = {run.info.run_id for run in client.search_runs([experiment.experiment_id])}
+    assert known < runs and len(runs) == 1 + len(known)
 
 
 def test_another_study_trains_nothing_twice(home: Home) -> None:
@@ -204,6 +242,55 @@ def test_a_baseline_that_another_worker_trains_is_left_to_it_until_it_dies(home:
     assert tracker.client.get_run(run_id).info.status == "KILLED"
     (found,) = StudyResults("shared", home).baselines
     assert found.figures == done[0].figures and found.run_id not in (None, run_id, done[0].run_id)
+    book.set_user_attr("baseline:plain", {**at_work, "worker": ["a container that is gone", 7]})
+    run_study(shared, home)
+    assert StudyResults("shared", home).baselines[0].figures == done[0].figures
+
+
+def test_a_trial_that_another_worker_gave_up_is_drawn_again(tmp_path: Path) -> None:
+    """As Optuna does with one whose machine slept for two minutes; what was trained is not trained again."""
+    home = new_home(tmp_path)
+
+    def sleep(progress: Progress) -> None:
+        if (progress.label, progress.phase, progress.epoch) == ("trial 0", "train", 1):
+            book = optuna.load_study(study_name="tiny", storage=home.url)
+            book._storage.set_trial_state_values(book.trials[0]._trial_id, optuna.trial.TrialState.FAIL)
+
+    assert run_study(study(trials=2), home, watch=sleep).done == 2
+    results = open_study("tiny", tmp_path)
+    assert [found.number for found in results.found] == [1, 2]
+    assert [found.notes["reused"] for found in results.found] == [True, False]
+    assert len(results.ledger.trainings()) == 2
+
+
+def test_a_training_that_another_worker_took_over_is_waited_for(tmp_path: Path) -> None:
+    home = new_home(tmp_path)
+
+    def sleep(progress: Progress) -> None:
+        if (progress.label, progress.phase, progress.epoch) == ("trial 0", "train", 1) and len(taken) == 0:
+            other = Ledger(home.url, stale=-1.0)  # for which every heartbeat is long ago
+            (training,) = other.trainings()
+            taken.append(other.claim(training.key, "another").status)
+            other.release(other.claim(training.key, "another"))
+            other.close()
+
+    taken: list[str] = []
+    assert run_study(study(trials=1), home, watch=sleep).done == 1 and taken == ["mine"]
+    (training,) = open_study("tiny", tmp_path).ledger.trainings()
+    assert (training.state, training.attempt) == ("complete", 4)
+
+
+def test_what_reads_a_damaged_database_names_it(home: Home, tmp_path: Path) -> None:
+    damaged = Home(tmp_path)
+    with sqlite3.connect(home.path / "hadnas.db") as whole, sqlite3.connect(tmp_path / "hadnas.db") as copy:
+        whole.backup(copy)
+        page = copy.execute("select rootpage from sqlite_master where name = 'trial_user_attributes'").fetchone()[0]
+        size = copy.execute("pragma page_size").fetchone()[0]
+    with (tmp_path / "hadnas.db").open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"x" * size)
+    with pytest.raises(StudyError, match=r"hadnas.db: the database is damaged \(.*\); the file was left as it is"):
+        _ = StudyResults("tiny", damaged).found
 
 
 @pytest.mark.slow

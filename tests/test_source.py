@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from hadnas.blocks.registry import ops
 from hadnas.errors import BuildError
 from hadnas.exporter.module import model_source, needed
 from hadnas.library import own_ops
 from hadnas.models.arch import Arch
+from hadnas.models.build import build_seeded, save_weights, trained
 from hadnas.models.complete import complete
-from hadnas.models.source import code_hash, hash_of, repeats
+from hadnas.models.expression import repeats
+from hadnas.models.source import code_hash, hash_of
 from hadnas.models.task import Task
 from hadnas.retraining import retrain
 from hadnas.space import op
@@ -139,6 +142,41 @@ def test_what_a_block_takes_from_a_file_of_ones_own_is_taken_over(
     assert hashes[0] != hashes[1]
 
 
+OWN_STYLE = """
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor as Ten
+
+
+def round(l: "Ten") -> "Ten":
+    unused = l.shape
+    return 3 * l
+"""
+
+
+def test_code_of_ones_own_keeps_its_style_and_its_names(tmp_path: Path) -> None:
+    """A builtin's name that it defines itself is its own, and so hashed; what only a style guide minds is no fault."""
+    hashes = []
+    for name, style in {"styled": OWN_STYLE, "restyled": OWN_STYLE.replace("3 * l", "4 * l")}.items():
+        text = block_file(name.title()).replace("\n\n@block", f"{style}\n\n@block").replace("2 * self", "round(self")
+        arch = own_network(tmp_path / f"{name}.py", name, text.replace("conv(x)", "conv(x))"), "mlp")
+        source = model_source(arch, DIGITS, {})
+        assert "def round(l:" in source and "import Tensor as Ten" in source
+        compile(source, "model.py", "exec")
+        hashes.append(hash_of(frozenset({ops()[name].cls})))
+    assert hashes[0] != hashes[1]
+
+
+def test_weights_under_two_names_are_kept_under_both(tmp_path: Path) -> None:
+    text = block_file("Tied").replace("    def forward", "        self.again = self.conv\n\n    def forward")
+    arch = own_network(tmp_path / "tied.py", "tied", text, "mlp")
+    network = build_seeded(arch, DIGITS, 0).eval()
+    save_weights(network, tmp_path / "tied.safetensors")
+    x = torch.randn(2, *DIGITS.shape)
+    assert torch.equal(trained(arch, DIGITS, tmp_path / "tied.safetensors")(x), network(x))
+
+
 def test_an_installed_package_that_a_block_imports_is_named(tmp_path: Path) -> None:
     text = block_file("Packaged").replace("from torch", "import scipy.special\nfrom torch", 1)
     text = text.replace("2 * self", "scipy.special.binom(2, 1) * self")
@@ -153,6 +191,13 @@ def test_an_installed_package_that_a_block_imports_is_named(tmp_path: Path) -> N
         ("nested", "if True:\n    FACTOR = 2\n", "where FACTOR is from cannot be read"),
         ("starred", "from factors import *\n", "where FACTOR is from cannot be read"),
         ("whole", "import factors\nFACTOR = factors.FACTOR\n", "imports factors whole; import what it needs by name"),
+        ("twice", "FACTOR = 2\nFACTOR = 3\n", r"FACTOR is bound at top level in the lines \d+ and \d+; .* bound once"),
+        ("grown", "FACTOR = 2\nFACTOR += 1\n", r"FACTOR is bound at top level in the lines \d+ and \d+"),
+        (
+            "entry",
+            "def build_model():\n    return 2\n\n\nFACTOR = build_model()\n",
+            "build_model is defined by the",
+        ),
         ("renamed", "from factors import FACTOR as F\nFACTOR = F\n", "imports FACTOR as F; import it by its own name"),
     ],
 )

@@ -138,7 +138,9 @@ def test_runs_of_a_dead_process_are_closed_and_living_ones_kept(home: Path) -> N
     lost, elsewhere = dead.stdout.split()
     study = tracker(home, "stale")
     mine = study.start_trial(2, "trial", "trial-0002", {}, {})
-    assert study.close_stale(keep=[elsewhere]) == [lost]
+    stale = {run.info.run_id: run for run in study.running()}
+    assert set(stale) == {lost, elsewhere}
+    study.end_stale(stale[lost])
     assert seen(home, lost).info.status == "KILLED"
     assert seen(home, lost).data.tags["hadnas.reason"] == "interrupted"
     assert seen(home, lost).data.tags["mlflow.note.content"] == "**killed**: interrupted\n\nthe tree"
@@ -146,7 +148,7 @@ def test_runs_of_a_dead_process_are_closed_and_living_ones_kept(home: Path) -> N
     assert seen(home, mine).info.status == "RUNNING"
     assert seen(home, study.parent_run_id).info.status == "RUNNING"
     study.end_trial(elsewhere, "FINISHED")
-    assert study.close_stale() == []
+    assert study.running() == []
 
 
 def test_limits_of_the_store_are_kept(home: Path) -> None:

@@ -1,5 +1,6 @@
 """Real digits read from every kind of source, split, normalised; and every malformed source refused."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,14 @@ def test_resizing_takes_the_shorter_side_then_the_centre(tmp_path: Path) -> None
 PIXELS, LABELS = digits()
 
 
+def test_the_parts_of_an_npz_file_stay_its_own(tmp_path: Path) -> None:
+    parts = {"train": slice(0, None, 2), "val": slice(1, None, 4), "test": slice(3, None, 4)}
+    arrays = {f"{part}_images": PIXELS[some] for part, some in parts.items()}
+    data = load_data(npz(tmp_path, **arrays, **{f"{part}_labels": LABELS[some] for part, some in parts.items()}))
+    assert data.sizes == {"train": 60, "val": 30, "test": 30}
+    assert torch.equal(data.val.labels, torch.from_numpy(LABELS[parts["val"]]))
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -212,6 +221,9 @@ PIXELS, LABELS = digits()
         ({"train_labels": np.where(LABELS == 9, 8, LABELS) + (np.arange(120) == 119)}, "class '9' has 1 images left"),
         ({"test_images": PIXELS, "test_labels": LABELS + 1}, "test label 10 is out of range 0..9"),
         ({"test_images": PIXELS[:, :4], "test_labels": LABELS}, "test images are \\(1, 4, 8\\)"),
+        ({"val_images": PIXELS[:, :4], "val_labels": LABELS}, "val images are \\(1, 4, 8\\)"),
+        ({"val_images": PIXELS}, "no array 'val_labels'"),
+        ({"train_images": PIXELS.reshape(120, 1, 4, 16)}, "channels first; \\(N, H, W, C\\) is needed"),
         ({"train_labels": np.array([{}] * 120)}, "'train_labels' cannot be read"),
     ],
 )
@@ -266,9 +278,16 @@ def test_malformed_image_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="image mode 'I;16'"):
         load_data(str(folder))
     png_folder(tmp_path / "split" / "train")
-    png_folder(tmp_path / "split" / "test" / "nested")
+    shutil.rmtree(png_folder(tmp_path / "split" / "test") / "class_9")
     with pytest.raises(DataError, match="classes of test"):
         load_data(str(tmp_path / "split"))
+    png_folder(tmp_path / "robo" / "train")
+    png_folder(tmp_path / "robo" / "valid")
+    with pytest.raises(DataError, match="beside train there is 'valid'; allowed are val and test"):
+        load_data(str(tmp_path / "robo"))
+    (tmp_path / "robo" / "train").rename(tmp_path / "robo" / "Training")
+    with pytest.raises(DataError, match=r"(Training|valid): holds no images but folders, such as 'class_\d'"):
+        load_data(str(tmp_path / "robo"))
 
 
 def test_a_spec_is_strict() -> None:

@@ -107,6 +107,8 @@ def test_a_divergence_names_epoch_step_and_loss(digits: Data) -> None:
     [
         (torch.OutOfMemoryError("CUDA out of memory."), "^out of memory: CUDA out of memory"),
         (RuntimeError("CUDA error: an illegal memory access was encountered\nmore"), "^CUDA error: .* encountered$"),
+        (OSError(12, "Cannot allocate memory"), r"^OSError: \[Errno 12\] Cannot allocate memory$"),
+        (RuntimeError("Too many open files. Communication with the workers is"), "^Too many open files"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "^DataLoader worker .*Killed"),
     ],
 )

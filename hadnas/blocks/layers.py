@@ -62,6 +62,13 @@ class RMSNorm2d(nn.RMSNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+def check_pool(pool: str, classes: int, *refused: str) -> None:
+    """Raise ValueError for a pooling in `refused`, and for none ("") in front of a classifier."""
+    if pool in refused or (classes and not pool):
+        wanted = f"{classes} classes" if classes else "this head"
+        raise ValueError(f"global_pool = {pool!r} is not allowed with {wanted}; avg, max or avgmax is")
+
+
 def uncast(x: Tensor) -> AbstractContextManager[Any]:
     """Where matrix products keep the dtype of their factors: no autocast on the device of `x` (meta has none)."""
     return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hadnas.blocks.layers import uncast
 from hadnas.blocks.registry import block
 from hadnas.blocks.rules import at_least, odd
 
@@ -60,7 +61,8 @@ class LoHa(nn.Module):
         self.multiply = interact == "mul"
 
     def forward(self, x: Tensor) -> Tensor:
-        w1, w2 = compose(self.t1, self.x1, self.y1), compose(self.t2, self.x2, self.y2)
+        with uncast(x):  # on a CPU, autocast would cast one factor and not the other
+            w1, w2 = compose(self.t1, self.x1, self.y1), compose(self.t2, self.x2, self.y2)
         return F.conv2d(x, w1 * w2 if self.multiply else w1 + w2, self.bias, padding=self.padding)
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from timm.layers import SelectAdaptivePool2d
 from torch import Tensor, nn
 
-from hadnas.blocks.layers import Norm, normalisation
+from hadnas.blocks.layers import Norm, check_pool, normalisation
 from hadnas.blocks.registry import register
 from hadnas.blocks.rules import within
 
@@ -53,13 +53,15 @@ class PooledLinear(nn.Module):
     ) -> None:
         """Give the head another number of classes (0: none) and, if named, another pooling and width.
 
-        With another width its norm goes.
+        With another width of the features its norm goes. Raises ValueError for classes without a pooling.
         """
-        if dim is not None and dim != self.dim:
-            self.dim, self.norm = dim, nn.Identity()
-        self.classes = classes
+        check_pool(pool if pool is not None else self.pool.pool_type, classes)
+        width = self.hidden_size
+        self.dim, self.classes = dim or self.dim, classes
         if pool is not None:
             self.pool = SelectAdaptivePool2d(pool_type=pool)
+        if self.hidden_size != width:
+            self.norm = nn.Identity()
         self.fc = nn.Linear(self.hidden_size, classes, device=device, dtype=dtype) if classes else nn.Identity()
 
     def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:

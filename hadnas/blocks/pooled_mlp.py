@@ -5,7 +5,7 @@ from typing import Any, Literal
 from timm.layers import SelectAdaptivePool2d
 from torch import Tensor, nn
 
-from hadnas.blocks.layers import Act, Norm, activation, normalisation
+from hadnas.blocks.layers import Act, Norm, activation, check_pool, normalisation
 from hadnas.blocks.registry import register
 from hadnas.blocks.rules import at_least, within
 
@@ -57,8 +57,10 @@ class PooledMlp(nn.Module):
     ) -> None:
         """Give the head another number of classes (0: none) and, if named, another pooling and width.
 
-        With another width its norms and its hidden layer go.
+        With another width its norms and its hidden layer go. Raises ValueError for classes without a pooling, and for
+        a pooling of another width.
         """
+        check_pool(pool if pool is not None else self.pool.pool_type, classes, "catavgmax")
         if dim is not None and dim != self.dim:
             self.dim = self.hidden_size = dim
             self.norm = self.hidden = self.act = self.hidden_norm = nn.Identity()

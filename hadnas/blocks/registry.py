@@ -8,6 +8,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ class Slot:
 @cache
 def _validator(kind: Any) -> TypeAdapter[Any]:
     """pydantic's validator of a type; making one takes longer than all that a node is otherwise read for."""
-    return TypeAdapter(kind, config=ConfigDict(strict=True))
+    return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,11 @@ def _schema(cls: Any, children: dict[str, str | tuple[str, ...]]) -> tuple[dict[
             slots[key] = Slot(key, None, parameter.default, (roles,) if isinstance(roles, str) else roles, many)
         elif key not in hints:
             raise SpecError(f"{cls.__name__}: the parameter {key!r} has no type annotation")
+        elif not _plain(hints[key]):
+            raise SpecError(
+                f"{cls.__name__}: the parameter {key!r} is {parameter.annotation}; allowed are bool, int, float, str, "
+                "None, Literal and unions of them, as an architecture is kept as JSON"
+            )
         else:
             slots[key] = Slot(key, hints[key], parameter.default)
     missing = {"device", "dtype"} - set(given)
@@ -200,6 +206,13 @@ def _schema(cls: Any, children: dict[str, str | tuple[str, ...]]) -> tuple[dict[
             f"{cls.__name__}: the constructor lacks {sorted(missing)}; every op takes device=None, dtype=None"
         )
     return slots, tuple(given)
+
+
+def _plain(kind: Any) -> bool:
+    """Whether JSON gives values of this type back as they were."""
+    if typing.get_origin(kind) in (Literal, typing.Union, types.UnionType):
+        return all(_plain(type(arg) if typing.get_origin(kind) is Literal else arg) for arg in typing.get_args(kind))
+    return kind in (bool, int, float, str, types.NoneType, Any)
 
 
 @cache

@@ -19,7 +19,7 @@ from hadnas.errors import unknown
 @click.option("--epochs", type=click.IntRange(1), help="Epochs per candidate.")
 @click.option("--seed", type=click.IntRange(0))
 @click.option("--sampler", metavar="NAME", help="tpe, nsga2, random or exhaustive.")
-@click.option("--name", help="Name under which the study is kept; that of its file by default.")
+@click.option("--name", help="Name under which it is kept; by default that of its file, with -DATA for other data.")
 @click.option("--max-macs", metavar="N", help="Largest number of MACs, such as 50M.")
 @click.option("--max-params", metavar="N", help="Largest number of parameters, such as 1M.")
 @click.option("--max-latency", metavar="MS", help="Largest latency in milliseconds, such as 5 or 5ms.")
@@ -115,11 +115,21 @@ def products(study: str, home: str | None, trial: int | None) -> None:
 @click.option(
     "--arch", metavar="ARCH", help="Say ARCH's latency by the predictor that was fitted before; times nothing."
 )
+@click.option("--blocks", metavar="FILE", help="The file of yours that defines blocks of ARCH, such as mine.py.")
 @click.option("-n", "count", default=120, show_default=True, type=click.IntRange(100), help="Candidates to time.")
 @click.option("--backend", default="eager", show_default=True)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
-def predict(study: str, home: str | None, arch: str | None, count: int, seed: int, device: str, backend: str) -> None:
+def predict(
+    study: str,
+    home: str | None,
+    arch: str | None,
+    blocks: str | None,
+    count: int,
+    seed: int,
+    device: str,
+    backend: str,
+) -> None:
     """Which cost predicts latency in a study's space; fits a predictor on random untrained candidates, or uses it."""
     from hadnas.library import load_architecture
     from hadnas.measure.cost import cost
@@ -133,7 +143,7 @@ def predict(study: str, home: str | None, arch: str | None, count: int, seed: in
     space, task, device = results.study.space, results.task(), chosen_device(device)
     if arch is not None:
         found = load_predictor(space, task, results.ledger, device=device, backend=backend)
-        show_prediction(arch, cost(build(load_architecture(arch), task, device="meta"), task.shape), found)
+        show_prediction(arch, cost(build(load_architecture(arch, blocks), task, device="meta"), task.shape), found)
         return
     with click.progressbar(length=count, label="candidates timed", file=sys.stderr) as bar:
         found = fit_predictor(

@@ -14,10 +14,11 @@ from torch import nn
 
 from hadnas.errors import BuildError, StudyError
 from hadnas.exporter.card import Facts, card
-from hadnas.exporter.module import ENTRY, licence, listed, model_source, needed
-from hadnas.exporter.onnx_file import write_onnx
+from hadnas.exporter.module import licence, listed, model_source, needed
+from hadnas.exporter.onnx_file import TOLERANCE, write_onnx
 from hadnas.models.arch import FORMAT, Arch
-from hadnas.models.build import Moments, build, trained
+from hadnas.models.build import Moments, build, save_weights, trained
+from hadnas.models.source import ENTRY
 from hadnas.models.task import Task
 from hadnas.onnx_model import require_onnx
 
@@ -61,7 +62,7 @@ def export(
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         (place / "model.py").write_text(source)
-        save_file({name: value.contiguous() for name, value in network.state_dict().items()}, place / FILES[1])
+        save_weights(network, place / FILES[1])
         (place / "arch.json").write_text(json.dumps({"format": FORMAT, **arch.node}, indent=1) + "\n")
         (place / "README.md").write_text(text)
         verify(place, network, task)
@@ -120,7 +121,7 @@ def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
     """How to load an exported folder, for people."""
     shape = ", ".join(map(str, task.shape))
     checked = "verified without hadnas: same keys, bit-equal logits" + (
-        "; in ONNX Runtime: equal logits" if onnx else ""
+        f"; in ONNX Runtime: logits within {TOLERANCE:g} of the largest" if onnx else ""
     )
     return (
         f"wrote {', '.join([*FILES, ONNX][: None if onnx else -1])} to {folder}/ ({checked})\n\n"

@@ -37,6 +37,7 @@ LOCK = "hadnas-latency.lock"
 class Latency:
     """Time of one forward pass (milliseconds per call, of a whole batch) and its ratio to the reference.
 
+    Each sample is the mean of as many calls as fill 5 ms; median, 90th percentile and minimum are over these.
     iqr, ratio_iqr: interquartile range over median.  n: pairs of samples.
     noisy: the ratio's range stayed above 5 %, also when measured again.
     protocol: everything that defines the measurement; `protocol_key` is its hash.
@@ -124,7 +125,7 @@ def latency(
     if any(t.is_meta for t in (*module.parameters(), *module.buffers())):
         raise MeasurementError(f"the module ({type(module).__name__}) is on the meta device: no weights, no latency")
     image = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device, dtype)
-    with _alone(), _threads(threads), torch.inference_mode():
+    with alone(), _threads(threads), torch.inference_mode():
         if backend == "compile":
             torch.compiler.reset()  # past a few networks of one class torch.compile silently runs them eagerly
         calls = [_ready(m, image, threads, backend) for m in (module, reference or plain.reference(shape[0]))]
@@ -226,7 +227,8 @@ def _cuda_sample(call: Call, repeats: int, device: torch.device) -> float:
 def _ready(module: nn.Module, image: Tensor, threads: int, backend: str) -> Call:
     """A copy of the module on the input's device, in its dtype, on the backend, called once."""
     try:
-        twin = copied(module).to(image.device, image.dtype).eval().requires_grad_(False)
+        twin = copied(module).to(image.device, image.dtype).to(memory_format=torch.contiguous_format)
+        twin.eval().requires_grad_(False)
         call = BACKENDS[backend](twin, image, threads)
         call()
     except MeasurementError:
@@ -240,9 +242,9 @@ def _ready(module: nn.Module, image: Tensor, threads: int, backend: str) -> Call
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone(lock_name: str = LOCK) -> Iterator[None]:
     """Wait until no other measurement runs on this host."""
-    path = Path(tempfile.gettempdir()) / LOCK
+    path = Path(tempfile.gettempdir()) / lock_name
     try:
         lock = FileLock(path, mode=0o666)
         lock.acquire()

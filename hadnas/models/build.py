@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from timm.models import build_model_with_cfg
 from torch import nn
 
@@ -22,20 +23,29 @@ def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **ti
     """
     call = lower(arch, task)
     if not isinstance(call.cls, type):  # a function builds the network by itself, as timm's own
+        if timm_arguments:
+            raise SpecError(
+                f"{sorted(timm_arguments)} are of hadnas's own hosts; give them to timm.create_model itself"
+            )
         network: nn.Module = instantiate(call, call.op, device, dtype)
         return network
     parts = {name: instantiate(value, name, device, dtype) for name, value in call.kwargs.items()}
     stages = len(call.kwargs["stages"])
-    model: nn.Module = build_model_with_cfg(
-        call.cls,
-        f"hadnas_{arch.fingerprint}",
-        pretrained=False,
-        pretrained_cfg=timm_config(arch, task),
-        feature_cfg={"out_indices": tuple(range(stages)), "flatten_sequential": True},
-        **{**parts, **timm_arguments},
-        device=device,
-        dtype=dtype,
-    )
+    try:
+        model: nn.Module = build_model_with_cfg(
+            call.cls,
+            f"hadnas_{arch.fingerprint}",
+            pretrained=False,
+            pretrained_cfg=timm_config(arch, task),
+            feature_cfg={"out_indices": tuple(range(stages)), "flatten_sequential": True},
+            **{**parts, **timm_arguments},
+            device=device,
+            dtype=dtype,
+        )
+    except HadnasError:
+        raise
+    except Exception as error:  # a stem or head of one's own that lacks what a host asks for
+        raise BuildError(f"{call.op} cannot be built: {type(error).__name__}: {error}") from error
     return model
 
 
@@ -52,6 +62,21 @@ def trained(arch: Arch, task: Task, weights: Path) -> nn.Module:
     except Exception as error:
         raise SpecError(f"{weights} does not fit the architecture: {' '.join(str(error).split())[:300]}") from error
     return network.eval()
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write what `trained` reads, whole or not at all. Weights that a network holds under two names are written twice.
+
+    Raises StudyError where the file cannot be written.
+    """
+    half = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()}, half)
+        half.replace(path)
+    except (OSError, SafetensorError) as error:  # a disk that is full is told by either
+        half.unlink(missing_ok=True)
+        raise StudyError(f"{path} cannot be written: {error}") from error
 
 
 def build_seeded(arch: Arch, task: Task, seed: int) -> nn.Module:

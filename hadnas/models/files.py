@@ -14,7 +14,8 @@ from hadnas.errors import HadnasError, SpecError
 def run_file(path: Path) -> ModuleType:
     """The module of a Python file, run once per process under a name that stays the same for the same path.
 
-    Raises SpecError where the file fails; HadnasError and pydantic's ValidationError pass as they are.
+    It may import the files beside it, as a script may; what is installed comes first. Raises SpecError where the file
+    fails; HadnasError and pydantic's ValidationError pass as they are.
     """
     name = f"hadnas_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}_{path.stem}"
     if name in sys.modules:
@@ -24,6 +25,8 @@ def run_file(path: Path) -> ModuleType:
         raise SpecError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
     except BaseException as error:

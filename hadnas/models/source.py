@@ -8,8 +8,9 @@ torch and timm, and what one's own blocks import beside these.
 import ast
 import hashlib
 import inspect
+import itertools
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import resolve_name
@@ -17,16 +18,33 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from timm.models import build_model_with_cfg, register_model
+
 from hadnas.errors import BuildError
 from hadnas.models.arch import Arch
-from hadnas.models.complete import Call, lower
+from hadnas.models.complete import lower
+from hadnas.models.expression import calls
 from hadnas.models.task import Task
 
 _REGISTRY = "hadnas.blocks.registry"
-_BUILTINS = frozenset(dir(__import__("builtins")))
+_OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__"})
+
+ENTRY = "build_model"
+"""The function of an exported file that makes the network."""
 
 EVERYWHERE = frozenset({"torch", "timm", *sys.stdlib_module_names})
 """What every exported file may import."""
+
+
+_FILES_OWN = {
+    "Any": ("imported by the exported file", Any),
+    "Path": ("imported by the exported file", Path),
+    "build_model_with_cfg": ("imported by the exported file", build_model_with_cfg),
+    "register_model": ("imported by the exported file", register_model),
+    "default_cfgs": ("defined by the exported file", object()),
+    ENTRY: ("defined by the exported file", object()),
+}
+"""Names that an exported file has of its own: where from, and what they stand for."""
 
 
 @dataclass
@@ -77,7 +95,7 @@ def definitions(classes: Iterable[Any]) -> Definitions:
 
     Raises BuildError for a class whose source is not to be had, or where one name stands for two things.
     """
-    found = Definitions()
+    found = Definitions(origins=dict(_FILES_OWN))
     for cls in sorted(classes, key=lambda cls: (cls.__module__, cls.__name__)):
         found.add(_needed(cls))
     return found
@@ -88,17 +106,6 @@ def _needed(cls: Any) -> Definitions:
     found = Definitions()
     _collect(cls.__module__, cls.__qualname__, found)
     return found
-
-
-def calls(value: Any) -> Iterator[Call]:
-    """Every call of a tree, children first."""
-    if isinstance(value, list):
-        for item in value:
-            yield from calls(item)
-    elif isinstance(value, Call):
-        for item in value.kwargs.values():
-            yield from calls(item)
-        yield value
 
 
 def code_hash(arch: Arch, task: Task) -> str:
@@ -124,61 +131,6 @@ def _hash(cls: Any) -> str:
             said.update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
     code = [line for number, line in enumerate(text.splitlines(), 1) if number not in said]
     return hashlib.sha256("\n".join(code).encode()).hexdigest()
-
-
-def expression(value: Any, arguments: str = "**dd") -> str:
-    """A tree of calls as one Python expression; values equal to a constructor's default are left to it.
-
-    `arguments` is passed to every call; runs of equal items, or of equal groups of items, become comprehensions.
-    """
-    if isinstance(value, list):
-        runs = [
-            (_loop(group, times), times) for group, times in repeats([expression(item, arguments) for item in value])
-        ]
-        if len(runs) == 1 and runs[0][1] > 1:
-            return f"[{runs[0][0]}]"
-        return f"[{', '.join(text if times == 1 else f'*({text})' for text, times in runs)}]"
-    if not isinstance(value, Call):
-        return repr(value)
-    parameters = inspect.signature(value.cls).parameters
-    parts = [repr(item) for item in value.args]
-    parts += [
-        f"{name}={expression(item, arguments)}"
-        for name, item in value.kwargs.items()
-        if isinstance(item, Call | list)
-        or item != parameters[name].default
-        or type(item) is not type(parameters[name].default)
-    ]
-    return f"{value.cls.__name__}({', '.join([*parts, arguments])})"
-
-
-def repeats(items: Sequence[str]) -> list[tuple[tuple[str, ...], int]]:
-    """`items` as groups with the times each stands in a row: a b a b c is (a, b) twice and (c) once.
-
-    From the left, the group that covers most items, the shortest of these; what repeats nowhere is a group of one.
-    """
-    found: list[tuple[tuple[str, ...], int]] = []
-    start = 0
-    while start < len(items):
-        best = (tuple(items[start : start + 1]), 1)
-        for length in range(1, (len(items) - start) // 2 + 1):
-            group, times = tuple(items[start : start + length]), 1
-            while tuple(items[start + times * length : start + (times + 1) * length]) == group:
-                times += 1
-            if times > 1 and times * length > len(best[0]) * best[1]:
-                best = group, times
-        found.append(best)
-        start += len(best[0]) * best[1]
-    return found
-
-
-def _loop(group: tuple[str, ...], times: int) -> str:
-    """What stands inside the brackets of a comprehension; the item itself where it stands once."""
-    if times == 1:
-        return group[0]
-    if len(group) == 1:
-        return f"{group[0]} for _ in range({times})"
-    return f"block for _ in range({times}) for block in ({', '.join(group)})"
 
 
 @cache
@@ -207,7 +159,8 @@ def _collect(module_name: str, name: str, found: Definitions) -> None:
         node.decorator_list = [item for item in node.decorator_list if not _registers(item, tree)]
     bound = _bound([node]) | {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
     for used in _names(node):
-        if not _resolve(module_name, tree, used, found) and used in vars(module) and used not in bound:
+        known = used in vars(module) and used not in bound | _OF_EVERY_MODULE
+        if not _resolve(module_name, tree, used, found) and known:
             raise BuildError(
                 f"{module_name}: where {used} is from cannot be read; to be exported it must be defined or imported by "
                 "its name at top level, outside `if` and `try`"
@@ -221,7 +174,9 @@ def _resolve(module_name: str, tree: ast.Module, name: str, found: Definitions) 
     if _top_level(tree, name) is not None:
         _collect(module_name, name, found)
         return True
-    for node in [item for item in tree.body if isinstance(item, ast.Import | ast.ImportFrom)]:
+    for_types = [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
+    statements = itertools.chain(tree.body, *(node.body for node in for_types))
+    for node in [item for item in statements if isinstance(item, ast.Import | ast.ImportFrom)]:
         for alias in node.names:
             if (alias.asname or alias.name.partition(".")[0]) == name:
                 _follow(module_name, node, alias, found)
@@ -257,15 +212,20 @@ def _installed(module_name: str) -> bool:
 
 
 def _top_level(tree: ast.Module, name: str) -> ast.stmt | None:
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
-            return node
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        if name in _bound(targets):
-            return node
-    return None
+    """The statement that binds a name. Raises BuildError where two do, as which one is meant depends on when."""
+    found = [node for node in tree.body if name in _binds(node)]
+    if len(found) > 1:
+        lines = " and ".join(str(node.lineno) for node in found)
+        raise BuildError(f"{name} is bound at top level in the lines {lines}; to be exported it must be bound once")
+    return found[0] if found else None
+
+
+def _binds(node: ast.stmt) -> set[str]:
+    """The names that a definition or an assignment binds."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return {node.name}
+    single = [node.target] if isinstance(node, ast.AnnAssign | ast.AugAssign) else []
+    return _bound(node.targets if isinstance(node, ast.Assign) else single)
 
 
 def _bound(nodes: Iterable[ast.AST]) -> set[str]:
@@ -287,9 +247,16 @@ def _registers(decorator: ast.expr, tree: ast.Module) -> bool:
 
 
 def _names(node: ast.stmt) -> list[str]:
-    """Names that a definition reads, in order, without builtins."""
-    read = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
-    return [name for name in dict.fromkeys(read) if name not in _BUILTINS]
+    """Names that a definition reads, in order, in annotations that are strings, too."""
+    read = []
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
+            read.append(part.id)
+        noted = getattr(part, "annotation", None) or getattr(part, "returns", None)
+        for text in ast.walk(noted) if noted is not None else []:
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                read += [n.id for n in ast.walk(ast.parse(text.value, mode="eval")) if isinstance(n, ast.Name)]
+    return list(dict.fromkeys(read))
 
 
 def _text_of(node: ast.stmt, text: str) -> str:

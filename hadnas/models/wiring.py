@@ -10,6 +10,9 @@ from hadnas.models.task import Task
 
 IMAGENET_CLASSES = 1000
 
+LARGE = 2**20
+"""The side of a map at whose border nothing is rounded that matters."""
+
 
 def wire_pyramid(cls: type, node: Node, task: Task | None) -> tuple[Node, Call]:
     """The completed node and the call of a pyramid. Raises SpecError or UnknownName with the path."""
@@ -30,7 +33,7 @@ def wire_pyramid(cls: type, node: Node, task: Task | None) -> tuple[Node, Call]:
     place = Place(channels, dim, size, classes)
     stem_node, stem_call = read(stem, ("stem",), place, "stem")
     stem_node = {"op": stem_node["op"], "dim": dim, **stem_node}
-    size, reduction = resized(stem_node, place, "stem"), _stride(stem_node)
+    size, reduction = resized(stem_node, place, "stem"), _reduction(stem_node)
 
     stage_nodes: list[Node] = []
     stage_calls: list[Call] = []
@@ -44,7 +47,7 @@ def wire_pyramid(cls: type, node: Node, task: Task | None) -> tuple[Node, Call]:
         down_node, down_call = None, None
         if stage.get("down") is not None:
             down_node, down_call = read(stage["down"], ("down",), place, f"{path}.down")
-            size, reduction = resized(down_node, place, f"{path}.down"), reduction * _stride(down_node)
+            size, reduction = resized(down_node, place, f"{path}.down"), reduction * _reduction(down_node)
         elif place.dim != dim:
             raise SpecError(f"{path}: dim = {place.dim} but {dim} come in, and no down node changes the width")
         dim = place.dim
@@ -66,5 +69,7 @@ def _width(value: Any, path: str) -> int:
     return value
 
 
-def _stride(node: Node) -> int:
-    return int(node.get("stride", 1))
+def _reduction(node: Node) -> int:
+    """How many times smaller a map becomes."""
+    resize = find_op(node["op"]).resize
+    return round(LARGE / resize(LARGE, node)) if resize is not None else 1

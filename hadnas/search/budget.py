@@ -61,7 +61,7 @@ def tally(book: optuna.Study) -> Tally:
         barren = 0 if new else barren + 1
         if trial.state == optuna.trial.TrialState.PRUNED:
             refused, refusals = refused + 1, refusals + 1
-        elif new:
+        elif fingerprint not in trained:  # one that was refused may have been met before, and tried again
             trained.add(fingerprint)
             refusals = 0
             accuracy = trial.user_attrs["figures"]["val/accuracy"]

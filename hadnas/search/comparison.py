@@ -13,7 +13,8 @@ from typing import Any
 from hadnas.errors import MeasurementError
 from hadnas.measure.latency import NOISY, protocol, protocol_key
 from hadnas.search.evaluation import Evaluation, Evaluator
-from hadnas.search.results import Found, StudyResults
+from hadnas.search.found import Found
+from hadnas.search.results import StudyResults
 from hadnas.search.study import Study
 from hadnas.search.timing import figures
 
@@ -44,14 +45,16 @@ def compare(
             continue
         say(found.name, backend)
         entry: dict[str, Any] = {"protocol": key, "code": evaluator.key(found.arch).code}
+        taken = None
         try:
             taken = evaluator.latency(Evaluation(found.arch), backend)
-            named = {f"{name}.{backend}": value for name, value in figures(taken).items()}
-            log(found.run_id, named, {f"hadnas.latency.{backend}": json.dumps(taken.protocol)})
         except MeasurementError as error:
             entry["reason"] = str(error).partition("\n")[0]  # compilers add pages
         # an attribute of its own for each: two workers that end at once do not overwrite each other's
         results.book.set_user_attr(f"latency:{found.arch.fingerprint}:{backend}", entry)
+        if taken is not None:
+            named = {f"{name}.{backend}": value for name, value in figures(taken).items()}
+            log(found.run_id, named, {f"hadnas.latency.{backend}": json.dumps(taken.protocol)})
 
 
 @dataclass(frozen=True)

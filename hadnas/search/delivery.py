@@ -12,7 +12,8 @@ from hadnas.search.final import read_finals
 from hadnas.search.front import standard_error
 
 if TYPE_CHECKING:
-    from hadnas.search.results import Found, StudyResults
+    from hadnas.search.found import Found
+    from hadnas.search.results import StudyResults
 
 UNTESTED = "No figure here is of the test split."
 TESTED = (

@@ -11,7 +11,8 @@ from hadnas.train.device import chosen_device
 from hadnas.train.score import evaluate
 
 if TYPE_CHECKING:
-    from hadnas.search.results import Found, StudyResults
+    from hadnas.search.found import Found
+    from hadnas.search.results import StudyResults
 
 
 def check_code(results: "StudyResults", found: "Found", weights: Path) -> None:

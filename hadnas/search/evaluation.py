@@ -13,19 +13,18 @@ from functools import partial
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from hadnas.errors import BuildError, HadnasError, MachineError, MeasurementError, StudyError, TrainingError
+from hadnas.errors import BuildError, HadnasError, LostClaim, MachineError, MeasurementError, StudyError, TrainingError
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.latency import protocol, protocol_key
 from hadnas.measure.screen import screen
 from hadnas.models.arch import Arch
-from hadnas.models.build import build, build_seeded
+from hadnas.models.build import build, build_seeded, save_weights
 from hadnas.models.source import code_hash
 from hadnas.models.task import Task
 from hadnas.search.ledger import Ledger
-from hadnas.search.records import Costs, Latency, Training, TrainingKey
+from hadnas.search.records import Claim, Costs, Latency, Training, TrainingKey
 from hadnas.search.storage import Home
 from hadnas.search.study import COSTS, LATENCIES, Study
 from hadnas.search.timing import figures, timed
@@ -115,6 +114,10 @@ class Evaluator:
             )
         return self._keys[arch.fingerprint]
 
+    def is_trained(self, arch: Arch) -> bool:
+        """Whether a worker is training `arch` now."""
+        return self.ledger.is_trained(self.key(arch))
+
     def measure(self, evaluation: Evaluation, *, held: bool) -> None:
         """Cost and latency and, where `held`, the screen and the constraints.
 
@@ -152,14 +155,23 @@ class Evaluator:
         """Train, or take the training from the ledger, from a living worker that trains it when it has finished.
 
         Raises Refused for a candidate that does not train. However long another worker takes, it is waited for: one
-        that died is found out by its heartbeat.
+        that died is found out by its heartbeat. A training that was lost to another, as this machine slept, is waited
+        for in the same way.
         """
-        arch = evaluation.arch
-        claim = self.ledger.claim(self.key(arch), study=self.study.name, versions=_versions(), wait=math.inf)
-        if claim.status == "done":
-            evaluation.training, evaluation.reused = claim.training, True
-            self._take(evaluation)
-            return
+        while evaluation.training is None:
+            key, versions = self.key(evaluation.arch), _versions()
+            claim = self.ledger.claim(key, study=self.study.name, versions=versions, wait=math.inf)
+            if claim.status == "done":
+                evaluation.training, evaluation.reused = claim.training, True
+                break
+            try:
+                self._train(evaluation, claim, on_epoch)
+            except LostClaim:
+                evaluation.module = None  # half trained
+        self._take(evaluation)
+
+    def _train(self, evaluation: Evaluation, claim: Claim, on_epoch: Callable[[Epoch], None]) -> None:
+        """Train under a claim, which is closed or given back in any case."""
         try:
             with self.ledger.alive(claim), evaluation.phase("train"):
                 module = self.fresh(evaluation)
@@ -173,6 +185,18 @@ class Evaluator:
                 result = fit(
                     module, self.data, self.study.recipe, seed=self.study.seed, device=self.device, on_epoch=note
                 )
+            with evaluation.phase("record"):
+                with _ours():
+                    save_weights(module, self.home.path / self.ledger.place_weights(claim))
+                evaluation.training = self.ledger.finish(
+                    claim,
+                    val_accuracy=result.val_accuracy,
+                    val_loss=result.val_loss,
+                    val_n=result.val_n,
+                    seconds=result.seconds,
+                )
+        except LostClaim:
+            raise
         except BaseException as error:
             if (isinstance(error, HadnasError) and not isinstance(error, _FAULTS)) or not isinstance(error, Exception):
                 self.ledger.release(claim)  # not the candidate's fault: it may be tried again
@@ -183,18 +207,6 @@ class Evaluator:
             else:
                 self.ledger.fail(claim, reason)
             raise Refused(reason, {"trains": 1.0}) from error
-        with evaluation.phase("record"):
-            path = self.home.path / self.ledger.place_weights(claim)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({name: value.cpu().contiguous() for name, value in module.state_dict().items()}, path)
-            evaluation.training = self.ledger.finish(
-                claim,
-                val_accuracy=result.val_accuracy,
-                val_loss=result.val_loss,
-                val_n=result.val_n,
-                seconds=result.seconds,
-            )
-        self._take(evaluation)
 
     def fresh(self, evaluation: Evaluation) -> nn.Module:
         """The module with the initial weights that the study's seed gives it; screen and latency work on copies."""

@@ -38,12 +38,13 @@ class Final:
         return ", ".join([*parts, "inside the noise"] if self.lead.noise else parts)
 
 
-OPENINGS = "test_openings"
+OPENINGS = "test_opened_for"
+"""The fields, as hashes, that the test split was opened for."""
 
 
 def openings(results: StudyResults) -> int:
     """How often finals of this study opened the test split: the oftener, the less its intervals hold."""
-    return int(results.book.user_attrs.get(OPENINGS, 0))
+    return len(results.book.user_attrs.get(OPENINGS, []))
 
 
 def opened_words(times: int) -> str:
@@ -68,6 +69,8 @@ def lacking(finals: list[Final]) -> list[str]:
             )
         if "one branch" not in beside:
             said.append(f"{finalist.name} has no one-branch control: that stands for stars that multiply.")
+    if finals and not any(final.kind == "random" for final in finals):
+        said.append("No random candidate stands beside them: none was asked for, or none kept the constraints.")
     return said
 
 

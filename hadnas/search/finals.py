@@ -18,14 +18,15 @@ from hadnas.models.build import trained
 from hadnas.models.random import distinct
 from hadnas.models.twins import additive_twin, one_branch
 from hadnas.search.budget import REFUSALS
+from hadnas.search.database import clear_errors
 from hadnas.search.evaluation import Evaluation, Evaluator, Refused
-from hadnas.search.final import OPENINGS, Final, Kind, openings, read_finals
+from hadnas.search.final import OPENINGS, Final, Kind, read_finals
 from hadnas.search.ledger import Ledger
 from hadnas.search.progress import Progress, Watch
 from hadnas.search.results import StudyResults
 from hadnas.search.storage import Home
 from hadnas.search.study import LATENCIES, Study
-from hadnas.track.runs import Tracker
+from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.device import chosen_device
 from hadnas.train.loop import Epoch
 from hadnas.train.score import hits
@@ -62,15 +63,17 @@ def run_finals(
     _ = results.best  # says where there is none
     data = results.data()
     ledger = Ledger(home.url)
-    try:
-        finals = _Finals(results, ledger, Evaluator(_plain(results), data, home, ledger, chosen_device(device)), watch)
-        finals.hold(seeds, top, len(results.distinct) if candidates is None else candidates)
-    except KeyboardInterrupt:
-        raise Interrupted(f"the finals of {name!r} were interrupted; the same command goes on from here") from None
-    finally:
-        ledger.close()
-    found = read_finals(results)
-    _show(found, results, Tracker(home.tracking_uri, home.artifacts, name))
+    with clear_errors(home.url), store_errors(home.tracking_uri):
+        try:
+            judge = Evaluator(_plain(results), data, home, ledger, chosen_device(device))
+            candidates = len(results.distinct) if candidates is None else candidates
+            _Finals(results, ledger, judge, watch).hold(seeds, top, candidates)
+        except KeyboardInterrupt:
+            raise Interrupted(f"the finals of {name!r} were interrupted; the same command goes on from here") from None
+        finally:
+            ledger.close()
+        found = read_finals(results)
+        _show(found, results, Tracker(home.tracking_uri, home.artifacts, name))
     return found
 
 
@@ -101,9 +104,10 @@ class _Finals:
         ]
         field = self._field(top)
         self.progress.budget = candidates + len(field) * seeds + (seeds if candidates else 0)
-        chosen = self._best_random(candidates)
+        chosen, trained = self._best_random(candidates)
         if chosen is not None:
-            field.append(Entry(f"best of {candidates} random", "random", chosen, field[0].name))
+            asked = "" if trained == candidates else f" ({candidates} asked for)"
+            field.append(Entry(f"best of {trained} random{asked}", "random", chosen, field[0].name))
         reasons: dict[str, str] = {}
         for entry in field:
             self.searcher.measure(Evaluation(entry.arch), held=False)
@@ -115,10 +119,7 @@ class _Finals:
                     reasons[entry.name] = f"seed {judge.study.seed}: {error}"
                 self.progress.done += 1
         scored = [(judge, entry.arch) for entry in field if entry.name not in reasons for judge in judges]
-        if any(self.ledger.get_test(judge.key(arch)) is None for judge, arch in scored):
-            self.results.book.set_user_attr(OPENINGS, openings(self.results) + 1)
-        for judge, arch in scored:
-            self._open_test(judge, arch)
+        self._open_test(scored)
         stored = [
             {
                 "name": entry.name,
@@ -145,10 +146,11 @@ class _Finals:
         baselines = [found for found in self.results.baselines if found.feasible and found.arch is not None]
         return field + [Entry(b.name, "baseline", b.arch, field[0].name) for b in baselines if b.arch is not None]
 
-    def _best_random(self, count: int) -> Arch | None:
-        """The best by validation accuracy, ties by MACs, of `count` random architectures that keep the constraints.
+    def _best_random(self, count: int) -> tuple[Arch | None, int]:
+        """The best by validation accuracy, ties by MACs, of `count` random architectures, and how many were trained.
 
-        They are trained as the search trains its own. Fewer where the space has no more to give.
+        They are held to the constraints and trained as the search does its own. Fewer where the space has no more to
+        give, or `REFUSALS` in a row were refused.
         """
         study = self.searcher.study
         ranks: dict[Arch, tuple[float, float]] = {}
@@ -166,7 +168,7 @@ class _Finals:
             refused = 0
             ranks[arch] = (-evaluation.figures["val/accuracy"], evaluation.figures["macs"])
             self.progress.done += 1
-        return min(ranks, key=lambda arch: ranks[arch]) if ranks else None
+        return min(ranks, key=lambda arch: ranks[arch], default=None), len(ranks)
 
     def _train(self, judge: Evaluator, arch: Arch, label: str, evaluation: Evaluation | None = None) -> None:
         self.progress.label, self.progress.phase, self.progress.epoch = label, "train", 0
@@ -178,13 +180,21 @@ class _Finals:
 
         judge.train(evaluation or Evaluation(arch), seen)
 
-    def _open_test(self, judge: Evaluator, arch: Arch) -> None:
-        """Score a finished training on the test split, once."""
-        key = judge.key(arch)
-        training = self.ledger.training(key)
-        assert training is not None and training.weights is not None
-        if self.ledger.get_test(key) is None:
-            network = trained(arch, judge.task, judge.home.path / training.weights)
+    def _open_test(self, scored: list[tuple[Evaluator, Arch]]) -> None:
+        """Score finished trainings on the test split, each once; cut short and gone on with, it is one opening."""
+        networks = []
+        for judge, arch in scored:
+            key = judge.key(arch)
+            training = self.ledger.training(key)
+            assert training is not None and training.weights is not None
+            if self.ledger.get_test(key) is None:
+                networks.append((judge, key, trained(arch, judge.task, judge.home.path / training.weights)))
+        if not networks:
+            return
+        field = hashlib.sha256(repr([judge.key(arch) for judge, arch in scored]).encode()).hexdigest()[:16]
+        opened = self.results.book.user_attrs.get(OPENINGS, [])
+        self.results.book.set_user_attr(OPENINGS, list(dict.fromkeys([*opened, field])))
+        for judge, key, network in networks:
             batch = judge.study.recipe.evaluation_batch
             right, loss = hits(network, judge.data, "test", batch=batch, device=judge.device)
             self.ledger.put_test(key, right.tolist(), loss)
@@ -192,7 +202,9 @@ class _Finals:
 
 def _show(finals: list[Final], results: StudyResults, tracker: Tracker) -> None:
     """One run per network in MLflow, with its test accuracy and interval; one that is there already stays."""
-    shown: dict[str, str] = dict(results.book.user_attrs.get("finals_runs", {}))
+    known = tracker.run_ids(deleted=True)
+    runs = results.book.user_attrs.get("finals_runs", {})
+    shown: dict[str, str] = {sign: run_id for sign, run_id in runs.items() if run_id in known}
     for final, entry in zip(finals, results.book.user_attrs["finals"], strict=True):
         sign = hashlib.sha256(repr((final.name, entry["keys"])).encode()).hexdigest()[:16]
         if sign in shown:

@@ -14,7 +14,8 @@ from scipy import stats
 
 from hadnas.effects import ProductEffect, product_effects
 from hadnas.models.families import stage_counts
-from hadnas.search.results import Found, StudyResults
+from hadnas.search.found import Found
+from hadnas.search.results import StudyResults
 from hadnas.train.images import spread
 
 FEWEST = 10

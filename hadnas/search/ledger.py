@@ -31,7 +31,7 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from hadnas.errors import StudyError
+from hadnas.errors import LostClaim, StudyError
 from hadnas.search.database import TIMEOUT, shown
 from hadnas.search.figures import Figures, numbers
 from hadnas.search.records import Claim, Epoch, State, Status, Training, TrainingKey
@@ -91,8 +91,7 @@ class Ledger(Figures):
             new = self._insert(TrainingRow).values(**asdict(key), **start, study=study, attempt=1)
             mine = session.scalar(new.on_conflict_do_nothing().returning(TrainingRow.id)) is not None
             row = session.scalars(_of(key).with_for_update()).one()
-            abandoned = row.state == "running" and (row.heartbeat < now - self.stale or is_dead(row.host, row.pid))
-            if not mine and (abandoned or row.state == "interrupted"):
+            if not mine and (row.state == "interrupted" or (row.state == "running" and not self._lives(row, now))):
                 for name, value in start.items():
                     setattr(row, name, value)
                 row.attempt += 1
@@ -100,6 +99,15 @@ class Ledger(Figures):
                 mine = True
             status: Status = "mine" if mine else "running elsewhere" if row.state == "running" else "done"
             return Claim(status, key, row.id, _training(row, _curve(session, row.id)))
+
+    def is_trained(self, key: TrainingKey) -> bool:
+        """Whether a worker is training `key` now, as far as its heartbeat tells."""
+        with self.read() as session:
+            row = session.scalar(_of(key))
+            return row is not None and row.state == "running" and self._lives(row, self._now(session))
+
+    def _lives(self, row: TrainingRow, now: float) -> bool:
+        return row.heartbeat >= now - self.stale and not is_dead(row.host, row.pid)
 
     @contextmanager
     def alive(self, claim: Claim) -> Iterator[None]:
@@ -134,7 +142,7 @@ class Ledger(Figures):
     ) -> None:
         """Add one point to the curve (epochs count from 0); it is kept whatever becomes of the training.
 
-        Like every write under a claim it raises `StudyError` where another worker has taken the training over.
+        Like every write under a claim it raises `LostClaim` where another worker has taken the training over.
         """
         point = {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy, "seconds": seconds}
         with self._write() as session:
@@ -227,7 +235,7 @@ class Ledger(Figures):
         row = session.scalar(select(TrainingRow).where(TrainingRow.id == claim.id).with_for_update())
         if row is None or row.attempt != claim.attempt or row.state != "running":
             now = f"{row.state} under {row.worker}, attempt {row.attempt}" if row else "gone"
-            raise StudyError(f"the training of {claim.key.fingerprint} is no longer this worker's: it is {now}")
+            raise LostClaim(f"the training of {claim.key.fingerprint} is no longer this worker's: it is {now}")
         row.heartbeat = self._now(session)
         return row
 

@@ -48,19 +48,20 @@ class Mirror:
         curve = {"train/loss": epoch.train_loss, "val/loss": epoch.val_loss, "val/accuracy": epoch.val_accuracy}
         self.tracker.log_epoch(run_id, epoch.epoch, curve)
 
-    def trained(self, run_id: str, evaluation: Evaluation) -> None:
-        """Log the curve as a table, and as points where the training is one of before."""
+    def trained(self, run_id: str, evaluation: Evaluation, *, live: bool = True) -> None:
+        """Log the curve as a table, and as points where it was not seen `live`."""
         assert evaluation.training is not None
         last = evaluation.training.attempt  # earlier attempts were cut short
         curve = [point for point in evaluation.training.curve if point.attempt == last]
         self.tracker.log_rows(run_id, [asdict(point) for point in curve], "curve.csv")
-        if not evaluation.reused:
+        if live and not evaluation.reused:
             return
         for point in curve:
             values = {"train/loss": point.train_loss, "val/loss": point.val_loss, "val/accuracy": point.val_accuracy}
             known = {name: value for name, value in values.items() if value is not None}
             self.tracker.log_epoch(run_id, point.epoch, known)
-        self.tracker.log_tags(run_id, {"hadnas.reused": evaluation.training.study})
+        if evaluation.reused:
+            self.tracker.log_tags(run_id, {"hadnas.reused": evaluation.training.study})
 
     def end(self, run_id: str, state: End, reason: str | None = None) -> None:
         """Close the run once its files are there."""

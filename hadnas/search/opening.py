@@ -1,6 +1,8 @@
 """Opening a study in Optuna's storage: made once as data, and compared whole when it is opened again."""
 
+import inspect
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ def open_optuna(study: Study, home: Home, facts: dict[str, Any]) -> optuna.Study
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     wanted = {**json.loads(study.model_dump_json()), **facts}
     wanted["blocks"] = {name: _code(name) for name in own_ops(wanted)}
+    wanted["source"] = study.source or _file_of(wanted["blocks"])
     sampler = make_sampler(study.sampler, study.seed, study.sampler_options)
     book = optuna.create_study(
         storage=optuna_storage(home),
@@ -70,7 +73,11 @@ def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
         run_file(Path(study.source))
     lacking = sorted(set(stored.get("blocks", {})) - set(ops()))
     if lacking:
-        raise StudyError(f"study {name!r} uses the blocks {lacking} of {study.source}, which is not there any more")
+        where = f"{study.source}, which is not there any more" if study.source else "a script that would run again"
+        raise StudyError(
+            f"study {name!r} uses the blocks {lacking} of {where}; allowed is a file that defines them and does "
+            "nothing else, such as one with SPACE"
+        )
     return study, book
 
 
@@ -90,13 +97,25 @@ def is_running(entry: dict[str, Any]) -> bool:
 
 def own_ops(stored: dict[str, Any]) -> list[str]:
     """The ops of a stored study that hadnas does not ship."""
-    used = set().union(*(_names(node["op"]) for node in nodes([stored["space"], *stored["baselines"].values()])))
-    return sorted(name for name in used & set(ops()) if not ops()[name].cls.__module__.startswith("hadnas."))
+    used = used_ops(stored["space"], *stored["baselines"].values())
+    return [name for name in used if not ops()[name].cls.__module__.startswith("hadnas.")]
+
+
+def used_ops(*spaces: Any) -> list[str]:
+    """The registered ops that occur in spaces or architectures, by name."""
+    return sorted(set().union(*(_names(node["op"]) for node in nodes(list(spaces)))) & set(ops()))
 
 
 def edited_ops(stored: dict[str, Any]) -> list[str]:
     """The ops of a stored study that have other code now than when it began."""
     return sorted(name for name, code in stored.get("blocks", {}).items() if _code(name) != code)
+
+
+def _file_of(names: Iterable[str]) -> str:
+    """The file that defines these ops, or "": a running script is none, as reading it again would run it again."""
+    modules = (inspect.getmodule(ops()[name].cls) for name in names)
+    found = (getattr(module, "__file__", None) for module in modules if getattr(module, "__name__", "") != "__main__")
+    return next((str(Path(file).resolve()) for file in found if file), "")
 
 
 def _code(name: str) -> str:

@@ -19,15 +19,18 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
+from hadnas.blocks.registry import ops
 from hadnas.errors import BuildError, MeasurementError, StudyError
 from hadnas.measure.backends import require
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.latency import protocol, protocol_key
 from hadnas.models.build import build, build_seeded
 from hadnas.models.random import distinct
+from hadnas.models.source import hash_of
 from hadnas.models.task import Task
 from hadnas.search.correlation import Correlation, rank_correlation
 from hadnas.search.ledger import Ledger
+from hadnas.search.opening import used_ops
 from hadnas.search.timing import timed
 from hadnas.space.data import as_data
 
@@ -44,6 +47,7 @@ class Predictor:
     """Predicts the latency ratio of networks like those of a space, under one protocol.
 
     shares       feature -> ratio per unit, none below 0
+    largest      feature -> its largest value among the candidates: of more, or of a kind not met, it knows nothing
     n            candidates that it was fitted to; `failed` more could not be built or timed
     error        median of |predicted / measured - 1|, out of fold; `p90_error` its 90th percentile
     rank         rank correlation of out-of-fold predictions with measured ratios
@@ -52,6 +56,7 @@ class Predictor:
 
     protocol: dict[str, Any]
     shares: dict[str, float]
+    largest: dict[str, float]
     n: int
     failed: int
     error: float
@@ -62,6 +67,10 @@ class Predictor:
     def predict(self, cost: Cost) -> float:
         """The latency ratio of a network whose cost was counted for the task that the predictor was fitted for."""
         return sum(self.shares[name] * value for name, value in features(cost).items())
+
+    def beyond(self, cost: Cost) -> list[str]:
+        """Features of a network that are larger than in any candidate that the predictor was fitted to."""
+        return [name for name, value in features(cost).items() if value > self.largest[name]]
 
 
 def features(cost: Cost) -> dict[str, float]:
@@ -137,8 +146,10 @@ def load_predictor(
 
 
 def digest(space: dict[str, Any]) -> str:
-    """A short hash of a space, the same in every process."""
-    return hashlib.sha256(json.dumps(as_data(space), sort_keys=True).encode()).hexdigest()[:16]
+    """A short hash of a space and of the code of its ops, the same in every process."""
+    data = as_data(space)
+    code = hash_of(frozenset(ops()[name].cls for name in used_ops(data)))
+    return hashlib.sha256(f"{json.dumps(data, sort_keys=True)} {code}".encode()).hexdigest()[:16]
 
 
 def _regression() -> Pipeline:
@@ -164,6 +175,7 @@ def _fitted(
     return Predictor(
         protocol=protocol,
         shares={name: float(share / scale) for name, share, scale in zip(names, line.coef_, scales, strict=True)},
+        largest=dict(zip(names, table.max(0).tolist(), strict=True)),
         n=len(ratios),
         failed=failed,
         error=float(np.median(errors)),

@@ -1,9 +1,9 @@
 """What a study found: its trials and baselines as a table, its front and its best."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,9 @@ from hadnas.errors import StudyError, unknown
 from hadnas.measure.backends import BACKENDS
 from hadnas.models.arch import Arch
 from hadnas.models.build import Moments, trained
-from hadnas.models.families import family_counts, main_family
 from hadnas.models.task import Task
+from hadnas.search.database import clear_errors
+from hadnas.search.found import Found
 from hadnas.search.front import pareto_front
 from hadnas.search.ledger import Ledger
 from hadnas.search.opening import baseline_entries, stored_study
@@ -33,34 +34,13 @@ FIGURES = (
 )
 
 
-@dataclass(frozen=True)
-class Found:
-    """One trial or baseline: its number (None for a baseline), name, state, architecture and figures."""
-
-    number: int | None
-    name: str
-    state: str
-    arch: Arch | None
-    figures: dict[str, float]
-    notes: dict[str, Any]
-    reason: str | None
-    params: dict[str, Any]
-    phases: dict[str, float]
-    run_id: str | None
-    feasible: bool
-
-    @property
-    def family(self) -> str | None:
-        """The family with the most blocks."""
-        return main_family(family_counts(self.arch)) if self.arch is not None else None
-
-
 class StudyResults:
     """A stored study, read only. `.trials` is a DataFrame; `.found`, `.front` and `.best` are values."""
 
     def __init__(self, name: str, home: Home) -> None:
         self.home = home
-        self.study, self.book = stored_study(name, home)
+        with clear_errors(home.url):
+            self.study, self.book = stored_study(name, home)
         self.ledger = Ledger(home.url)
         self._archs: dict[str, Arch] = {}
 
@@ -72,7 +52,9 @@ class StudyResults:
     def found(self) -> list[Found]:
         """Every trial in order, failed ones (interrupted, taken up again) left out."""
         out = []
-        for trial in self.book.get_trials(deepcopy=False):
+        with clear_errors(self.home.url):
+            trials, rewritten = self.book.get_trials(deepcopy=False), self.book.user_attrs
+        for trial in trials:
             if trial.state.name == "FAIL":
                 continue
             notes = trial.user_attrs
@@ -87,7 +69,7 @@ class StudyResults:
                     reason=notes.get("reason"),
                     params=meanings(self.study.space, trial.params),
                     phases=notes.get("phases", {}),
-                    run_id=notes.get("run_id"),
+                    run_id=rewritten.get(f"run:{trial.number}", notes.get("run_id")),
                     feasible=trial.state.name == "COMPLETE" and all(v <= 0 for v in trial.constraints.values()),
                 )
             )
@@ -130,14 +112,21 @@ class StudyResults:
         return [found for found in self.found if found.state == "pruned"]
 
     @property
+    def refused_share(self) -> str:
+        """Refused draws among those that came to an end, as words."""
+        ended = sum(found.state in ("complete", "pruned") for found in self.found)
+        return f"{len(self.refused)} of {ended} draws ({len(self.refused) / ended:.0%})"
+
+    @property
     def reasons(self) -> list[tuple[str, int]]:
-        """Why draws were refused and how often, the most frequent first; without the figures of each."""
-        return Counter((found.reason or "no reason kept").partition(" = ")[0] for found in self.refused).most_common()
+        """Why draws were refused and how often, the most frequent first; without the figure above a limit."""
+        reasons = (found.reason or "no reason kept" for found in self.refused)
+        return Counter(re.sub(r" = \S+ is above", " is above", reason) for reason in reasons).most_common()
 
     @property
     def ranked(self) -> list[Found]:
         """`distinct`, most accurate first, ties by fewest MACs."""
-        return sorted(self.distinct, key=_rank)
+        return sorted(self.distinct, key=Found.rank)
 
     @property
     def front(self) -> list[Found]:
@@ -145,7 +134,7 @@ class StudyResults:
         rows = self.distinct
         values = [[found.figures[name] for name in self.study.objectives] for found in rows]
         chosen = [rows[index] for index in pareto_front(values, self.study.directions)]
-        return sorted(chosen, key=_rank)
+        return sorted(chosen, key=Found.rank)
 
     @property
     def best(self) -> Found:
@@ -161,10 +150,8 @@ class StudyResults:
             if any(trial.number == number for trial in self.book.get_trials(deepcopy=False)):
                 raise StudyError(f"trial {number} failed: it was interrupted, and its candidate was taken up again")
             raise unknown("trial", number, [str(n) for n in numbers])
-        found = numbers[number]
-        if found.state != "complete":
-            raise StudyError(f"trial {number} is {found.state}" + (f" ({found.reason})" if found.reason else ""))
-        return found
+        _ = numbers[number].trained
+        return numbers[number]
 
     def weights(self, found: Found) -> Path:
         """The trained weights of a trial or baseline.
@@ -184,19 +171,20 @@ class StudyResults:
         return Path(path)
 
     def network(self, found: Found) -> "nn.Module":
-        """A trial or baseline as a module with its trained weights, in eval mode."""
-        assert found.arch is not None
-        return trained(found.arch, self.task(), self.weights(found))
+        """A trial or baseline as a module with its trained weights, in eval mode. Raises as `weights` does."""
+        return trained(found.trained, self.task(), self.weights(found))
 
     def export(self, found: Found, out: str | Path, *, onnx: bool = False, force: bool = False) -> Path:
-        """Write a trial or baseline as `hadnas.export` does, with its weights and all that the study knows of it."""
+        """Write a trial or baseline as `hadnas.export` does, with its weights and all that the study knows of it.
+
+        Raises StudyError for one that was not trained to its end, and what `hadnas.export` and `weights` raise.
+        """
         from hadnas.exporter.folder import export
         from hadnas.search.delivery import facts
 
-        assert found.arch is not None
-        known, weights = facts(self, found), self.weights(found)
+        arch, known, weights = found.trained, facts(self, found), self.weights(found)
         options = {"onnx": onnx, "force": force}
-        return export(found.arch, self.task(), out, weights, facts=known, moments=self.moments(), **options)
+        return export(arch, self.task(), out, weights, facts=known, moments=self.moments(), **options)
 
     @property
     def trials(self) -> "pd.DataFrame":
@@ -214,25 +202,54 @@ class StudyResults:
             row |= {"fingerprint": found.arch.fingerprint if found.arch else None, "family": found.family}
             row |= {"reused": found.notes.get("reused"), "reason": found.reason}
             row |= {name: found.figures.get(name) for name in FIGURES}
-            row |= {"val_n": found.notes.get("val_n"), "latency_noisy": found.notes.get("latency_noisy")}
+            row |= {key: found.notes.get(key) for key in ("val_n", "latency_noisy", "latency_protocol")}
             rows.append({**row, **{f"phase.{k}": v for k, v in found.phases.items()}, **found.params})
         return pd.DataFrame(rows)
 
+    @cached_property
+    def protocol(self) -> str | None:
+        """The key of the protocol that most networks were timed under: latencies of others do not compare with them."""
+        met = Counter(found.notes.get("latency_protocol") for found in self._timed)
+        return met.most_common(1)[0][0] if met else None
+
+    @property
+    def _timed(self) -> list[Found]:
+        return [found for found in [*self.found, *self.baselines] if "latency_ms" in found.figures]
+
+    @property
+    def timed_otherwise(self) -> str:
+        """A sentence on the networks timed under another protocol than most, as after an upgrade; empty without any."""
+        names = [found.name for found in self._timed if found.notes.get("latency_protocol") != self.protocol]
+        return f"latency left out, as of another device or other versions: {', '.join(names)}" if names else ""
+
+    def comparable(self, found: Found, figure: str) -> float | None:
+        """`latency_ms` or `latency_ratio` of a network; None without, and under another protocol than most."""
+        return found.figures.get(figure) if found.notes.get("latency_protocol") == self.protocol else None
+
     def latencies(self, found: Found) -> dict[str, Mapping[str, Any]]:
         """The latency of a trial or baseline by backend, as taken when the search ended; a failure has a `reason`."""
-        out: dict[str, Mapping[str, Any]] = {}
-        for backend in BACKENDS if found.arch else ():
+        noted = self._noted(found)
+        taken = {backend: latency.figures for backend, latency in self.taken(found).items()}
+        return {
+            backend: entry if "reason" in entry else {**taken[backend], "protocol": entry["protocol"]}
+            for backend, entry in noted.items()
+            if "reason" in entry or backend in taken
+        }
+
+    def taken(self, found: Found) -> dict[str, Latency]:
+        """The latencies of `latencies` that did not fail, with their protocols."""
+        out = {}
+        for backend, entry in self._noted(found).items():
             assert found.arch is not None
-            taken = self.book.user_attrs.get(f"latency:{found.arch.fingerprint}:{backend}")
-            if taken is None:
-                continue
-            code = taken.get("code", "")  # none was noted before version 4 of the ledger, nor with its latencies
-            latency = self.ledger.get_latency(found.arch.fingerprint, str(self.task()), code, taken["protocol"])
-            if "reason" in taken:
-                out[backend] = taken
-            elif latency is not None:
-                out[backend] = {**latency.figures, "protocol": taken["protocol"]}
+            code = entry.get("code", "")  # none was noted before version 4 of the ledger, nor with its latencies
+            latency = self.ledger.get_latency(found.arch.fingerprint, str(self.task()), code, entry["protocol"])
+            if "reason" not in entry and latency is not None:
+                out[backend] = latency
         return out
+
+    def _noted(self, found: Found) -> dict[str, Mapping[str, Any]]:
+        attrs, own = self.book.user_attrs, f"latency:{found.arch.fingerprint if found.arch else ''}"
+        return {backend: attrs[f"{own}:{backend}"] for backend in BACKENDS if f"{own}:{backend}" in attrs}
 
     def latency(self, found: Found) -> Latency | None:
         """The latency that the search took of a trial or baseline, with its protocol, or None."""
@@ -270,10 +287,6 @@ class StudyResults:
             node.pop("format")
             self._archs[fingerprint] = Arch(node)
         return self._archs[fingerprint]
-
-
-def _rank(found: Found) -> tuple[float, float]:
-    return -found.figures["val/accuracy"], found.figures["macs"]
 
 
 def open_study(name: str, home: str | Path | None = None) -> StudyResults:

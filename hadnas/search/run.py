@@ -22,6 +22,7 @@ from hadnas.search.mirror import Mirror
 from hadnas.search.opening import baseline_entries, is_running, open_optuna
 from hadnas.search.progress import Progress, Watch
 from hadnas.search.results import StudyResults
+from hadnas.search.rewrite import rewrite
 from hadnas.search.samplers import optuna_pick
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
@@ -40,6 +41,8 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     Raises DataError, SpecError or StudyError before any work starts where something does not fit, Interrupted on
     Ctrl-C. What was measured is in the ledger in any case.
     """
+    if not study.name:
+        raise StudyError("the study has no name, under which it would be kept; give it one, as Study(name='mine')")
     device = chosen_device(device)
     for backend in (*backends(study), *([study.latency] if study.latency else [])):
         require(backend, device)
@@ -58,9 +61,10 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
         run = _Run(study, evaluator, book, tracker, watch)
         try:
             run.open()
+            run.rewrite(home)
             run.baselines(baselines)
             run.trials()
-            run.baselines(baselines)  # those of a worker that died meanwhile
+            run.baselines(baselines, last=True)  # those of a worker that died meanwhile
             run.compare(home)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
@@ -93,35 +97,60 @@ class _Run:
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs)
         self.size = size(study.space)
         self.interrupted = False
+        self.given_up = False  # the last trial, by another worker
         self.tried: set[str] = set()  # baselines; one that was refused is tried again by the next command
 
     def open(self) -> None:
         """End what dead workers left running, and show the study."""
-        for trial in self.book.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        for trial in self._running():
             if is_dead(*trial.user_attrs.get("worker", ("", 0))):
-                self.book.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        alive = self.book.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        runs = [trial.user_attrs.get("run_id") for trial in alive]
-        runs += [entry["run_id"] for entry in baseline_entries(self.book).values() if is_running(entry)]
+                with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another worker that was faster
+                    self.book._storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
         set_view(self.tracker, columns=["families"], axes=[f"num_{family}" for family in FAMILIES])
-        self.tracker.close_stale(keep=[run_id for run_id in runs if run_id is not None])
+        # The runs are read before the trials and baselines, each of which is noted before its run is opened.
+        open_runs = self.tracker.running()
+        trials = {str(trial.number) for trial in self._running()}
+        held = {name: entry for name, entry in baseline_entries(self.book).items() if is_running(entry)}
+        for run in open_runs:
+            number, name = run.data.tags.get("optuna.trial"), run.info.run_name
+            baseline = name in held and held[name].get("run_id") in (None, run.info.run_id)
+            if number not in trials and not baseline:
+                self.tracker.end_stale(run)
         self._ended()
 
-    def baselines(self, archs: dict[str, Arch]) -> None:
-        """Train the networks from outside the space; one that another worker is at is left to that worker."""
+    def rewrite(self, home: Home) -> None:
+        """Write the runs anew that MLflow lacks."""
+        results = StudyResults(self.study.name, home)
+        try:
+            rewrite(results, self.mirror)
+        finally:
+            results.ledger.close()
+
+    def _running(self) -> list[optuna.trial.FrozenTrial]:
+        return self.book.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+
+    def baselines(self, archs: dict[str, Arch], *, last: bool = False) -> None:
+        """Train the networks from outside the space; one that another worker is at is left to that worker.
+
+        Whether one on another machine lives is not known, so in the `last` look its heartbeat must tell.
+        """
         for name, arch in archs.items():
-            known = baseline_entries(self.book).get(name)
-            done = known is not None and "figures" in known and "reason" not in known
-            if name not in self.tried and not done and not (known is not None and is_running(known)):
+            known = baseline_entries(self.book).get(name, {})
+            done = "figures" in known and "reason" not in known
+            elsewhere = is_running(known) and known["worker"][0] != this_host()
+            left = is_running(known) and not (last and elsewhere and not self.evaluator.is_trained(arch))
+            if name not in self.tried and not done and not left:
                 self.tried.add(name)
                 self._baseline(name, arch)
 
     def _baseline(self, name: str, arch: Arch) -> None:
         """Train one by the same recipe as a candidate: a ledger row and a run, never a trial."""
         evaluation = Evaluation(arch)
-        run_id = self.mirror.start(None, "baseline", name, arch, {})
-        entry: dict[str, Any] = {"fingerprint": arch.fingerprint, "run_id": run_id}
-        self.book.set_user_attr(f"baseline:{name}", {**entry, "worker": [this_host(), os.getpid()]})
+        entry: dict[str, Any] = {"fingerprint": arch.fingerprint}
+        worker = {"worker": [this_host(), os.getpid()]}
+        self.book.set_user_attr(f"baseline:{name}", {**entry, **worker})  # before its run is there to be seen
+        entry["run_id"] = run_id = self.mirror.start(None, "baseline", name, arch, {})
+        self.book.set_user_attr(f"baseline:{name}", {**entry, **worker})
         try:
             self._evaluate(evaluation, run_id, name, held=False)
             self.mirror.end(run_id, "FINISHED")
@@ -137,25 +166,44 @@ class _Run:
 
     def trials(self) -> None:
         """Ask for candidates until the budget is met, the space is exhausted, or nothing new comes."""
-        if self._ended():
-            return
-        self.book.optimize(self._objective, callbacks=[self._after])
+        while not self.interrupted and not self._ended():
+            self.given_up = False
+            try:
+                self.book.optimize(self._objective, callbacks=[self._after])
+            except Exception:  # Optuna's, as it cannot tell a trial that is at its end
+                if not self.given_up:
+                    raise
+            else:
+                break
         if self.interrupted:
             raise KeyboardInterrupt
+        self.progress.ended = self.progress.ended or "what is left of the space is with other workers"
 
     def compare(self, home: Home) -> None:
         """Time the front and the baselines on the other backends of the study."""
         if not backends(self.study):
             return
         results = StudyResults(self.study.name, home)
+        shown = self.tracker.run_ids()
+
+        def log(run_id: str, named: dict[str, float], tags: dict[str, str]) -> None:
+            if run_id in shown:  # it may have been deleted in the UI
+                self.tracker.log_metrics(run_id, named, tags)
+
         try:
-            log = self.tracker.log_metrics
             compare(results, self.evaluator, log, lambda name, on: self._say(f"{name} on {on}", "latency"))
         finally:
             results.ledger.close()
 
     def _objective(self, trial: optuna.Trial) -> tuple[float, ...]:
-        trial.set_user_attr("worker", [this_host(), os.getpid()])
+        try:
+            return self._candidate(trial)
+        finally:
+            # Where this machine slept, another worker failed the trial meanwhile, and its draw is taken up again.
+            state = self.book.get_trials(deepcopy=False)[trial.number].state
+            self.given_up = state == optuna.trial.TrialState.FAIL
+
+    def _candidate(self, trial: optuna.Trial) -> tuple[float, ...]:
         params: Params = {}
         started = time.perf_counter()
         draw = sample(self.study.space, optuna_pick(trial, params))

@@ -6,6 +6,7 @@ the study's seed and the number of the draw: what it suggests depends on those t
 on nothing else. The draw of a failed trial (an interrupted one, a killed worker) is taken up again by the next.
 """
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hadnas.errors import SpecError, unknown
+from hadnas.search.worker import this_host
 from hadnas.space import Categorical, Distribution, Params
 
 OPTIONS: dict[str, dict[str, object]] = {
@@ -92,6 +94,8 @@ class SeededSampler(BaseSampler):
             raise SpecError(f"{where}: {error}") from error
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        # first of all: a worker that dies while it draws leaves a trial that others can tell from one that runs
+        study._storage.set_trial_user_attr(trial._trial_id, "worker", [this_host(), os.getpid()])
         self._of[trial.number] = sampler = self._fresh(_take_draw(study, trial))
         sampler.before_trial(study, trial)
 

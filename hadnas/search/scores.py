@@ -8,9 +8,10 @@ import torch
 from hadnas.errors import MeasurementError, StudyError
 from hadnas.measure.proxies import nwot, synflow
 from hadnas.models.build import build_seeded
+from hadnas.models.source import code_hash
 from hadnas.search.correlation import Correlation, rank_correlation
-from hadnas.search.results import Found, StudyResults
-from hadnas.train.data import load_data
+from hadnas.search.found import Found
+from hadnas.search.results import StudyResults
 from hadnas.train.images import spread
 
 SCORES = ("nwot", "synflow", "params", "macs")
@@ -35,14 +36,15 @@ def score_study(results: StudyResults) -> dict[str, Score]:
     """Each of SCORES against the validation accuracy of a study's distinct trained architectures.
 
     nwot and synflow are taken of the initial weights from which each was trained. The best quarter is the quarter of
-    highest accuracy, rounded up. Raises StudyError where fewer than four were trained.
+    highest accuracy, rounded up. Raises StudyError where fewer than four were trained, where the data have changed
+    since, or the code of the blocks.
     """
     ranked = results.ranked
     if len(ranked) < 4:
         raise StudyError(
             f"study {results.name!r} has {len(ranked)} trained architectures; four are needed to rank them"
         )
-    data = load_data(results.study.data)
+    data = results.data()
     some = spread(min(IMAGES, results.study.recipe.batch), len(data.train))
     images, _ = next(data.train.batches(len(some), torch.device("cpu"), some))
     table = [_scores(found, results, images) for found in ranked]
@@ -53,6 +55,8 @@ def score_study(results: StudyResults) -> dict[str, Score]:
 
 def _scores(found: Found, results: StudyResults, images: torch.Tensor) -> dict[str, float | None]:
     assert found.arch is not None
+    if found.notes.get("code") != code_hash(found.arch, results.task()):
+        raise StudyError(f"{found.name}: the code of its blocks has changed since it was trained; undo the change")
     scores: dict[str, float | None] = {name: found.figures[name] for name in ("params", "macs")}
     network = build_seeded(found.arch, results.task(), results.study.seed)
     try:

@@ -37,7 +37,7 @@ class Study(BaseModel):
     latency      the backend that times every candidate, or None for no latency
     backends     further backends, for the Pareto front and the baselines when the search ends: "compile" takes up to a
                  minute for each, "onnxruntime" needs the extra 'onnx'
-    source       the file of one's own that holds its blocks; set when it is loaded
+    source       the file of one's own that holds its blocks; found out when it is loaded or run
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -60,7 +60,7 @@ class Study(BaseModel):
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
-        if name and not all(c.isalnum() or c in "_-." for c in name):
+        if name and not (all(c.isalnum() or c in "_-." for c in name) and name.strip(".")):
             raise SpecError(f"name = {name!r} is not allowed; allowed are letters, digits, '_', '-' and '.'")
         return name
 

@@ -3,12 +3,17 @@
 import os
 import platform
 from contextlib import suppress
+from pathlib import Path
 
 
 def this_host() -> str:
-    """This machine, and on Linux the process namespace: process ids mean something only inside both."""
+    """This machine, on Linux since it was started, and the process namespace: a process id means something only there.
+
+    The name alone would not do: cloned machines share it.
+    """
     with suppress(OSError):
-        return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
+        started = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{platform.node()} {started} {os.readlink('/proc/self/ns/pid')}"
     return platform.node()
 
 

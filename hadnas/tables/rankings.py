@@ -67,6 +67,9 @@ def show_prediction(name: str, counted: Cost, found: Predictor) -> None:
         markup=False,
         soft_wrap=True,
     )
+    if beyond := found.beyond(counted):
+        said = f"{', '.join(beyond)}: more than in any candidate it was fitted to, so expect a larger error"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _errors(found: Predictor) -> str:

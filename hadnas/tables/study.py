@@ -8,9 +8,10 @@ from hadnas.blocks.registry import FAMILIES
 from hadnas.models.families import families_text, family_counts
 from hadnas.search.crossed import FEWEST_PAIRS
 from hadnas.search.final import Final, lacking, opened_words
+from hadnas.search.found import Found
 from hadnas.search.front import standard_error
 from hadnas.search.insight import effects
-from hadnas.search.results import Found, StudyResults
+from hadnas.search.results import StudyResults
 from hadnas.search.storage import Home
 from hadnas.tables import console
 from hadnas.tables.rankings import show_backends
@@ -29,23 +30,25 @@ def show_top(name: str, home: Home, count: int) -> None:
     title = f"{name}: {len(ranked)} architectures, validation accuracy on n = {n} (± one standard error)"
     table = _table(title)
     for found in ranked[:count]:
-        _add(table, found, "front" if found.name in front else "")
+        _add(table, results, found, "front" if found.name in front else "")
     for found in baselines:
-        _add(table, found, "baseline")
+        _add(table, results, found, "baseline")
     console.print(table)
+    if results.timed_otherwise:
+        console.print(results.timed_otherwise, highlight=False)
     if not ranked:
         _show_refused(results)
         return
 
     table = _table(f"Pareto front of {', '.join(results.study.objectives)}")
     for found in results.front:
-        _add(table, found, "")
+        _add(table, results, found, "")
     console.print(table)
 
     table = _table("Best of each family (the family with the most blocks)")
     for family in FAMILIES:
         if best := next((found for found in ranked if found.family == family), None):
-            _add(table, best, family)
+            _add(table, results, best, family)
     console.print(table)
     show_backends(results)
     trained = Counter(family for f in ranked if f.arch for family, k in family_counts(f.arch).items() if k)
@@ -96,8 +99,8 @@ def show_effects(results: StudyResults, found: Found) -> None:
 
 def _show_refused(results: StudyResults) -> None:
     failed = [found for found in results.baselines if not found.feasible]
-    if refused := len(results.refused):
-        console.print(f"refused: {refused} of {len(results.found)} draws ({refused / len(results.found):.0%})")
+    if results.refused:
+        console.print(f"refused: {results.refused_share}")
         for reason, times in results.reasons:
             console.print(f"  {times} x {reason[:100]}", highlight=False, markup=False)
     for found in failed:
@@ -114,20 +117,19 @@ def _table(title: str) -> Table:
     return table
 
 
-def _add(table: Table, found: Found, label: str) -> None:
+def _add(table: Table, results: StudyResults, found: Found, label: str) -> None:
     figures = found.figures
     accuracy = figures["val/accuracy"]
     noisy = "~" if found.notes.get("latency_noisy") else ""
-    latency = f"{figures['latency_ms']:.3f}" if "latency_ms" in figures else "-"
-    ratio = f"{noisy}{figures['latency_ratio']:.3f}" if "latency_ratio" in figures else "-"
+    latency, ratio = (results.comparable(found, name) for name in ("latency_ms", "latency_ratio"))
     table.add_row(
         label,
         found.name + (" (reused)" if found.notes.get("reused") else ""),
         f"{accuracy:.4f} ±{standard_error(accuracy, found.notes['val_n']):.4f}",
         short(figures["macs"]),
         short(figures["params"]),
-        latency,
-        ratio,
+        "-" if latency is None else f"{latency:.3f}",
+        "-" if ratio is None else f"{noisy}{ratio:.3f}",
         short(figures["products"]),
         families_text(family_counts(found.arch)) if found.arch else "",
     )

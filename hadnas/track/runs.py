@@ -13,7 +13,7 @@ import os
 import posixpath
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -105,11 +105,15 @@ class Tracker:
             return run_id
         return self._create(self.study, {"hadnas.kind": "study", "hadnas.study": self.study})
 
-    def _search(self, query: str) -> Iterator[Run]:
+    def run_ids(self, *, deleted: bool = False) -> set[str]:
+        """The runs of the study, with those that were deleted in the UI if asked for."""
+        return {str(run.info.run_id) for run in self._search("", ViewType.ALL if deleted else ViewType.ACTIVE_ONLY)}
+
+    def _search(self, query: str, view: str = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
         token = None
         while True:
             page = self.client.search_runs(
-                [self.experiment_id], query, ViewType.ACTIVE_ONLY, order_by=["attributes.start_time"], page_token=token
+                [self.experiment_id], query, view, order_by=["attributes.start_time"], page_token=token
             )
             yield from page
             token = page.token
@@ -218,17 +222,15 @@ class Tracker:
         self._mine.discard(run_id)
         self._wrote.pop(run_id, None)
 
-    def close_stale(self, keep: Collection[str] = ()) -> list[str]:
-        """Close the runs a dead process left running, as KILLED and "interrupted"; return their ids.
+    def running(self) -> list[Run]:
+        """The runs that are open, but for the parent and those that this tracker opened."""
+        held = {self.parent_run_id, *self._mine}
+        return [run for run in self._search("attributes.status = 'RUNNING'") if run.info.run_id not in held]
 
-        A run this tracker opened stays open, and so do those in `keep`: the ones other living workers hold.
-        """
-        held = {self.parent_run_id, *self._mine, *keep}
-        stale = [run for run in self._search("attributes.status = 'RUNNING'") if run.info.run_id not in held]
-        for run in stale:
-            self._notes[run.info.run_id] = run.data.tags.get(NOTE, "")
-            self.end_trial(run.info.run_id, "KILLED", "interrupted")
-        return [str(run.info.run_id) for run in stale]
+    def end_stale(self, run: Run) -> None:
+        """Close a run that a dead process left running, as KILLED and "interrupted"."""
+        self._notes[run.info.run_id] = run.data.tags.get(NOTE, "")
+        self.end_trial(run.info.run_id, "KILLED", "interrupted")
 
     def close(self, state: End = "FINISHED") -> None:
         """End the parent run; the study may be opened again."""
@@ -244,7 +246,7 @@ def store_errors(tracking_uri: str) -> Iterator[None]:
     """Turn what MLflow raises where its store is locked, damaged or gone into one sentence that names the store."""
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, OSError) as error:
         raise StudyError(
             f"{without_password(tracking_uri)}: MLflow cannot go on with it ({_reason(error)}); what was measured "
             "is in the ledger, and the same command goes on from here"

@@ -245,7 +245,7 @@ def _check_finite(losses: Tensor, epoch: int) -> None:
 
 
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
-_BROKEN = ("CUDA error", "DataLoader worker")
+_BROKEN = ("CUDA error", "DataLoader worker", "Too many open files")
 
 
 @contextmanager
@@ -253,6 +253,8 @@ def _machine() -> Iterator[None]:
     """Turn the several ways in which torch says that the machine failed into a MachineError."""
     try:
         yield
+    except OSError as error:  # no memory or files for the processes that read images
+        raise MachineError(f"{type(error).__name__}: {error}") from error
     except (RuntimeError, MemoryError) as error:
         said = str(error)
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in said for words in _OUT_OF_MEMORY):

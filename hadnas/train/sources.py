@@ -19,6 +19,8 @@ from hadnas.train.timm_data import ELSEWHERE, PREFIX, read_timm, squared
 # An image folder whose decoded pixels (uint8) fit in this many bytes is held in memory; a larger one is streamed.
 HELD_BYTES = 2 << 30
 
+PARTS = ("train", "val", "test")
+
 _GREY = {"1", "L", "LA"}
 _COLOUR = {"P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 
@@ -97,12 +99,14 @@ def _npz(path: Path) -> Source:
         if not isinstance(archive, NpzFile):
             raise DataError(f"{path}: holds one bare array; a .npz file with train_images and train_labels is needed")
         train = _npz_part(archive, "train", path)
-        test = _npz_part(archive, "test", path) if {"test_images", "test_labels"} & set(archive.files) else None
+        own = [part for part in ("val", "test") if {f"{part}_images", f"{part}_labels"} & set(archive.files)]
+        held = {part: _npz_part(archive, part, path) for part in own}
         names = _npz_array(archive, "class_names", path) if "class_names" in archive.files else None
-    if test is not None and test.shape != train.shape:
-        raise DataError(
-            f"{path}: test images are {test.shape}, training images {train.shape} (channels, height, width)"
-        )
+    for part, images in held.items():
+        if images.shape != train.shape:
+            raise DataError(
+                f"{path}: {part} images are {images.shape}, training images {train.shape} (channels, height, width)"
+            )
     highest = int(train.labels.max())
     if names is None and not 0 <= highest < len(train.labels):
         raise DataError(f"{path}: train label {highest} is out of range; labels count the classes from 0")
@@ -110,7 +114,7 @@ def _npz(path: Path) -> Source:
         names = np.arange(highest + 1)
     elif names.ndim != 1 or len(names) == 0:
         raise DataError(f"{path}: class_names has shape {names.shape}; one name per class is needed")
-    return Source(255.0, [str(name) for name in names.tolist()], train, test=test)
+    return Source(255.0, [str(name) for name in names.tolist()], train, **held)
 
 
 def _npz_array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
@@ -131,7 +135,7 @@ def _npz_part(archive: NpzFile, part: str, path: Path) -> HeldImages:
         images = images[..., None]
     if images.ndim != 4 or 0 in images.shape:
         raise DataError(f"{path}: {part}_images has shape {images.shape}; (N, H, W) or (N, H, W, C), none 0, is needed")
-    if images.shape[1] in (1, 3) and images.shape[2] == images.shape[3] > 4:
+    if images.shape[1] in (1, 3, 4) and images.shape[3] > 4:
         raise DataError(f"{path}: {part}_images has shape {images.shape}, channels first; (N, H, W, C) is needed")
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{path}: {part}_labels is {labels.dtype}; integers are needed")
@@ -143,10 +147,12 @@ def _npz_part(archive: NpzFile, part: str, path: Path) -> HeldImages:
 
 def _folder(root: Path, size: int | None) -> Source:
     """`root/<class>/*` or `root/train/<class>/*` with `val/` and `test/` beside it where there."""
-    train = _list(root / "train" if (root / "train").is_dir() else root)
-    files = {"train": train}
-    if (root / "train").is_dir():
-        files |= {part: _list(root / part) for part in ("val", "test") if (root / part).is_dir()}
+    parted = (root / "train").is_dir()
+    parts = sorted(path.name for path in _folders(root)) if parted else []
+    if unknown := [part for part in parts if part not in PARTS]:
+        raise DataError(f"{root}: beside train there is {unknown[0]!r}; allowed are {' and '.join(PARTS[1:])}")
+    files = {part: _list(root / part) for part in PARTS if part in parts} or {"train": _list(root)}
+    train = files["train"]
     for part, listed in files.items():
         if listed.classes != train.classes:
             raise DataError(f"{root}: classes of {part} {listed.classes} differ from those of train {train.classes}")
@@ -156,7 +162,18 @@ def _folder(root: Path, size: int | None) -> Source:
     return Source(255.0, train.classes, found["train"], found.get("val"), found.get("test"))
 
 
+def _folders(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
 def _list(folder: Path) -> ImageFolder:
+    """Read the names of the files; a class without an image of its own, in whose folders are some, is none."""
+    for name in _folders(folder):
+        if (inner := _folders(name)) and not any(path.is_file() for path in name.iterdir()):
+            raise DataError(
+                f"{name}: holds no images but folders, such as {inner[0].name!r}; allowed is one folder per class with "
+                f"its images, or {', '.join(PARTS)} of such folders"
+            )
     try:
         return ImageFolder(folder)
     except (FileNotFoundError, OSError) as error:

@@ -1,0 +1,43 @@
+"""MLflow written anew from the database and the ledger, where its store was thrown away: it is a mirror."""
+
+import json
+
+from hadnas.search.evaluation import Evaluation
+from hadnas.search.found import Found
+from hadnas.search.mirror import Mirror
+from hadnas.search.opening import baseline_entries
+from hadnas.search.results import StudyResults
+from hadnas.search.timing import figures
+
+
+def rewrite(results: StudyResults, mirror: Mirror) -> None:
+    """Give every finished trial and baseline whose run is gone another one; one deleted in the UI stays deleted."""
+    known = mirror.tracker.run_ids(deleted=True)
+    for found in (*results.baselines, *results.found):
+        if found.run_id is not None and found.run_id not in known and found.state in ("complete", "pruned"):
+            _write(results, mirror, found)
+
+
+def _write(results: StudyResults, mirror: Mirror, found: Found) -> None:
+    assert found.arch is not None  # what had a run had an architecture
+    costs = {name: value for name, value in found.figures.items() if not name.startswith("val/")}  # those are a curve
+    evaluation = Evaluation(found.arch, figures=costs, notes=found.notes, reused=bool(found.notes.get("reused")))
+    if (timed := results.latency(found)) is not None:
+        evaluation.tags["hadnas.latency"] = json.dumps(timed.protocol)
+    weights = found.notes.get("weights")
+    trainings = results.ledger.trainings(fingerprint=found.arch.fingerprint) if weights else []
+    evaluation.training = next((each for each in trainings if each.weights == weights), None)
+    kind = "baseline" if found.number is None else "trial"
+    run_id = mirror.start(found.number, kind, found.name, found.arch, found.params)
+    mirror.measured(run_id, found.name, evaluation)
+    for backend, taken in results.taken(found).items():
+        named = {f"{name}.{backend}": value for name, value in figures(taken).items()}
+        mirror.tracker.log_metrics(run_id, named, {f"hadnas.latency.{backend}": json.dumps(taken.protocol)})
+    if evaluation.training is not None:
+        mirror.trained(run_id, evaluation, live=False)
+    mirror.end(run_id, "FINISHED" if found.state == "complete" else "KILLED", found.reason)
+    if found.number is None:
+        entry = {**baseline_entries(results.book)[found.name], "run_id": run_id}
+        results.book.set_user_attr(f"baseline:{found.name}", entry)
+    else:  # what Optuna knows of a finished trial cannot be changed
+        results.book.set_user_attr(f"run:{found.number}", run_id)
