@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from hadnas.blocks.registry import ops
+
 FORMAT = 1
 """The version of the grammar that this hadnas writes; it reads this and every earlier one."""
 
@@ -52,6 +54,17 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for item in value:
             yield from nodes(item)
+
+
+def in_order(value: Any) -> Any:
+    """`value` with the keys of every node in the order of its op's constructor, as canonical JSON has them sorted."""
+    if isinstance(value, list):
+        return [in_order(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    op = ops().get(value.get("op", ""))
+    names = ("op", "dim", *(op.slots if op else ("down", "blocks")))
+    return {name: in_order(value[name]) for name in dict.fromkeys((*names, *value)) if name in value}
 
 
 def _lines(node: dict[str, Any], label: str) -> Iterator[str]:

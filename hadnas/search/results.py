@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hadnas.errors import StudyError, unknown
 from hadnas.measure.backends import BACKENDS
-from hadnas.models.arch import Arch
+from hadnas.models.arch import Arch, in_order
 from hadnas.models.build import Moments, trained
 from hadnas.models.task import Task
 from hadnas.search.database import clear_errors
@@ -285,7 +285,7 @@ class StudyResults:
                 return None
             node = json.loads(text)
             node.pop("format")
-            self._archs[fingerprint] = Arch(node)
+            self._archs[fingerprint] = Arch(in_order(node))
         return self._archs[fingerprint]
 
 
