@@ -4,6 +4,7 @@ import importlib
 import json
 import pkgutil
 import shutil
+import warnings
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -78,20 +79,27 @@ def load_network(name: str, task: Task, blocks: str | Path | None = None) -> nn.
         if not Path(name).expanduser().is_file():
             raise UnknownName(f"there is no file {name}")
         with at(name):
-            make = getattr(run_file(Path(name).expanduser()), ENTRY, None)
-            if make is None:
-                raise SpecError(f"the file has no {ENTRY}(); an exported model.py has")
-            try:
-                network: nn.Module = make(pretrained=True)
-            except Exception as error:
-                raise SpecError(f"{ENTRY}(pretrained=True) fails with {type(error).__name__}: {error}") from error
-        return network
+            return _exported(Path(name).expanduser())
     if name.endswith(".json") or name.rpartition("/")[2] in shipped("published") or Path(name).expanduser().is_dir():
         return build(load_architecture(name, blocks), task)
     try:
         return build(complete({"op": "timm", "model": name}, task), task)
     except UnknownName as error:
         raise UnknownName(f"{error}; hadnas has {', '.join(shipped('published'))}") from None
+
+
+def _exported(path: Path) -> nn.Module:
+    with warnings.catch_warnings():
+        # timm's, of a second export of one architecture in a process; the file calls its own function
+        warnings.filterwarnings("ignore", "Overwriting hadnas_", UserWarning)
+        make = getattr(run_file(path), ENTRY, None)
+    if make is None:
+        raise SpecError(f"the file has no {ENTRY}(); an exported model.py has")
+    try:
+        network: nn.Module = make(pretrained=True)
+    except Exception as error:
+        raise SpecError(f"{ENTRY}(pretrained=True) fails with {type(error).__name__}: {error}") from error
+    return network
 
 
 def load_architecture(name: str | Path, blocks: str | Path | None = None) -> Arch:

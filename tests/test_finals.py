@@ -115,8 +115,9 @@ def test_what_the_controls_leave_out_is_said(finals: list[Final]) -> None:
     partial = replace(twin, costs=replace(twin.costs, products=8))
     (said,) = lacking([finalist, partial, *finals[2:]])
     assert f"keeps 8 of {finalist.costs.products:,} products" in said
-    none, branch = lacking([finalist])
+    none, branch, field = lacking([finalist])
     assert f"{finalist.name} has no additive twin" in none and "no one-branch control" in branch
+    assert field.startswith("No random candidate stands beside them")
     assert "opened 2 times" in opened_words(2)
 
 
@@ -167,7 +168,9 @@ def test_interrupted_finals_have_not_opened_the_test_split(tmp_path: Path) -> No
     results = open_study("small", home.path)
     assert read_finals(results) == []
     key = next(t.key for t in results.ledger.trainings() if t.key.seed == 1 and t.state == "complete")
-    assert results.ledger.get_test(key) is None
+    assert results.ledger.get_test(key) is None and openings(results) == 0
+    finals = run_finals("small", home, top=1, seeds=2, candidates=9)  # of a space with four networks
+    assert finals[-1].name == "best of 4 random (9 asked for)"
 
 
 def test_other_data_are_refused(home: Home, finals: list[Final]) -> None:

@@ -145,5 +145,8 @@ def test_a_space_without_a_valid_draw_is_refused(tmp_path: Path) -> None:
         run_study(study(name=""), Home(tmp_path))
     with pytest.raises(SpecError, match="device 'cuda:7' is not on this machine"):
         run_study(study(), Home(tmp_path), device="cuda:7")
+    (tmp_path / "taken").write_text("a file where the study's folder would be")
+    with pytest.raises(StudyError, match=r"taken/weights' cannot be written \(.*\)"):
+        run_study(study(name="taken"), Home(tmp_path))
     with pytest.raises(StudyError, match="batch = 5000 is larger"):
         run_study(study(recipe=Recipe(batch=5000)), Home(tmp_path))

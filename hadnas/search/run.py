@@ -53,6 +53,7 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     evaluator = Evaluator(study, data, home, ledger, device)
     random_arch(study.space, evaluator.task)  # a space without a valid draw is refused before any work
     baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
+    home.make_place(study.name)
     with clear_errors(home.url), store_errors(home.tracking_uri):
         book = open_optuna(study, home, evaluator.facts)
         home.make_tracking_database()

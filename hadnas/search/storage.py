@@ -56,6 +56,10 @@ class Home:
         """
         return self.path / weights_name(study, fingerprint, variant)
 
+    def make_place(self, study: str) -> None:
+        """Make the folder of a study's weights. Raises `StudyError` where it cannot be written, before any work."""
+        _make(self.path / study / "weights")
+
     @contextmanager
     def schema_lock(self) -> Iterator[None]:
         """Held while a schema is made, Optuna's or MLflow's: two processes that make one at once break each other."""
@@ -139,5 +143,5 @@ def _make(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise StudyError(
-            f"home {str(path)!r} cannot be written ({error.strerror}); name another with --home or HADNAS_HOME"
+            f"{str(path)!r} cannot be written ({error.strerror}); name another home with --home or HADNAS_HOME"
         ) from error
