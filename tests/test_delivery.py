@@ -94,7 +94,7 @@ def test_the_card_says_what_the_study_measured(results: StudyResults, folder: Pa
     ("arguments", "said"),
     [
         (("strict",), "no finished trial yet"),
-        (("strict", "--trial", 0), "trial 0 is pruned (macs = "),
+        (("strict", "--trial", 0), "trial-0000 is pruned (macs = "),
         (("tiny", "--trial", 7), "unknown trial 7"),
     ],
 )
