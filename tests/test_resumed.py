@@ -57,20 +57,28 @@ def test_a_trial_that_another_worker_gave_up_is_drawn_again(tmp_path: Path) -> N
 
 
 def test_a_training_that_another_worker_took_over_is_waited_for(tmp_path: Path) -> None:
+    """Or, where it is interrupted at the same time, left."""
     home = new_home(tmp_path)
 
     def sleep(progress: Progress) -> None:
-        if (progress.label, progress.phase, progress.epoch) == ("trial 0", "train", 1) and len(taken) == 0:
+        if (progress.phase, progress.epoch) == ("train", 1) and not taken:
             other = Ledger(home.url, stale=-1.0)  # for which every heartbeat is long ago
             (training,) = other.trainings()
             taken.append(other.claim(training.key, "another").status)
             other.release(other.claim(training.key, "another"))
             other.close()
+            if interrupted:
+                raise KeyboardInterrupt
 
-    taken: list[str] = []
-    assert run_study(study(trials=1), home, watch=sleep).done == 1 and taken == ["mine"]
+    for interrupted in (True, False):
+        taken: list[str] = []
+        if interrupted:
+            with pytest.raises(Interrupted):
+                run_study(study(trials=1), home, watch=sleep)
+        else:
+            assert run_study(study(trials=1), home, watch=sleep).done == 1 and taken == ["mine"]
     (training,) = open_study("tiny", tmp_path).ledger.trainings()
-    assert (training.state, training.attempt) == ("complete", 4)
+    assert (training.state, training.attempt) == ("complete", 7)
 
 
 @pytest.mark.slow

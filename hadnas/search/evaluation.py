@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -199,7 +199,8 @@ class Evaluator:
             raise
         except BaseException as error:
             if (isinstance(error, HadnasError) and not isinstance(error, _FAULTS)) or not isinstance(error, Exception):
-                self.ledger.release(claim)  # not the candidate's fault: it may be tried again
+                with suppress(LostClaim):
+                    self.ledger.release(claim)  # not the candidate's fault: it may be tried again
                 raise
             reason = str(error) if isinstance(error, HadnasError) else f"{type(error).__name__}: {error}"
             if isinstance(error, MachineError):
