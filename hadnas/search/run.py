@@ -120,7 +120,9 @@ class _Run:
         self._ended()
 
     def rewrite(self, home: Home) -> None:
-        """Write the runs anew that MLflow lacks."""
+        """Write the runs anew where MLflow knows nothing of a study that has trials or baselines."""
+        if not self.tracker.is_new or not (self.book.get_trials(deepcopy=False) or baseline_entries(self.book)):
+            return
         results = StudyResults(self.study.name, home)
         try:
             rewrite(results, self.mirror)

@@ -69,6 +69,7 @@ class Tracker:
         self.tracking_uri = tracking_uri
         self._mine: set[str] = set()
         self._found = "FINISHED"  # how the parent run was found
+        self.is_new = False  # there was none
         self._notes: dict[str, str] = {}
         self._points: dict[str, list[Metric]] = {}  # of the curves, not yet written
         self._wrote: dict[str, int] = {}  # when, in milliseconds since 1970
@@ -103,6 +104,7 @@ class Tracker:
             self._found = str(run.info.status)
             self.client.update_run(run_id, status="RUNNING")
             return run_id
+        self.is_new = True
         return self._create(self.study, {"hadnas.kind": "study", "hadnas.study": self.study})
 
     def run_ids(self, *, deleted: bool = False) -> set[str]:
