@@ -4,12 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from hadnas.blocks import registry
 from hadnas.blocks.registry import ops
-from hadnas.cli import main
 from tests.readme import README
+from tests.shell import hadnas
 
 FILE = '''
 from typing import Any
@@ -79,7 +78,7 @@ def test_the_command_reports_the_faulty_blocks_of_a_file(tmp_path: Path, monkeyp
     ops()
     monkeypatch.setattr(registry, "_OPS", dict(registry._OPS))
     (tmp_path / "mine.py").write_text(FILE)
-    done = CliRunner().invoke(main, ["check", str(tmp_path / "mine.py")])
+    done = hadnas("check", tmp_path / "mine.py")
     said = " ".join(done.output.split())
     assert done.exit_code == 2
     for name, text in SAID.items():
@@ -91,5 +90,5 @@ def test_the_readmes_own_block_keeps_the_contract(tmp_path: Path, monkeypatch: p
     example = re.search(r"```python\n(# mine.py.*?)```", README.read_text(), re.S)
     assert example is not None
     (tmp_path / "readme.py").write_text(example[1])
-    done = CliRunner().invoke(main, ["check", str(tmp_path / "readme.py")])
+    done = hadnas("check", tmp_path / "readme.py")
     assert done.exit_code == 0 and "squared" in done.output, done.output

@@ -12,25 +12,17 @@ from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from mlflow import MlflowClient, pyfunc
 from mlflow.models import get_model_info
 from optuna.trial import TrialState, create_trial
-from torch import nn
 
 from hadnas.blocks import registry
-from hadnas.cli import main
 from hadnas.errors import BuildError, StudyError
-from hadnas.exporter.folder import check_folder, export
-from hadnas.exporter.module import model_source
-from hadnas.exporter.onnx_file import write_onnx
+from hadnas.exporter.folder import export
 from hadnas.library import own_ops
 from hadnas.models import source
-from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.task import Task
 from hadnas.search.delivery import facts, register
@@ -43,6 +35,7 @@ from hadnas.track.server import free_port, stop
 from hadnas.train.recipe import Recipe
 from tests.homes import new_home
 from tests.networks import block_file, pyramid, residual
+from tests.shell import hadnas
 
 DIGITS = Task.image(1, 8, 8, classes=10)
 QUICK = Recipe(epochs=1, batch=128)
@@ -62,10 +55,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
 @pytest.fixture(scope="module")
 def folder(results: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results.export(results.best, tmp_path_factory.mktemp("out") / "best")
-
-
-def hadnas(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 @pytest.mark.slow
@@ -173,50 +162,6 @@ def test_weights_that_are_gone_are_said(results: StudyResults, tmp_path: Path) -
     kept.rename(weights)
     assert done.exit_code == 2 and "are not there" in done.output, done.output
     assert not any(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_onnx_for_any_batch(tmp_path: Path) -> None:
-    arch = complete(pyramid((8, [residual(op("star")), residual(op("attention"))])), DIGITS)
-    torch.manual_seed(0)
-    network = build(arch, DIGITS).eval()
-    assert write_onnx(network, DIGITS, tmp_path / "model.onnx", "mine") < 1e-5
-    assert onnx.load(tmp_path / "model.onnx").graph.name == "mine"
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    images = torch.randn(5, 1, 8, 8)
-    (found,) = session.run(["logits"], {"images": images.numpy()})
-    with torch.inference_mode():
-        assert np.allclose(found, network(images).numpy(), atol=1e-5)
-
-
-@pytest.mark.slow
-def test_onnx_that_differs_is_not_written(tmp_path: Path) -> None:
-    class Drifting(nn.Module):
-        """Another network at every call, as the exported one is not."""
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x.flatten(1)[:, :3] * torch.rand(3)
-
-    with pytest.raises(BuildError, match="differs from the network at batch 1"):
-        write_onnx(Drifting(), DIGITS, tmp_path / "model.onnx", "drifting")
-    assert not any(tmp_path.iterdir())
-
-
-def test_onnx_without_its_extra_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
-    arch = complete(pyramid((8, [residual(op("mlp"))])), DIGITS)
-    with pytest.raises(BuildError, match=r"onnxscript is not installed.*pip install 'hadnas\[onnx\]'"):
-        export(arch, DIGITS, tmp_path / "out", onnx=True)
-    assert not any(tmp_path.iterdir())
-
-
-def test_an_onnx_file_of_an_earlier_network_is_not_left_beside_another(tmp_path: Path) -> None:
-    arch = complete(pyramid((8, [residual(op("mlp"))])), DIGITS)
-    (tmp_path / "model.py").write_text(model_source(arch, DIGITS, {}))
-    (tmp_path / "model.onnx").write_bytes(b"")
-    with pytest.raises(StudyError, match=r"model\.onnx is of an earlier network; replace it with --onnx"):
-        check_folder(tmp_path, force=True)
-    check_folder(tmp_path, onnx=True, force=True)
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 
-from hadnas.cli import main
 from hadnas.errors import SpecError
 from hadnas.library import load_architecture, load_network, own_ops
 from hadnas.models.arch import Arch
@@ -21,6 +19,7 @@ from hadnas.train.data import load_data
 from hadnas.train.recipe import Policy
 from hadnas.train.score import evaluate
 from tests.networks import block_file, pyramid, residual
+from tests.shell import hadnas
 from tests.test_train_data import digits, npz, png_folder
 
 DIGITS = Task.image(1, 8, 8, classes=10)
@@ -29,16 +28,12 @@ TWO = np.stack([digits()[0]] * 2, 3)
 QUICK = FULLER.model_copy(update={"epochs": 1, "batch": 128, "augment": "shift"})
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, ["retrain", *(str(argument) for argument in arguments)])
-
-
 @pytest.mark.slow
 def test_what_was_searched_for_other_images_is_trained_scored_and_exported(tmp_path: Path) -> None:
     (tmp_path / "arch.json").write_text(ARCH.json)
     out = tmp_path / "out"
     settings = ("--epochs", 2, "--batch", 128, "--augment", "shift", "--seed", 3)
-    done = run(tmp_path / "arch.json", "--data", "digits", *settings, "--out", out)
+    done = hadnas("retrain", tmp_path / "arch.json", "--data", "digits", *settings, "--out", out)
     assert done.exit_code == 0, done.output
     assert "epoch 2/2: train/loss" in done.output and "(n = 288)" in done.output
     data, network = load_data("digits"), load_network(str(out / "model.py"), DIGITS)
@@ -53,7 +48,7 @@ def test_what_was_searched_for_other_images_is_trained_scored_and_exported(tmp_p
     ):
         assert said in card, said
     assert load_architecture(out) == complete(ARCH.node, DIGITS)
-    again = run(out, "--data", "digits", "--out", out)
+    again = hadnas("retrain", out, "--data", "digits", "--out", out)
     assert again.exit_code == 2 and "holds files already" in again.output
 
 
@@ -97,7 +92,7 @@ def test_bad_input_gets_one_sentence_and_nothing_is_written(
     (tmp_path / "empty.py").write_text("")
     (tmp_path / "other.py").write_text(block_file("Halved"))
     places = {path.stem: str(path) for path in tmp_path.iterdir()} | {"two": npz(tmp_path, train_images=TWO)}
-    done = run(*(argument.format(**places) for argument in arguments), "--out", tmp_path / "out")
+    done = hadnas("retrain", *(argument.format(**places) for argument in arguments), "--out", tmp_path / "out")
     assert done.exit_code == 2 and said in done.output, done.output
     assert "Traceback" not in done.output and not (tmp_path / "out").exists()
 
@@ -114,7 +109,7 @@ def test_an_exported_folder_with_a_block_of_ones_own_is_trained_again(tmp_path: 
     images = png_folder(tmp_path / "images")
     settings = ("--epochs", 1, "--batch", 16, "--augment", "rand-m5-mstd0.5", "--hflip", 0, "--scale", 0.7, 1)
     own = ("--weights", tmp_path / "best" / "model.safetensors", "--blocks", tmp_path / "mine.py")
-    done = run(tmp_path / "best", "--data", images, *settings, *own, "--out", tmp_path / "final")
+    done = hadnas("retrain", tmp_path / "best", "--data", images, *settings, *own, "--out", tmp_path / "final")
     assert done.exit_code == 0, done.output
     assert "class Doubled(nn.Module):" in (tmp_path / "final" / "model.py").read_text()
     said = "| augment | auto_augment rand-m5-mstd0.5, scale (0.7, 1.0), hflip 0.0, color_jitter 0.4, re_prob 0.0 |"
