@@ -150,8 +150,10 @@ def additive_twin(case: Case) -> Iterator[str]:
         return
     said = lines(case.op.cls)
     mine, twins = (
-        # Where a slot is varied the formulas do, which `docstring` holds against the count.
-        counts(c) if case.varied == "defaults" else tuple(int(evaluate(said[key], c.names)) for key in COUNTED)
+        # Where a slot is varied the formulas do, if there are any, which `docstring` holds against the count.
+        counts(c)
+        if case.varied == "defaults" or not said.keys() >= set(COUNTED)
+        else tuple(int(evaluate(said[key], c.names)) for key in COUNTED)
         for c in (case, other)
     )
     if mine[:2] != twins[:2]:

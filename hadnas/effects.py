@@ -3,7 +3,9 @@
 A learned scale says nothing of this, as the weights of the branches absorb it; outputs with and without a product do.
 """
 
-from collections.abc import Callable, Collection
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -50,13 +52,13 @@ def product_effects(module: nn.Module, images: Tensor, labels: Tensor, *, batch:
 
     The module is run in evaluation mode where its weights are, once as it is and once without each product; images are
     moved there, `batch` at once. A product inside an activation function (StarReLU is s relu(x)^2 + b) counts as any
-    other. Raises MeasurementError where there are no images, or for a product inside a fused operation in place
-    (addcmul_).
+    other. Raises MeasurementError where there are no images, for a product inside a fused operation in place
+    (addcmul_), or where `node` gives no tensor.
     """
     if len(images) < 1 or labels.shape != images.shape[:1]:
         raise MeasurementError(f"images {tuple(images.shape)} and labels {tuple(labels.shape)}: (N, C, H, W) and (N,)")
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    with evaluation(module), torch.inference_mode():
+    with evaluation(module), _unfused(module), torch.inference_mode():
         paths = _Run(module, images[:1].to(device)).found
         sums = [_Sums(path, paths[:number].count(path), _node(module, path)) for number, path in enumerate(paths)]
         right = 0
@@ -75,6 +77,18 @@ def product_effects(module: nn.Module, images: Tensor, labels: Tensor, *, batch:
         ProductEffect(s.path, s.index, s.node, (s.added / s.rest) ** 0.5 if s.rest else inf, right / n, s.right / n, n)
         for s in sums
     ]
+
+
+@contextmanager
+def _unfused(module: nn.Module) -> Iterator[None]:
+    """With LSTMs as single operations: on a CPU oneDNN runs one as a whole, and its products are not seen."""
+    if not any(isinstance(sub, nn.LSTM) for sub in module.modules()):
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of TF32, with which this has nothing to do
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 @dataclass
@@ -125,8 +139,11 @@ class _Run:
                 hook.remove()
         self.found = finder.found
 
-    def _keep(self, path: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(sub: nn.Module, args: Any, out: Tensor) -> None:
-            self.outputs[path] = out.clone()  # the next operation may be in place
+    def _keep(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(sub: nn.Module, args: Any, out: Any) -> None:
+            first = out[0] if isinstance(out, tuple) and out else out  # a GRU gives its state, too
+            if not isinstance(first, Tensor):
+                raise MeasurementError(f"{path or 'the network'} gives {type(first).__name__}; allowed is a tensor")
+            self.outputs[path] = first.clone()  # the next operation may be in place
 
         return hook

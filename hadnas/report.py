@@ -10,13 +10,14 @@ from hadnas.search.final import openings, read_finals
 from hadnas.search.found import Found
 from hadnas.search.insight import insight
 from hadnas.search.results import StudyResults
-from hadnas.track.runs import Tracker
+from hadnas.track.runs import Tracker, store_errors
 
 
 def write_report(results: StudyResults, out: str | Path | None = None) -> Path:
     """Write the report of a study, by default to `<home>/<study>/report.html`, and log it and its figures to MLflow.
 
-    Raises StudyError where the study has no finished trial, or `out` cannot be written or holds what is no report.
+    Raises StudyError where the study has no finished trial, or `out` cannot be written or holds what is no report,
+    or MLflow cannot keep it.
     """
     best = results.best
     path = Path(out).expanduser() if out else results.home.path / results.name / "report.html"
@@ -46,9 +47,10 @@ def write_report(results: StudyResults, out: str | Path | None = None) -> Path:
         raise StudyError(f"{path} cannot be written: {error.strerror}") from error
     tracker = Tracker(results.home.tracking_uri, results.home.artifacts, results.name)
     try:
-        tracker.log_text(tracker.parent_run_id, html, "report.html")
-        for part in (part for section in sections for part in section.parts if part["kind"] == "figure"):
-            tracker.log_text(tracker.parent_run_id, part["svg"], f"figures/{part['name']}.svg")
+        with store_errors(results.home.tracking_uri):
+            tracker.log_text(tracker.parent_run_id, html, "report.html")
+            for part in (part for section in sections for part in section.parts if part["kind"] == "figure"):
+                tracker.log_text(tracker.parent_run_id, part["svg"], f"figures/{part['name']}.svg")
     finally:
         tracker.leave()
     return path

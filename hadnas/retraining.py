@@ -30,16 +30,25 @@ RAND = Policy(auto_augment="rand-m9-mstd0.5-inc1")
 FULLER = Recipe(epochs=50, augment=RAND, mixup=0.2, label_smoothing=0.1, ema=0.995)
 """The recipe of a retraining where nothing else is said."""
 
+SEEN = (
+    "It started from weights: where these were trained on images of other splits, or of these under another split "
+    "seed, the test images may be among them, and its test accuracy is then too high."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Retrained:
-    """A network on the CPU in eval mode, how it learned, and its score on the test split, opened once at the end."""
+    """A network on the CPU in eval mode, how it learned, and its score on the test split, opened once at the end.
+
+    started_from: the file of the weights it began with; None for fresh ones
+    """
 
     arch: Arch
     module: nn.Module
     data: Data
     recipe: Recipe
     seed: int
+    started_from: Path | None
     fit: Fit
     test: Score
 
@@ -59,15 +68,20 @@ class Retrained:
         counted = cost(self.module, self.data.shape)
         settings = {name.replace("_", " "): value for name, value in self.recipe if value is not None}
         facts = Facts(
-            origin={"trained by": "hadnas retrain", **(origin or {})},
+            origin={
+                "trained by": "hadnas retrain",
+                "started from": self.started_from or "fresh weights",
+                **(origin or {}),
+            },
             accuracies={name: _accuracy(score) for name, score in scores},
             figures={name: getattr(counted, name) for name in ("params", "macs", "elementwise", "products")},
-            data={"name": self.data.name, "digest": self.data.digest, **self.data.sizes},
+            data={"name": self.data.name, "digest": self.data.digest, **self.data.parts},
             recipe={**settings, "seed": self.seed},
             limits=(
                 "One training with one seed: another seed gives another accuracy.",
                 "The test split was opened once, after the last epoch; whether it was opened for this architecture "
                 "before, is not known here.",
+                *([SEEN] if self.started_from is not None else []),
             ),
         )
         with tempfile.TemporaryDirectory() as scratch:
@@ -104,7 +118,8 @@ def retrain(
     model_source(arch, task, {})  # before the training: its end is an export
     result = fit(module, data, recipe, seed=seed, device=device, on_epoch=on_epoch)
     test = evaluate(module, data, "test", batch=recipe.evaluation_batch, device=device)
-    return Retrained(arch, module.cpu(), data, recipe, seed, result, test)
+    started_from = None if weights is None else Path(weights)
+    return Retrained(arch, module.cpu(), data, recipe, seed, started_from, result, test)
 
 
 def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:

@@ -94,7 +94,7 @@ def front(results: StudyResults) -> Section:
         {2, 3, 4, 5, 6},
     )
     if results.timed_otherwise:
-        section.text(f"{results.timed_otherwise.capitalize()}.", note=True)
+        section.text(f"{results.timed_otherwise[0].upper()}{results.timed_otherwise[1:]}.", note=True)
     section.text("H hadamard, A additive, C convolution, T attention: blocks and merges of each family.", note=True)
     return section
 
@@ -128,8 +128,8 @@ def decisions(found: Insight) -> Section:
 
 
 def families(found: Insight, finals: list[Final]) -> Section:
-    kind = "Association" if found.adaptive else "Effect"
-    section = Section("families", f"{kind} of each family with accuracy, by stage")
+    title = "Association of each family with" if found.adaptive else "Effect of each family on"
+    section = Section("families", f"{title} accuracy, by stage")
     if found.adaptive:
         section.text(
             "The sampler chose trials by what it had seen, so these are associations, not effects: what stands "
@@ -139,7 +139,7 @@ def families(found: Insight, finals: list[Final]) -> Section:
     if found.differences:
         names = [f"stage {d.stage}: {d.family} ({d.n_with} with, {d.n_without} without)" for d in found.differences]
         values = [(d.mean, d.low, d.high) for d in found.differences]
-        label = "difference of mean validation accuracy, 95 % interval (Welch)"
+        label = "difference of mean validation accuracy at equal numbers of blocks, 95 % interval (Welch)"
         section.figure(figures.intervals(names, values, label), "families")
     else:
         section.text(

@@ -92,3 +92,41 @@ def test_the_readmes_own_block_keeps_the_contract(tmp_path: Path, monkeypatch: p
     (tmp_path / "readme.py").write_text(example[1])
     done = hadnas("check", tmp_path / "readme.py")
     assert done.exit_code == 0 and "squared" in done.output, done.output
+
+
+TWOFOLD = '''
+from typing import Any, Literal
+from torch import Tensor, nn
+from hadnas import block
+
+
+@block(family="hadamard", twin=("interact", "mul", "sum"))
+class Twofold(nn.Module):
+    """Two pointwise maps, multiplied or summed."""
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        act: bool = True,
+        interact: Literal["mul", "sum"] = "mul",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.act, self.interact = nn.GELU() if act else nn.Identity(), interact
+        self.up = nn.Conv2d(dim, 2 * dim, 1, device=device, dtype=dtype)
+        self.down = nn.Conv2d(dim, dim, 1, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.act(self.up(x)).chunk(2, dim=1)
+        return self.down(a * b if self.interact == "mul" else a + b)
+'''
+
+
+def test_a_block_with_a_twin_need_not_say_what_it_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ops()
+    monkeypatch.setattr(registry, "_OPS", dict(registry._OPS))
+    (tmp_path / "twofold.py").write_text(TWOFOLD)
+    done = hadnas("check", tmp_path / "twofold.py")
+    assert done.exit_code == 0 and "twofold" in done.output, done.output

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from hadnas.errors import SpecError
 from hadnas.library import load
 from hadnas.measure.cost import cost
 from hadnas.measure.latency import protocol, protocol_key
 from hadnas.search.correlation import Correlation
+from hadnas.search.finals import run_finals
 from hadnas.search.predictor import Predictor, digest, features
 from hadnas.search.results import open_study
+from hadnas.search.storage import Home
 from tests.homes import new_home
 from tests.shell import hadnas
 
@@ -75,6 +78,13 @@ def test_top_shows_leaderboard_front_and_families(place: Path) -> None:
     shown = hadnas("top", "mine", "--home", place / "runs").output
     for text in ("val/accuracy", "Pareto front of val/accuracy, macs", "Best of each family", "H1 A0 C0 T0", "±"):
         assert text in shown
+
+
+@pytest.mark.parametrize(("what", "least"), [({"seeds": 0}, 1), ({"top": 0}, 1), ({"candidates": -1}, 0)])
+def test_numbers_of_finals_are_checked_before_any_work(place: Path, what: dict[str, int], least: int) -> None:
+    ((name, value),) = what.items()
+    with pytest.raises(SpecError, match=rf"{name} = {value} is not allowed; allowed: {least} or more"):
+        run_finals("mine", Home(place / "runs"), **what)
 
 
 def test_finals_and_report_of_a_study(place: Path) -> None:

@@ -237,3 +237,30 @@ def test_a_shared_module_is_run_twice_and_owned_once():
     shared = nn.Conv2d(C, C, 1)
     found = cost(nn.Sequential(shared, shared), (C, H, W))
     assert (found.macs, found.params) == (2 * C * N, C * C + C)
+
+
+def test_sums_over_batches_outer_products_and_broadcast_queries():
+    plain = joined(lambda m, u, v: u.flatten(2) @ v.flatten(2).mT)
+    over = joined(lambda m, u, v: torch.addbmm(torch.zeros(C, C), u.flatten(2), v.flatten(2).mT))
+    assert over.macs - 2 * C * N == plain.macs - 2 * C * N == C * N
+    outer = joined(lambda m, u, v: torch.outer(u[0, :, 0, 0], v[0, :, 0, 0]))
+    added = joined(lambda m, u, v: torch.addr(torch.zeros(C, C), u[0, :, 0, 0], v[0, :, 0, 0]))
+    assert added.products == outer.products == C * C
+    assert joined(lambda m, u, v: torch.linalg.vecdot(u, v, dim=1)).macs == 2 * C * N + N
+
+    def attended(m, u, v, expand):
+        query = m.table.reshape(1, 1, N // C, C)
+        keys, values = (t.flatten(2).mT.unsqueeze(0).expand(4, -1, -1, -1) for t in (u, v))
+        return F.scaled_dot_product_attention(query.expand(4, -1, -1, -1) if expand else query, keys, values)
+
+    few, all_ = (joined(lambda m, u, v, expand=expand: attended(m, u, v, expand)) for expand in (False, True))
+    assert few.macs == all_.macs == 2 * C * N + 4 * 2 * (N // C) ** 2 * C
+
+
+def test_a_mask_is_added_and_a_bias_is_free():
+    def scores(m, u, v, first):
+        return torch.baddbmm(first, u.flatten(2), v.flatten(2).mT)
+
+    mask, bias = torch.zeros(1, C, C), torch.zeros(1, 1, C)
+    assert joined(lambda m, u, v: scores(m, u, v, mask)).elementwise == C * C
+    assert joined(lambda m, u, v: scores(m, u, v, bias)).elementwise == 0

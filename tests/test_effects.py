@@ -84,3 +84,34 @@ def test_products_inside_fused_operations() -> None:
 def test_images_without_labels_are_refused(network: torch.nn.Module) -> None:
     with pytest.raises(MeasurementError, match="labels"):
         hadnas.product_effects(network, torch.randn(4, 3, 16, 16), torch.zeros(3, dtype=torch.int64))
+
+
+class Recurrent(torch.nn.Module):
+    """Rows of pixels through a recurrent layer, read at its end."""
+
+    def __init__(self, kind: type[torch.nn.Module]) -> None:
+        super().__init__()
+        self.layer, self.fc = kind(6, 4, batch_first=True), torch.nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.layer(x.transpose(1, 2).flatten(2))[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", [torch.nn.LSTM, torch.nn.GRU])
+def test_a_recurrent_layer_has_the_products_that_are_counted(kind: type[torch.nn.Module]) -> None:
+    """Though it gives a tuple, and on a CPU torch may run it as one operation."""
+    torch.manual_seed(0)
+    network = Recurrent(kind)
+    found = hadnas.product_effects(network, torch.randn(5, 3, 2, 2), torch.zeros(5, dtype=torch.int64))
+    assert hadnas.cost(network, (3, 2, 2)).products == 4 * len(found) > 0
+    assert all(effect.node == "layer" for effect in found) and max(effect.ratio for effect in found) > 0
+
+
+def test_the_first_of_a_cumulative_product_is_none() -> None:
+    class First(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.flatten(1)
+            return torch.stack([x, x.sin()]).cumprod(0)[0]
+
+    (effect,) = hadnas.product_effects(First(), torch.randn(5, 3, 2, 2), torch.zeros(5, dtype=torch.int64))
+    assert effect.ratio == 0

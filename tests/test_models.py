@@ -178,3 +178,9 @@ def test_a_wrong_task_is_refused(shape: tuple[int, int, int]) -> None:
 def test_the_tree_writes_runs_once() -> None:
     tree = Arch(complete(starnet(24, (2, 2, 8, 3)), IMAGENET).node).tree()
     assert "blocks.0-7: residual" in tree and tree.count("star") == 4
+
+
+def test_dropout_that_timm_supplies_is_no_choice_of_a_space() -> None:
+    """Parts of the host have their own: residual.drop_path and the head's dropout."""
+    with pytest.raises(SpecError, match="drop_path_rate"):
+        complete({**pyramid((8, [residual(op("mlp"))])), "drop_path_rate": 0.3}, DIGITS)

@@ -62,6 +62,6 @@ def test_an_onnx_file_of_an_earlier_network_is_not_left_beside_another(tmp_path:
     arch = complete(pyramid((8, [residual(op("mlp"))])), DIGITS)
     (tmp_path / "model.py").write_text(model_source(arch, DIGITS, {}))
     (tmp_path / "model.onnx").write_bytes(b"")
-    with pytest.raises(StudyError, match=r"model\.onnx is of an earlier network; replace it with --onnx"):
+    with pytest.raises(StudyError, match=r"model\.onnx is of an earlier network; move it, or have it replaced"):
         check_folder(tmp_path, force=True)
     check_folder(tmp_path, onnx=True, force=True)

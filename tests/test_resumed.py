@@ -54,6 +54,15 @@ def test_a_trial_that_another_worker_gave_up_is_drawn_again(tmp_path: Path) -> N
     assert [found.number for found in results.found] == [1, 2]
     assert [found.notes["reused"] for found in results.found] == [True, False]
     assert len(results.ledger.trainings()) == 2
+    client = mlflow.MlflowClient(home.tracking_uri)
+    experiment = client.get_experiment_by_name("hadnas/tiny")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.`hadnas.kind` = 'trial'")
+    assert {run.info.run_name: run.info.status for run in runs} == {
+        "trial-0000": "KILLED",
+        "trial-0001": "FINISHED",
+        "trial-0002": "FINISHED",
+    }
 
 
 def test_a_training_that_another_worker_took_over_is_waited_for(tmp_path: Path) -> None:

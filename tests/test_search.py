@@ -179,10 +179,11 @@ def test_a_database_that_fails_is_named(home: Home, monkeypatch: pytest.MonkeyPa
 
 
 def test_mlflow_that_was_thrown_away_is_written_anew(home: Home, tmp_path: Path) -> None:
-    """The same runs: names, ends, parameters, figures, curves, tags and files."""
+    """The same runs: names, ends, parameters, figures, curves, tags and files, also where a report came first."""
     again = Home(tmp_path)
     with sqlite3.connect(home.path / "hadnas.db") as whole, sqlite3.connect(tmp_path / "hadnas.db") as copy:
         whole.backup(copy)
+    Tracker(again.tracking_uri, again.artifacts, "tiny").leave()  # as a report does
     same = study(latency="eager", baselines={"plain": PLAIN, "timm": "test_resnet"})
     run_study(same, again)
     seen = []

@@ -212,3 +212,13 @@ def test_code_that_could_not_be_written_down_is_refused_before_training(
         code_hash(arch, DIGITS)
     with pytest.raises(BuildError, match=said):  # not after the epochs
         retrain(arch, load_data("digits"), on_epoch=lambda epoch: pytest.fail("it was trained"))
+
+
+def test_values_of_literals_and_local_names_are_not_followed(tmp_path: Path) -> None:
+    text = block_file("Scoped").replace("import Any", "import Any, Literal")
+    text = text.replace("*, device", '*, scope: Literal["global", "3x3"] = "global", device')
+    text = text.replace("\n\n@block", "\ndim = 8\ndim = 16\nb = dim\nb += 1\n\n@block")
+    text = text.replace("return 2 * self.conv(x)", "b = self.conv(x)\n        return 2 * b")
+    arch = own_network(tmp_path / "scoped.py", "scoped", text, "mlp")
+    source = model_source(arch, DIGITS, {})
+    assert "dim = 8" not in source and len(code_hash(arch, DIGITS)) == 16

@@ -29,6 +29,7 @@ from hadnas.space import (
     size,
 )
 from hadnas.space.choices import Choice, IntRange, Repeat
+from hadnas.space.data import as_data, from_data
 
 SPACES = {
     "plain": {"op": "a", "x": [1, None, "b", {"y": 2.5}]},
@@ -225,3 +226,16 @@ def test_the_language_needs_no_torch() -> None:
     heavy = "{'torch', 'timm', 'optuna', 'mlflow', 'pydantic', 'numpy'}"
     program = f"import sys, hadnas.space; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+def test_many_named_choices_are_counted_at_once() -> None:
+    names = [f"n{i}" for i in range(40)]
+    shared = [one_of(1, 2, 3, name=name) for name in names]
+    depth = one_of(1, 2, name="depth")
+    space = {"a": shared, "b": shared, "c": repeat({"x": one_of(*range(5))}, depth), "d": depth}
+    assert size(space) == 3**40 * (5 + 25)
+
+
+def test_a_slot_may_be_called_as_a_choice_is() -> None:
+    space = {"op": "mine", "repeat": one_of(1, 2), "one_of": 3, "int_range": repeat(4, 2)}
+    assert from_data(as_data(space)) == space

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from hadnas.errors import StudyError
 from hadnas.search.database import clear_errors, open_engine
 from hadnas.search.ledger import Ledger
-from hadnas.search.storage import Home, optuna_storage
+from hadnas.search.storage import Home, optuna_storage, weights_name
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +30,8 @@ def test_argument_before_environment_before_runs(tmp_path, monkeypatch):
     home = Home(tmp_path / "here")
     assert home.url == f"sqlite:///{tmp_path}/here/hadnas.db"
     assert home.tracking_uri == f"sqlite:///{tmp_path}/here/mlflow.db"
-    assert home.weights("digits", "f1") == tmp_path / "here/digits/weights/f1.safetensors"
-    assert home.weights("digits", "f1", "ab12") == tmp_path / "here/digits/weights/f1-ab12.safetensors"
+    assert weights_name("digits", "f1") == "digits/weights/f1.safetensors"
+    assert weights_name("digits", "f1", "ab12") == "digits/weights/f1-ab12.safetensors"
 
 
 def test_a_server_keeps_tracking_in_a_database_of_its_own(tmp_path, monkeypatch):

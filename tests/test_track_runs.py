@@ -1,6 +1,5 @@
 """The tracker against a real SQLite store: what MLflow holds after each call."""
 
-import json
 import math
 import os
 import shutil
@@ -16,7 +15,8 @@ from mlflow.entities import Run
 
 from hadnas.errors import StudyError
 from hadnas.track import runs
-from hadnas.track.runs import Tracker, mlflow_name, store_errors, without_password
+from hadnas.track.names import mlflow_name, without_password
+from hadnas.track.runs import Tracker, store_errors
 
 DEPTH = {"stages.0.depth": 2}
 
@@ -167,18 +167,16 @@ def test_limits_of_the_store_are_kept(home: Path) -> None:
     assert run.data.tags["t149"] == "149"
 
 
-def test_files_of_a_run(home: Path, tmp_path: Path) -> None:
+def test_files_of_a_run(home: Path) -> None:
     study = tracker(home, "files")
     run_id = study.start_trial(0, "trial", "trial-0000", {}, {})
-    (tmp_path / "weights.bin").write_bytes(b"123")
-    study.log_text(run_id, "class Model: ...", "model.py")
-    study.log_json(run_id, {"op": "pyramid", "stages": [1, 2]}, "arch.json")
-    study.log_artifact(run_id, tmp_path / "weights.bin", "weights")
+    study.log_text(run_id, "class Model: ...", "code/model.py")
     folder = home / "artifacts" / "files" / run_id / "artifacts"
-    assert (folder / "model.py").read_text() == "class Model: ..."
-    assert json.loads((folder / "arch.json").read_text()) == {"op": "pyramid", "stages": [1, 2]}
-    assert (folder / "weights" / "weights.bin").read_bytes() == b"123"
-    assert study.client.list_artifacts(run_id, "weights")[0].path == "weights/weights.bin"
+    assert (folder / "code" / "model.py").read_text() == "class Model: ..."
+    assert study.client.list_artifacts(run_id, "code")[0].path == "code/model.py"
+    (folder / "taken").write_text("")
+    with pytest.raises(StudyError, match="MLflow cannot go on with it"):
+        study.log_text(run_id, "class Model: ...", "taken/model.py")
 
 
 def test_a_store_that_cannot_be_opened(tmp_path: Path) -> None:

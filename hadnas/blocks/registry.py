@@ -32,6 +32,9 @@ GIVEN = frozenset(
 )
 """Constructor parameters that the place of a node, or timm, supplies, never the node."""
 
+OF_HOSTS = frozenset({"drop_rate", "drop_path_rate"})
+"""Those that timm supplies to hosts alone; in a space, parts of a host say them."""
+
 REQUIRED = inspect.Parameter.empty
 
 T = TypeVar("T", bound=Callable[..., nn.Module])
@@ -135,7 +138,7 @@ def register(
         # The same definition may be read again (a file loaded twice, a module reloaded); another one may not.
         if (old := _OPS.get(key)) and _identity(old.cls) != _identity(cls):
             raise SpecError(f"the op name {key!r} is taken by {old.cls.__module__}.{old.cls.__qualname__}; rename one")
-        slots, given = _schema(cls, dict(children or {}))
+        slots, given = _schema(cls, dict(children or {}), GIVEN | OF_HOSTS if "host" in roles else GIVEN)
         for slot in symmetric:
             if slot not in slots:
                 raise unknown(f"parameter of {key}", slot, slots)
@@ -176,17 +179,22 @@ def _identity(cls: Any) -> tuple[str, str]:
     return cls.__qualname__, getattr(inspect.getmodule(cls), "__file__", None) or cls.__module__
 
 
-def _schema(cls: Any, children: dict[str, str | tuple[str, ...]]) -> tuple[dict[str, Slot], tuple[str, ...]]:
-    """The slots and the given parameters of a constructor. Raises SpecError where it is not of the house's form."""
+def _schema(
+    cls: Any, children: dict[str, str | tuple[str, ...]], known: frozenset[str]
+) -> tuple[dict[str, Slot], tuple[str, ...]]:
+    """The slots and, of those `known`, the given parameters of a constructor.
+
+    Raises SpecError where it is not of the house's form.
+    """
     hints = typing.get_type_hints(cls.__init__ if isinstance(cls, type) else cls)  # type: ignore[misc]
     slots: dict[str, Slot] = {}
     given: list[str] = []
     for parameter in inspect.signature(cls).parameters.values():
         key = parameter.name
-        if key in GIVEN:
+        if key in known:
             given.append(key)
         elif parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            raise SpecError(f"{cls.__name__}: the parameter {key!r} must be keyword-only (given ones: {sorted(GIVEN)})")
+            raise SpecError(f"{cls.__name__}: the parameter {key!r} must be keyword-only (given ones: {sorted(known)})")
         elif key in children:
             roles = children[key]
             many = typing.get_origin(hints[key]) is not None and hints[key] != (nn.Module | None)

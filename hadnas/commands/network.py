@@ -27,13 +27,16 @@ def export(
     found = results.best if trial is None else results.trial(trial)
     if trial is None:
         click.echo("chosen: the highest validation accuracy among feasible trials, ties by fewest MACs")
+    if mlflow_model:
+        from hadnas.search.delivery import example
+
+        example(results, found)  # what it lacks is said before anything is written
     results.export(found, out, onnx=onnx, force=force)
     click.echo(usage(out, results.task(), onnx=onnx))
     if mlflow_model:
-        from hadnas.search.delivery import register
         from hadnas.track.registry import serve_command
 
-        uri = register(results, found, out)
+        uri = results.register(found, out)
         click.echo(
             f"\nregistered in MLflow as {uri}; to serve it:\n\n    {serve_command(results.home.tracking_uri, uri)}"
         )
@@ -58,6 +61,7 @@ def export(
 @click.option("--ema", type=float, help="Decay of the averaged weights; 0.995 by default.")
 @click.option("--label-smoothing", type=float, help="0.1 by default.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--split-seed", default=0, show_default=True, type=click.IntRange(0), help="Of drawn splits.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def retrain(
@@ -68,6 +72,7 @@ def retrain(
     blocks: str | None,
     size: int | None,
     seed: int,
+    split_seed: int,
     device: str,
     force: bool,
     **settings: Any,
@@ -76,18 +81,20 @@ def retrain(
     from hadnas.exporter.folder import check_folder, usage
     from hadnas.library import load_architecture
     from hadnas.progress import ShownTraining
-    from hadnas.retraining import FULLER, changed, retrain
+    from hadnas.retraining import FULLER, SEEN, changed, retrain
     from hadnas.train.data import DataSpec, load_data
 
     check_folder(out, force=force)
     found, recipe = load_architecture(arch, blocks), changed(FULLER, settings)
-    images = load_data(DataSpec(source=data, size=size))
+    images = load_data(DataSpec(source=data, size=size, split_seed=split_seed))
     shown = ShownTraining(recipe.epochs, len(images.val))
     with shown.bar:
         done = retrain(found, images, recipe, seed=seed, weights=weights, device=device, on_epoch=shown)
     for split, score in (("validation", done.validation), ("test (this split was opened now, once)", done.test)):
         click.echo(f"{split}: accuracy {score.accuracy:.4f} ±{score.standard_error:.4f} (n = {score.n})")
-    done.export(out, origin={"architecture": arch, "started from": weights or "fresh weights"}, force=force)
+    if done.started_from is not None:
+        click.echo(SEEN)
+    done.export(out, origin={"architecture": arch}, force=force)
     click.echo(usage(out, done.task))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import timm
 
 from hadnas.models.arch import Arch
-from hadnas.models.build import Moments
+from hadnas.models.build import Moments, normalisation
 from hadnas.models.complete import lower
 from hadnas.models.task import Task
 from hadnas.onnx_model import INPUT, OUTPUT
@@ -85,7 +85,7 @@ def card(
         "built and written by hadnas." + ("" if trained else " Its weights are fresh: it is not trained."),
         f"```\n{arch.tree()}\n```",
         "## Use",
-        _use(arch, task, needed),
+        _use(arch, task, needed, moments),
     ]
     if onnx:
         parts.append(
@@ -111,7 +111,7 @@ def card(
     return "\n\n".join(parts) + "\n"
 
 
-def _use(arch: Arch, task: Task, needed: str) -> str:
+def _use(arch: Arch, task: Task, needed: str, moments: Moments | None) -> str:
     shape, size = ", ".join(map(str, task.shape)), " ".join(map(str, task.shape))
     by_name = (
         f"""
@@ -133,7 +133,7 @@ network = build_model(pretrained=True).eval()
 logits = network(torch.zeros(1, {shape}))
 ```
 {by_name}
-Images are pixels scaled to 0..1, minus `network.pretrained_cfg["mean"]`, over `network.pretrained_cfg["std"]`."""
+{normalisation(moments, '`network.pretrained_cfg["mean"]`', '`network.pretrained_cfg["std"]`')}"""
 
 
 def _figures(facts: Facts) -> dict[str, str]:

@@ -41,7 +41,8 @@ def export(
 
     weights  a .safetensors file of the network; fresh weights (seed 0) if None
     facts    what the model card says: where the network comes from, figures, data, recipe; no figures if None
-    moments  mean and standard deviation per channel that the images were normalised with, for timm's configuration
+    moments  mean and standard deviation per channel that the images were normalised with, for timm's configuration;
+             code and card say that they are not known if None
     onnx     write model.onnx, too, for any batch, checked in ONNX Runtime; needs the extra `onnx`
     force    write into a folder that holds other files; those stay, and files of an earlier export are replaced
 
@@ -94,7 +95,9 @@ def check_folder(folder: Path, *, onnx: bool = False, force: bool = False) -> No
         if not ours or (name == "README.md" and not (folder / name).read_bytes().startswith(b"# hadnas_")):
             raise StudyError(f"{folder / name} is not of an earlier export; move it, or name another folder")
         if name == ONNX and not onnx:
-            raise StudyError(f"{folder / name} is of an earlier network; replace it with --onnx, or move it")
+            raise StudyError(
+                f"{folder / name} is of an earlier network; move it, or have it replaced by an export with --onnx"
+            )
 
 
 def _move(place: Path, folder: Path) -> None:
@@ -142,10 +145,12 @@ def verify(folder: Path, network: nn.Module, task: Task) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         question, answer = Path(scratch) / "question.safetensors", Path(scratch) / "answer.safetensors"
         save_file({"images": images}, question)
-        command = [sys.executable, "-c", _CHECK, str(folder), str(question), str(answer), str(torch.get_num_threads())]
+        told = str(folder), str(question), str(answer), str(torch.get_num_threads())
+        command = [sys.executable, "-P", "-c", _CHECK, *told]  # -P: a random.py of the user's is not torch's
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise BuildError(f"the exported code does not run: {done.stderr.strip().splitlines()[-1]}")
+            said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+            raise BuildError(f"the exported code does not run: {said[-1]}")
         given = load_file(answer)
     keys = json.loads(done.stdout.splitlines()[-1])
     if keys != list(network.state_dict()):

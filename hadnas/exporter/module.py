@@ -13,7 +13,7 @@ from ruff.__main__ import find_ruff_bin
 from hadnas.blocks.registry import find_op
 from hadnas.errors import BuildError
 from hadnas.models.arch import Arch
-from hadnas.models.build import Moments, timm_config
+from hadnas.models.build import Moments, normalisation, timm_config
 from hadnas.models.complete import Call, lower
 from hadnas.models.expression import calls, expression
 from hadnas.models.source import ENTRY, Definitions, definitions
@@ -32,7 +32,7 @@ def model_source(arch: Arch, task: Task, facts: Mapping[str, Any], moments: Mome
     body = (
         _timm_body(call, moments)
         if not isinstance(call.cls, type)
-        else _pyramid_body(call, timm_config(arch, task, moments), found)
+        else _pyramid_body(call, timm_config(arch, task, moments), moments, found)
     )
     return _formatted("\n\n".join([_docstring(arch, task, facts), found.source(), body]))
 
@@ -68,7 +68,7 @@ def licence(arch: Arch, task: Task) -> str:
     return own if not others else f"{own} Not hadnas's, and under their author's licence: {', '.join(others)}."
 
 
-def _pyramid_body(call: Call, config: dict[str, Any], found: Definitions) -> str:
+def _pyramid_body(call: Call, config: dict[str, Any], moments: Moments | None, found: Definitions) -> str:
     found.imports |= {"register_model": "from timm.models import build_model_with_cfg, register_model"}
     name = config["architecture"]
     kwargs = {**call.kwargs, "stem": _for_channels(call.kwargs["stem"])}
@@ -78,7 +78,8 @@ def _pyramid_body(call: Call, config: dict[str, Any], found: Definitions) -> str
     settings = ", ".join(f"{key!r}: {value!r}" for key, value in plain.items())
     known = ", ".join(f"{key!r}: {value!r}" for key, value in config.items())
     return f'''
-# Images are pixels scaled to 0..1, minus `mean`, over `std`. timm reads this when the network is registered.
+# {normalisation(moments, "`mean`", "`std`")}
+# timm reads this when the network is registered.
 default_cfgs = {{{name!r}: {{{known}, "file": str(Path(__file__).with_name("model.safetensors"))}}}}
 
 

@@ -24,8 +24,8 @@ _VALUE_READERS = {
     aten._unique2.default,
 }
 _MASKABLE = {aten.index.Tensor}
-_WITH_FIRST = {aten.addcmul, aten.lerp, aten.addmm, aten.baddbmm, aten.addmv}
-_LOST_FIRST = {aten.addcmul_, aten.lerp_, aten.addmm_, aten.baddbmm_, aten.addmv_}
+_WITH_FIRST = {aten.addcmul, aten.lerp, aten.addmm, aten.baddbmm, aten.addmv, aten.addbmm, aten.addr}
+_LOST_FIRST = {aten.addcmul_, aten.lerp_, aten.addmm_, aten.baddbmm_, aten.addmv_, aten.addbmm_, aten.addr_}
 """Fused operations that add a product to their first argument: written anew, and in place."""
 
 
@@ -148,6 +148,8 @@ class ProductFinder(Counter):  # type: ignore[no-untyped-call]  # torch leaves i
                 raise MeasurementError(
                     f"{self.path}: the product in {op} cannot be set to zero: what it is added to is lost"
                 )
+            elif op.overloadpacket in (aten.cumprod, aten.cumprod_):
+                out.narrow(args[1], 1, out.shape[args[1]] - 1).zero_()  # the first is no product
             else:
                 out.zero_()
         self.found.append(self.path)

@@ -242,11 +242,11 @@ def _ready(module: nn.Module, image: Tensor, threads: int, backend: str) -> Call
 
 
 @contextmanager
-def alone(lock_name: str = LOCK) -> Iterator[None]:
-    """Wait until no other measurement runs on this host."""
-    path = Path(tempfile.gettempdir()) / lock_name
+def alone() -> Iterator[None]:
+    """Wait until no other measurement runs on this host; one within another is the same one."""
+    path = Path(tempfile.gettempdir()) / LOCK
     try:
-        lock = FileLock(path, mode=0o666)
+        lock = FileLock(path, mode=0o666, is_singleton=True)
         lock.acquire()
     except PermissionError as error:
         raise MeasurementError(

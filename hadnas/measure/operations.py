@@ -3,7 +3,8 @@
 Conventions, for an operation that writes `n` elements (a batch of one, evaluation mode):
 
     convolution, linear, matrix product   MACs: n times the length of the contraction; a fused bias is free
-    uncontracted product (length 1)       not MACs: n products if both factors are activations, else n element-wise
+    uncontracted product (length 1)       not MACs: n products if both factors are activations, else n element-wise;
+                                          a convolution or linear layer with one weight per output stays n MACs
     attention, fused or not               MACs of q k^T and of the product with v; the scaling of q, and per score a
                                           softmax and the sum with a mask, if there is one
     sum, difference, quotient, activation function (also one with a product inside: silu, gelu, hardswish)      n
@@ -78,8 +79,24 @@ def _matrix(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation
 
 
 def _added_matrix(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
-    added = out.numel() if activation(args[0]) else 0  # a bias is free, the sum with an activation is not
-    return _contraction(out.numel(), int(args[1].shape[-1]), args[1], args[2], activation, added)
+    return _contraction(
+        out.numel(), int(args[1].shape[-1]), args[1], args[2], activation, _added(args[0], out, activation)
+    )
+
+
+def _added_batch(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    length = int(args[1].shape[0] * args[1].shape[2])
+    return _contraction(out.numel(), length, args[1], args[2], activation, _added(args[0], out, activation))
+
+
+def _added(first: Tensor, out: Tensor, activation: IsActivation) -> int:
+    """What the sum with the first argument costs: a bias is free, an activation or a mask is not."""
+    bias = not activation(first) and (out.dim() < 2 or first.dim() < 2 or first.shape[-2] == 1)
+    return 0 if bias else out.numel()
+
+
+def _vector(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    return _contraction(out.numel(), int(args[0].shape[kwargs.get("dim", -1)]), args[0], args[1], activation)
 
 
 def _bilinear(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
@@ -89,7 +106,8 @@ def _bilinear(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activati
 
 def _attention(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
     query, key, value = args[:3]
-    scores = math.prod(query.shape[:-1]) * int(key.shape[-2])
+    written = out[0] if isinstance(out, (tuple, list)) else out  # the query may have been broadcast
+    scores = math.prod(written.shape[:-1]) * int(key.shape[-2])
     mask = kwargs.get("attn_mask", args[3] if len(args) > 3 else None)
     causal = kwargs.get("is_causal", args[5] if len(args) > 5 else False)
     masked = isinstance(mask, Tensor) or causal is True
@@ -220,8 +238,10 @@ _NAMED: list[tuple[str, Rule]] = [
     ("conv_transpose1d conv_transpose2d conv_transpose3d", _transposed),
     ("convolution _convolution", _any_convolution),
     ("linear", _linear),
-    ("mm bmm mv dot vdot linalg_vecdot", _matrix),
+    ("mm bmm mv dot vdot", _matrix),
+    ("linalg_vecdot", _vector),
     ("addmm addmm_ baddbmm baddbmm_ addmv addmv_", _added_matrix),
+    ("addbmm addbmm_", _added_batch),
     ("bilinear", _bilinear),
     (
         "scaled_dot_product_attention _scaled_dot_product_flash_attention _scaled_dot_product_efficient_attention",
@@ -229,7 +249,7 @@ _NAMED: list[tuple[str, Rule]] = [
     ),
     ("_scaled_dot_product_cudnn_attention _scaled_dot_product_flash_attention_for_cpu", _attention),
     ("mul mul_", _product),
-    ("addcmul addcmul_", _addcmul),
+    ("addcmul addcmul_ addr addr_", _addcmul),
     ("lerp lerp_", _lerp),
     ("glu", _glu),
     ("pow pow_", _power),
@@ -256,7 +276,7 @@ _NAMED: list[tuple[str, Rule]] = [
         _moved,
     ),
     ("upsample_nearest3d _upsample_nearest_exact2d resolve_conj resolve_neg _unsafe_view", _moved),
-    ("masked_select repeat_interleave lift_fresh", _moved),
+    ("masked_select repeat_interleave lift_fresh unsafe_split unsafe_split_with_sizes diag_embed", _moved),
     ("empty_like zeros_like ones_like full_like rand_like randn_like randint_like", filled),
     ("new_empty new_empty_strided new_zeros new_ones new_full", filled),
 ]

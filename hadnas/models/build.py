@@ -90,6 +90,13 @@ Moments = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of each channel, of pixels scaled to 0..1."""
 
 
+def normalisation(moments: Moments | None, mean: str, std: str) -> str:
+    """A sentence: what is done to images, in names of code; without moments, that nothing is known of it."""
+    if moments is None:
+        return f"How images are to be normalised is not known here: {mean} and {std} are stand-ins."
+    return f"Images are pixels scaled to 0..1, minus {mean}, over {std}."
+
+
 def timm_config(arch: Arch, task: Task, moments: Moments | None = None) -> dict[str, Any]:
     """The default configuration that timm keeps with a network; `moments` are what its images are normalised with."""
     channels, height, width = task.shape

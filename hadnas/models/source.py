@@ -9,8 +9,10 @@ import ast
 import hashlib
 import inspect
 import itertools
+import symtable
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import resolve_name
@@ -157,9 +159,8 @@ def _collect(module_name: str, name: str, found: Definitions) -> None:
         return
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         node.decorator_list = [item for item in node.decorator_list if not _registers(item, tree)]
-    bound = _bound([node]) | {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
     for used in _names(node):
-        known = used in vars(module) and used not in bound | _OF_EVERY_MODULE
+        known = used in vars(module) and used not in _OF_EVERY_MODULE
         if not _resolve(module_name, tree, used, found) and known:
             raise BuildError(
                 f"{module_name}: where {used} is from cannot be read; to be exported it must be defined or imported by "
@@ -225,12 +226,7 @@ def _binds(node: ast.stmt) -> set[str]:
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         return {node.name}
     single = [node.target] if isinstance(node, ast.AnnAssign | ast.AugAssign) else []
-    return _bound(node.targets if isinstance(node, ast.Assign) else single)
-
-
-def _bound(nodes: Iterable[ast.AST]) -> set[str]:
-    """The names that are assigned to somewhere in `nodes`."""
-    inner = (n for node in nodes for n in ast.walk(node))
+    inner = (n for target in (node.targets if isinstance(node, ast.Assign) else single) for n in ast.walk(target))
     return {n.id for n in inner if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
@@ -247,16 +243,36 @@ def _registers(decorator: ast.expr, tree: ast.Module) -> bool:
 
 
 def _names(node: ast.stmt) -> list[str]:
-    """Names that a definition reads, in order, in annotations that are strings, too."""
+    """Names that a definition reads from its module, in order, in annotations that are strings, too."""
+    outside = set(_read_outside(symtable.symtable(ast.unparse(node), "<definition>", "exec")))
     read = []
     for part in ast.walk(node):
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and part.id in outside:
             read.append(part.id)
-        noted = getattr(part, "annotation", None) or getattr(part, "returns", None)
-        for text in ast.walk(noted) if noted is not None else []:
-            if isinstance(text, ast.Constant) and isinstance(text.value, str):
-                read += [n.id for n in ast.walk(ast.parse(text.value, mode="eval")) if isinstance(n, ast.Name)]
+        for noted in (getattr(part, "annotation", None), getattr(part, "returns", None)):
+            for type_ in _types_in_strings(noted) if noted is not None else ():
+                read += [n.id for n in ast.walk(type_) if isinstance(n, ast.Name)]
     return list(dict.fromkeys(read))
+
+
+def _read_outside(table: symtable.SymbolTable) -> Iterator[str]:
+    """The names that a scope and those inside it read and do not bind themselves."""
+    for symbol in table.get_symbols():
+        if symbol.is_referenced() and (symbol.is_global() or table.get_type() == "module"):
+            yield symbol.get_name()
+    for inner in table.get_children():
+        yield from _read_outside(inner)
+
+
+def _types_in_strings(annotation: ast.AST) -> Iterator[ast.expr]:
+    """What the strings in an annotation say, where they stand for types: those of a `Literal` are values."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).rpartition(".")[2] == "Literal":
+        return
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        with suppress(SyntaxError):  # a note to people, as in Annotated
+            yield ast.parse(annotation.value, mode="eval").body
+    for part in ast.iter_child_nodes(annotation):
+        yield from _types_in_strings(part)
 
 
 def _text_of(node: ast.stmt, text: str) -> str:

@@ -47,23 +47,39 @@ def facts(results: "StudyResults", found: "Found") -> Facts:
         | ({} if tested is None else {"test": tested}),
         figures=found.figures,
         protocol=timed.protocol if timed is not None else {},
-        data=_named(study.data.model_dump(exclude_none=True)),
+        data={
+            **_named(study.data.model_dump(include={"source", "size"}, exclude_none=True)),
+            **results.book.user_attrs["study"].get("parts", {}),
+        },
         recipe=_named({**study.recipe.model_dump(exclude_none=True), "seed": study.seed}),
         limits=tuple(limits),
     )
 
 
+def example(results: "StudyResults", found: "Found") -> torch.Tensor:
+    """Two validation images as a trial was trained on them: the input example of its model in MLflow.
+
+    Raises StudyError where the trial has no run there, DataError where the study's data are not there any more: before
+    anything is written.
+    """
+    from hadnas.track.registry import check_run  # brings MLflow, which an export into a folder needs not
+
+    if found.run_id is None:
+        raise StudyError(f"{found.name} has no run in MLflow to which its model could be logged")
+    check_run(results.home.tracking_uri, found.run_id)
+    images: torch.Tensor = next(results.data().val.batches(2))[0]
+    return images
+
+
 def register(results: "StudyResults", found: "Found", folder: Path) -> str:
     """Log an exported folder to the run of its trial and register it as `hadnas-<study>`; returns the model's URI.
 
-    The input example is two validation images as the network was trained on them. Raises StudyError where the trial
-    has no run or MLflow cannot keep the model, DataError where the study's data are not there any more.
+    Raises what `example` raises, and StudyError where MLflow cannot keep the model.
     """
-    from hadnas.track.registry import register_network  # brings MLflow, which an export into a folder needs not
+    from hadnas.track.registry import register_network
 
-    if found.run_id is None or found.arch is None:
-        raise StudyError(f"{found.name} has no run in MLflow to which its model could be logged")
-    images, _ = next(results.data().val.batches(2))
+    images = example(results, found)
+    assert found.run_id is not None and found.arch is not None
     with torch.inference_mode():
         logits = results.network(found)(images)
     tags = {"hadnas.fingerprint": found.arch.fingerprint, "hadnas.study": results.name, "hadnas.trial": found.name}

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from hadnas.errors import Interrupted
+from hadnas.errors import Interrupted, SpecError, StudyError
 from hadnas.models.arch import Arch
 from hadnas.models.build import trained
 from hadnas.models.random import distinct
@@ -57,8 +57,12 @@ def run_finals(
     """Hold the finals of a study: `seeds` trainings of the front, or of the `top` best, and of their controls.
 
     `candidates` random ones are drawn to be compared with, as many as the study met where None. Raises StudyError
-    where the study has no finished trial or its data have changed, Interrupted on Ctrl-C; the same command goes on.
+    where the study has no finished trial or its data have changed, SpecError for a number that is too small,
+    Interrupted on Ctrl-C; the same command goes on.
     """
+    for what, number, least in (("seeds", seeds, 1), ("top", top, 1), ("candidates", candidates, 0)):
+        if number is not None and number < least:
+            raise SpecError(f"{what} = {number} is not allowed; allowed: {least} or more")
     results = StudyResults(name, home)
     _ = results.best  # says where there is none
     data = results.data()
@@ -73,7 +77,11 @@ def run_finals(
         finally:
             ledger.close()
         found = read_finals(results)
-        _show(found, results, Tracker(home.tracking_uri, home.artifacts, name))
+        tracker = Tracker(home.tracking_uri, home.artifacts, name)
+        try:
+            _show(found, results, tracker)
+        finally:
+            tracker.leave()
     return found
 
 
@@ -110,7 +118,10 @@ class _Finals:
             field.append(Entry(f"best of {trained} random{asked}", "random", chosen, field[0].name))
         reasons: dict[str, str] = {}
         for entry in field:
-            self.searcher.measure(Evaluation(entry.arch), held=False)
+            try:
+                self.searcher.measure(Evaluation(entry.arch), held=False)
+            except Refused as error:
+                reasons[entry.name] = str(error)
             for judge in judges:
                 try:
                     if entry.name not in reasons:
@@ -182,19 +193,24 @@ class _Finals:
 
     def _open_test(self, scored: list[tuple[Evaluator, Arch]]) -> None:
         """Score finished trainings on the test split, each once; cut short and gone on with, it is one opening."""
-        networks = []
+        unscored = []
         for judge, arch in scored:
             key = judge.key(arch)
             training = self.ledger.training(key)
             assert training is not None and training.weights is not None
-            if self.ledger.get_test(key) is None:
-                networks.append((judge, key, trained(arch, judge.task, judge.home.path / training.weights)))
-        if not networks:
+            weights = judge.home.path / training.weights
+            if self.ledger.get_test(key) is not None:
+                continue
+            if not weights.is_file():  # said before the split is opened
+                raise StudyError(f"there is no file {weights}")
+            unscored.append((judge, arch, key, weights))
+        if not unscored:
             return
         field = hashlib.sha256(repr([judge.key(arch) for judge, arch in scored]).encode()).hexdigest()[:16]
         opened = self.results.book.user_attrs.get(OPENINGS, [])
         self.results.book.set_user_attr(OPENINGS, list(dict.fromkeys([*opened, field])))
-        for judge, key, network in networks:
+        for judge, arch, key, weights in unscored:
+            network = trained(arch, judge.task, weights)
             batch = judge.study.recipe.evaluation_batch
             right, loss = hits(network, judge.data, "test", batch=batch, device=judge.device)
             self.ledger.put_test(key, right.tolist(), loss)
@@ -220,4 +236,3 @@ def _show(finals: list[Final], results: StudyResults, tracker: Tracker) -> None:
         tracker.end_trial(run_id, "FINISHED" if final.accuracy is not None else "KILLED", final.reason)
         shown[sign] = run_id
     results.book.set_user_attr("finals_runs", shown)
-    tracker.leave()

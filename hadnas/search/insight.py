@@ -6,7 +6,9 @@ not an effect. Where the trials were drawn at random it is one; `Insight.adaptiv
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
+from statistics import fmean, variance
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
@@ -27,6 +29,9 @@ EFFECT_IMAGES = 1024
 FEWEST_IN_GROUP = 3
 """Trials with and without a family below which they are not compared."""
 
+FEWEST_ALIKE = 2
+"""The same for those with equally many blocks in the stage: each of these groups needs a variance."""
+
 
 @dataclass(frozen=True)
 class Importance:
@@ -45,7 +50,11 @@ class Importance:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean validation accuracy of trials with a family in a stage minus those without, with Welch's 95 % interval."""
+    """Mean validation accuracy of trials with a family in a stage minus those without, with Welch's 95 % interval.
+
+    Trials are compared that have equally many blocks in the stage, and these differences averaged by their trials: a
+    longer stage is the likelier to hold a family.
+    """
 
     stage: int
     family: str
@@ -127,25 +136,31 @@ def _distributions(found: list[Found]) -> dict[str, optuna.distributions.BaseDis
 
 
 def _differences(found: list[Found]) -> list[Difference]:
-    groups: dict[tuple[int, str], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    alike = partial(defaultdict[int, tuple[list[float], list[float]]], lambda: ([], []))
+    groups: dict[tuple[int, str], dict[int, tuple[list[float], list[float]]]] = defaultdict(alike)
     for each in found:
         assert each.arch is not None
         for stage, counts in enumerate(stage_counts(each.arch)):
+            blocks = len(each.arch.node["stages"][stage]["blocks"])
             for family, count in counts.items():
-                groups[stage, family][0 if count else 1].append(each.figures["val/accuracy"])
+                groups[stage, family][blocks][0 if count else 1].append(each.figures["val/accuracy"])
     out = []
-    for (stage, family), (with_it, without) in sorted(groups.items(), key=lambda item: item[0][0]):
-        if min(len(with_it), len(without)) < FEWEST_IN_GROUP:
+    for (stage, family), by_blocks in sorted(groups.items(), key=lambda item: item[0][0]):
+        pairs = [pair for pair in by_blocks.values() if min(map(len, pair)) >= FEWEST_ALIKE]
+        n_with, n_without = (sum(len(pair[side]) for pair in pairs) for side in (0, 1))
+        if min(n_with, n_without) < FEWEST_IN_GROUP:
             continue
-        a, b = stats.describe(with_it), stats.describe(without)
-        mean = float(a.mean - b.mean)
-        left, right = a.variance / a.nobs, b.variance / b.nobs
-        if left + right == 0:
-            out.append(Difference(stage, family, mean, mean, mean, len(with_it), len(without)))
-            continue
-        freedom = (left + right) ** 2 / (left**2 / (a.nobs - 1) + right**2 / (b.nobs - 1))
-        reach = float(stats.t.ppf(0.975, freedom)) * sqrt(left + right)
-        out.append(Difference(stage, family, mean, mean - reach, mean + reach, len(with_it), len(without)))
+        mean, parts = 0.0, []  # of the variance, each with its degrees of freedom
+        for pair in pairs:
+            share = (len(pair[0]) + len(pair[1])) / (n_with + n_without)
+            mean += share * (fmean(pair[0]) - fmean(pair[1]))
+            parts += [(share**2 * variance(side) / len(side), len(side) - 1) for side in pair]
+        total = sum(part for part, _ in parts)
+        reach = 0.0
+        if total:
+            freedom = total**2 / sum(part**2 / own for part, own in parts)
+            reach = float(stats.t.ppf(0.975, freedom)) * sqrt(total)
+        out.append(Difference(stage, family, mean, mean - reach, mean + reach, n_with, n_without))
     return out
 
 

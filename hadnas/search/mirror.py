@@ -53,7 +53,8 @@ class Mirror:
         assert evaluation.training is not None
         last = evaluation.training.attempt  # earlier attempts were cut short
         curve = [point for point in evaluation.training.curve if point.attempt == last]
-        self.tracker.log_rows(run_id, [asdict(point) for point in curve], "curve.csv")
+        if curve:
+            self.tracker.log_rows(run_id, [asdict(point) for point in curve], "curve.csv")
         if live and not evaluation.reused:
             return
         for point in curve:

@@ -19,7 +19,7 @@ from hadnas.search.storage import Home, optuna_storage
 from hadnas.search.study import Study
 from hadnas.search.worker import is_dead
 
-_GROWS = frozenset({"trials", "source", "backends"})
+_GROWS = frozenset({"trials", "source", "backends", "parts"})
 """What may change when a study goes on."""
 
 
@@ -30,7 +30,7 @@ def open_optuna(study: Study, home: Home, facts: dict[str, Any]) -> optuna.Study
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     wanted = {**json.loads(study.model_dump_json()), **facts}
-    wanted["blocks"] = {name: _code(name) for name in own_ops(wanted)}
+    wanted["blocks"] = {name: code_of(name) for name in own_ops(wanted)}
     wanted["source"] = study.source or _file_of(wanted["blocks"])
     sampler = make_sampler(study.sampler, study.seed, study.sampler_options)
     book = optuna.create_study(
@@ -69,10 +69,9 @@ def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
         raise StudyError(f"study {name!r} was cut short before it began; run it again with `hadnas search`")
     fields = {key: value for key, value in stored.items() if key in Study.model_fields}
     study = Study.model_validate(fields)
-    if study.source and Path(study.source).is_file():
+    if _lacking(stored) and study.source and Path(study.source).is_file():
         run_file(Path(study.source))
-    lacking = sorted(set(stored.get("blocks", {})) - set(ops()))
-    if lacking:
+    if lacking := _lacking(stored):
         where = f"{study.source}, which is not there any more" if study.source else "a script that would run again"
         raise StudyError(
             f"study {name!r} uses the blocks {lacking} of {where}; allowed is a file that defines them and does "
@@ -95,6 +94,11 @@ def is_running(entry: dict[str, Any]) -> bool:
     return "worker" in entry and not is_dead(*entry["worker"])
 
 
+def _lacking(stored: dict[str, Any]) -> list[str]:
+    """The blocks of one's own that a stored study uses and this process does not know."""
+    return sorted(set(stored.get("blocks", {})) - set(ops()))
+
+
 def own_ops(stored: dict[str, Any]) -> list[str]:
     """The ops of a stored study that hadnas does not ship."""
     used = used_ops(stored["space"], *stored["baselines"].values())
@@ -108,7 +112,7 @@ def used_ops(*spaces: Any) -> list[str]:
 
 def edited_ops(stored: dict[str, Any]) -> list[str]:
     """The ops of a stored study that have other code now than when it began."""
-    return sorted(name for name, code in stored.get("blocks", {}).items() if _code(name) != code)
+    return sorted(name for name, code in stored.get("blocks", {}).items() if code_of(name) != code)
 
 
 def _file_of(names: Iterable[str]) -> str:
@@ -118,7 +122,8 @@ def _file_of(names: Iterable[str]) -> str:
     return next((str(Path(file).resolve()) for file in found if file), "")
 
 
-def _code(name: str) -> str:
+def code_of(name: str) -> str:
+    """A hash of the code of an op."""
     return hash_of(frozenset({ops()[name].cls}))
 
 

@@ -19,18 +19,16 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
-from hadnas.blocks.registry import ops
 from hadnas.errors import BuildError, MeasurementError, StudyError
 from hadnas.measure.backends import require
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.latency import protocol, protocol_key
 from hadnas.models.build import build, build_seeded
 from hadnas.models.random import distinct
-from hadnas.models.source import hash_of
 from hadnas.models.task import Task
 from hadnas.search.correlation import Correlation, rank_correlation
 from hadnas.search.ledger import Ledger
-from hadnas.search.opening import used_ops
+from hadnas.search.opening import code_of, used_ops
 from hadnas.search.timing import timed
 from hadnas.space.data import as_data
 
@@ -99,6 +97,7 @@ def fit_predictor(
     here, UnknownName for one that does not exist.
     """
     require(backend, device)
+    whose = digest(space), str(task)
     counted: list[Cost] = []
     ratios: list[float] = []
     said: dict[str, Any] = {}
@@ -123,7 +122,7 @@ def fit_predictor(
         why = f"; {failed} failed, the last: {reason}" if failed else ""
         raise StudyError(f"the space gave {len(ratios)} candidates to time, a predictor needs {FEWEST}{why}")
     predictor = _fitted(counted, np.array(ratios), said, failed, seed)
-    ledger.put_predictor(digest(space), str(task), protocol_key(said), said, asdict(predictor))
+    ledger.put_predictor(*whose, protocol_key(said), said, asdict(predictor))
     return predictor
 
 
@@ -148,7 +147,7 @@ def load_predictor(
 def digest(space: dict[str, Any]) -> str:
     """A short hash of a space and of the code of its ops, the same in every process."""
     data = as_data(space)
-    code = hash_of(frozenset(ops()[name].cls for name in used_ops(data)))
+    code = [code_of(name) for name in used_ops(data)]  # one by one: no network need hold them all
     return hashlib.sha256(f"{json.dumps(data, sort_keys=True)} {code}".encode()).hexdigest()[:16]
 
 

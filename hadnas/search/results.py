@@ -186,6 +186,12 @@ class StudyResults:
         options = {"onnx": onnx, "force": force}
         return export(arch, self.task(), out, weights, facts=known, moments=self.moments(), **options)
 
+    def register(self, found: Found, folder: str | Path) -> str:
+        """Register an exported folder in MLflow and return its URI. Raises as `hadnas.search.delivery.register`."""
+        from hadnas.search.delivery import register
+
+        return register(self, found, Path(folder))
+
     @property
     def trials(self) -> "pd.DataFrame":
         """Trials and baselines as a table: one row each, figures and parameters as columns."""

@@ -1,32 +1,45 @@
 """MLflow written anew from the database and the ledger, where its store was thrown away: it is a mirror."""
 
 import json
+from collections.abc import Callable
+from contextlib import closing
 
+from hadnas.models.arch import Arch
 from hadnas.search.evaluation import Evaluation
 from hadnas.search.found import Found
 from hadnas.search.mirror import Mirror
 from hadnas.search.opening import baseline_entries
+from hadnas.search.records import TrainingKey
 from hadnas.search.results import StudyResults
 from hadnas.search.timing import figures
 
 
-def rewrite(results: StudyResults, mirror: Mirror) -> None:
-    """Give every finished trial and baseline whose run is gone another one; one deleted in the UI stays deleted."""
+def rewrite(
+    results: StudyResults, mirror: Mirror, key: Callable[[Arch], TrainingKey], say: Callable[[str], None]
+) -> None:
+    """Give every finished trial and baseline whose run is gone another one; one deleted in the UI stays deleted.
+
+    `key` names the training of an architecture in the study; `say(name)` comes before each. Closes the ledger.
+    """
     known = mirror.tracker.run_ids(deleted=True)
-    for found in (*results.baselines, *results.found):
-        if found.run_id is not None and found.run_id not in known and found.state in ("complete", "pruned"):
-            _write(results, mirror, found)
+    with closing(results.ledger):
+        for found in (*results.baselines, *results.found):
+            if found.run_id is not None and found.run_id not in known and found.state in ("complete", "pruned"):
+                say(found.name)
+                _write(results, mirror, key, found)
 
 
-def _write(results: StudyResults, mirror: Mirror, found: Found) -> None:
+def _write(results: StudyResults, mirror: Mirror, key: Callable[[Arch], TrainingKey], found: Found) -> None:
     assert found.arch is not None  # what had a run had an architecture
     costs = {name: value for name, value in found.figures.items() if not name.startswith("val/")}  # those are a curve
     evaluation = Evaluation(found.arch, figures=costs, notes=found.notes, reused=bool(found.notes.get("reused")))
     if (timed := results.latency(found)) is not None:
         evaluation.tags["hadnas.latency"] = json.dumps(timed.protocol)
-    weights = found.notes.get("weights")
-    trainings = results.ledger.trainings(fingerprint=found.arch.fingerprint) if weights else []
-    evaluation.training = next((each for each in trainings if each.weights == weights), None)
+    if (weights := found.notes.get("weights")) is not None:
+        trainings = results.ledger.trainings(fingerprint=found.arch.fingerprint)
+        evaluation.training = next((each for each in trainings if each.weights == weights), None)
+    elif "train" in found.phases:  # it failed in training
+        evaluation.training = results.ledger.training(key(found.arch))
     kind = "baseline" if found.number is None else "trial"
     run_id = mirror.start(found.number, kind, found.name, found.arch, found.params)
     mirror.measured(run_id, found.name, evaluation)

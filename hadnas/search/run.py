@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import optuna
@@ -61,8 +62,9 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
             tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
         run = _Run(study, evaluator, book, tracker, watch)
         try:
-            run.open()
-            run.rewrite(home)
+            with tracker.alone():
+                run.open()
+                run.rewrite(home)
             run.baselines(baselines)
             run.trials()
             run.baselines(baselines, last=True)  # those of a worker that died meanwhile
@@ -120,14 +122,11 @@ class _Run:
         self._ended()
 
     def rewrite(self, home: Home) -> None:
-        """Write the runs anew where MLflow knows nothing of a study that has trials or baselines."""
-        if not self.tracker.is_new or not (self.book.get_trials(deepcopy=False) or baseline_entries(self.book)):
-            return
-        results = StudyResults(self.study.name, home)
-        try:
-            rewrite(results, self.mirror)
-        finally:
-            results.ledger.close()
+        """Write the runs anew that MLflow lacks, once in the life of its store."""
+        if not self.tracker.is_whole:
+            say = partial(self._say, phase="written to MLflow anew")
+            rewrite(StudyResults(self.study.name, home), self.mirror, self.evaluator.key, say)
+            self.tracker.set_whole()
 
     def _running(self) -> list[optuna.trial.FrozenTrial]:
         return self.book.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
@@ -203,8 +202,10 @@ class _Run:
             return self._candidate(trial)
         finally:
             # Where this machine slept, another worker failed the trial meanwhile, and its draw is taken up again.
-            state = self.book.get_trials(deepcopy=False)[trial.number].state
-            self.given_up = state == optuna.trial.TrialState.FAIL
+            found = self.book.get_trials(deepcopy=False)[trial.number]
+            self.given_up = found.state == optuna.trial.TrialState.FAIL
+            if self.given_up and "run_id" in found.user_attrs:
+                self.mirror.end(found.user_attrs["run_id"], "KILLED", "given up by another worker")
 
     def _candidate(self, trial: optuna.Trial) -> tuple[float, ...]:
         params: Params = {}

@@ -49,13 +49,6 @@ class Home:
         """Where MLflow keeps files."""
         return self.path / "artifacts"
 
-    def weights(self, study: str, fingerprint: str, variant: str = "") -> Path:
-        """Where weights lie: `<home>/<study>/weights/<fingerprint>.safetensors`.
-
-        `variant` tells apart two trainings of one architecture in one study; `Ledger.place_weights` decides it.
-        """
-        return self.path / weights_name(study, fingerprint, variant)
-
     def make_place(self, study: str) -> None:
         """Make the folder of a study's weights. Raises `StudyError` where it cannot be written, before any work."""
         _make(self.path / study / "weights")
@@ -101,7 +94,10 @@ class Home:
 
 
 def weights_name(study: str, fingerprint: str, variant: str = "") -> str:
-    """The place of weights relative to the home, so that a home can be moved."""
+    """The place of weights relative to the home, so that a home can be moved.
+
+    `variant` tells apart two trainings of one architecture in one study; `Ledger.place_weights` decides it.
+    """
     return f"{study}/weights/{fingerprint}{'-' + variant if variant else ''}.safetensors"
 
 

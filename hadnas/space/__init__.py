@@ -1,6 +1,7 @@
 """What may be chosen: search spaces as plain data with choices in it, and the one function that draws from them."""
 
 from hadnas.space.choices import int_range, one_of, op, repeat
+from hadnas.space.count import size
 from hadnas.space.draw import (
     Categorical,
     Distribution,
@@ -13,7 +14,6 @@ from hadnas.space.draw import (
     random_pick,
     replay,
     sample,
-    size,
 )
 
 __all__ = [

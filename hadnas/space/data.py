@@ -29,10 +29,11 @@ def from_data(data: Any) -> Any:
         return [from_data(item) for item in data]
     if not isinstance(data, dict):
         return data
-    if "one_of" in data:
+    keys = set(data)  # a node's own slot may be called `repeat`
+    if keys == {"one_of", "name"}:
         return one_of(*(from_data(option) for option in data["one_of"]), name=data["name"])
-    if "int_range" in data:
+    if keys == {"int_range", "name"}:
         return int_range(*data["int_range"], name=data["name"])
-    if "repeat" in data:
+    if keys == {"repeat", "times"}:
         return repeat(from_data(data["repeat"]), from_data(data["times"]))
     return {key: from_data(value) for key, value in data.items()}

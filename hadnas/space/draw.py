@@ -58,7 +58,7 @@ class _Decision:
     branches: dict[Scalar, tuple[str, Any]]  # value -> (suffix of the names inside the option, option)
 
 
-def _decision(choice: Choice | IntRange) -> _Decision:
+def decision(choice: Choice | IntRange) -> _Decision:
     if isinstance(choice, IntRange):
         numbers = Integer(choice.low, choice.high, choice.step)
         return _Decision(numbers, {value: ("", value) for value in numbers.values})
@@ -124,12 +124,12 @@ def sample(space: Any, pick: Pick) -> Any:
 
     def choose(choice: Choice | IntRange, path: str) -> Any:
         with at(path):
-            decision = _decision(choice)
-        answer = pick(path, decision.distribution)
+            decided = decision(choice)
+        answer = pick(path, decided.distribution)
         # True is no answer to 1: equal as keys, they would stand for one draw under two sets of parameters.
-        if not any(type(answer) is type(value) and answer == value for value in decision.distribution.values):
-            raise SpecError(f"{path} = {answer!r} is not allowed; allowed are {list(decision.distribution.values)}")
-        suffix, option = decision.branches[answer]
+        if not any(type(answer) is type(value) and answer == value for value in decided.distribution.values):
+            raise SpecError(f"{path} = {answer!r} is not allowed; allowed are {list(decided.distribution.values)}")
+        suffix, option = decided.branches[answer]
         return resolve(option, path + suffix)
 
     def items(value: Repeat, path: str) -> list[Any]:
@@ -205,63 +205,6 @@ def every(space: Any) -> Iterator[tuple[Params, Any]]:
         if not prefix:
             return
         prefix[-1] += 1
-
-
-def size(space: Any) -> int:
-    """The number of assignments of `space`, before any rule: exact, without enumerating them.
-
-    Raises SpecError if a named choice stands inside an option of another named choice.
-    """
-    # Assignments are counted apart for each way the named choices can fall, so that a shared choice counts once.
-    Ways = Counter[frozenset[tuple[str, int]]]
-    one: Ways = Counter({frozenset(): 1})
-
-    def both(left: Ways, right: Ways) -> Ways:
-        out: Ways = Counter()
-        for a, n in left.items():
-            for b, m in right.items():
-                union = a | b
-                if len({name for name, _ in union}) == len(union):
-                    out[union] += n * m
-        return out
-
-    def count(value: Any) -> Ways:
-        if isinstance(value, Choice | IntRange):
-            inner: Ways = Counter()
-            for _, option in _decision(value).branches.values():
-                inner.update(count(option))
-            if value.name is None:
-                return inner
-            if set(inner) != {frozenset()}:
-                raise SpecError(
-                    f"the named choice {value.name!r} holds another named choice; only one level is allowed"
-                )
-            return Counter({frozenset({(value.name, i)}): 1 for i in range(inner[frozenset()])})
-        if isinstance(value, Repeat):
-            item = count(value.item)
-            total: Ways = Counter()
-            if isinstance(value.times, int):
-                times = [(value.times, one)]
-            else:
-                outcomes = [option for _, option in _decision(value.times).branches.values()]
-                name = value.times.name
-                times = [
-                    (n, Counter({frozenset({(name, i)}): 1}) if name is not None else one)
-                    for i, n in enumerate(outcomes)
-                ]
-            for n, ways in times:
-                for _ in range(n):
-                    ways = both(ways, item)
-                total.update(ways)
-            return total
-        if isinstance(value, dict | list | tuple):
-            ways = one
-            for part in value.values() if isinstance(value, dict) else value:
-                ways = both(ways, count(part))
-            return ways
-        return one
-
-    return sum(count(space).values())
 
 
 def mutate(space: Any, params: Mapping[str, Scalar], rng: random.Random) -> tuple[Params, Any]:

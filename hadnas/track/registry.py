@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hadnas.errors import StudyError
-from hadnas.track.runs import quieten, without_password
+from hadnas.track.names import without_password
+from hadnas.track.runs import quieten
 
 SERVING = ("safetensors", "numpy")
 """What serving an exported network needs beside its code's own packages and MLflow."""
@@ -26,6 +28,20 @@ def _hushed() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@_hushed()
+def check_run(tracking_uri: str, run_id: str) -> None:
+    """Raise StudyError where MLflow has no such run to which a model could be logged."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        MlflowClient(tracking_uri).get_run(run_id)
+    except MlflowException as error:
+        raise StudyError(
+            f"MLflow at {without_password(tracking_uri)} cannot keep the model: {str(error).splitlines()[0]}"
+        ) from error
 
 
 @_hushed()
@@ -103,6 +119,6 @@ def _requirements(packages: set[str]) -> list[str]:
 def serve_command(tracking_uri: str, model_uri: str, port: int = 5001) -> str:
     """The command that serves a registered model on this machine."""
     return (
-        f"MLFLOW_TRACKING_URI={without_password(tracking_uri)} "
+        f"MLFLOW_TRACKING_URI={shlex.quote(without_password(tracking_uri))} "
         f"mlflow models serve -m {model_uri} --env-manager local --host 127.0.0.1 --port {port}"
     )

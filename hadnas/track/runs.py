@@ -6,22 +6,28 @@ global active run, hence no lock around an objective, and several workers write 
 """
 
 import csv
-import getpass
 import io
 import logging
 import os
-import posixpath
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock
 
 from hadnas.errors import StudyError
+from hadnas.track.names import (
+    PARAM_LENGTH,
+    TAG_LENGTH,
+    clip,
+    experiment_name,
+    mlflow_name,
+    user,
+    without_password,
+)
 
 # MLflow reads it when imported: a search sends nothing anywhere.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -32,24 +38,13 @@ from mlflow.exceptions import MlflowException
 
 End = Literal["FINISHED", "KILLED", "FAILED"]
 
-PARAM_LENGTH = 6000
-TAG_LENGTH = 8000
-NAME_LENGTH = 250
 BATCH = 100  # parameters or tags in one request
 METRICS = 1000  # points in one request
 EVERY = 2.0  # seconds that a point of a curve waits at most for others
 
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
-
-
-def experiment_name(study: str) -> str:
-    return f"hadnas/{study}"
-
-
-def mlflow_name(name: str) -> str:
-    """`name` in the characters MLflow allows: letters, digits, `_ - . /` and spaces; the last 250 of them."""
-    return posixpath.normpath(re.sub(r"[^\w./ -]", "-", name)).lstrip("./")[-NAME_LENGTH:] or "-"
+_WHOLE = "hadnas.whole"  # a tag of the parent run
 
 
 class Tracker:
@@ -68,8 +63,8 @@ class Tracker:
         self.study = study
         self.tracking_uri = tracking_uri
         self._mine: set[str] = set()
+        self._lock = artifact_root / ".open.lock"
         self._found = "FINISHED"  # how the parent run was found
-        self.is_new = False  # there was none
         self._notes: dict[str, str] = {}
         self._points: dict[str, list[Metric]] = {}  # of the curves, not yet written
         self._wrote: dict[str, int] = {}  # when, in milliseconds since 1970
@@ -77,7 +72,7 @@ class Tracker:
             artifact_root = artifact_root.resolve()
             artifact_root.mkdir(parents=True, exist_ok=True)
             # Two processes that open a fresh store together would each create its tables, the experiment, the parent.
-            with FileLock(artifact_root / ".open.lock"):
+            with self.alone():
                 self.client = MlflowClient(tracking_uri)
                 self.experiment_id = self._open_experiment(artifact_root)
                 self.parent_run_id = self._open_parent()
@@ -104,8 +99,20 @@ class Tracker:
             self._found = str(run.info.status)
             self.client.update_run(run_id, status="RUNNING")
             return run_id
-        self.is_new = True
         return self._create(self.study, {"hadnas.kind": "study", "hadnas.study": self.study})
+
+    def alone(self) -> FileLock:
+        """To be held while the study's runs are put in order: by one process of this machine at a time."""
+        return FileLock(self._lock)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the store has every run of the study; one that was thrown away and made again has not."""
+        return _WHOLE in self.client.get_run(self.parent_run_id).data.tags
+
+    def set_whole(self) -> None:
+        """Note that the store has every run of the study."""
+        self.log_tags(self.parent_run_id, {_WHOLE: True})
 
     def run_ids(self, *, deleted: bool = False) -> set[str]:
         """The runs of the study, with those that were deleted in the UI if asked for."""
@@ -191,8 +198,14 @@ class Tracker:
             self.client.log_batch(run_id, tags=batch)
 
     def log_text(self, run_id: str, text: str, path: str) -> None:
-        """Keep `text` as the run's file `path`, as `model.py` or `figures/front.svg`."""
-        self.client.log_text(run_id, text, path)
+        """Keep `text` as the run's file `path`, as `model.py` or `figures/front.svg`.
+
+        Raises `StudyError` where it cannot be written.
+        """
+        try:
+            self.client.log_text(run_id, text, path)
+        except OSError as error:
+            raise _lost(self.tracking_uri, error) from error
 
     def log_rows(self, run_id: str, rows: Sequence[Mapping[str, object]], path: str) -> None:
         """Keep rows of equal columns as the run's file `path`, which ends in `.csv`; MLflow shows it as a table."""
@@ -201,14 +214,6 @@ class Tracker:
         writer.writeheader()
         writer.writerows(rows)
         self.log_text(run_id, out.getvalue(), path)
-
-    def log_json(self, run_id: str, value: Any, path: str) -> None:
-        """Keep plain data as the run's file `path`, which ends in `.json`."""
-        self.client.log_dict(run_id, value, path)
-
-    def log_artifact(self, run_id: str, file: Path, folder: str | None = None) -> None:
-        """Copy a file into the run's files, or into a folder of them."""
-        self.client.log_artifact(run_id, str(file), folder)
 
     def end_trial(self, run_id: str, state: End, reason: str | None = None) -> None:
         """Close a run: FINISHED as trained, KILLED as refused, pruned or interrupted, FAILED as broken.
@@ -231,6 +236,8 @@ class Tracker:
 
     def end_stale(self, run: Run) -> None:
         """Close a run that a dead process left running, as KILLED and "interrupted"."""
+        if self.client.get_run(run.info.run_id).info.status != "RUNNING":
+            return  # it has ended since it was looked up
         self._notes[run.info.run_id] = run.data.tags.get(NOTE, "")
         self.end_trial(run.info.run_id, "KILLED", "interrupted")
 
@@ -248,11 +255,15 @@ def store_errors(tracking_uri: str) -> Iterator[None]:
     """Turn what MLflow raises where its store is locked, damaged or gone into one sentence that names the store."""
     try:
         yield
-    except (MlflowException, OSError) as error:
-        raise StudyError(
-            f"{without_password(tracking_uri)}: MLflow cannot go on with it ({_reason(error)}); what was measured "
-            "is in the ledger, and the same command goes on from here"
-        ) from error
+    except MlflowException as error:
+        raise _lost(tracking_uri, error) from error
+
+
+def _lost(tracking_uri: str, error: Exception) -> StudyError:
+    return StudyError(
+        f"{without_password(tracking_uri)}: MLflow cannot go on with it ({_reason(error)}); what was measured "
+        "is in the ledger, and the same command goes on from here"
+    )
 
 
 def _reason(error: Exception) -> str:
@@ -262,22 +273,6 @@ def _reason(error: Exception) -> str:
 
 def _tags(tags: Mapping[str, object]) -> list[RunTag]:
     return [RunTag(mlflow_name(key), clip(value, TAG_LENGTH)) for key, value in tags.items()]
-
-
-def clip(value: object, length: int) -> str:
-    text = str(value)
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def without_password(uri: str) -> str:
-    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", uri)
-
-
-def user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        return "unknown"
 
 
 def quieten() -> None:

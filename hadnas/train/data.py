@@ -44,13 +44,15 @@ class DataSpec(BaseModel):
 class Data:
     """A data set, split and ready to be trained on.
 
-    `digest` identifies pixels, labels and split: equal digests mean the same images in the same parts. `shape` is
-    (channels, height, width). `mean` and `std` have one value per channel, on pixels scaled to 0..1, from the training
-    split only; `train`, `val` and the test split give their batches normalised by them.
+    `digest` identifies pixels, labels and split: equal digests mean the same images in the same parts; `split` says in
+    words how the parts came about. `shape` is (channels, height, width). `mean` and `std` have one value per channel,
+    on pixels scaled to 0..1, from the training split only; `train`, `val` and the test split give their batches
+    normalised by them.
     """
 
     name: str
     digest: str
+    split: str
     shape: tuple[int, int, int]
     classes: int
     class_names: list[str]
@@ -64,6 +66,12 @@ class Data:
     def sizes(self) -> dict[str, int]:
         """Number of images in each split; the size of the test split is no secret."""
         return {"train": len(self.train), "val": len(self.val), "test": len(self._test)}
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """How many images each split has, and how the splits came about, for people."""
+        train, val, test = (f"{size:,}" for size in self.sizes.values())
+        return {"train": train, "validation": val, "test": test, "split": self.split}
 
     def open_test(self) -> Split:
         """The test split: for the final figures of finished architectures, never for choosing between them."""
@@ -85,6 +93,14 @@ def load_data(spec: DataSpec | str) -> Data:
     digest = hashlib.sha256(repr((source.scale, source.train.shape)).encode())
     source.train.update(digest)
 
+    drawn = [
+        f"{fraction:g} of the images{rest} drawn for {part}"
+        for part, own, fraction, rest in (
+            ("test", source.test, spec.test_fraction, ""),
+            ("validation", source.val, spec.val_fraction, " left" if source.test is None else ""),
+        )
+        if own is None
+    ]
     train, val, test = source.train, source.val, source.test
     if test is None:
         kept, held_out = _stratified(train.labels.numpy(), spec.test_fraction, spec, source, "test")
@@ -104,6 +120,7 @@ def load_data(spec: DataSpec | str) -> Data:
     return Data(
         name=name_of(spec.source),
         digest=digest.hexdigest()[:16],
+        split=f"{', '.join(drawn)}, by class, seed {spec.split_seed}" if drawn else "the data's own",
         shape=train.shape,
         classes=len(source.class_names),
         class_names=source.class_names,

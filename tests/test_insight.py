@@ -1,0 +1,37 @@
+"""Differences by family and stage: at equal numbers of blocks, as a longer stage holds more of each family."""
+
+import pytest
+
+from hadnas.models.complete import complete
+from hadnas.search.found import Found
+from hadnas.search.insight import _differences
+from hadnas.space import op
+from tests.networks import pyramid, residual
+
+
+def trained(blocks: str, effect: float, noise: float = 0.0) -> Found:
+    """A trial with stars (s) and MLPs (m) in its stage, whose accuracy comes of their number, and of a star."""
+    ops = {"s": op("star"), "m": op("mlp")}
+    arch = complete(pyramid((8, [residual(ops[letter]) for letter in blocks])))
+    accuracy = 0.5 + 0.1 * len(blocks) + effect * ("s" in blocks) + noise
+    return Found(0, blocks, "complete", arch, {"val/accuracy": accuracy}, {}, None, {}, {}, None, True)
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.05])
+def test_longer_stages_are_no_effect_of_a_family(effect: float) -> None:
+    found = [trained(blocks, effect) for blocks in ["m", "m", "m", "s", "s", "mm", "mm", "ss", "sm", "ms", "ss"]]
+    (star,) = [each for each in _differences(found) if each.family == "hadamard"]
+    assert (star.mean, star.low, star.high) == pytest.approx((effect,) * 3, abs=1e-9)
+    assert (star.n_with, star.n_without) == (6, 5)
+
+
+def test_the_interval_is_welchs_of_each_length() -> None:
+    """By hand for one length, where it is scipy's."""
+    from scipy import stats
+
+    noise = {"s": [0.01, -0.02, 0.03, 0.0], "m": [0.02, -0.01, -0.03]}
+    found = [trained(letter, 0.05, each) for letter, values in noise.items() for each in values]
+    (star,) = [each for each in _differences(found) if each.family == "hadamard"]
+    groups = [[each.figures["val/accuracy"] for each in found if each.name == letter] for letter in "sm"]
+    expected = stats.ttest_ind(*groups, equal_var=False).confidence_interval()
+    assert (star.low, star.high) == pytest.approx(tuple(expected))
