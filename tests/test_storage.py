@@ -132,3 +132,27 @@ def test_the_tracking_database_is_made_once(postgres, tmp_path):
         with engine.connect() as connection:
             assert connection.execute(text("select 1")).scalar() == 1
         engine.dispose()
+
+
+OTHER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("select count(*) from hadnas_architecture").fetchone()[0])
+print(connection.execute("pragma integrity_check").fetchone()[0])
+connection.close()
+"""
+
+
+def test_a_process_that_ends_takes_no_log_away_from_one_that_works(tmp_path):
+    """Though the latter opened and closed the database once more: what it writes from then on is there for all."""
+    path = tmp_path / "hadnas.db"
+    ledger = Ledger(f"sqlite:///{path}")
+    counts = []
+    for number in range(3):
+        ledger.put_architecture(f"f{number}", "{}")
+        Ledger(f"sqlite:///{path}").close()
+        done = subprocess.run([sys.executable, "-c", OTHER, path], capture_output=True, text=True, check=True)
+        counts.append(done.stdout.split())
+        assert (tmp_path / "hadnas.db-wal").exists()
+    ledger.close()
+    assert counts == [["1", "ok"], ["2", "ok"], ["3", "ok"]]

@@ -94,27 +94,21 @@ def open_file(url: str, timeout: float = TIMEOUT) -> None:
     """Make a SQLite file that is missing, and raise `StudyError` for one that is no database, before anything opens it.
 
     A new file begins with the write-ahead log, in which readers and the writer do not wait for each other.
+
+    Nothing but SQLite may open the file: when a process closes a file, POSIX takes from it all locks on that file, those
+    of its other connections, too; another process then deletes the log that these write to, and what they write is
+    lost (sqlite.org/howtocorrupt.html, section 2.2).
     """
     place = make_url(url)
     if place.get_backend_name() != "sqlite" or not place.database:
         return
     path = Path(place.database)
     try:
-        head = _head(path)
+        new = not path.exists() or not path.stat().st_size
     except OSError as error:
         raise StudyError(f"{path}: cannot be read ({error.strerror})") from error
-    if head and head != b"SQLite format 3\x00":
-        raise StudyError(f"{path}: is not a SQLite database (or is damaged); it was left as it is")
-    if not head:
-        with clear_errors(url), closing(sqlite3.connect(path, timeout=timeout)) as connection:
-            connection.execute("pragma journal_mode = wal")
-
-
-def _head(path: Path) -> bytes:
-    if not path.exists():
-        return b""
-    with path.open("rb") as file:
-        return file.read(16)
+    with clear_errors(url), closing(sqlite3.connect(path, timeout=timeout)) as connection:
+        connection.execute("pragma journal_mode = wal" if new else "pragma schema_version")
 
 
 @contextmanager
