@@ -63,7 +63,7 @@ class Tracker:
         self.study = study
         self.tracking_uri = tracking_uri
         self._mine: set[str] = set()
-        self._lock = artifact_root / ".open.lock"
+        self._lock = artifact_root / f".{study}.runs.lock"
         self._found = "FINISHED"  # how the parent run was found
         self._notes: dict[str, str] = {}
         self._points: dict[str, list[Metric]] = {}  # of the curves, not yet written
@@ -72,7 +72,7 @@ class Tracker:
             artifact_root = artifact_root.resolve()
             artifact_root.mkdir(parents=True, exist_ok=True)
             # Two processes that open a fresh store together would each create its tables, the experiment, the parent.
-            with self.alone():
+            with FileLock(artifact_root / ".open.lock"):
                 self.client = MlflowClient(tracking_uri)
                 self.experiment_id = self._open_experiment(artifact_root)
                 self.parent_run_id = self._open_parent()
