@@ -182,5 +182,5 @@ def test_the_tree_writes_runs_once() -> None:
 
 def test_dropout_that_timm_supplies_is_no_choice_of_a_space() -> None:
     """Parts of the host have their own: residual.drop_path and the head's dropout."""
-    with pytest.raises(UnknownName, match="unknown parameter of pyramid .drop_path_rate"):
+    with pytest.raises(UnknownName, match="unknown parameter of pyramid 'drop_path_rate'"):
         complete({**pyramid((8, [residual(op("mlp"))])), "drop_path_rate": 0.3}, DIGITS)
