@@ -1,5 +1,6 @@
 """Does the product beat the sum: the contrast of "Rewrite the stars", every network of a small space, by seed.
 
+    export OMP_NUM_THREADS=1  # to the digit: sums in another order of threads are others
     for seed in 0 1 2 3 4 5; do hadnas search star_or_sum --data images.npz --seed $seed --name star_or_sum_$seed; done
     python tests/benchmarks/star_or_sum.py star_or_sum_0 star_or_sum_1 ... star_or_sum_5
 
