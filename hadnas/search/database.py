@@ -95,9 +95,9 @@ def open_file(url: str, timeout: float = TIMEOUT) -> None:
 
     A new file begins with the write-ahead log, in which readers and the writer do not wait for each other.
 
-    Nothing but SQLite may open the file: when a process closes a file, POSIX takes from it all locks on that file, those
-    of its other connections, too; another process then deletes the log that these write to, and what they write is
-    lost (sqlite.org/howtocorrupt.html, section 2.2).
+    Nothing but SQLite may open the file: when a process closes a file, POSIX takes all its locks on that file away,
+    those of its other connections, too; another process then deletes the log that these write to, and what they write
+    is lost (sqlite.org/howtocorrupt.html, section 2.2).
     """
     place = make_url(url)
     if place.get_backend_name() != "sqlite" or not place.database:
