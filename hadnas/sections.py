@@ -139,8 +139,9 @@ def families(found: Insight, finals: list[Final]) -> Section:
     if found.differences:
         names = [f"stage {d.stage}: {d.family} ({d.n_with} with, {d.n_without} without)" for d in found.differences]
         values = [(d.mean, d.low, d.high) for d in found.differences]
-        label = "difference of mean validation accuracy at equal numbers of blocks, 95 % interval (Welch)"
+        label = "difference of mean validation accuracy, 95 % interval (Welch)"
         section.figure(figures.intervals(names, values, label), "families")
+        section.text("Compared are trials with equally many blocks in the stage: a longer one holds more.", note=True)
     else:
         section.text(
             found.missing

@@ -4,9 +4,10 @@
     for seed in 0 1 2 3 4 5; do hadnas search star_or_sum --data images.npz --seed $seed --name star_or_sum_$seed; done
     python tests/benchmarks/star_or_sum.py star_or_sum_0 star_or_sum_1 ... star_or_sum_5
 
-Machine: 2 CPU cores, no GPU; 6 minutes a seed on 10,000 images of 28 x 28, one thread. Expected on a Fashion-MNIST
-subset: validation accuracy in % on n = 2,000 images (four epochs), mean ± standard deviation over 6 seeds; differences
-paired by seed with their 95 % t-interval. At each width all have equal MACs, product and sum equal parameters.
+Machine: 2 CPU cores, no GPU; 5 to 8 minutes a seed on 10,000 images of 28 x 28, one thread, where the host halts it
+for two thirds of the time. Expected on a Fashion-MNIST subset: validation accuracy in % on n = 2,000 images (four
+epochs), mean ± standard deviation over 6 seeds; differences paired by seed with their 95 % t-interval. At each width all
+have equal MACs, product and sum equal parameters.
 
     width  activation  product       sum           one branch    product - sum             product - one branch
     4      none        79.32 ± 0.94  77.93 ± 0.42  78.03 ± 0.75  +1.38 ± 1.20, p = 0.031   +1.28 ± 1.47, p = 0.075

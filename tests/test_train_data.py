@@ -48,6 +48,8 @@ def test_digits_are_split_stratified_without_overlap() -> None:
     data = load_data("digits")
     assert (data.name, data.shape, data.classes) == ("digits", (1, 8, 8), 10)
     assert data.sizes == {"train": 1149, "val": 288, "test": 360}
+    halves = "0.2 of the images drawn for test, 0.2 of the training images left drawn for validation"
+    assert data.parts == {"train": "1,149", "validation": "288", "test": "360", "split": f"{halves}, by class, seed 0"}
     assert data.class_names == [str(name) for name in range(10)]
     whole = np.bincount(load_digits().target) / 1797
     for part in (data.train, data.val, data.open_test()):
@@ -198,6 +200,7 @@ def test_the_parts_of_an_npz_file_stay_its_own(tmp_path: Path) -> None:
     arrays = {f"{part}_images": PIXELS[some] for part, some in parts.items()}
     data = load_data(npz(tmp_path, **arrays, **{f"{part}_labels": LABELS[some] for part, some in parts.items()}))
     assert data.sizes == {"train": 60, "val": 30, "test": 30}
+    assert data.split == "the data's own"
     assert torch.equal(data.val.labels, torch.from_numpy(LABELS[parts["val"]]))
 
 

@@ -59,6 +59,7 @@ class _Decision:
 
 
 def decision(choice: Choice | IntRange) -> _Decision:
+    """What a sampler is asked at a choice, and what each answer leads to."""
     if isinstance(choice, IntRange):
         numbers = Integer(choice.low, choice.high, choice.step)
         return _Decision(numbers, {value: ("", value) for value in numbers.values})

@@ -93,22 +93,17 @@ def load_data(spec: DataSpec | str) -> Data:
     digest = hashlib.sha256(repr((source.scale, source.train.shape)).encode())
     source.train.update(digest)
 
-    drawn = [
-        f"{fraction:g} of the images{rest} drawn for {part}"
-        for part, own, fraction, rest in (
-            ("test", source.test, spec.test_fraction, ""),
-            ("validation", source.val, spec.val_fraction, " left" if source.test is None else ""),
-        )
-        if own is None
-    ]
+    drawn = []
     train, val, test = source.train, source.val, source.test
     if test is None:
+        drawn.append(f"{spec.test_fraction:g} of the images drawn for test")
         kept, held_out = _stratified(train.labels.numpy(), spec.test_fraction, spec, source, "test")
         digest.update(kept.tobytes())
         train, test = train.subset(kept), train.subset(held_out)
     else:
         test.update(digest)
     if val is None:
+        drawn.append(f"{spec.val_fraction:g} of the training images{' left' if drawn else ''} drawn for validation")
         kept, held_out = _stratified(train.labels.numpy(), spec.val_fraction, spec, source, "val")
         digest.update(kept.tobytes())
         train, val = train.subset(kept), train.subset(held_out)
