@@ -6,8 +6,8 @@
 
 Machine: 2 CPU cores, no GPU; 5 to 8 minutes a seed on 10,000 images of 28 x 28, one thread, where the host halts it
 for two thirds of the time. Expected on a Fashion-MNIST subset: validation accuracy in % on n = 2,000 images (four
-epochs), mean ± standard deviation over 6 seeds; differences paired by seed with their 95 % t-interval. At each width all
-have equal MACs, product and sum equal parameters.
+epochs), mean ± standard deviation over 6 seeds; differences paired by seed with their 95 % t-interval. At each width
+all have equal MACs, product and sum equal parameters.
 
     width  activation  product       sum           one branch    product - sum             product - one branch
     4      none        79.32 ± 0.94  77.93 ± 0.42  78.03 ± 0.75  +1.38 ± 1.20, p = 0.031   +1.28 ± 1.47, p = 0.075
