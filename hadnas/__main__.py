@@ -1,5 +1,5 @@
 """`python -m hadnas`."""
 
-from hadnas.cli import main
+from hadnas.cli import run
 
-main()
+run()

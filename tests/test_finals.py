@@ -20,7 +20,7 @@ from hadnas.search.run import run_study
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
 from hadnas.space import one_of, op
-from hadnas.tables.study import show_finals
+from hadnas.tables.finals import show_finals
 from hadnas.track.runs import Tracker
 from hadnas.train.data import load_data
 from hadnas.train.recipe import Recipe

@@ -115,10 +115,11 @@ def test_samples_are_long_enough():
 
     def timed(pairs, which):
         start = time.perf_counter()
-        pairs.sample(which)
+        pairs.sample(calls[which], pairs.repeats[which])
         lengths.append((time.perf_counter() - start) * 1e3)
 
-    pairs = _Pairs([lambda: time.sleep(0.0005), lambda: time.sleep(0.02)], torch.device("cpu"))
+    calls = [lambda: time.sleep(0.0005), lambda: time.sleep(0.02)]
+    pairs = _Pairs([calls], torch.device("cpu"))
     pairs.warm_up(0.2)
     pairs.take(time.perf_counter() + 0.2)
     timed(pairs, 0)
@@ -128,9 +129,22 @@ def test_samples_are_long_enough():
 
 
 def test_samples_sized_on_a_slower_machine_are_sized_again():
-    pairs = _Pairs([lambda: None, lambda: None], torch.device("cpu"))
+    pairs = _Pairs([[lambda: None, lambda: None]], torch.device("cpu"))
     taken = pairs.take(time.perf_counter() + 0.1)  # never warmed up: one call in a sample
     assert min(pairs.repeats) > 100 and len(taken.times) == len(taken.ratios) >= 5
+
+
+def test_copies_in_several_places_are_timed_in_turn():
+    met: list[str] = []
+
+    def place(name):
+        return [lambda: met.append(f"{name} candidate"), lambda: met.append(f"{name} reference")]
+
+    pairs = _Pairs([place("first"), place("second")], torch.device("cpu"))
+    for _ in range(3):
+        pairs.pair()
+    turns = [f"{name} {which}" for name in ("first", "second", "first") for which in ("candidate", "reference")]
+    assert met == turns
 
 
 def test_the_protocol_defines_the_measurement():

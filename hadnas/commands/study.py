@@ -69,7 +69,7 @@ def finals(study: str, home: str | None, **options: Any) -> None:
     from hadnas.search.finals import run_finals
     from hadnas.search.results import open_study
     from hadnas.search.storage import Home
-    from hadnas.tables.study import show_finals
+    from hadnas.tables.finals import show_finals
 
     place = Home(home)
     results = open_study(study, place.path)
@@ -103,7 +103,7 @@ def report(study: str, home: str | None, out: Path | None) -> None:
 def products(study: str, home: str | None, trial: int | None) -> None:
     """What each product of a trained candidate adds, and what accuracy it loses without."""
     from hadnas.search.results import open_study
-    from hadnas.tables.study import show_effects
+    from hadnas.tables.finals import show_effects
 
     results = open_study(study, home)
     show_effects(results, results.best if trial is None else results.trial(trial))

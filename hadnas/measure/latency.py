@@ -1,8 +1,9 @@
 """How long a forward pass takes, as a ratio to a fixed reference network timed in turn with it.
 
 Candidate and reference are timed alternately, so that a load or a clock that changes hits both; the median of the
-pairwise ratios is what repeats between processes, while milliseconds drift. Only one measurement runs on a host at a
-time: a file lock in the temporary directory keeps others waiting.
+pairwise ratios is what repeats between processes, while milliseconds drift. Where in memory the weights lie makes a
+network some per cent faster or slower for as long as it lives, so several copies of both are timed in turn. Only one
+measurement runs on a host at a time: a file lock in the temporary directory keeps others waiting.
 """
 
 import gc
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ from hadnas.measure.copies import copied
 SAMPLE_MS = 5.0  # a shorter sample is spoilt by the clock and by one interrupt
 NOISY = 0.05  # relative interquartile range of the ratio above which a measurement is repeated, then flagged
 FEWEST_PAIRS = 5
+PLACES = 4  # copies that are timed eagerly on a CPU: the spread of ratios between processes falls by a third
+PLACES_BYTES = 2**30  # of weights that these copies hold at most; larger networks are copied less often
 LOCK = "hadnas-latency.lock"
 
 
@@ -110,7 +114,7 @@ def latency(
     the first call, waiting for another measurement on this host, and the last of at least five pairs come on top.
     reference: hadnas's own if None (`hadnas.measure.reference`).
 
-    A copy is timed: the module, the number of threads and the random state are left as they were; the backend
+    Copies are timed: the module, the number of threads and the random state are left as they were; the backend
     "compile" forgets what torch.compile had compiled before. Raises MeasurementError where the module has no weights
     (meta device) or fails, or the backend cannot run it; UnknownName for an unknown backend.
     """
@@ -128,7 +132,9 @@ def latency(
     with alone(), _threads(threads), torch.inference_mode():
         if backend == "compile":
             torch.compiler.reset()  # past a few networks of one class torch.compile silently runs them eagerly
-        calls = [_ready(m, image, threads, backend) for m in (module, reference or plain.reference(shape[0]))]
+        other = reference or plain.reference(shape[0])
+        places = _places(module) if backend == "eager" and device.type == "cpu" else 1
+        calls = [[_ready(m, image, threads, backend) for m in (module, other)] for _ in range(places)]
         pairs = _Pairs(calls, device)
         start = time.perf_counter()
         pairs.warm_up(seconds / 4)
@@ -157,10 +163,10 @@ class _Taken:
 
 
 class _Pairs:
-    """Candidate and reference, sampled in turn."""
+    """Candidate and reference, sampled in turn, from one place in memory after the other."""
 
-    def __init__(self, calls: list[Call], device: torch.device) -> None:
-        self.calls = calls
+    def __init__(self, calls: list[list[Call]], device: torch.device) -> None:
+        self.calls = cycle(calls)
         self.device = device
         self.repeats = [1, 1]  # calls in one sample
 
@@ -169,8 +175,8 @@ class _Pairs:
         end = time.perf_counter() + seconds
         times: list[list[float]] = [[], []]
         while True:
-            for i in (0, 1):
-                times[i].append(self.sample(i))
+            for of_one, took in zip(times, self.pair(), strict=True):
+                of_one.append(took)
             last = [t[-3:] for t in times]
             steady = len(times[0]) >= 3 and all(max(t) <= 1.05 * min(t) for t in last)
             if steady or time.perf_counter() > end:
@@ -182,9 +188,13 @@ class _Pairs:
         length = max(1.2 * SAMPLE_MS, *fastest)  # a fifth in reserve, as a later call may be faster still
         self.repeats = [max(1, round(length / t)) for t in fastest]
 
-    def sample(self, which: int) -> float:
+    def pair(self) -> tuple[float, float]:
+        """Milliseconds per call of both."""
+        candidate, other = next(self.calls)
+        return self.sample(candidate, self.repeats[0]), self.sample(other, self.repeats[1])
+
+    def sample(self, call: Call, repeats: int) -> float:
         """Milliseconds per call."""
-        call, repeats = self.calls[which], self.repeats[which]
         if self.device.type == "cuda":
             return _cuda_sample(call, repeats, self.device)
         start = time.perf_counter_ns()
@@ -199,7 +209,7 @@ class _Pairs:
         gc.disable()
         try:
             while len(taken.times) < FEWEST_PAIRS or time.perf_counter() < until:
-                candidate, other = self.sample(0), self.sample(1)
+                candidate, other = self.pair()
                 if min(candidate * self.repeats[0], other * self.repeats[1]) < SAMPLE_MS:
                     self._size([candidate, other])  # the machine was slower when the samples were sized
                     continue
@@ -209,6 +219,11 @@ class _Pairs:
             if collecting:
                 gc.enable()
         return taken
+
+
+def _places(module: nn.Module) -> int:
+    weights = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+    return min(PLACES, max(1, PLACES_BYTES // max(1, weights)))
 
 
 def _cuda_sample(call: Call, repeats: int, device: torch.device) -> float:

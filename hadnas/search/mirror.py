@@ -57,12 +57,13 @@ class Mirror:
             self.tracker.log_rows(run_id, [asdict(point) for point in curve], "curve.csv")
         if live and not evaluation.reused:
             return
+        points = []
         for point in curve:
             values = {"train/loss": point.train_loss, "val/loss": point.val_loss, "val/accuracy": point.val_accuracy}
-            known = {name: value for name, value in values.items() if value is not None}
-            self.tracker.log_epoch(run_id, point.epoch, known)
-        if evaluation.reused:
-            self.tracker.log_tags(run_id, {"hadnas.reused": evaluation.training.study})
+            points.append((point.epoch, {name: value for name, value in values.items() if value is not None}))
+        self.tracker.log_curve(
+            run_id, points, {"hadnas.reused": evaluation.training.study} if evaluation.reused else {}
+        )
 
     def end(self, run_id: str, state: End, reason: str | None = None) -> None:
         """Close the run once its files are there."""

@@ -1,20 +1,22 @@
-"""What the shell prints of a study: leaderboard, finals, products, and what was refused."""
+"""What the shell prints of a study: leaderboard, front, best of each family, and what was refused."""
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from rich.table import Table
 
 from hadnas.blocks.registry import FAMILIES
 from hadnas.models.families import families_text, family_counts
-from hadnas.search.crossed import FEWEST_PAIRS
-from hadnas.search.final import Final, lacking, opened_words
+from hadnas.search.comparison import comparison
 from hadnas.search.found import Found
 from hadnas.search.front import standard_error
-from hadnas.search.insight import effects
 from hadnas.search.results import StudyResults
 from hadnas.search.storage import Home
-from hadnas.tables import console
-from hadnas.tables.rankings import show_backends
+from hadnas.tables import console, short
+
+PAIRS = 6
+"""Pairs that are named; of more only the number is said."""
 
 
 def show_top(name: str, home: Home, count: int) -> None:
@@ -50,51 +52,39 @@ def show_top(name: str, home: Home, count: int) -> None:
         if best := next((found for found in ranked if found.family == family), None):
             _add(table, results, best, family)
     console.print(table)
-    show_backends(results)
+    _show_backends(results)
     trained = Counter(family for f in ranked if f.arch for family, k in family_counts(f.arch).items() if k)
     console.print("architectures with at least one of a family: " + ", ".join(f"{f} {trained[f]}" for f in FAMILIES))
     _show_refused(results)
 
 
-def show_finals(study: str, finals: list[Final], opened: int) -> None:
-    """Test accuracy of each network in the finals, and what the finalist it stands beside is ahead by."""
-    some = next((final.accuracy for final in finals if final.accuracy is not None), None)
-    title = f"{study}: finals, test accuracy with 95 % intervals"
-    if some is not None:
-        title += f" over {some.seeds} seeds and n = {some.n} images"
-    table = Table(title=title, title_justify="left", box=None, header_style="bold")
-    for column in ("", "network", "MACs", "products", "test/accuracy", "interval", "seeds' std", "finalist ahead by"):
-        table.add_column(column, no_wrap=column != "finalist ahead by")
-    for final in finals:
-        costs = ("", "") if final.costs is None else (short(final.costs.macs), short(final.costs.products))
-        if final.accuracy is None:
-            table.add_row(final.kind, final.name, *costs, "-", "", "", f"not trained: {final.reason}")
-            continue
-        found = final.accuracy
-        spread = "" if found.seed_std is None else f"{found.seed_std:.4f}"
-        interval = f"{found.low:.4f} to {found.high:.4f}"
-        table.add_row(final.kind, final.name, *costs, f"{found.mean:.4f}", interval, spread, final.said)
+def _show_backends(results: StudyResults) -> None:
+    """Front and baselines by backend, and where the ranking changes; nothing where no other backend was taken."""
+    found = comparison(results)
+    if not found.rows:
+        return
+    table = Table(title="Latency by backend", title_justify="left", box=None)
+    table.add_column("name", no_wrap=True)
+    for backend in found.backends:
+        table.add_column(f"{backend}: ratio (ms)", justify="right", no_wrap=True)
+    for name, row in found.rows.items():
+        table.add_row(name, *(_cell(row.get(backend)) for backend in found.backends))
     console.print(table)
-    console.print(
-        "intervals count the seeds and the images; differences are paired by both; a p-value needs "
-        f"{FEWEST_PAIRS} seeds and is not corrected for the number of comparisons",
-        highlight=False,
-    )
-    for said in (*lacking(finals), opened_words(opened)):
-        console.print(said, highlight=False)
+    for backend in found.backends[1:]:
+        turned, pairs = found.pairs(backend)
+        named = "; ".join(f"{fast} before {slow}" for fast, slow in turned[:PAIRS]) + "; ..." * (len(turned) > PAIRS)
+        said = f"{len(turned)} of {pairs} pairs change places, on eager {named}" if turned else "no pair changes places"
+        console.print(f"{backend} against eager: {said} (apart by over 5 % and the noise on both)", highlight=False)
+    for name, row in found.rows.items():
+        for backend, figures in row.items():
+            if "reason" in figures:
+                console.print(f"{name} has no latency on {backend}: {figures['reason']}", highlight=False, markup=False)
 
 
-def show_effects(results: StudyResults, found: Found) -> None:
-    """Every product of a trained candidate, on the study's validation images."""
-    table = Table("product", "adds", "accuracy without", "lost", title=found.name, title_justify="left", box=None)
-    seen = effects(results, found)
-    for effect in seen:
-        name = f"{effect.path}{f' [{effect.index}]' if effect.index else ''}"
-        table.add_row(name, f"{effect.ratio:.3f}", f"{effect.without:.4f}", f"{effect.lost:+.4f}")
-    console.print(table)
-    if seen:
-        whole = f"accuracy with all: {seen[0].accuracy:.4f} on n = {seen[0].n} validation images"
-        console.print(f"{whole}; adds: RMS of what the product adds, over RMS of the rest", highlight=False)
+def _cell(figures: Mapping[str, Any] | None) -> str:
+    if figures is None or "ratio" not in figures:
+        return "-"
+    return f"{'~' if figures['noisy'] else ''}{figures['ratio']:.3f} ({figures['median_ms']:.3f})"
 
 
 def _show_refused(results: StudyResults) -> None:
@@ -133,11 +123,3 @@ def _add(table: Table, results: StudyResults, found: Found, label: str) -> None:
         short(figures["products"]),
         families_text(family_counts(found.arch)) if found.arch else "",
     )
-
-
-def short(number: float) -> str:
-    """1234567 as 1.23M."""
-    for scale, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= scale:
-            return f"{number / scale:.3g}{suffix}"
-    return f"{number:.0f}"

@@ -10,7 +10,7 @@ import io
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -186,10 +186,22 @@ class Tracker:
             self._write_points(run_id)
             self._wrote[run_id] = now
 
-    def _write_points(self, run_id: str) -> None:
+    def log_curve(
+        self, run_id: str, points: Iterable[tuple[int, Mapping[str, float]]], tags: Mapping[str, object]
+    ) -> None:
+        """Add whole curves, as (step, values), and tags that say whose they are, in as few writes as MLflow takes."""
+        now = time.time_ns() // 1_000_000
+        self._points.setdefault(run_id, []).extend(
+            Metric(mlflow_name(key), float(value), now, step) for step, known in points for key, value in known.items()
+        )
+        self._write_points(run_id, tags)
+
+    def _write_points(self, run_id: str, tags: Mapping[str, object] | None = None) -> None:
         points = iter(self._points.pop(run_id, []))
-        while batch := list(islice(points, METRICS)):
-            self.client.log_batch(run_id, metrics=batch)
+        rest = _tags(tags or {})
+        while (batch := list(islice(points, METRICS))) or rest:
+            self.client.log_batch(run_id, metrics=batch, tags=rest)
+            rest = []
 
     def log_tags(self, run_id: str, tags: Mapping[str, object]) -> None:
         """Set tags; a tag already set changes."""
