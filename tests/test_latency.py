@@ -36,10 +36,16 @@ def test_a_network_against_itself():
     assert found.noisy == (found.ratio_iqr > 0.05)
 
 
+def work(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
 def test_a_slower_network_has_the_larger_ratio():
     class Slow(nn.Module):
         def forward(self, x):
-            time.sleep(0.05)  # the reference at 8 x 8 takes less than a millisecond
+            work(0.05)  # the reference at 8 x 8 takes less than a millisecond
             return x
 
     found = latency(Slow(), SHAPE, seconds=0.2)
@@ -52,7 +58,7 @@ def test_an_unsteady_network_is_flagged():
 
         def forward(self, x):
             Unsteady.calls += 1
-            time.sleep(0.006 if Unsteady.calls % 2 else 0.03)
+            work(0.006 if Unsteady.calls % 2 else 0.03)
             return x
 
     found = latency(Unsteady(), SHAPE, seconds=0.6)
@@ -95,6 +101,17 @@ def test_the_candidate_runs_in_evaluation_mode_on_the_threads_asked_for():
     assert set(seen) == {(False, 2, (3, 1, 8, 8), torch.float64, False)}
 
 
+def test_one_thread_is_timed_by_its_own_clock():
+    class Waits(nn.Module):
+        def forward(self, x):
+            time.sleep(0.0005)
+            return x
+
+    own, passing = (latency(Waits(), SHAPE, seconds=0.05, threads=threads) for threads in (1, 2))
+    assert own.protocol["clock"] == "thread" and passing.protocol["clock"] == "wall"
+    assert own.median_ms < 0.5 <= passing.median_ms
+
+
 def test_one_measurement_at_a_time(own_lock):
     done = threading.Event()
 
@@ -119,7 +136,7 @@ def test_samples_are_long_enough():
         lengths.append((time.perf_counter() - start) * 1e3)
 
     calls = [lambda: time.sleep(0.0005), lambda: time.sleep(0.02)]
-    pairs = _Pairs([calls], torch.device("cpu"))
+    pairs = _Pairs([calls], torch.device("cpu"), "wall")
     pairs.warm_up(0.2)
     pairs.take(time.perf_counter() + 0.2)
     timed(pairs, 0)
@@ -129,7 +146,7 @@ def test_samples_are_long_enough():
 
 
 def test_samples_sized_on_a_slower_machine_are_sized_again():
-    pairs = _Pairs([[lambda: None, lambda: None]], torch.device("cpu"))
+    pairs = _Pairs([[lambda: None, lambda: None]], torch.device("cpu"), "thread")
     taken = pairs.take(time.perf_counter() + 0.1)  # never warmed up: one call in a sample
     assert min(pairs.repeats) > 100 and len(taken.times) == len(taken.ratios) >= 5
 
@@ -140,7 +157,7 @@ def test_copies_in_several_places_are_timed_in_turn():
     def place(name):
         return [lambda: met.append(f"{name} candidate"), lambda: met.append(f"{name} reference")]
 
-    pairs = _Pairs([place("first"), place("second")], torch.device("cpu"))
+    pairs = _Pairs([place("first"), place("second")], torch.device("cpu"), "thread")
     for _ in range(3):
         pairs.pair()
     turns = [f"{name} {which}" for name in ("first", "second", "first") for which in ("candidate", "reference")]

@@ -2,7 +2,8 @@
 
 Candidate and reference are timed alternately, so that a load or a clock that changes hits both; the median of the
 pairwise ratios is what repeats between processes, while milliseconds drift. Where in memory the weights lie makes a
-network some per cent faster or slower for as long as it lives, so several copies of both are timed in turn. Only one
+network some per cent faster or slower for as long as it lives, so several copies of both are timed in turn. On one
+thread of a CPU the clock is that thread's own, which stands still while another process has the core. Only one
 measurement runs on a host at a time: a file lock in the temporary directory keeps others waiting.
 """
 
@@ -34,6 +35,7 @@ NOISY = 0.05  # relative interquartile range of the ratio above which a measurem
 FEWEST_PAIRS = 5
 PLACES = 4  # copies that are timed eagerly on a CPU: the spread of ratios between processes falls by a third
 PLACES_BYTES = 2**30  # of weights that these copies hold at most; larger networks are copied less often
+CLOCKS = {"thread": time.thread_time_ns, "wall": time.perf_counter_ns}  # and "events" on CUDA
 LOCK = "hadnas-latency.lock"
 
 
@@ -41,7 +43,9 @@ LOCK = "hadnas-latency.lock"
 class Latency:
     """Time of one forward pass (milliseconds per call, of a whole batch) and its ratio to the reference.
 
-    Each sample is the mean of as many calls as fill 5 ms; median, 90th percentile and minimum are over these.
+    Each sample is the mean of as many calls as fill 5 ms; median, 90th percentile and minimum are over these. With one
+    thread on a CPU it is that thread's time: what other processes take is not in it, nor what a module leaves to
+    threads of its own; with more it is the time that passes, on CUDA that between two events.
     iqr, ratio_iqr: interquartile range over median.  n: pairs of samples.
     noisy: the ratio's range stayed above 5 %, also when measured again.
     protocol: everything that defines the measurement; `protocol_key` is its hash.
@@ -82,6 +86,7 @@ def protocol(
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": threads,
+        "clock": _clock(device, threads),
         "dtype": str(dtype or torch.float32).removeprefix("torch."),
         "memory_format": "contiguous",
         "backend": backend,
@@ -105,7 +110,7 @@ def latency(
     threads: int = 1,
     dtype: torch.dtype | None = None,
     backend: str = "eager",
-    seconds: float = 1.5,
+    seconds: float = 3.0,
 ) -> Latency:
     """Time `module` on an input (batch, *shape), shape = (C, H, W), in evaluation mode without gradients.
 
@@ -135,7 +140,7 @@ def latency(
         other = reference or plain.reference(shape[0])
         places = _places(module) if backend == "eager" and device.type == "cpu" else 1
         calls = [[_ready(m, image, threads, backend) for m in (module, other)] for _ in range(places)]
-        pairs = _Pairs(calls, device)
+        pairs = _Pairs(calls, device, said["clock"])
         start = time.perf_counter()
         pairs.warm_up(seconds / 4)
         taken = pairs.take(start + seconds * 0.6)
@@ -165,9 +170,10 @@ class _Taken:
 class _Pairs:
     """Candidate and reference, sampled in turn, from one place in memory after the other."""
 
-    def __init__(self, calls: list[list[Call]], device: torch.device) -> None:
+    def __init__(self, calls: list[list[Call]], device: torch.device, clock: str) -> None:
         self.calls = cycle(calls)
         self.device = device
+        self.clock = clock
         self.repeats = [1, 1]  # calls in one sample
 
     def warm_up(self, seconds: float) -> None:
@@ -195,12 +201,13 @@ class _Pairs:
 
     def sample(self, call: Call, repeats: int) -> float:
         """Milliseconds per call."""
-        if self.device.type == "cuda":
+        if self.clock == "events":
             return _cuda_sample(call, repeats, self.device)
-        start = time.perf_counter_ns()
+        now = CLOCKS[self.clock]
+        start = now()
         for _ in range(repeats):
             call()
-        return (time.perf_counter_ns() - start) / 1e6 / repeats
+        return (now() - start) / 1e6 / repeats
 
     def take(self, until: float) -> _Taken:
         """Pairs of samples until the clock says `until`, but at least a few."""
@@ -224,6 +231,13 @@ class _Pairs:
 def _places(module: nn.Module) -> int:
     weights = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
     return min(PLACES, max(1, PLACES_BYTES // max(1, weights)))
+
+
+def _clock(device: torch.device, threads: int) -> str:
+    if device.type == "cuda":
+        return "events"
+    fine = time.get_clock_info("thread_time").resolution < 1e-6  # Windows counts it in ticks of 16 ms
+    return "thread" if threads == 1 and fine else "wall"
 
 
 def _cuda_sample(call: Call, repeats: int, device: torch.device) -> float:
