@@ -274,3 +274,25 @@ def test_a_file_may_import_the_file_beside_it(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "widths_of_mine.py").write_text("WIDTH = 24")
     (tmp_path / "wide.py").write_text("from widths_of_mine import WIDTH\nSPACE = {'op': 'pyramid', 'dim': WIDTH}")
     assert load(tmp_path / "wide.py") == {"op": "pyramid", "dim": 24}
+
+
+def test_a_process_says_all_that_it_has_to_say_and_with_what_it_ends(tmp_path: Path) -> None:
+    """`hadnas` leaves Python the short way: nothing printed may be lost, nor the exit status, nor any word added."""
+
+    def started(*arguments: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "hadnas", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    status, out, err = started("show", "digits")
+    assert (status, err) == (0, "") and out == hadnas("show", "digits").output
+    status, out, err = started("top", "nowhere", "--home", str(tmp_path))
+    assert status == 2 and out == "" and err.startswith("error: ") and "nowhere" in err and err.count("\n") == 1
+    status, out, err = started("top")
+    assert status == 2 and "Missing argument 'STUDY'" in err
+
+
+def test_a_crash_of_a_process_is_seen() -> None:
+    code = "import hadnas.cli as cli; cli.main = lambda: 1 / 0; cli.run()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.rstrip().endswith("ZeroDivisionError: division by zero")

@@ -23,7 +23,7 @@ from hadnas.measure.copies import copied
 EXPLODING_ACTIVATION = 1e4
 # The same after UPDATES trial updates: sound networks keep values like those they had. With it the screen rejects 92 %
 # of what diverges and 4 % of what trains (tests/benchmarks/bench_screen.py, seeds it was not chosen on).
-EXPLODING_UPDATE = 3e3
+EXPLODING_UPDATE = 1e4
 UPDATES = 3
 # Standard deviation of the gradient at a sub-module over that at the logits. Pooling and normalisation make it smaller
 # than 1 on the way back; whoever multiplies it by this much has the loss curve upwards within the first step.
