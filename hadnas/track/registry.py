@@ -20,31 +20,31 @@ SERVING = ("safetensors", "numpy")
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """Without what MLflow says of its own type hints, of a Python without pip, and of files on their way."""
+def _registry(tracking_uri: str) -> Iterator[None]:
+    """What MLflow refuses is a StudyError; what it says of its own type hints and files on their way is not heard."""
     quieten()
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow.exceptions import MlflowException  # after hadnas.track.runs has told MLflow to send nothing anywhere
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            raise StudyError(
+                f"MLflow at {without_password(tracking_uri)} cannot keep the model: {str(error).splitlines()[0]}"
+            ) from error
 
 
-@_hushed()
 def check_run(tracking_uri: str, run_id: str) -> None:
     """Raise StudyError where MLflow has no such run to which a model could be logged."""
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
+    with _registry(tracking_uri):
+        from mlflow import MlflowClient
 
-    try:
         MlflowClient(tracking_uri).get_run(run_id)
-    except MlflowException as error:
-        raise StudyError(
-            f"MLflow at {without_password(tracking_uri)} cannot keep the model: {str(error).splitlines()[0]}"
-        ) from error
 
 
-@_hushed()
 def register_network(
     tracking_uri: str,
     run_id: str,
@@ -62,13 +62,11 @@ def register_network(
 
     Raises StudyError where the run is not in MLflow, or MLflow cannot keep the model; then nothing of it is left there.
     """
-    # Imported here, after hadnas.track.runs has told MLflow to send nothing anywhere.
-    from mlflow import MlflowClient, pyfunc
-    from mlflow.entities import LoggedModelOutput
-    from mlflow.exceptions import MlflowException
-    from mlflow.models import Model, infer_signature
+    with _registry(tracking_uri):
+        from mlflow import MlflowClient, pyfunc
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model, infer_signature
 
-    try:
         client = MlflowClient(tracking_uri)
         run = client.get_run(run_id)
         model = client.create_logged_model(
@@ -102,10 +100,6 @@ def register_network(
             client.finalize_logged_model(model.model_id, "FAILED")
             client.delete_logged_model(model.model_id)
             raise
-    except (MlflowException, OSError) as error:
-        raise StudyError(
-            f"MLflow at {without_password(tracking_uri)} cannot keep the model: {str(error).splitlines()[0]}"
-        ) from error
     return f"models:/{name}/{known.version}"
 
 
