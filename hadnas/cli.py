@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -70,8 +71,9 @@ def run() -> None:
     gc.set_threshold(10_000)
 
     def leave() -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(Exception):  # closed by whoever read it
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
 
     atexit.register(leave)  # runs last, after whatever libraries register

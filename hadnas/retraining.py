@@ -134,7 +134,9 @@ def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
         if not policy:
             return found
         if not isinstance(found.augment, Policy):
-            raise SpecError(f"{', '.join(policy)} belong to timm's augmentation, but augment is {found.augment}")
+            raise SpecError(
+                f"{', '.join(policy)} can be given for timm's augmentation only, and augment is {found.augment}"
+            )
         return Recipe(**{**found.model_dump(), "augment": {**found.augment.model_dump(), **policy}})
     except ValidationError as error:
         raise one_sentence(error, "") from None

@@ -9,6 +9,7 @@ from hadnas.exporter.module import model_source
 from hadnas.models.diagram import diagram
 from hadnas.models.families import families_text, family_counts
 from hadnas.search.comparison import comparison
+from hadnas.search.crossed import counted
 from hadnas.search.final import Final, lacking, opened_words
 from hadnas.search.found import Found
 from hadnas.search.front import pareto_front, standard_error
@@ -45,6 +46,10 @@ def front(results: StudyResults) -> Section:
     section = Section("front", "Accuracy and cost")
     shown = [found for found in (*results.distinct, *results.baselines) if found.feasible]
 
+    def ratio(found: Found) -> str:
+        value = results.comparable(found, "latency_ratio")
+        return "-" if value is None else f"{'~' * bool(found.notes.get('latency_noisy'))}{value:.3f}"
+
     def points(costs: dict[str, float]) -> list[figures.Point]:
         rows = [found for found in results.distinct if found.name in costs]
         values = [(found.figures["val/accuracy"], costs[found.name]) for found in rows]
@@ -56,7 +61,8 @@ def front(results: StudyResults) -> Section:
                 accuracy=found.figures["val/accuracy"],
                 error=standard_error(found.figures["val/accuracy"], found.notes["val_n"]),
                 kind="baseline" if found.number is None else "front" if found.name in front else "candidate",
-                text=f"{found.name}: {accuracy(found)}, {found.figures['macs']:,} MACs\n{found.arch}",
+                text=f"{found.name}: {accuracy(found)}, {found.figures['macs']:,} MACs, latency ratio {ratio(found)}"
+                f"\n{found.arch}",
             )
             for found in shown
             if found.name in costs
@@ -65,8 +71,8 @@ def front(results: StudyResults) -> Section:
     macs = points({found.name: found.figures["macs"] for found in shown})
     section.figure(figures.front(macs, "MACs of one image", log=True), "front")
     backend = results.study.latency
-    ratio = {found.name: results.comparable(found, "latency_ratio") for found in shown}
-    timed = {name: value for name, value in ratio.items() if value is not None}
+    known = {found.name: results.comparable(found, "latency_ratio") for found in shown}
+    timed = {name: value for name, value in known.items() if value is not None}
     axis = "latency ratio to the reference network ({}, batch 1)"
     if timed:
         section.figure(figures.front(points(timed), axis.format(backend), log=False), f"latency-{backend}")
@@ -86,7 +92,7 @@ def front(results: StudyResults) -> Section:
                 f"{found.figures['macs']:,}",
                 f"{found.figures['params']:,}",
                 f"{found.figures['products']:,}",
-                f"{timed[found.name]:.3f}" if found.name in timed else "-",
+                ratio(found),
                 families_text(family_counts(found.arch)) if found.arch else "",
             ]
             for found in ranked
@@ -95,6 +101,7 @@ def front(results: StudyResults) -> Section:
     )
     if results.timed_otherwise:
         section.text(f"{results.timed_otherwise[0].upper()}{results.timed_otherwise[1:]}.", note=True)
+    section.text("~: the interquartile range of the ratio stayed above 5 %.", note=True)
     section.text("H hadamard, A additive, C convolution, T attention: blocks and merges of each family.", note=True)
     return section
 
@@ -220,8 +227,8 @@ def finals(finals: list[Final], name: str, opened: int) -> Section:
     some = next((final.accuracy for final in finals if final.accuracy is not None), None)
     if some is not None:
         section.text(
-            f"{some.seeds} fresh seeds, n = {some.n} test images. Intervals count both; differences are paired by "
-            f"both. Not corrected for the number of comparisons. {opened_words(opened)}",
+            f"Fresh seeds: {some.seeds}; test images: {some.n}; {counted(some.seeds)}. Not corrected for the number of "
+            f"comparisons. {opened_words(opened)}",
             note=True,
         )
     for said in lacking(finals):

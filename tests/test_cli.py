@@ -2,8 +2,10 @@
 
 import csv
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -94,7 +96,10 @@ def test_finals_and_report_of_a_study(place: Path) -> None:
     assert "mine: finals, test accuracy" in held.output and "2 seeds and n = 360 images" in held.output
     written = hadnas("report", "mine", "--home", place / "runs", "--out", place / "page.html")
     assert written.exit_code == 0, written.output
-    assert "2 fresh seeds, n = 360 test images" in (place / "page.html").read_text()
+    assert (
+        "Fresh seeds: 2; test images: 360; intervals count the seeds and the images;"
+        in (place / "page.html").read_text()
+    )
     nothing = hadnas("report", "yours", "--home", place / "runs")
     assert nothing.exit_code == 2 and "unknown study" in nothing.output
 
@@ -148,8 +153,9 @@ def test_other_data_by_path(tmp_path: Path) -> None:
         (("search", "digits", "--trials", "0"), "'--trials'"),
         (("search", "digits", "--device", "tpu"), "device 'tpu' is not on this machine"),
         (("search", "digits", "--trails", "3"), "No such option"),
-        (("top", "nothing"), "unknown study in runs/ 'nothing'"),
-        (("export", "nothing", "--out", "x"), "unknown study in runs/ 'nothing'"),
+        (("top", "nothing"), "there is no study in"),
+        (("ledger",), "there is no study in"),
+        (("export", "nothing", "--out", "x"), "hadnas.db is missing; --home or HADNAS_HOME names a home"),
         (("ui", "nothing"), "unknown study 'nothing'"),
         (("show", "strar"), "did you mean 'star'"),
         (("copy", "four_familie"), "did you mean 'four_families'"),
@@ -238,7 +244,7 @@ def test_products_of_the_best_candidate(place: Path) -> None:
 
 def test_ledger_lists_and_exports(place: Path, tmp_path: Path) -> None:
     shown = hadnas("ledger", "--home", place / "runs").output
-    tables = ["architectures", "costs", "latencies", "predictors", "trainings", "epochs"]
+    tables = ["architectures", "costs", "latencies", "predictors", "trainings", "tests", "epochs"]
     assert [line.split()[0] for line in shown.splitlines()[2:]] == tables, shown
     assert "complete" in hadnas("ledger", "trainings", "--home", place / "runs").output
     assert hadnas("ledger", "--home", place / "runs", "--csv", tmp_path / "t.csv").exit_code == 0
@@ -287,9 +293,33 @@ def test_a_process_says_all_that_it_has_to_say_and_with_what_it_ends(tmp_path: P
     status, out, err = started("show", "digits")
     assert (status, err) == (0, "") and out == hadnas("show", "digits").output
     status, out, err = started("top", "nowhere", "--home", str(tmp_path))
-    assert status == 2 and out == "" and err.startswith("error: ") and "nowhere" in err and err.count("\n") == 1
+    assert status == 2 and out == "" and err.startswith("error: there is no study in") and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())  # what only reads makes nothing
     status, out, err = started("top")
     assert status == 2 and "Missing argument 'STUDY'" in err
+
+
+def test_a_process_leaves_its_database_in_one_file(tmp_path: Path) -> None:
+    """A log beside it would be lost to whoever copies the file."""
+    code = """if True:
+        import sys
+        import hadnas.cli as cli
+
+        def main():
+            from hadnas.search.ledger import Ledger
+            from hadnas.search.storage import Home, optuna_storage
+
+            home = Home(sys.argv[1])
+            sys.held = optuna_storage(home), Ledger(home.url)
+            sys.held[1].put_architecture("f1", "{}")
+
+        cli.main = main
+        cli.run()
+    """
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
+    assert not list(tmp_path.glob("hadnas.db-*"))
+    with closing(sqlite3.connect(tmp_path / "hadnas.db")) as base:
+        assert base.execute("select fingerprint from hadnas_architecture").fetchall() == [("f1",)]
 
 
 def test_a_crash_of_a_process_is_seen() -> None:

@@ -122,7 +122,7 @@ def test_tables_leave_as_csv(ledger, tmp_path):
         (row,) = csv.DictReader(file)
     assert (row["fingerprint"], row["val_accuracy"], row["macs"]) == ("f1", "0.6", str(COSTS.macs))
     assert row["versions"] == '{"torch": "2"}'
-    known = {"architectures": 1, "costs": 2, "latencies": 0, "predictors": 0, "trainings": 1, "epochs": 0}
+    known = {"architectures": 1, "costs": 2, "latencies": 0, "predictors": 0, "trainings": 1, "tests": 0, "epochs": 0}
     assert num_rows(ledger) == known
     with pytest.raises(UnknownName, match="did you mean 'latencies'"):
         rows(ledger, "latency")

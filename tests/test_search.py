@@ -154,9 +154,9 @@ def test_the_same_command_again_goes_on_to_the_same_total(home: Home) -> None:
 def test_a_changed_study_is_refused_and_nothing_is_lost(home: Home) -> None:
     before = rows(open_study("tiny", home.path))
     changed = {**TINY_SPACE, "norm": "layernorm2d"}
-    with pytest.raises(StudyError, match=r"study 'tiny' exists and differs .*space"):
+    with pytest.raises(StudyError, match=r"study 'tiny' exists and differs .*space\.norm: .* became \"layernorm2d\""):
         run_study(study(latency="eager", space=changed), home)
-    with pytest.raises(StudyError, match=r"recipe: .* became"):
+    with pytest.raises(StudyError, match=r"recipe\.epochs: 1 became 2"):
         run_study(study(latency="eager", recipe=Recipe(epochs=2, batch=128)), home)
     assert rows(open_study("tiny", home.path)) == before
 

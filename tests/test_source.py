@@ -191,6 +191,8 @@ def test_an_installed_package_that_a_block_imports_is_named(tmp_path: Path) -> N
         ("nested", "if True:\n    FACTOR = 2\n", "where FACTOR is from cannot be read"),
         ("starred", "from factors import *\n", "where FACTOR is from cannot be read"),
         ("whole", "import factors\nFACTOR = factors.FACTOR\n", "imports factors whole; import what it needs by name"),
+        ("item", "FACTOR = [2]\nFACTOR[0] = 3\n", r"FACTOR is bound in line \d+ and changed at top level in line \d+"),
+        ("appended", "FACTOR = []\nFACTOR.append(3)\n", r"FACTOR is bound in line \d+ and changed at top level"),
         ("twice", "FACTOR = 2\nFACTOR = 3\n", r"FACTOR is bound at top level in the lines \d+ and \d+; .* bound once"),
         ("grown", "FACTOR = 2\nFACTOR += 1\n", r"FACTOR is bound at top level in the lines \d+ and \d+"),
         (
@@ -222,3 +224,19 @@ def test_values_of_literals_and_local_names_are_not_followed(tmp_path: Path) -> 
     arch = own_network(tmp_path / "scoped.py", "scoped", text, "mlp")
     source = model_source(arch, DIGITS, {})
     assert "dim = 8" not in source and len(code_hash(arch, DIGITS)) == 16
+
+
+@pytest.mark.parametrize("odd", ["\x0c", "# a \x85 b", "# a \u2028 b"])
+def test_an_edit_is_seen_below_what_python_takes_for_part_of_a_line(
+    odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`str.splitlines` ends a line at a form feed, Python does not: the last line of the class was cut off."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hashes = []
+    for edited in ("", "edited"):
+        name = f"odd{ord(odd[-3:][0])}{edited}"
+        method = f"    def forward(self, x):\n        return x{' * 2' * bool(edited)}\n"
+        code = f"import torch\n{odd}\n\n\nclass Block(torch.nn.Module):\n{method}"
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+        hashes.append(hash_of(frozenset({importlib.import_module(name).Block})))
+    assert hashes[0] != hashes[1]

@@ -17,6 +17,7 @@ from hadnas.errors import unknown
 @click.option("--data", metavar="DATA", help="digits, a .npz file or an image folder.")
 @click.option("--size", type=click.IntRange(4), help="Side length to which the images of a folder are resized.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs per candidate.")
+@click.option("--batch", type=click.IntRange(1), help="Images in a training batch.")
 @click.option("--seed", type=click.IntRange(0))
 @click.option("--sampler", metavar="NAME", help="tpe, nsga2, random or exhaustive.")
 @click.option("--name", help="Name under which it is kept; by default that of its file, with -DATA for other data.")
@@ -52,7 +53,7 @@ def top(study: str, home: str | None, count: int) -> None:
     from hadnas.search.storage import Home
     from hadnas.tables.study import show_top
 
-    show_top(study, Home(home), count)
+    show_top(study, Home(home, reading=True), count)
 
 
 @click.command()
@@ -71,7 +72,7 @@ def finals(study: str, home: str | None, **options: Any) -> None:
     from hadnas.search.storage import Home
     from hadnas.tables.finals import show_finals
 
-    place = Home(home)
+    place = Home(home, reading=True)
     results = open_study(study, place.path)
     shown = Shown(results.study)
     with shown.bar:
@@ -182,7 +183,7 @@ def ledger(table: str | None, home: str | None, csv: Path | None, count: int) ->
     from hadnas.search.storage import Home
     from hadnas.tables.measured import show_ledger
 
-    book = Ledger(Home(home).url)
+    book = Ledger(Home(home, reading=True).url)
     if csv is not None:
         export_csv(book, csv, table or "trainings")
         click.echo(f"wrote {table or 'trainings'} to {csv}")

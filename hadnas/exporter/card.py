@@ -27,7 +27,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Repeated:
-    """A mean accuracy (0..1) over `seeds` trainings and `n` images, with its 95 % interval over both."""
+    """A mean accuracy (0..1) over `seeds` trainings and `n` images, with its 95 % interval: of one seed, of images."""
 
     mean: float
     low: float
@@ -37,7 +37,8 @@ class Repeated:
 
     def __str__(self) -> str:
         seeds = f"{self.seeds} fresh seeds" if self.seeds > 1 else "one fresh seed"
-        return f"{self.mean:.4f} ({self.low:.4f} to {self.high:.4f}, 95 % interval; {seeds}, n = {self.n:,})"
+        over = "" if self.seeds > 1 else " of the images alone"
+        return f"{self.mean:.4f} ({self.low:.4f} to {self.high:.4f}, 95 % interval{over}; {seeds}, n = {self.n:,})"
 
 
 @dataclass(frozen=True)

@@ -62,10 +62,10 @@ def export(
     text = card(arch, task, facts, moments, licence(arch, task), libraries, trained=weights is not None, onnx=onnx)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        (place / "model.py").write_text(source)
+        (place / "model.py").write_text(source, encoding="utf-8")
         save_weights(network, place / FILES[1])
         (place / "arch.json").write_text(json.dumps({"format": FORMAT, **arch.node}, indent=1) + "\n")
-        (place / "README.md").write_text(text)
+        (place / "README.md").write_text(text, encoding="utf-8")
         verify(place, network, task)
         if onnx:
             write_onnx(network, task, place / ONNX, f"hadnas_{arch.fingerprint}")

@@ -152,7 +152,7 @@ def _formatted(text: str) -> str:
         ["format", "--quiet"],
     ):
         done = subprocess.run(
-            [find_ruff_bin(), *command, *rules, "-"], input=text, capture_output=True, text=True, check=False
+            [find_ruff_bin(), *command, *rules, "-"], input=text, capture_output=True, encoding="utf-8", check=False
         )
         if done.returncode:
             raise BuildError(f"the exported source is faulty: {(done.stdout or done.stderr).strip()}")

@@ -93,7 +93,8 @@ def _count(module: nn.Module, image: Tensor) -> Cost:
         except Exception as error:
             path = running[-1] if running else ""
             where = f"{path or 'the module'} ({type(module.get_submodule(path)).__name__})"
-            what = str(error) if isinstance(error, MeasurementError) else f"{type(error).__name__}: {error}"
+            said = str(error).partition("\n")[0]  # kernels of the meta device add paragraphs
+            what = said if isinstance(error, MeasurementError) else f"{type(error).__name__}: {said}"
             raise MeasurementError(f"{where}: forward failed on a meta input {tuple(image.shape)}: {what}") from error
     if not isinstance(out, Tensor):
         raise MeasurementError(

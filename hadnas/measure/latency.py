@@ -87,6 +87,7 @@ def protocol(
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": threads,
         "clock": _clock(device, threads),
+        "places": PLACES if _placed(backend, device) else 1,
         "dtype": str(dtype or torch.float32).removeprefix("torch."),
         "memory_format": "contiguous",
         "backend": backend,
@@ -138,7 +139,7 @@ def latency(
         if backend == "compile":
             torch.compiler.reset()  # past a few networks of one class torch.compile silently runs them eagerly
         other = reference or plain.reference(shape[0])
-        places = _places(module) if backend == "eager" and device.type == "cpu" else 1
+        places = _places(module) if _placed(backend, device) else 1
         calls = [[_ready(m, image, threads, backend) for m in (module, other)] for _ in range(places)]
         pairs = _Pairs(calls, device, said["clock"])
         start = time.perf_counter()
@@ -226,6 +227,10 @@ class _Pairs:
             if collecting:
                 gc.enable()
         return taken
+
+
+def _placed(backend: str, device: torch.device) -> bool:
+    return backend == "eager" and device.type == "cpu"
 
 
 def _places(module: nn.Module) -> int:

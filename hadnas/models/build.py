@@ -58,9 +58,18 @@ def trained(arch: Arch, task: Task, weights: Path) -> nn.Module:
         raise StudyError(f"there is no file {weights}")
     network = build(arch, task)
     try:
-        network.load_state_dict(load_file(weights))
+        held = load_file(weights)
     except Exception as error:
-        raise SpecError(f"{weights} does not fit the architecture: {' '.join(str(error).split())[:300]}") from error
+        raise SpecError(f"{weights} is no file of weights: {error}") from error
+    own = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in held.items()}
+    if unlike := [key for key in {**own, **found} if own.get(key) != found.get(key)]:
+        first = unlike[0]
+        raise SpecError(
+            f"{weights} does not fit the architecture in {len(unlike)} of {len(own)} tensors: {first} is "
+            f"{found.get(first, 'missing')}; allowed is {own.get(first, 'no tensor of this name')}"
+        )
+    network.load_state_dict(held)
     return network.eval()
 
 

@@ -9,10 +9,8 @@ import ast
 import hashlib
 import inspect
 import itertools
-import symtable
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import resolve_name
@@ -26,6 +24,7 @@ from hadnas.errors import BuildError
 from hadnas.models.arch import Arch
 from hadnas.models.complete import lower
 from hadnas.models.expression import calls
+from hadnas.models.statements import binds, changes, lines_of, names_read, text_of
 from hadnas.models.task import Task
 
 _REGISTRY = "hadnas.blocks.registry"
@@ -131,7 +130,7 @@ def _hash(cls: Any) -> str:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             said.update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
-    code = [line for number, line in enumerate(text.splitlines(), 1) if number not in said]
+    code = [line for number, line in enumerate(lines_of(text), 1) if number not in said]
     return hashlib.sha256("\n".join(code).encode()).hexdigest()
 
 
@@ -159,14 +158,14 @@ def _collect(module_name: str, name: str, found: Definitions) -> None:
         return
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         node.decorator_list = [item for item in node.decorator_list if not _registers(item, tree)]
-    for used in _names(node):
+    for used in names_read(node):
         known = used in vars(module) and used not in _OF_EVERY_MODULE
         if not _resolve(module_name, tree, used, found) and known:
             raise BuildError(
                 f"{module_name}: where {used} is from cannot be read; to be exported it must be defined or imported by "
                 "its name at top level, outside `if` and `try`"
             )
-    if (own := _text_of(node, text)) not in found.texts.values():  # KERNEL, PAD = 7, 3 stands for two names
+    if (own := text_of(node, text)) not in found.texts.values():  # KERNEL, PAD = 7, 3 stands for two names
         found.texts[name] = own
 
 
@@ -213,21 +212,20 @@ def _installed(module_name: str) -> bool:
 
 
 def _top_level(tree: ast.Module, name: str) -> ast.stmt | None:
-    """The statement that binds a name. Raises BuildError where two do, as which one is meant depends on when."""
-    found = [node for node in tree.body if name in _binds(node)]
+    """The statement that binds a name. Raises BuildError where two do, as which one is meant depends on when.
+
+    So does one that changes what the name stands for, which would be left behind.
+    """
+    found = [node for node in tree.body if name in binds(node)]
+    if found and (changed := [str(node.lineno) for node in tree.body if name in changes(node)]):
+        raise BuildError(
+            f"{name} is bound in line {found[0].lineno} and changed at top level in line {' and '.join(changed)}; to "
+            "be exported it must be whole where it is bound"
+        )
     if len(found) > 1:
         lines = " and ".join(str(node.lineno) for node in found)
         raise BuildError(f"{name} is bound at top level in the lines {lines}; to be exported it must be bound once")
     return found[0] if found else None
-
-
-def _binds(node: ast.stmt) -> set[str]:
-    """The names that a definition or an assignment binds."""
-    if isinstance(node, ast.ClassDef | ast.FunctionDef):
-        return {node.name}
-    single = [node.target] if isinstance(node, ast.AnnAssign | ast.AugAssign) else []
-    inner = (n for target in (node.targets if isinstance(node, ast.Assign) else single) for n in ast.walk(target))
-    return {n.id for n in inner if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
 def _registers(decorator: ast.expr, tree: ast.Module) -> bool:
@@ -240,44 +238,3 @@ def _registers(decorator: ast.expr, tree: ast.Module) -> bool:
         for alias in node.names
     }
     return isinstance(target, ast.Name) and target.id in imported
-
-
-def _names(node: ast.stmt) -> list[str]:
-    """Names that a definition reads from its module, in order, in annotations that are strings, too."""
-    outside = set(_read_outside(symtable.symtable(ast.unparse(node), "<definition>", "exec")))
-    read = []
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and part.id in outside:
-            read.append(part.id)
-        for noted in (getattr(part, "annotation", None), getattr(part, "returns", None)):
-            for type_ in _types_in_strings(noted) if noted is not None else ():
-                read += [n.id for n in ast.walk(type_) if isinstance(n, ast.Name)]
-    return list(dict.fromkeys(read))
-
-
-def _read_outside(table: symtable.SymbolTable) -> Iterator[str]:
-    """The names that a scope and those inside it read and do not bind themselves."""
-    for symbol in table.get_symbols():
-        if symbol.is_referenced() and (symbol.is_global() or table.get_type() == "module"):
-            yield symbol.get_name()
-    for inner in table.get_children():
-        yield from _read_outside(inner)
-
-
-def _types_in_strings(annotation: ast.AST) -> Iterator[ast.expr]:
-    """What the strings in an annotation say, where they stand for types: those of a `Literal` are values."""
-    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).rpartition(".")[2] == "Literal":
-        return
-    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-        with suppress(SyntaxError):  # a note to people, as in Annotated
-            yield ast.parse(annotation.value, mode="eval").body
-    for part in ast.iter_child_nodes(annotation):
-        yield from _types_in_strings(part)
-
-
-def _text_of(node: ast.stmt, text: str) -> str:
-    """The source lines of a definition with its kept decorators."""
-    lines = text.splitlines()
-    kept = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(item.lineno for item in kept)])
-    return "\n".join(lines[first - 1 : node.end_lineno])

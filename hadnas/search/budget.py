@@ -1,6 +1,7 @@
 """When a study ends: how far its trials, of all workers, have come, and the first reason to stop."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 
@@ -19,7 +20,7 @@ class Tally:
 
     done         distinct architectures that were trained, or reused; the budget counts these
     refused      draws that were refused; `refusals` are those since the last that was not
-    barren       draws since the last that brought an architecture not met before
+    barren       repeats since the last architecture not met before; a new assignment without one is no repeat
     assignments  distinct assignments of the space that were drawn
     best         highest validation accuracy
     """
@@ -36,7 +37,8 @@ class Tally:
         if self.done >= study.trials:
             return f"the budget of {study.trials} architectures is met"
         if self.barren >= REPEATS:
-            return f"{REPEATS} draws in a row brought no new architecture"
+            met = f"{self.assignments} of {size} assignments were met"
+            return f"{REPEATS} draws in a row brought no new architecture; {met}"
         if self.refusals >= REFUSALS:
             return f"the last {REFUSALS} draws were all refused; `hadnas top` says why"
         if self.assignments >= size:
@@ -48,17 +50,20 @@ def tally(book: optuna.Study) -> Tally:
     """Count the finished trials of all workers; failed ones (interrupted, taken up again) are none."""
     trained: set[str | None] = set()
     met: set[str | None] = set()
-    assignments = set()
+    assignments: set[tuple[tuple[str, Any], ...]] = set()
     refused = refusals = barren = 0
     best: float | None = None
     for trial in book.get_trials(deepcopy=False):
         if not trial.state.is_finished() or trial.state == optuna.trial.TrialState.FAIL:
             continue
-        assignments.add(tuple(sorted(trial.params.items())))
-        fingerprint = trial.user_attrs.get("fingerprint")
-        new = fingerprint is not None and fingerprint not in met
+        assignment = tuple(sorted(trial.params.items()))
+        fingerprint = trial.user_attrs.get("fingerprint")  # None where a rule refused the draw
+        if fingerprint is not None and fingerprint not in met:
+            barren = 0
+        elif fingerprint is not None or assignment in assignments:
+            barren += 1
         met.add(fingerprint)
-        barren = 0 if new else barren + 1
+        assignments.add(assignment)
         if trial.state == optuna.trial.TrialState.PRUNED:
             refused, refusals = refused + 1, refusals + 1
         elif fingerprint not in trained:  # one that was refused may have been met before, and tried again

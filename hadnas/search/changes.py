@@ -17,6 +17,7 @@ def changed(
     data: str | None = None,
     size: int | None = None,
     epochs: int | None = None,
+    batch: int | None = None,
     seed: int | None = None,
     sampler: str | None = None,
     name: str | None = None,
@@ -40,8 +41,8 @@ def changed(
             fields["name"] = f"{study.name}-{''.join(c if c.isalnum() or c in '_-.' else '_' for c in stem)}"
     if backends is not None:
         fields["backends"] = [part.strip() for part in backends.split(",") if part.strip()]
-    if epochs is not None:
-        fields["recipe"] = study.recipe.model_dump() | {"epochs": epochs}
+    chosen = {"epochs": epochs, "batch": batch}
+    fields["recipe"] = study.recipe.model_dump() | {key: value for key, value in chosen.items() if value is not None}
     limits = {
         "macs": _number(max_macs, "--max-macs"),
         "params": _number(max_params, "--max-params"),

@@ -39,6 +39,13 @@ class Estimate:
         return self.low <= 0 <= self.high
 
 
+def counted(seeds: int) -> str:
+    """What the intervals of so many seeds count, in words."""
+    if seeds == 1:
+        return "one seed: intervals count the images only, and other seeds may differ by more"
+    return "intervals count the seeds and the images; differences are paired by both"
+
+
 def accuracy(hits: Sequence[Sequence[bool]], confidence: float = 0.95) -> Estimate:
     """The accuracy of a network trained with each of several seeds, from hits (seeds, images); 0 <= low, high <= 1."""
     found = _estimate(_table(hits), confidence)

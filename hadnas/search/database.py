@@ -3,12 +3,14 @@
 Waits, transactions and errors are the same for all who use it; an error is one sentence that names the database.
 """
 
+import atexit
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -65,7 +67,7 @@ def open_engine(url: str, timeout: float = TIMEOUT) -> Engine:
     url = checked_url(url)
     open_file(url, timeout)
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        return closed_at_exit(create_engine(url, pool_pre_ping=True))
     # isolation_level: the driver shall not open transactions on its own
     engine = create_engine(url, connect_args={"timeout": timeout, "factory": SqliteConnection, "isolation_level": None})
 
@@ -74,7 +76,25 @@ def open_engine(url: str, timeout: float = TIMEOUT) -> Engine:
         reading = connection.get_execution_options().get("reading", False)
         connection.exec_driver_sql("begin" if reading else "begin immediate")
 
+    return closed_at_exit(engine)
+
+
+_ENGINES: WeakSet[Engine] = WeakSet()
+
+
+def closed_at_exit(engine: Engine) -> Engine:
+    """The engine, whose connections are closed when the process ends, if not before.
+
+    With the last one SQLite moves its write-ahead log into the database, which then is the one file to copy.
+    """
+    _ENGINES.add(engine)
     return engine
+
+
+@atexit.register
+def _close_engines() -> None:
+    for engine in list(_ENGINES):
+        engine.dispose()
 
 
 class SqliteConnection(sqlite3.Connection):

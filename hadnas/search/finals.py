@@ -66,6 +66,8 @@ def run_finals(
     results = StudyResults(name, home)
     _ = results.best  # says where there is none
     data = results.data()
+    if data.sizes["test"] < 2:
+        raise StudyError(f"{data.name}: the test split has {data.sizes['test']} image; finals need two or more")
     ledger = Ledger(home.url)
     with clear_errors(home.url), store_errors(home.tracking_uri):
         try:

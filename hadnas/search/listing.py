@@ -9,7 +9,7 @@ from sqlalchemy import Select, and_, func, select
 
 from hadnas.errors import StudyError, unknown
 from hadnas.search.ledger import Ledger
-from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, PredictorRow, TrainingRow
+from hadnas.search.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, PredictorRow, TestRow, TrainingRow
 
 _COSTED = "fingerprint", "task", "code"  # what a cost is kept by
 
@@ -25,6 +25,16 @@ LISTINGS: dict[str, Select[Any]] = {
         CostRow, and_(*(getattr(CostRow, k) == getattr(TrainingRow, k) for k in ("fingerprint", "task", "code")))
     )
     .order_by(TrainingRow.id),
+    "tests": select(
+        TestRow.training,
+        *(getattr(TrainingRow, name) for name in ("fingerprint", "task", "data", "seed", "epochs")),
+        func.length(func.replace(TestRow.hits, "0", "")).label("right"),
+        func.length(TestRow.hits).label("n"),
+        TestRow.loss,
+        TestRow.created,
+    )
+    .join(TrainingRow)
+    .order_by(TestRow.training),
     "epochs": select(*EpochRow.__table__.columns).order_by(EpochRow.training, EpochRow.attempt, EpochRow.epoch),
 }
 

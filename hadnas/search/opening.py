@@ -44,7 +44,7 @@ def open_optuna(study: Study, home: Home, facts: dict[str, Any]) -> optuna.Study
     if stored is not None:
         changed = sorted(k for k in {*wanted, *stored} - _GROWS if wanted.get(k) != stored.get(k))
         if changed:
-            what = "; ".join(f"{key}: {_shown(stored.get(key))} became {_shown(wanted.get(key))}" for key in changed)
+            what = "; ".join(_difference(key, stored.get(key), wanted.get(key)) for key in changed)
             raise StudyError(
                 f"study {study.name!r} exists and differs ({what}); undo the change, or give another name with --name"
             )
@@ -139,6 +139,17 @@ def study_names(home: Home) -> list[str]:
 
 
 _NEVER = datetime.max  # a study whose first trial has not begun is the latest
+
+
+def _difference(path: str, old: Any, new: Any) -> str:
+    """Where two values first differ, and in what: `recipe.lr: 0.1 became 0.2`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        key = next(key for key in [*old, *new] if old.get(key) != new.get(key))
+        return _difference(f"{path}.{key}", old.get(key), new.get(key))
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        place = next(place for place, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1])
+        return _difference(f"{path}.{place}", old[place], new[place])
+    return f"{path}: {_shown(old)} became {_shown(new)}"
 
 
 def _shown(value: Any) -> str:

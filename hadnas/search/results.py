@@ -140,7 +140,8 @@ class StudyResults:
     def best(self) -> Found:
         """The highest validation accuracy among feasible trials, ties by MACs. Raises StudyError without any."""
         if not self.distinct:
-            raise StudyError(f"study {self.name!r} has no finished trial yet; run `hadnas search {self.name}` first")
+            said = f"{self.refused_share} were refused" if self.refused else "its search has not come to one yet"
+            raise StudyError(f"study {self.name!r} has no finished trial: {said}")
         return self.ranked[0]
 
     def trial(self, number: int) -> Found:
@@ -297,4 +298,4 @@ class StudyResults:
 
 def open_study(name: str, home: str | Path | None = None) -> StudyResults:
     """The stored study `name` of a home. Raises UnknownName where there is none, StudyError where it cannot be read."""
-    return StudyResults(name, Home(home))
+    return StudyResults(name, Home(home, reading=True))

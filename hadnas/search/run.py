@@ -49,7 +49,8 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
         require(backend, device)
     data = load_data(study.data)
     if study.recipe.batch > len(data.train):
-        raise StudyError(f"batch = {study.recipe.batch} is larger than the training split of {len(data.train)} images")
+        fits = f"{len(data.train)} images; a smaller one is given by --batch or in the study's Recipe"
+        raise StudyError(f"batch = {study.recipe.batch} is larger than the training split of {fits}")
     ledger = Ledger(home.url)
     evaluator = Evaluator(study, data, home, ledger, device)
     random_arch(study.space, evaluator.task)  # a space without a valid draw is refused before any work

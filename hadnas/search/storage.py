@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy import make_url, text
 
 from hadnas.errors import StudyError
-from hadnas.search.database import TIMEOUT, SqliteConnection, checked_url, clear_errors, open_engine, open_file, shown
+from hadnas.search.database import (
+    TIMEOUT,
+    SqliteConnection,
+    checked_url,
+    clear_errors,
+    closed_at_exit,
+    open_engine,
+    open_file,
+    shown,
+)
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -32,13 +41,24 @@ class Home:
     """The directory of all studies and the database they share.
 
     `path` defaults to `HADNAS_HOME`, else `runs`; `storage` to `HADNAS_STORAGE`, else a SQLite file in the home.
-    The directory is made. Raises `StudyError` where it cannot be written or the URL is none of SQLite or PostgreSQL.
+    The directory is made, unless what is there is only read (`reading`). Raises `StudyError` where it cannot be
+    written, where there is nothing to read, or the URL is none of SQLite or PostgreSQL.
     """
 
-    def __init__(self, path: str | Path | None = None, storage: str | None = None, tracking: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        storage: str | None = None,
+        tracking: str | None = None,
+        *,
+        reading: bool = False,
+    ) -> None:
         self.path = Path(path or os.environ.get("HADNAS_HOME") or "runs").expanduser().absolute()
-        _make(self.path)
         self.url = checked_url(storage or os.environ.get("HADNAS_STORAGE") or f"sqlite:///{self.path / 'hadnas.db'}")
+        file = make_url(self.url).database if make_url(self.url).get_backend_name() == "sqlite" else None
+        if reading and file and not Path(file).exists():
+            raise StudyError(f"there is no study in {self.path}: {file} is missing; --home or HADNAS_HOME names a home")
+        _make(self.path)
         self.tracking_uri = tracking or self._tracking()
 
     def __repr__(self) -> str:
@@ -113,22 +133,24 @@ def optuna_storage(
     from optuna.storages import RDBStorage
 
     sqlite = make_url(home.url).get_backend_name() == "sqlite"
-    engine: dict[str, object] = {"pool_pre_ping": True}
+    options: dict[str, object] = {"pool_pre_ping": True}
     if sqlite:
-        engine = {"connect_args": {"timeout": timeout, "factory": SqliteConnection}}
+        options = {"connect_args": {"timeout": timeout, "factory": SqliteConnection}}
     with home.schema_lock(), clear_errors(home.url), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats have been experimental since Optuna 2.5
         open_file(home.url, timeout)
         try:
-            return RDBStorage(
+            storage = RDBStorage(
                 home.url,
-                engine_kwargs=engine,
+                engine_kwargs=options,
                 heartbeat_interval=30,
                 grace_period=120,
                 heartbeat_stale_trial_callback=on_stale,
             )
         except RuntimeError as error:
             raise StudyError(f"{shown(home.url)}: {error}") from error
+    closed_at_exit(storage.engine)
+    return storage
 
 
 def _make(path: Path) -> None:

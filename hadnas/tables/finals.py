@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from hadnas.search.crossed import FEWEST_PAIRS
+from hadnas.search.crossed import FEWEST_PAIRS, counted
 from hadnas.search.final import Final, lacking, opened_words
 from hadnas.search.found import Found
 from hadnas.search.insight import effects
@@ -15,7 +15,7 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
     some = next((final.accuracy for final in finals if final.accuracy is not None), None)
     title = f"{study}: finals, test accuracy with 95 % intervals"
     if some is not None:
-        title += f" over {some.seeds} seeds and n = {some.n} images"
+        title += f" over {some.seeds} {'seed' if some.seeds == 1 else 'seeds'} and n = {some.n} images"
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
     for column in ("", "network", "MACs", "products", "test/accuracy", "interval", "seeds' std", "finalist ahead by"):
         table.add_column(column, no_wrap=column != "finalist ahead by")
@@ -29,9 +29,9 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
         interval = f"{found.low:.4f} to {found.high:.4f}"
         table.add_row(final.kind, final.name, *costs, f"{found.mean:.4f}", interval, spread, final.said)
     console.print(table)
+    said = "" if some is None else f"{counted(some.seeds)}; "
     console.print(
-        "intervals count the seeds and the images; differences are paired by both; a p-value needs "
-        f"{FEWEST_PAIRS} seeds and is not corrected for the number of comparisons",
+        f"{said}a p-value needs {FEWEST_PAIRS} seeds and is not corrected for the number of comparisons",
         highlight=False,
     )
     for said in (*lacking(finals), opened_words(opened)):

@@ -95,7 +95,8 @@ def _npz(path: Path) -> Source:
         try:
             archive = np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path}: not a readable .npz file ({error})") from error
+            why = f" ({error})" if zipfile.is_zipfile(path) else ""  # of other files NumPy says that they are pickles
+            raise DataError(f"{path}: not a readable .npz file{why}") from error
         if not isinstance(archive, NpzFile):
             raise DataError(f"{path}: holds one bare array; a .npz file with train_images and train_labels is needed")
         train = _npz_part(archive, "train", path)
