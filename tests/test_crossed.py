@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from hadnas.errors import SpecError
-from hadnas.search.crossed import accuracy, difference
+from hadnas.search.crossed import accuracy, counted, difference
 
 
 def simulated(
@@ -91,3 +91,7 @@ def test_too_little_is_refused(hits: list[object]) -> None:
 def test_pairs_need_the_same_seeds_and_images() -> None:
     with pytest.raises(SpecError, match="same seeds"):
         difference([[True, False]], [[True, False, True]])
+
+
+def test_what_an_interval_counts_is_said() -> None:
+    assert "images only" in counted(1) and "the seeds and the images" in counted(2)

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from hadnas.errors import Interrupted, StudyError
 from hadnas.exporter.card import card
@@ -22,7 +24,7 @@ from hadnas.search.study import Study
 from hadnas.space import one_of, op
 from hadnas.tables.finals import show_finals
 from hadnas.track.runs import Tracker
-from hadnas.train.data import load_data
+from hadnas.train.data import DataSpec, load_data
 from hadnas.train.recipe import Recipe
 from hadnas.train.score import evaluate
 from tests.homes import new_home
@@ -182,3 +184,18 @@ def test_other_data_are_refused(home: Home, finals: list[Final]) -> None:
             run_finals("small", home)
     finally:
         results.book.set_user_attr("study", stored)
+
+
+def test_one_test_image_is_refused_before_any_training(tmp_path: Path) -> None:
+    digits = load_data("digits")
+    images, labels = next(digits.train.batches(200, torch.device("cpu"), None))
+    pixels = (images[:, 0] - images.min()).mul(20).clamp(0, 255).to(torch.uint8).numpy()
+    parts = {"train": slice(0, 199), "test": slice(199, 200)}
+    arrays = {f"{part}_images": pixels[cut] for part, cut in parts.items()}
+    np.savez(tmp_path / "one.npz", **arrays, **{f"{part}_labels": labels[cut].numpy() for part, cut in parts.items()})
+    home = new_home(tmp_path / "home")
+    one = STUDY.model_copy(update={"name": "one", "data": DataSpec(source=str(tmp_path / "one.npz")), "baselines": {}})
+    run_study(one, home)
+    with pytest.raises(StudyError, match="the test split has 1 image; finals need two or more"):
+        run_finals("one", home, seeds=1)
+    assert not read_finals(open_study("one", home.path))

@@ -110,6 +110,21 @@ def test_what_trains_after_a_refusal_counts() -> None:
     assert (counted.done, counted.refused, counted.refusals, counted.barren, counted.best) == (1, 1, 0, 2, 0.5)
 
 
+def test_a_new_draw_that_a_rule_refuses_is_no_repeat() -> None:
+    """Where few assignments are valid, they are looked for until as many were refused as are allowed."""
+    book = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+    heads = optuna.distributions.IntDistribution(1, 500)
+    for value in (*range(1, 101), 100, 100):
+        drawn = {"heads": value}
+        book.add_trial(
+            optuna.trial.create_trial(
+                state=optuna.trial.TrialState.PRUNED, params=drawn, distributions={"heads": heads}
+            )
+        )
+    counted = tally(book)
+    assert (counted.refused, counted.refusals, counted.barren, counted.assignments) == (102, 102, 2, 100)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
