@@ -240,3 +240,13 @@ def test_an_edit_is_seen_below_what_python_takes_for_part_of_a_line(
         (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
         hashes.append(hash_of(frozenset({importlib.import_module(name).Block})))
     assert hashes[0] != hashes[1]
+
+
+def test_the_hash_of_a_code_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every ledger holds such hashes: were they computed otherwise, all that was trained would be trained again."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "kept.py").write_text(
+        "import torch\n\nFACTOR = 2\n\n\nclass Block(torch.nn.Module):\n"
+        '    """A docstring."""\n\n    def forward(self, x):\n        return FACTOR * x\n'
+    )
+    assert hash_of(frozenset({importlib.import_module("kept").Block})) == "e5c42d464d74071a"

@@ -80,4 +80,4 @@ def text_of(node: ast.stmt, text: str) -> str:
 
 def lines_of(text: str) -> list[str]:
     """The lines that Python counts; `str.splitlines` ends one at a form feed, too."""
-    return text.split("\n")
+    return text.removesuffix("\n").split("\n")
