@@ -118,7 +118,7 @@ def test_differences_are_those_of_the_groups(results: StudyResults) -> None:
 @pytest.mark.slow
 def test_a_study_with_little_to_say_says_so(tmp_path: Path) -> None:
     home = new_home(tmp_path)
-    with pytest.raises(hadnas.errors.UnknownName):
+    with pytest.raises(StudyError, match="there is no study in"):
         open_study("short", home.path)
     study = Study(
         name="short", space=SPACE, recipe=Recipe(epochs=1, batch=512), latency=None, trials=1, sampler="random"
