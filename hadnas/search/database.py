@@ -122,13 +122,28 @@ def open_file(url: str, timeout: float = TIMEOUT) -> None:
     place = make_url(url)
     if place.get_backend_name() != "sqlite" or not place.database:
         return
-    path = Path(place.database)
+    path, until = Path(place.database), time.monotonic() + timeout
+    with clear_errors(url):
+        while not _opened(path, timeout):
+            if time.monotonic() > until:
+                raise sqlite3.OperationalError("database is locked")
+            time.sleep(0.01)
+
+
+def _opened(path: Path, timeout: float) -> bool:
+    """Whether the file could be opened; not where another process is just making it, for which SQLite does not wait."""
     try:
         new = not path.exists() or not path.stat().st_size
     except OSError as error:
         raise StudyError(f"{path}: cannot be read ({error.strerror})") from error
-    with clear_errors(url), closing(sqlite3.connect(path, timeout=timeout)) as connection:
-        connection.execute("pragma journal_mode = wal" if new else "pragma schema_version")
+    with closing(sqlite3.connect(path, timeout=timeout)) as connection:
+        try:
+            connection.execute("pragma journal_mode = wal" if new else "pragma schema_version")
+        except sqlite3.OperationalError as error:
+            if new and "locked" in str(error):
+                return False
+            raise
+    return True
 
 
 @contextmanager
