@@ -4,7 +4,6 @@ import atexit
 import gc
 import os
 import sys
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -71,10 +70,13 @@ def run() -> None:
     gc.set_threshold(10_000)
 
     def leave() -> None:
-        with suppress(Exception):  # closed by whoever read it
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
+        lost = 0
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed before the start
+            try:
+                stream.flush()
+            except (OSError, ValueError):  # a full disk, or closed by whoever read it
+                lost = 1
+        os._exit(status or lost)
 
     atexit.register(leave)  # runs last, after whatever libraries register
     try:

@@ -1,9 +1,11 @@
 """What a latency measurement says and leaves alone. Times themselves are left to the bench: a test must not flake."""
 
 import gc
+import inspect
 import tempfile
 import threading
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +13,8 @@ from filelock import FileLock
 from torch import nn
 
 from hadnas.errors import MeasurementError, UnknownName
-from hadnas.measure.latency import LOCK, SAMPLE_MS, _Pairs, latency, protocol, protocol_key
+from hadnas.measure.latency import LOCK, latency, protocol, protocol_key
+from hadnas.measure.pairs import SAMPLE_MS, Pairs
 from hadnas.measure.reference import Reference, reference
 
 SHAPE = (1, 8, 8)
@@ -58,7 +61,7 @@ def test_an_unsteady_network_is_flagged():
 
         def forward(self, x):
             Unsteady.calls += 1
-            work(0.006 if Unsteady.calls % 2 else 0.03)
+            work(0.02 if Unsteady.calls % 3 else 0.06)
             return x
 
     found = latency(Unsteady(), SHAPE, seconds=0.6)
@@ -135,8 +138,8 @@ def test_samples_are_long_enough():
         pairs.sample(calls[which], pairs.repeats[which])
         lengths.append((time.perf_counter() - start) * 1e3)
 
-    calls = [lambda: time.sleep(0.0005), lambda: time.sleep(0.02)]
-    pairs = _Pairs([calls], torch.device("cpu"), "wall")
+    calls = (lambda: time.sleep(0.0005), lambda: time.sleep(0.02))
+    pairs = Pairs([calls], torch.device("cpu"), "wall")
     pairs.warm_up(0.2)
     pairs.take(time.perf_counter() + 0.2)
     timed(pairs, 0)
@@ -146,22 +149,48 @@ def test_samples_are_long_enough():
 
 
 def test_samples_sized_on_a_slower_machine_are_sized_again():
-    pairs = _Pairs([[lambda: None, lambda: None]], torch.device("cpu"), "thread")
+    pairs = Pairs([(lambda: None, lambda: None)], torch.device("cpu"), "thread")
     taken = pairs.take(time.perf_counter() + 0.1)  # never warmed up: one call in a sample
     assert min(pairs.repeats) > 100 and len(taken.times) == len(taken.ratios) >= 5
 
 
-def test_copies_in_several_places_are_timed_in_turn():
+def test_every_visit_is_of_the_next_copy_and_its_first_call_is_not_timed():
     met: list[str] = []
 
-    def place(name):
-        return [lambda: met.append(f"{name} candidate"), lambda: met.append(f"{name} reference")]
+    def copy(name):
+        def call(which):
+            met.append(f"{name} {which}")
+            work(SAMPLE_MS / 1e3)
 
-    pairs = _Pairs([place("first"), place("second")], torch.device("cpu"), "thread")
-    for _ in range(3):
-        pairs.pair()
-    turns = [f"{name} {which}" for name in ("first", "second", "first") for which in ("candidate", "reference")]
-    assert met == turns
+        return partial(call, "candidate"), partial(call, "reference")
+
+    pairs = Pairs([copy("first"), copy("second")], torch.device("cpu"), "thread")
+    taken = pairs.take(time.perf_counter())  # no time at all: the fewest pairs
+    visit = ["candidate", "reference"] * 2
+    turns = ["first", "second", "first", "second", "first"]
+    assert met == [f"{name} {which}" for name in turns for which in visit]
+    assert len(taken.times) == len(turns)
+
+
+def test_a_network_runs_at_the_same_depth_whoever_asks():
+    """The interpreter's stack is made of pieces: at some depths every call of a module takes and returns one."""
+    depths: set[int] = set()
+
+    class Spy(nn.Module):
+        def forward(self, x):
+            depths.add(len(inspect.stack(0)))
+            return x
+
+    def from_below(depth):
+        if depth:
+            from_below(depth - 1)
+        else:
+            latency(Spy(), SHAPE, seconds=0.01)
+
+    from_below(0)
+    seen = set(depths)
+    from_below(90)
+    assert depths == seen
 
 
 def test_the_protocol_defines_the_measurement():

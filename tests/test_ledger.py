@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -139,3 +140,7 @@ def test_the_test_split_is_opened_once(ledger):
     ledger.put_test(KEY, [True, False, True], 0.5)
     ledger.put_test(KEY, [False, False, False], 9.0)
     assert ledger.get_test(KEY) == ([True, False, True], 0.5)
+    ledger.finish(ledger.claim(replace(KEY, seed=1)), val_accuracy=0.7, val_loss=1.0, val_n=360, seconds=0.25)
+    (row,) = rows(ledger, "tests")  # the other training was not opened
+    assert (row["fingerprint"], row["seed"], row["right"], row["n"], row["loss"]) == ("f1", 0, 2, 3, 0.5)
+    assert num_rows(ledger)["tests"] == 1

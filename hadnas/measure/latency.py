@@ -1,25 +1,26 @@
 """How long a forward pass takes, as a ratio to a fixed reference network timed in turn with it.
 
 Candidate and reference are timed alternately, so that a load or a clock that changes hits both; the median of the
-pairwise ratios is what repeats between processes, while milliseconds drift. Where in memory the weights lie makes a
-network some per cent faster or slower for as long as it lives, so several copies of both are timed in turn. On one
-thread of a CPU the clock is that thread's own, which stands still while another process has the core. Only one
-measurement runs on a host at a time: a file lock in the temporary directory keeps others waiting.
+pairwise ratios is what repeats between processes, while milliseconds drift. It is taken over many layouts in memory
+(`hadnas.measure.pairs`), in a thread that has nothing else on its stack. On one thread of a CPU the clock is that
+thread's own, which stands still while another process has the core. Only one measurement runs on a host at a time: a
+file lock in the temporary directory keeps others waiting.
 """
 
-import gc
 import hashlib
 import json
 import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import cycle
+from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 import torch
 from filelock import FileLock
@@ -29,21 +30,20 @@ from hadnas.errors import MeasurementError
 from hadnas.measure import reference as plain
 from hadnas.measure.backends import BACKENDS, Call, check, versions
 from hadnas.measure.copies import copied
+from hadnas.measure.pairs import LAYOUTS, Pairs, Taken
 
-SAMPLE_MS = 5.0  # a shorter sample is spoilt by the clock and by one interrupt
 NOISY = 0.05  # relative interquartile range of the ratio above which a measurement is repeated, then flagged
-FEWEST_PAIRS = 5
-PLACES = 4  # copies that are timed eagerly on a CPU: the spread of ratios between processes falls by a third
-PLACES_BYTES = 2**30  # of weights that these copies hold at most; larger networks are copied less often
-CLOCKS = {"thread": time.thread_time_ns, "wall": time.perf_counter_ns}  # and "events" on CUDA
+COPIES = 8  # that are timed eagerly on a CPU, at most, each with its weights elsewhere in memory
+COPIES_BYTES = 2**30  # of weights that these copies hold at most; larger networks are copied less often
 LOCK = "hadnas-latency.lock"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Latency:
     """Time of one forward pass (milliseconds per call, of a whole batch) and its ratio to the reference.
 
-    Each sample is the mean of as many calls as fill 5 ms; median, 90th percentile and minimum are over these. With one
+    Each sample is the mean of as many calls as fill 10 ms; median, 90th percentile and minimum are over these. With one
     thread on a CPU it is that thread's time: what other processes take is not in it, nor what a module leaves to
     threads of its own; with more it is the time that passes, on CUDA that between two events.
     iqr, ratio_iqr: interquartile range over median.  n: pairs of samples.
@@ -87,7 +87,8 @@ def protocol(
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": threads,
         "clock": _clock(device, threads),
-        "places": PLACES if _placed(backend, device) else 1,
+        "copies": COPIES if backend == "eager" and device.type == "cpu" else 1,
+        "layouts": LAYOUTS,
         "dtype": str(dtype or torch.float32).removeprefix("torch."),
         "memory_format": "contiguous",
         "backend": backend,
@@ -135,19 +136,27 @@ def latency(
     if any(t.is_meta for t in (*module.parameters(), *module.buffers())):
         raise MeasurementError(f"the module ({type(module).__name__}) is on the meta device: no weights, no latency")
     image = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device, dtype)
-    with alone(), _threads(threads), torch.inference_mode():
+
+    def take() -> Taken:
+        with _threads(threads), torch.inference_mode():
+            other = reference or plain.reference(shape[0])
+            weights = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+            number = min(said["copies"], max(1, COPIES_BYTES // max(1, weights)))
+            ready = partial(_ready, image=image, threads=threads, backend=backend)
+            calls = [(ready(module), ready(other)) for _ in range(number)]
+            pairs = Pairs(calls, device, said["clock"])
+            start = time.perf_counter()
+            pairs.warm_up(seconds / 4)
+            taken = pairs.take(start + seconds * 0.6)
+            if _spread(taken.ratios) > NOISY and time.perf_counter() < start + seconds:
+                again = pairs.take(start + seconds)
+                taken = min(taken, again, key=lambda t: _spread(t.ratios))
+            return taken
+
+    with alone():
         if backend == "compile":
             torch.compiler.reset()  # past a few networks of one class torch.compile silently runs them eagerly
-        other = reference or plain.reference(shape[0])
-        places = _places(module) if _placed(backend, device) else 1
-        calls = [[_ready(m, image, threads, backend) for m in (module, other)] for _ in range(places)]
-        pairs = _Pairs(calls, device, said["clock"])
-        start = time.perf_counter()
-        pairs.warm_up(seconds / 4)
-        taken = pairs.take(start + seconds * 0.6)
-        if _spread(taken.ratios) > NOISY and time.perf_counter() < start + seconds:
-            again = pairs.take(start + seconds)
-            taken = min(taken, again, key=lambda t: _spread(t.ratios))
+        taken = _in_thread(take)
     times, ratios = taken.times, taken.ratios
     return Latency(
         median_ms=statistics.median(times),
@@ -162,100 +171,11 @@ def latency(
     )
 
 
-@dataclass(frozen=True)
-class _Taken:
-    times: list[float]  # of the candidate, milliseconds per call
-    ratios: list[float]  # candidate over reference, pair by pair
-
-
-class _Pairs:
-    """Candidate and reference, sampled in turn, from one place in memory after the other."""
-
-    def __init__(self, calls: list[list[Call]], device: torch.device, clock: str) -> None:
-        self.calls = cycle(calls)
-        self.device = device
-        self.clock = clock
-        self.repeats = [1, 1]  # calls in one sample
-
-    def warm_up(self, seconds: float) -> None:
-        """Run both until three times in a row agree within 5 %, at most `seconds`; then size the samples."""
-        end = time.perf_counter() + seconds
-        times: list[list[float]] = [[], []]
-        while True:
-            for of_one, took in zip(times, self.pair(), strict=True):
-                of_one.append(took)
-            last = [t[-3:] for t in times]
-            steady = len(times[0]) >= 3 and all(max(t) <= 1.05 * min(t) for t in last)
-            if steady or time.perf_counter() > end:
-                break
-        self._size([min(t) for t in times])
-
-    def _size(self, fastest: list[float]) -> None:
-        """Let samples of both last equally long, at least 5 ms: a longer one is interrupted more often."""
-        length = max(1.2 * SAMPLE_MS, *fastest)  # a fifth in reserve, as a later call may be faster still
-        self.repeats = [max(1, round(length / t)) for t in fastest]
-
-    def pair(self) -> tuple[float, float]:
-        """Milliseconds per call of both."""
-        candidate, other = next(self.calls)
-        return self.sample(candidate, self.repeats[0]), self.sample(other, self.repeats[1])
-
-    def sample(self, call: Call, repeats: int) -> float:
-        """Milliseconds per call."""
-        if self.clock == "events":
-            return _cuda_sample(call, repeats, self.device)
-        now = CLOCKS[self.clock]
-        start = now()
-        for _ in range(repeats):
-            call()
-        return (now() - start) / 1e6 / repeats
-
-    def take(self, until: float) -> _Taken:
-        """Pairs of samples until the clock says `until`, but at least a few."""
-        taken = _Taken([], [])
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            while len(taken.times) < FEWEST_PAIRS or time.perf_counter() < until:
-                candidate, other = self.pair()
-                if min(candidate * self.repeats[0], other * self.repeats[1]) < SAMPLE_MS:
-                    self._size([candidate, other])  # the machine was slower when the samples were sized
-                    continue
-                taken.times.append(candidate)
-                taken.ratios.append(candidate / other)
-        finally:
-            if collecting:
-                gc.enable()
-        return taken
-
-
-def _placed(backend: str, device: torch.device) -> bool:
-    return backend == "eager" and device.type == "cpu"
-
-
-def _places(module: nn.Module) -> int:
-    weights = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
-    return min(PLACES, max(1, PLACES_BYTES // max(1, weights)))
-
-
 def _clock(device: torch.device, threads: int) -> str:
     if device.type == "cuda":
         return "events"
     fine = time.get_clock_info("thread_time").resolution < 1e-6  # Windows counts it in ticks of 16 ms
     return "thread" if threads == 1 and fine else "wall"
-
-
-def _cuda_sample(call: Call, repeats: int, device: torch.device) -> float:
-    """By events on the device's own clock. The queue is empty at the start, so launching counts, as it does in use."""
-    with torch.cuda.device(device):
-        start, end = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()
-        start.record()
-        for _ in range(repeats):
-            call()
-        end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) / repeats
 
 
 def _ready(module: nn.Module, image: Tensor, threads: int, backend: str) -> Call:
@@ -290,6 +210,25 @@ def alone() -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _in_thread(work: Callable[[], T]) -> T:
+    """The result of `work`, done in a thread of its own.
+
+    The interpreter keeps the frames of a thread in pieces of 16 kB: where those of the caller end near the end of a
+    piece, every call of a module maps and unmaps the next. The ratio of a small network, 4.8 from most callers, was
+    1.6 to 7.6 from those whose own frames were 92 to 116 deep.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True).start()  # a Ctrl-C does not wait for it
+    return done.result()
 
 
 @contextmanager

@@ -200,14 +200,9 @@ class StudyResults:
 
         rows = []
         for found in [*self.found, *self.baselines]:
-            row: dict[str, Any] = {
-                "trial": found.number,
-                "name": found.name,
-                "state": found.state,
-                "feasible": found.feasible,
-            }
-            row |= {"fingerprint": found.arch.fingerprint if found.arch else None, "family": found.family}
-            row |= {"reused": found.notes.get("reused"), "reason": found.reason}
+            row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state}
+            row |= {"feasible": found.feasible, "fingerprint": found.arch.fingerprint if found.arch else None}
+            row |= {"family": found.family, "reused": found.notes.get("reused"), "reason": found.reason}
             row |= {name: found.figures.get(name) for name in FIGURES}
             row |= {key: found.notes.get(key) for key in ("val_n", "latency_noisy", "latency_protocol")}
             rows.append({**row, **{f"phase.{k}": v for k, v in found.phases.items()}, **found.params})

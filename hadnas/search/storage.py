@@ -55,9 +55,10 @@ class Home:
     ) -> None:
         self.path = Path(path or os.environ.get("HADNAS_HOME") or "runs").expanduser().absolute()
         self.url = checked_url(storage or os.environ.get("HADNAS_STORAGE") or f"sqlite:///{self.path / 'hadnas.db'}")
-        file = make_url(self.url).database if make_url(self.url).get_backend_name() == "sqlite" else None
-        if reading and file and not Path(file).exists():
-            raise StudyError(f"there is no study in {self.path}: {file} is missing; --home or HADNAS_HOME names a home")
+        place = make_url(self.url)
+        if reading and place.get_backend_name() == "sqlite" and not Path(str(place.database)).exists():
+            missing = f"{place.database} is missing"
+            raise StudyError(f"there is no study in {self.path}: {missing}; --home or HADNAS_HOME names a home")
         _make(self.path)
         self.tracking_uri = tracking or self._tracking()
 
