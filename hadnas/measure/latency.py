@@ -112,7 +112,7 @@ def latency(
     threads: int = 1,
     dtype: torch.dtype | None = None,
     backend: str = "eager",
-    seconds: float = 3.0,
+    seconds: float = 5.0,
 ) -> Latency:
     """Time `module` on an input (batch, *shape), shape = (C, H, W), in evaluation mode without gradients.
 
