@@ -163,7 +163,7 @@ def copy(name: str, folder: str | Path = ".") -> Path:
             except OSError as error:
                 raise StudyError(f"{target} cannot be written: {error.strerror}; name a folder of yours") from error
             return target
-    raise unknown("shipped file", name, [item for kind in KINDS for item in shipped(kind)])
+    raise unknown("shipped file", name, dict.fromkeys(item for kind in KINDS for item in shipped(kind)))
 
 
 def _published() -> Any:

@@ -27,7 +27,7 @@ def show(name: str) -> None:
 @click.argument("name")
 @click.option("--to", "folder", default=".", metavar="DIR", help="Where to; here by default.")
 def copy(name: str, folder: str) -> None:
-    """Copy a shipped search space or study, to change it."""
+    """Copy a shipped study, search space or network, to change it; search_spaces/NAME where a study has that name."""
     from hadnas.library import copy
 
     click.echo(f"copied to {copy(name, folder)}")

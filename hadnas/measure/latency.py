@@ -121,9 +121,10 @@ def latency(
     the first call, waiting for another measurement on this host, and the last of at least five pairs come on top.
     reference: hadnas's own if None (`hadnas.measure.reference`).
 
-    Copies are timed: the module, the number of threads and the random state are left as they were; the backend
-    "compile" forgets what torch.compile had compiled before. Raises MeasurementError where the module has no weights
-    (meta device) or fails, or the backend cannot run it; UnknownName for an unknown backend.
+    Copies are timed, in another thread, which the caller's autocast does not reach: the module, the number of threads
+    and the random state are left as they were; the backend "compile" forgets what torch.compile had compiled before.
+    Raises MeasurementError where the module has no weights (meta device) or fails, or the backend cannot run it;
+    UnknownName for an unknown backend.
     """
     check(backend)
     device = _device(device if device is not None else next((p.device for p in module.parameters()), "cpu"))
@@ -249,6 +250,8 @@ def _device(name: torch.device | str) -> torch.device:
         raise MeasurementError(f"device {str(device)!r}: 'cpu' and 'cuda' are allowed")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise MeasurementError(f"device {str(device)!r}: torch finds no CUDA device on this host")
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())  # another thread has another current one
     return device
 
 
