@@ -134,6 +134,20 @@ def test_other_data_by_path(tmp_path: Path) -> None:
     done = hadnas("search", "star_or_sum", *arguments, "--home", tmp_path / "runs")
     assert done.exit_code == 0, done.output
     assert "star_or_sum-mine: 1 architectures, validation accuracy on n = 64" in done.output
+    (tmp_path / "moved").mkdir()
+    moved = (tmp_path / "mine.npz").rename(tmp_path / "moved" / "mine.npz")
+    again = hadnas("search", "star_or_sum", "--data", moved, *arguments[2:], "--home", tmp_path / "runs")
+    assert again.exit_code == 0, again.output  # the same images, wherever they lie
+    assert open_study("star_or_sum-mine", tmp_path / "runs").data().name == "mine"
+    np.savez(moved, train_images=images[:300], train_labels=digits.target[:300])
+    other = hadnas("search", "star_or_sum", "--data", moved, *arguments[2:], "--home", tmp_path / "runs")
+    assert other.exit_code == 2 and "exists and differs (digest: " in other.output
+    longer = hadnas(
+        "search", "star_or_sum", "--data", moved, *arguments[2:4], "--epochs", 2, "--home", tmp_path / "runs"
+    )
+    assert "differs (constraints.macs: 50000000.0 became null; recipe.epochs: 1 became 2)" in " ".join(
+        longer.output.split()
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,6 +161,7 @@ def test_other_data_by_path(tmp_path: Path) -> None:
         (("search", "digits", "--max-latency", "5m"), "'5m' is not allowed; allowed is a number of milliseconds"),
         (("search", "digits", "--data", "nowhere.npz"), "nowhere.npz"),
         (("search", "digits", "--data", "nowhere/"), "nowhere"),
+        (("search", "digits", "--data", ""), "--data is empty"),
         (("search", "digits", "--name", "a/b"), "name = 'a/b' is not allowed"),
         (("search", "digits", "--trials", "0"), "'--trials'"),
         (("search", "digits", "--device", "tpu"), "device 'tpu' is not on this machine"),

@@ -2,6 +2,7 @@
 
 import gc
 import inspect
+import signal
 import tempfile
 import threading
 import time
@@ -139,7 +140,7 @@ def test_samples_are_long_enough():
         lengths.append((time.perf_counter() - start) * 1e3)
 
     calls = (lambda: time.sleep(0.0005), lambda: time.sleep(0.02))
-    pairs = Pairs([calls], torch.device("cpu"), "wall")
+    pairs = Pairs([calls], torch.device("cpu"), "wall", threading.Event())
     pairs.warm_up(0.2)
     pairs.take(time.perf_counter() + 0.2)
     timed(pairs, 0)
@@ -149,7 +150,7 @@ def test_samples_are_long_enough():
 
 
 def test_samples_sized_on_a_slower_machine_are_sized_again():
-    pairs = Pairs([(lambda: None, lambda: None)], torch.device("cpu"), "thread")
+    pairs = Pairs([(lambda: None, lambda: None)], torch.device("cpu"), "thread", threading.Event())
     taken = pairs.take(time.perf_counter() + 0.1)  # never warmed up: one call in a sample
     assert min(pairs.repeats) > 100 and len(taken.times) == len(taken.ratios) >= 5
 
@@ -164,7 +165,7 @@ def test_every_visit_is_of_the_next_copy_and_its_first_call_is_not_timed():
 
         return partial(call, "candidate"), partial(call, "reference")
 
-    pairs = Pairs([copy("first"), copy("second")], torch.device("cpu"), "thread")
+    pairs = Pairs([copy("first"), copy("second")], torch.device("cpu"), "thread", threading.Event())
     taken = pairs.take(time.perf_counter())  # no time at all: the fewest pairs
     visit = ["candidate", "reference"] * 2
     turns = ["first", "second", "first", "second", "first"]
@@ -223,7 +224,44 @@ def test_the_reference_is_fixed():
     assert isinstance(one, Reference) and not one.training
 
 
+def test_an_interrupt_ends_the_measurement_and_leaves_nothing_running(own_lock):
+    threads, running = torch.get_num_threads(), threading.active_count()
+    main = threading.main_thread().ident
+    assert main is not None
+    timer = threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        latency(small(), SHAPE, seconds=60, threads=threads + 1)
+    timer.join()
+    assert threading.active_count() == running and gc.isenabled()
+    assert torch.get_num_threads() == threads
+    with FileLock(own_lock, timeout=0):
+        pass
+
+
+def test_a_module_that_fails_late_is_named_and_cannot_spoil_its_input():
+    class Late(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            Late.calls += 1
+            if Late.calls > 40:
+                raise ValueError("later")
+            return x.mul_(float("nan"))
+
+    class Sees(nn.Module):
+        def forward(self, x):
+            assert torch.isfinite(x).all()
+            return x
+
+    with pytest.raises(MeasurementError, match=r"\(Late\) failed on an input .*ValueError: later"):
+        latency(Late(), SHAPE, seconds=5, reference=Sees())
+
+
 REFUSED = {
+    "no device": ({"device": "foo"}, MeasurementError, "'cpu' and 'cuda' are allowed"),
+    "no time": ({"seconds": float("nan")}, MeasurementError, "positive numbers"),
+    "a part of a batch": ({"batch": 1.5}, MeasurementError, "whole ones"),
     "backend": ({"backend": "tensorrt"}, UnknownName, "unknown backend 'tensorrt'"),
     "device": ({"device": "mps"}, MeasurementError, "'cpu' and 'cuda' are allowed"),
     "batch": ({"batch": 0}, MeasurementError, "positive numbers"),
@@ -236,6 +274,17 @@ REFUSED = {
 def test_what_is_refused(wrong, kind, message):
     with pytest.raises(kind, match=message):
         latency(small(), SHAPE, **wrong)
+
+
+def test_a_shape_of_nothing_is_refused():
+    with pytest.raises(MeasurementError, match=r"shape \(1, -8, 8\).*positive numbers"):
+        latency(small(), (1, -8, 8))
+
+
+def test_a_default_device_does_not_move_the_input():
+    module = small()
+    with torch.device("meta"):
+        assert latency(module, SHAPE, seconds=0.05).n >= 5
 
 
 def test_a_module_without_weights_is_refused():

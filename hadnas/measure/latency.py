@@ -9,6 +9,7 @@ file lock in the temporary directory keeps others waiting.
 
 import hashlib
 import json
+import math
 import platform
 import statistics
 import tempfile
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 import torch
@@ -118,7 +119,8 @@ def latency(
 
     device: "cpu" or "cuda"; that of the module's parameters if None.  dtype: float32 if None.
     backend: "eager", "compile" or "onnxruntime".  seconds: for warm-up and timing together; compiling, exporting,
-    the first call, waiting for another measurement on this host, and the last of at least five pairs come on top.
+    the first call, waiting for another measurement on this host, and the last of at least five pairs come on top; a
+    module that sleeps makes samples long, as they are filled by the thread's own time.
     reference: hadnas's own if None (`hadnas.measure.reference`).
 
     Copies are timed, in another thread, which the caller's autocast does not reach: the module, the number of threads
@@ -129,35 +131,38 @@ def latency(
     check(backend)
     device = _device(device if device is not None else next((p.device for p in module.parameters()), "cpu"))
     dtype = dtype or torch.float32
-    if batch < 1 or threads < 1 or seconds <= 0:
-        raise MeasurementError(f"batch {batch}, threads {threads}, seconds {seconds}: positive numbers are allowed")
-    said = protocol(
+    if not all(isinstance(n, int) and n > 0 for n in (batch, threads, *shape)) or not 0 < seconds < math.inf:
+        said = f"shape {tuple(shape)}, batch {batch}, threads {threads}, seconds {seconds}"
+        raise MeasurementError(f"{said}: positive numbers are allowed, whole ones but for the seconds")
+    known = protocol(
         shape, reference=reference, batch=batch, device=device, threads=threads, dtype=dtype, backend=backend
     )
     if any(t.is_meta for t in (*module.parameters(), *module.buffers())):
         raise MeasurementError(f"the module ({type(module).__name__}) is on the meta device: no weights, no latency")
-    image = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device, dtype)
+    image = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0), device="cpu").to(device, dtype)
+    stop = Event()
 
     def take() -> Taken:
         with _threads(threads), torch.inference_mode():
             other = reference or plain.reference(shape[0])
             weights = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
-            number = min(said["copies"], max(1, COPIES_BYTES // max(1, weights)))
+            number = min(known["copies"], max(1, COPIES_BYTES // max(1, weights)))
             ready = partial(_ready, image=image, threads=threads, backend=backend)
             calls = [(ready(module), ready(other)) for _ in range(number)]
-            pairs = Pairs(calls, device, said["clock"])
+            pairs = Pairs(calls, device, known["clock"], stop)
             start = time.perf_counter()
-            pairs.warm_up(seconds / 4)
-            taken = pairs.take(start + seconds * 0.6)
-            if _spread(taken.ratios) > NOISY and time.perf_counter() < start + seconds:
-                again = pairs.take(start + seconds)
-                taken = min(taken, again, key=lambda t: _spread(t.ratios))
+            with _named(module, image, backend):
+                pairs.warm_up(seconds / 4)
+                taken = pairs.take(start + seconds * 0.6)
+                if _spread(taken.ratios) > NOISY and time.perf_counter() < start + seconds:
+                    again = pairs.take(start + seconds)
+                    taken = min(taken, again, key=lambda t: _spread(t.ratios))
             return taken
 
     with alone():
         if backend == "compile":
             torch.compiler.reset()  # past a few networks of one class torch.compile silently runs them eagerly
-        taken = _in_thread(take)
+        taken = _in_thread(take, stop)
     times, ratios = taken.times, taken.ratios
     return Latency(
         median_ms=statistics.median(times),
@@ -168,7 +173,7 @@ def latency(
         ratio=statistics.median(ratios),
         ratio_iqr=_spread(ratios),
         noisy=_spread(ratios) > NOISY,
-        protocol=said,
+        protocol=known,
     )
 
 
@@ -181,11 +186,19 @@ def _clock(device: torch.device, threads: int) -> str:
 
 def _ready(module: nn.Module, image: Tensor, threads: int, backend: str) -> Call:
     """A copy of the module on the input's device, in its dtype, on the backend, called once."""
-    try:
+    with _named(module, image, backend):
         twin = copied(module).to(image.device, image.dtype).to(memory_format=torch.contiguous_format)
         twin.eval().requires_grad_(False)
-        call = BACKENDS[backend](twin, image, threads)
+        call = BACKENDS[backend](twin, image.clone(), threads)
         call()
+    return call
+
+
+@contextmanager
+def _named(module: nn.Module, image: Tensor, backend: str) -> Iterator[None]:
+    """Say of a failure which module failed on what."""
+    try:
+        yield
     except MeasurementError:
         raise
     except Exception as error:
@@ -193,7 +206,6 @@ def _ready(module: nn.Module, image: Tensor, threads: int, backend: str) -> Call
             f"the module ({type(module).__name__}) failed on an input {tuple(image.shape)}, backend {backend!r}, "
             f"device {str(image.device)!r}: {type(error).__name__}: {error}"
         ) from error
-    return call
 
 
 @contextmanager
@@ -213,8 +225,8 @@ def alone() -> Iterator[None]:
         lock.release()
 
 
-def _in_thread(work: Callable[[], T]) -> T:
-    """The result of `work`, done in a thread of its own.
+def _in_thread(work: Callable[[], T], stop: Event) -> T:
+    """The result of `work`, done in a thread of its own; on Ctrl-C, `stop` is set, and its end waited for.
 
     The interpreter keeps the frames of a thread in pieces of 16 kB: where those of the caller end near the end of a
     piece, every call of a module maps and unmaps the next. The ratio of a small network, 4.8 from most callers, was
@@ -228,8 +240,14 @@ def _in_thread(work: Callable[[], T]) -> T:
         except BaseException as error:
             done.set_exception(error)
 
-    Thread(target=run, daemon=True).start()  # a Ctrl-C does not wait for it
-    return done.result()
+    thread = Thread(target=run, daemon=True)  # a second Ctrl-C, as while something compiles, leaves it behind
+    thread.start()
+    try:
+        return done.result()
+    except BaseException:
+        stop.set()
+        thread.join()
+        raise
 
 
 @contextmanager
@@ -243,7 +261,10 @@ def _threads(number: int) -> Iterator[None]:
 
 
 def _device(name: torch.device | str) -> torch.device:
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise MeasurementError(f"device {str(name)!r}: 'cpu' and 'cuda' are allowed") from None
     if device.type == "meta":
         raise MeasurementError("the module is on the meta device: no weights, no latency")
     if device.type not in ("cpu", "cuda"):

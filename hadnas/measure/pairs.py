@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
+from threading import Event
 
 import torch
 
@@ -35,12 +36,16 @@ class Taken:
 
 
 class Pairs:
-    """Candidate and reference, sampled in turn; `calls` has a pair of them for every copy."""
+    """Candidate and reference, sampled in turn; `calls` has a pair of them for every copy.
 
-    def __init__(self, calls: list[tuple[Call, Call]], device: torch.device, clock: str) -> None:
+    Once `stop` is set, the next sample raises KeyboardInterrupt.
+    """
+
+    def __init__(self, calls: list[tuple[Call, Call]], device: torch.device, clock: str, stop: Event) -> None:
         self.calls = cycle(calls)
         self.device = device
         self.clock = clock
+        self.stop = stop
         self.repeats = [1, 1]  # calls in one sample
         self.random = random.Random(0)
         # A process that never freed a large block gives memory back to the system after each call and faults it in
@@ -72,6 +77,8 @@ class Pairs:
 
     def sample(self, call: Call, repeats: int) -> float:
         """Milliseconds per call."""
+        if self.stop.is_set():
+            raise KeyboardInterrupt
         if self.clock == "events":
             return _cuda_sample(call, repeats, self.device)
         now = CLOCKS[self.clock]

@@ -33,6 +33,8 @@ def changed(
     fields: dict[str, Any] = {key: getattr(study, key) for key in Study.model_fields}
     given = {"trials": trials, "seed": seed, "sampler": sampler, "name": name}
     fields |= {key: value for key, value in given.items() if value is not None}
+    if data is not None and not data.strip():
+        raise SpecError("--data is empty; allowed are digits, an .npz file, a folder of images or torch/NAME:DIR")
     if data is not None or size is not None:
         own = study.data.model_dump()
         fields["data"] = {**own, "source": data or own["source"], "size": size if size is not None else own["size"]}

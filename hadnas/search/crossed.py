@@ -7,7 +7,7 @@ takes the images for the whole population; a binomial one takes one training for
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -48,15 +48,18 @@ def counted(seeds: int) -> str:
 
 def accuracy(hits: Sequence[Sequence[bool]], confidence: float = 0.95) -> Estimate:
     """The accuracy of a network trained with each of several seeds, from hits (seeds, images); 0 <= low, high <= 1."""
-    found = _estimate(_table(hits), confidence)
-    return Estimate(found.mean, max(0.0, found.low), min(1.0, found.high), found.seeds, found.n, found.seed_std)
+    return replace(_within(_estimate(_table(hits), confidence), 0.0), p=None)
 
 
 def difference(left: Sequence[Sequence[bool]], right: Sequence[Sequence[bool]], confidence: float = 0.95) -> Estimate:
     """The accuracy of `left` minus that of `right`, paired by seed and by image: row s of both has the same seed."""
     if np.shape(left) != np.shape(right):
         raise SpecError(f"hits {np.shape(left)} and {np.shape(right)}: pairs need the same seeds and the same images")
-    return _estimate(_table(left) - _table(right), confidence)
+    return _within(_estimate(_table(left) - _table(right), confidence), -1.0)
+
+
+def _within(found: Estimate, least: float) -> Estimate:
+    return replace(found, low=max(least, found.low), high=min(1.0, found.high))
 
 
 def _table(hits: Sequence[Sequence[bool]]) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":

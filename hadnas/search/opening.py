@@ -42,15 +42,23 @@ def open_optuna(study: Study, home: Home, facts: dict[str, Any]) -> optuna.Study
     )
     stored = book.user_attrs.get("study")
     if stored is not None:
-        changed = sorted(k for k in {*wanted, *stored} - _GROWS if wanted.get(k) != stored.get(k))
+        old, new = _told_apart(stored), _told_apart(wanted)
+        changed = sorted(k for k in {*old, *new} if new.get(k) != old.get(k))
         if changed:
-            what = "; ".join(_difference(key, stored.get(key), wanted.get(key)) for key in changed)
+            chosen = [k for k in changed if k in Study.model_fields] or changed  # what follows from them is not named
+            what = "; ".join(_difference(key, old.get(key), new.get(key)) for key in chosen)
             raise StudyError(
                 f"study {study.name!r} exists and differs ({what}); undo the change, or give another name with --name"
             )
     if stored != wanted:
         book.set_user_attr("study", wanted)
     return book
+
+
+def _told_apart(study: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same: of images their digest, wherever they lie now."""
+    data = {key: value for key, value in study["data"].items() if key != "source"}
+    return {**{key: value for key, value in study.items() if key not in _GROWS}, "data": data}
 
 
 def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:

@@ -69,9 +69,10 @@ class Data:
 
     @property
     def parts(self) -> dict[str, str]:
-        """How many images each split has, and how the splits came about, for people."""
+        """The classes as the logits have them, how many images each split has and how these came about, for people."""
         train, val, test = (f"{size:,}" for size in self.sizes.values())
-        return {"train": train, "validation": val, "test": test, "split": self.split}
+        names = {"class names, in the order of the logits": ", ".join(self.class_names)}
+        return {**names, "train": train, "validation": val, "test": test, "split": self.split}
 
     def open_test(self) -> Split:
         """The test split: for the final figures of finished architectures, never for choosing between them."""

@@ -47,7 +47,8 @@ def read(source: str, size: int | None) -> Source:
         )
     if not named and not path.exists():
         raise DataError(
-            f"data source {source!r} not found: it is neither 'digits' nor an existing .npz file or image folder"
+            f"data source {source!r} not found in {Path.cwd()}: it is neither 'digits' nor an existing .npz file or "
+            "image folder"
         )
     if not named and path.is_dir():
         found = _folder(path, size)
