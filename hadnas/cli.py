@@ -1,6 +1,7 @@
 """The shell: one group of commands, which says an error of hadnas in one sentence."""
 
 import atexit
+import errno
 import gc
 import os
 import sys
@@ -31,6 +32,11 @@ class Shell(click.Group):
         except (click.Abort, KeyboardInterrupt):
             click.echo("interrupted", err=True)
             sys.exit(130)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            click.echo(f"error: the disk is full ({error}); make room and run the same command again", err=True)
+            sys.exit(2)
 
 
 @click.group(cls=Shell, context_settings={"help_option_names": ["-h", "--help"]})
