@@ -1,5 +1,6 @@
 """Architectures and spaces that several tests share."""
 
+import time
 import warnings
 from typing import Any
 
@@ -76,3 +77,10 @@ class {name}(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return {factor} * self.conv(x)
 """
+
+
+def work(seconds: float) -> None:
+    """Keep this thread busy for so long by its own clock."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass

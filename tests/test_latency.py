@@ -6,7 +6,6 @@ import signal
 import tempfile
 import threading
 import time
-from functools import partial
 
 import pytest
 import torch
@@ -15,8 +14,8 @@ from torch import nn
 
 from hadnas.errors import MeasurementError, UnknownName
 from hadnas.measure.latency import LOCK, latency, protocol, protocol_key
-from hadnas.measure.pairs import SAMPLE_MS, Pairs
 from hadnas.measure.reference import Reference, reference
+from tests.networks import work
 
 SHAPE = (1, 8, 8)
 
@@ -38,12 +37,6 @@ def test_a_network_against_itself():
     assert 0 < found.min_ms <= found.median_ms <= found.p90_ms
     assert found.n >= 5 and found.iqr >= 0 and found.ratio_iqr >= 0
     assert found.noisy == (found.ratio_iqr > 0.05)
-
-
-def work(seconds):
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        pass
 
 
 def test_a_slower_network_has_the_larger_ratio():
@@ -129,48 +122,6 @@ def test_one_measurement_at_a_time(own_lock):
         assert not done.wait(0.5)
     assert done.wait(60)
     worker.join()
-
-
-def test_samples_are_long_enough():
-    lengths = []
-
-    def timed(pairs, which):
-        start = time.perf_counter()
-        pairs.sample(calls[which], pairs.repeats[which])
-        lengths.append((time.perf_counter() - start) * 1e3)
-
-    calls = (lambda: time.sleep(0.0005), lambda: time.sleep(0.02))
-    pairs = Pairs([calls], torch.device("cpu"), "wall", threading.Event())
-    pairs.warm_up(0.2)
-    pairs.take(time.perf_counter() + 0.2)
-    timed(pairs, 0)
-    timed(pairs, 1)
-    assert min(lengths) >= SAMPLE_MS
-    assert pairs.repeats[0] > pairs.repeats[1]  # both samples last about equally long
-
-
-def test_samples_sized_on_a_slower_machine_are_sized_again():
-    pairs = Pairs([(lambda: None, lambda: None)], torch.device("cpu"), "thread", threading.Event())
-    taken = pairs.take(time.perf_counter() + 0.1)  # never warmed up: one call in a sample
-    assert min(pairs.repeats) > 100 and len(taken.times) == len(taken.ratios) >= 5
-
-
-def test_every_visit_is_of_the_next_copy_and_its_first_call_is_not_timed():
-    met: list[str] = []
-
-    def copy(name):
-        def call(which):
-            met.append(f"{name} {which}")
-            work(SAMPLE_MS / 1e3)
-
-        return partial(call, "candidate"), partial(call, "reference")
-
-    pairs = Pairs([copy("first"), copy("second")], torch.device("cpu"), "thread", threading.Event())
-    taken = pairs.take(time.perf_counter())  # no time at all: the fewest pairs
-    visit = ["candidate", "reference"] * 2
-    turns = ["first", "second", "first", "second", "first"]
-    assert met == [f"{name} {which}" for name in turns for which in visit]
-    assert len(taken.times) == len(turns)
 
 
 def test_a_network_runs_at_the_same_depth_whoever_asks():

@@ -19,8 +19,8 @@ from hadnas.train.data import load_data
 from hadnas.train.recipe import Policy
 from hadnas.train.score import evaluate
 from tests.networks import block_file, pyramid, residual
+from tests.pictures import digits, npz, png_folder
 from tests.shell import hadnas
-from tests.test_train_data import digits, npz, png_folder
 
 DIGITS = Task.image(1, 8, 8, classes=10)
 ARCH = complete(pyramid((8, [residual(op("star", expand=2, kernel=3))])), Task.image(3, 16, 16, classes=7))

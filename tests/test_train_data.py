@@ -1,42 +1,17 @@
-"""Real digits read from every kind of source, split, normalised; and every malformed source refused."""
+"""Real digits read from every kind of source, split, normalised."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from hadnas.errors import DataError
 from hadnas.train import images, sources
 from hadnas.train.data import Data, DataSpec, load_data
-
-
-def digits(per_class: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """The first digits of each class: uint8 (N, 8, 8) in 0..240, int64 (N,)."""
-    pixels, labels = load_digits(return_X_y=True)
-    chosen = np.concatenate([np.flatnonzero(labels == name)[:per_class] for name in range(10)])
-    return (pixels[chosen].reshape(-1, 8, 8) * 15).astype(np.uint8), labels[chosen].astype(np.int64)
-
-
-def npz(folder: Path, **arrays: object) -> str:
-    """A valid .npz of digits in which `arrays` replace, add or (None) leave out arrays."""
-    pixels, labels = digits()
-    whole = {"train_images": pixels, "train_labels": labels} | arrays
-    path = folder / "digits.npz"
-    np.savez(path, **{key: np.asarray(array) for key, array in whole.items() if array is not None})
-    return str(path)
-
-
-def png_folder(folder: Path, per_class: int = 12, mode: str = "L") -> Path:
-    pixels, labels = digits(per_class)
-    for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
-        (folder / f"class_{label}").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).convert(mode).save(folder / f"class_{label}" / f"{number:04}.png")
-    return folder
+from tests.pictures import LABELS, PIXELS, digits, npz, png_folder
 
 
 def everything(data: Data) -> torch.Tensor:
@@ -194,9 +169,6 @@ def test_resizing_takes_the_shorter_side_then_the_centre(tmp_path: Path) -> None
     assert set((everything(data) * data.std[0] + data.mean[0]).mul(255).round().unique().tolist()) == {0.0, 200.0}
 
 
-PIXELS, LABELS = digits()
-
-
 def test_the_parts_of_an_npz_file_stay_its_own(tmp_path: Path) -> None:
     parts = {"train": slice(0, None, 2), "val": slice(1, None, 4), "test": slice(3, None, 4)}
     arrays = {f"{part}_images": PIXELS[some] for part, some in parts.items()}
@@ -204,98 +176,3 @@ def test_the_parts_of_an_npz_file_stay_its_own(tmp_path: Path) -> None:
     assert data.sizes == {"train": 60, "val": 30, "test": 30}
     assert data.split == "the data's own"
     assert torch.equal(data.val.labels, torch.from_numpy(LABELS[parts["val"]]))
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({"train_labels": None}, "no array 'train_labels' \\(found: train_images\\)"),
-        ({"test_images": PIXELS}, "no array 'test_labels'"),
-        ({"train_images": PIXELS.astype(np.float32)}, "train_images is float32; uint8"),
-        ({"train_images": PIXELS[0]}, "train_images has shape \\(8, 8\\)"),
-        ({"train_images": PIXELS[:0], "train_labels": LABELS[:0]}, "has shape \\(0, 8, 8, 1\\)"),
-        ({"train_images": np.stack([PIXELS] * 3, axis=1)}, "channels first"),
-        ({"train_labels": LABELS.astype(float)}, "train_labels is float64; integers"),
-        ({"train_labels": LABELS[:-1]}, "train_labels has shape \\(119,\\); \\(120,\\)"),
-        ({"train_labels": LABELS - 1}, "train label -1 is out of range 0..8"),
-        ({"train_labels": LABELS * 2}, "class '1' \\(label 1\\) has no training image"),
-        ({"train_labels": LABELS + 10**12}, "train label 1000000000009 is out of range"),
-        ({"class_names": list("abc")}, "train label 3 is out of range 0..2"),
-        ({"class_names": [list("abcdefghij")]}, "class_names has shape \\(1, 10\\)"),
-        ({"train_labels": LABELS * 0}, "only one class, '0'"),
-        ({"train_labels": np.where(LABELS == 9, 8, LABELS) + (np.arange(120) == 119)}, "class '9' has 1 images left"),
-        ({"test_images": PIXELS, "test_labels": LABELS + 1}, "test label 10 is out of range 0..9"),
-        ({"test_images": PIXELS[:, :4], "test_labels": LABELS}, "test images are \\(1, 4, 8\\)"),
-        ({"val_images": PIXELS[:, :4], "val_labels": LABELS}, "val images are \\(1, 4, 8\\)"),
-        ({"val_images": PIXELS}, "no array 'val_labels'"),
-        ({"train_images": PIXELS.reshape(120, 1, 4, 16)}, "channels first; \\(N, H, W, C\\) is needed"),
-        ({"train_labels": np.array([{}] * 120)}, "'train_labels' cannot be read"),
-    ],
-)
-def test_malformed_npz_files_are_refused(tmp_path: Path, arrays: dict[str, object], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        load_data(npz(tmp_path, **arrays))
-
-
-def test_files_that_are_no_data_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'digit' not found in .*: it is neither 'digits' nor an existing"):
-        load_data("digit")
-    for content in (b"", b"not an archive", b"PK\x03\x04 cut"):
-        (tmp_path / "bad.npz").write_bytes(content)
-        with pytest.raises(DataError, match="not a readable"):
-            load_data(str(tmp_path / "bad.npz"))
-    np.save(tmp_path / "bare.npy", PIXELS)
-    with pytest.raises(DataError, match="one bare array"):
-        load_data(str(tmp_path / "bare.npy"))
-    whole = Path(npz(tmp_path))
-    damaged = bytearray(whole.read_bytes())
-    damaged[1000:1100] = bytes(100)
-    whole.write_bytes(damaged)
-    with pytest.raises(DataError, match="cannot be read"):
-        load_data(str(whole))
-    with pytest.raises(DataError, match="images of one size already"):
-        load_data(DataSpec(source="digits", size=16))
-
-
-def test_a_class_too_small_to_split_is_refused(tmp_path: Path) -> None:
-    pixels, labels = digits(3)
-    with pytest.raises(DataError, match=r"too few to hold out 0.1 of every class for test.*`test_fraction`"):
-        load_data(DataSpec(source=npz(tmp_path, train_images=pixels, train_labels=labels), test_fraction=0.1))
-    test = {"test_images": pixels, "test_labels": labels}
-    with pytest.raises(DataError, match=r"for val.*`val_fraction`"):
-        load_data(DataSpec(source=npz(tmp_path, train_images=pixels, train_labels=labels, **test), val_fraction=0.05))
-
-
-def test_malformed_image_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="one sub-folder per class"):
-        load_data(str(tmp_path))
-    folder = png_folder(tmp_path / "whole")
-    victim = folder / "class_3" / "0040.png"
-    good = victim.read_bytes()
-    for content, message in ((b"text", "not an image"), (good[:-30], "cannot be decoded")):
-        victim.write_bytes(content)
-        with pytest.raises(DataError, match=f"0040.png: .*{message}"):
-            load_data(str(folder))
-    Image.fromarray(np.zeros((9, 8), np.uint8)).save(victim)
-    with pytest.raises(DataError, match=r"8x9 pixels, but .* has 8x8; give `size`"):
-        load_data(str(folder))
-    Image.fromarray(np.zeros((8, 8), np.uint16)).save(victim)
-    with pytest.raises(DataError, match="image mode 'I;16'"):
-        load_data(str(folder))
-    png_folder(tmp_path / "split" / "train")
-    shutil.rmtree(png_folder(tmp_path / "split" / "test") / "class_9")
-    with pytest.raises(DataError, match="classes of test"):
-        load_data(str(tmp_path / "split"))
-    png_folder(tmp_path / "robo" / "train")
-    png_folder(tmp_path / "robo" / "valid")
-    with pytest.raises(DataError, match="beside train there is 'valid'; allowed are val and test"):
-        load_data(str(tmp_path / "robo"))
-    (tmp_path / "robo" / "train").rename(tmp_path / "robo" / "Training")
-    with pytest.raises(DataError, match=r"(Training|valid): holds no images but folders, such as 'class_\d'"):
-        load_data(str(tmp_path / "robo"))
-
-
-def test_a_spec_is_strict() -> None:
-    for bad in ({"val_fraction": 0.0}, {"test_fraction": 1.0}, {"split_seed": -1}, {"size": 0}, {"seed": 0}):
-        with pytest.raises(ValidationError):
-            DataSpec.model_validate({"source": "digits"} | bad)

@@ -15,7 +15,7 @@ from hadnas.train.images import HeldImages, Normalise, Split, StreamedImages
 from hadnas.train.loop import fit
 from hadnas.train.policy import Augmented
 from hadnas.train.recipe import Policy, Recipe
-from tests.test_train_data import digits, npz, png_folder
+from tests.pictures import digits, npz, png_folder
 
 CPU = torch.device("cpu")
 STILL = Policy(scale=(1, 1), hflip=0, color_jitter=0)
