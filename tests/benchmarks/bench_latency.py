@@ -8,8 +8,8 @@ processes the ratios of a network lie within 3 % of one another on an idle machi
 is (largest - smallest) / median.
 
 Seen on two cores of a shared machine: the widest spread of the eight in five idle runs was 3.5 to 6.2 % (of 40 spreads,
-22 within 3 %, 38 within 5 %), in three loaded runs 3.2, 4.1 and 4.9 %. What is left comes in part from the process: over
-13 of them the ratios of three small networks had a standard deviation of 1.3 %, without address randomisation
+22 within 3 %, 38 within 5 %), in three loaded runs 3.2, 4.1 and 4.9 %. What is left comes in part from the process:
+over 13 of them the ratios of three small networks had a standard deviation of 1.3 %, without address randomisation
 (`setarch -R`) 1.1 %, with PYTHONHASHSEED=0 as well .9 %. The machine's own speed drifted by 10 % meanwhile.
 """
 
