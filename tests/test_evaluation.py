@@ -145,7 +145,7 @@ def test_the_screen_sees_images_of_every_class(tmp_path: Path, monkeypatch: pyte
     evaluator.ledger.close()
 
 
-def test_a_study_that_latency_decides_stays_on_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_that_latency_decides_keeps_its_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = one_of("add", "gated")  # a choice of names is a part of the language
     space = pyramid((8, [residual(op("mlp"), merge=op(names))]))
     decided = Study(name="timed", space=space, objectives=("val/accuracy", "latency_ratio"))
@@ -157,6 +157,8 @@ def test_a_study_that_latency_decides_stays_on_its_device(tmp_path: Path, monkey
         open_optuna(decided, evaluator.home, evaluator.facts)
     assert stored_study("timed", evaluator.home)[0] == decided
     monkeypatch.setattr("hadnas.measure.latency._processor", lambda: "another processor")
-    with pytest.raises(StudyError, match=r'differs \(latency device: ".*" became "another processor"\); undo'):
+    with pytest.raises(
+        StudyError, match=r'differs \(latency protocol\.device_name: ".*" became "another processor"\); undo'
+    ):
         open_optuna(decided, evaluator.home, evaluator.facts)
     evaluator.ledger.close()

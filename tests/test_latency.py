@@ -13,7 +13,8 @@ from filelock import FileLock
 from torch import nn
 
 from hadnas.errors import MeasurementError, UnknownName
-from hadnas.measure.latency import LOCK, latency, protocol, protocol_key
+from hadnas.measure.latency import LOCK, _trusted, latency, protocol, protocol_key
+from hadnas.measure.pairs import Taken
 from hadnas.measure.reference import Reference, reference
 from tests.networks import work
 
@@ -55,11 +56,19 @@ def test_an_unsteady_network_is_flagged():
 
         def forward(self, x):
             Unsteady.calls += 1
-            work(0.02 if Unsteady.calls % 3 else 0.06)
+            work(0.02 if Unsteady.calls % 2 else 0.06)
             return x
 
-    found = latency(Unsteady(), SHAPE, seconds=0.6)
+    found = latency(Unsteady(), SHAPE, seconds=1.2)
     assert found.noisy and found.ratio_iqr > 0.05
+
+
+def test_a_noisy_measurement_is_that_of_its_quieter_part():
+    steady, slower = Taken([1.0] * 5, [2.0] * 5), Taken([1.1] * 5, [2.02] * 5)
+    assert _trusted([steady, slower]) == Taken([1.0] * 5 + [1.1] * 5, [2.0] * 5 + [2.02] * 5)
+    unsteady = Taken([1.0] * 5, [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert _trusted([unsteady, steady]) == steady
+    assert _trusted([unsteady]) == unsteady  # there was no time for a second part
 
 
 def test_everything_is_left_as_it_was():

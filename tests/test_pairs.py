@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from hadnas.measure.pairs import SAMPLE_MS, Pairs
+from hadnas.measure.pairs import SAMPLE_MS, VISIT, Pairs
 from tests.networks import work
 
 
@@ -44,9 +44,14 @@ def test_every_visit_is_of_the_next_copy_and_its_first_call_is_not_timed():
 
         return partial(call, "candidate"), partial(call, "reference")
 
-    pairs = Pairs([copy("first"), copy("second")], torch.device("cpu"), "thread", threading.Event())
+    calls = [copy("first"), copy("second")]
+    pairs = Pairs(calls, torch.device("cpu"), "thread", threading.Event())
     taken = pairs.take(time.perf_counter())  # no time at all: the fewest pairs
     visit = ["candidate", "reference"] * 2
     turns = ["first", "second", "first", "second", "first"]
     assert met == [f"{name} {which}" for name in turns for which in visit]
     assert len(taken.times) == len(turns)
+    met.clear()
+    Pairs(calls, torch.device("cpu"), "thread", threading.Event()).take(time.perf_counter() + 100 * SAMPLE_MS / 1e3)
+    visit = ["candidate", "reference"] * (1 + VISIT)
+    assert met[: 2 * len(visit)] == [f"{name} {which}" for name in ("first", "second") for which in visit]

@@ -21,7 +21,7 @@ from hadnas.measure.backends import Call
 
 SAMPLE_MS = 10.0  # half as long ones of a small network spread by 5 to 8 % without any load
 FEWEST_PAIRS = 5
-LAYOUTS = 16  # visits while pairs are taken
+VISIT = 4  # pairs taken from one layout
 HELD, HELD_BYTES = 8, (2**12, 2**22)  # blocks held during a visit, and between what sizes: those of activations
 FREED_BYTES = 2**25 - 2**13  # the largest block, nearly, from which glibc learns when it is freed
 CLOCKS = {"thread": time.thread_time_ns, "wall": time.perf_counter_ns}  # and "events" on CUDA
@@ -90,19 +90,19 @@ class Pairs:
     def take(self, until: float) -> Taken:
         """Pairs of samples until the clock says `until`, but at least a few."""
         taken = Taken([], [])
-        share = (until - time.perf_counter()) / LAYOUTS
         with _no_garbage():
             while len(taken.times) < FEWEST_PAIRS or time.perf_counter() < until:
-                self._visit(taken, min(until, time.perf_counter() + share))
+                self._visit(taken, until)
         return taken
 
     def _visit(self, taken: Taken, until: float) -> None:
-        """Pairs of one layout until the clock says `until`, but at least one."""
+        """Pairs of one layout: a few, but only one once the clock says `until`."""
         both = next(self.calls)
         held = [torch.empty(self.random.randrange(*HELD_BYTES), dtype=torch.uint8) for _ in range(HELD)]
         for call in both:
             call()  # what is met for the first time is not timed
-        while True:
+        end = len(taken.times) + VISIT
+        while len(taken.times) < end:
             candidate, other = self.pair(both)
             if min(candidate * self.repeats[0], other * self.repeats[1]) < SAMPLE_MS:
                 self._size([candidate, other])  # the machine was slower when the samples were sized

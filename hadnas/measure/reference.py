@@ -1,31 +1,48 @@
-"""The network every latency is compared with: small, plain, fixed, at the study's own input size.
+"""The network every latency is compared with: small, fixed, at the study's own input size.
 
 A figure in milliseconds drifts with the load and the clock of the machine; the ratio to a reference that is timed in
-turn with the candidate repeats. The reference takes the candidate's own input, because one much larger than the
-candidate empties its caches and spoils the ratio, and it is made of what nearly every candidate is made of (3x3
-convolutions, batch normalisation, ReLU), so that it feels a competing process as they do.
+turn with the candidate repeats, as far as both feel alike what changes. So it takes the candidate's own input, as one
+much larger empties the candidate's caches, and is made of what most candidates are made of: dense, depthwise and
+pointwise convolutions, normalisation, an activation, sums. Nine 3x3 convolutions in a row repeated worse: over ten
+processes the ratios of five digits-sized networks to those had a standard deviation of 1.7 %, to this of .5 % over
+seven; of five timm models 1.0 and .8 % in one run of seven processes.
 """
 
 import torch
 from torch import Tensor, nn
 
-NAME = "plain9"  # part of every protocol: a changed network needs a new name
-WIDTHS = (16, 32, 64, 128)
+NAME = "mixed4"  # part of every protocol: a changed network needs a new name
+WIDTHS = (32, 64, 128, 256)
+
+
+class Mixer(nn.Module):
+    """x + pointwise(GELU(pointwise(BN(depthwise(x))))), the inner width four times the outer: (B, C, H, W), as x."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.norm = nn.BatchNorm2d(width)
+        self.expand = nn.Conv2d(width, 4 * width, 1)
+        self.act = nn.GELU()
+        self.project = nn.Conv2d(4 * width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.project(self.act(self.expand(self.norm(self.depthwise(x)))))
+        return x + out
 
 
 class Reference(nn.Module):
-    """A 3x3 stem and four stages of two 3x3 convolutions; every stage, and the stem, halves the input.
+    """A 3x3 stem and four stages of a 3x3 convolution and a mixer; every stage, and the stem, halves the input.
 
     (B, C, H, W) -> (B, 10) for any C, H, W >= 1. Weights are the same in every process.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        width = channels
-        for out, stride in [(WIDTHS[0], 2), *((w, s) for w in WIDTHS for s in (2, 1))]:
-            conv = nn.Conv2d(width, out, 3, stride, padding=1, bias=False)
-            layers += [conv, nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [nn.Conv2d(channels, WIDTHS[0], 3, stride=2, padding=1)]
+        width = WIDTHS[0]
+        for out in WIDTHS:
+            layers += [nn.Conv2d(width, out, 3, stride=2, padding=1), nn.BatchNorm2d(out), Mixer(out)]
             width = out
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(width, 10)

@@ -90,14 +90,13 @@ class Evaluator:
     def facts(self) -> dict[str, Any]:
         """What must be the same when the study goes on and its own data do not say.
 
-        These are its images and, where latency decides what is found, what that is taken on. `parts` is for people.
+        These are its images and, where latency decides what is found, how that is taken. `parts` is for people.
         """
         data = self.data
         facts: dict[str, Any] = {"digest": data.digest, "shape": list(data.shape), "classes": data.classes}
         facts |= {"mean": list(data.mean), "std": list(data.std), "parts": data.parts}
         if self.study.latency is not None and self.study.deciding_latencies:
-            said = protocol(self.task.shape, device=self.device, backend=self.study.latency)
-            facts |= {"latency device": said["device_name"], "latency versions": said["versions"]}
+            facts["latency protocol"] = protocol(self.task.shape, device=self.device, backend=self.study.latency)
         return facts
 
     def key(self, arch: Arch) -> TrainingKey:

@@ -12,7 +12,7 @@ from hadnas.models.task import Task
 from hadnas.search.ledger import Ledger
 from hadnas.search.records import Latency
 
-SECONDS = 1.0
+SECONDS = 0.75
 """Of warm-up and timing; with copying and the first call a candidate's eager latency takes at most 1.5 s."""
 
 

@@ -7,10 +7,10 @@ Five timm models at 3 x 224 x 224 and three networks at the size of the digits, 
 processes the ratios of a network lie within 3 % of one another on an idle machine, within 5 % under load. The spread
 is (largest - smallest) / median.
 
-Seen on two cores of a shared machine: the widest spread of the eight in five idle runs was 3.5 to 6.2 % (of 40 spreads,
-22 within 3 %, 38 within 5 %), in three loaded runs 3.2, 4.1 and 4.9 %. What is left comes in part from the process:
-over 13 of them the ratios of three small networks had a standard deviation of 1.3 %, without address randomisation
-(`setarch -R`) 1.1 %, with PYTHONHASHSEED=0 as well .9 %. The machine's own speed drifted by 10 % meanwhile.
+Seen on two cores of a shared machine, whose own speed drifted by up to 11 % meanwhile: the widest spread of the eight in
+four idle runs was 1.8, 3.4, 3.8 and 4.6 % (of 32 spreads, 28 within 3 %), in a loaded run 3.0 %. Over nine processes
+the ratios of five of these networks had standard deviations of .7 to 1.0 %: part of it is of the process (addresses,
+hash seed), part is the host's other guests, which slow networks of many weights more than others.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def spread(values: list[float]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--processes", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--load", action="store_true")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
