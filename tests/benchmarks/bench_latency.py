@@ -7,10 +7,10 @@ Five timm models at 3 x 224 x 224 and three networks at the size of the digits, 
 processes the ratios of a network lie within 3 % of one another on an idle machine, within 5 % under load. The spread
 is (largest - smallest) / median.
 
-Seen on two cores of a shared machine, whose own speed drifted by up to 11 % meanwhile: the widest spread of the eight in
-four idle runs was 1.8, 3.4, 3.8 and 4.6 % (of 32 spreads, 28 within 3 %), in a loaded run 3.0 %. Over nine processes
-the ratios of five of these networks had standard deviations of .7 to 1.0 %: part of it is of the process (addresses,
-hash seed), part is the host's other guests, which slow networks of many weights more than others.
+Seen on two cores of a shared machine, whose own speed drifted by up to 11 % meanwhile: the widest of the eight spreads
+in four idle runs was 1.8, 3.4, 3.8 and 4.6 % (of 32, 28 within 3 %), in a loaded run 3.0 %. Over nine processes the
+ratios of five of these networks had standard deviations of .7 to 1.0 %: part of it is of the process (addresses, hash
+seed), part is the host's other guests, which slow networks of many weights more than others.
 """
 
 import argparse
