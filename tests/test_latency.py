@@ -13,8 +13,7 @@ from filelock import FileLock
 from torch import nn
 
 from hadnas.errors import MeasurementError, UnknownName
-from hadnas.measure.latency import LOCK, _trusted, latency, protocol, protocol_key
-from hadnas.measure.pairs import Taken
+from hadnas.measure.latency import LOCK, latency, protocol, protocol_key
 from hadnas.measure.reference import Reference, reference
 from tests.networks import work
 
@@ -61,14 +60,6 @@ def test_an_unsteady_network_is_flagged():
 
     found = latency(Unsteady(), SHAPE, seconds=1.2)
     assert found.noisy and found.ratio_iqr > 0.05
-
-
-def test_a_noisy_measurement_is_that_of_its_quieter_part():
-    steady, slower = Taken([1.0] * 5, [2.0] * 5), Taken([1.1] * 5, [2.02] * 5)
-    assert _trusted([steady, slower]) == Taken([1.0] * 5 + [1.1] * 5, [2.0] * 5 + [2.02] * 5)
-    unsteady = Taken([1.0] * 5, [1.0, 2.0, 3.0, 4.0, 5.0])
-    assert _trusted([unsteady, steady]) == steady
-    assert _trusted([unsteady]) == unsteady  # there was no time for a second part
 
 
 def test_everything_is_left_as_it_was():

@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from hadnas.measure.pairs import SAMPLE_MS, VISIT, Pairs
+from hadnas.measure.pairs import FEWEST_PAIRS, SAMPLE_MS, VISIT, Pairs, Taken, trusted
 from tests.networks import work
 
 
@@ -44,14 +44,16 @@ def test_every_visit_is_of_the_next_copy_and_its_first_call_is_not_timed():
 
         return partial(call, "candidate"), partial(call, "reference")
 
-    calls = [copy("first"), copy("second")]
-    pairs = Pairs(calls, torch.device("cpu"), "thread", threading.Event())
+    pairs = Pairs([copy("first"), copy("second")], torch.device("cpu"), "thread", threading.Event())
     taken = pairs.take(time.perf_counter())  # no time at all: the fewest pairs
-    visit = ["candidate", "reference"] * 2
-    turns = ["first", "second", "first", "second", "first"]
-    assert met == [f"{name} {which}" for name in turns for which in visit]
-    assert len(taken.times) == len(turns)
-    met.clear()
-    Pairs(calls, torch.device("cpu"), "thread", threading.Event()).take(time.perf_counter() + 100 * SAMPLE_MS / 1e3)
-    visit = ["candidate", "reference"] * (1 + VISIT)
-    assert met[: 2 * len(visit)] == [f"{name} {which}" for name in ("first", "second") for which in visit]
+    assert len(taken.times) == FEWEST_PAIRS
+    visits = {"first": 1 + VISIT, "second": 1 + FEWEST_PAIRS - VISIT}
+    assert met == [f"{name} {which}" for name, calls in visits.items() for which in ["candidate", "reference"] * calls]
+
+
+def test_a_noisy_measurement_is_that_of_its_quieter_part():
+    steady, slower = Taken([1.0] * 5, [2.0] * 5), Taken([1.1] * 5, [2.02] * 5)
+    assert trusted([steady, slower]) == Taken([1.0] * 5 + [1.1] * 5, [2.0] * 5 + [2.02] * 5)
+    unsteady = Taken([1.0] * 5, [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert trusted([unsteady, steady]) == steady
+    assert trusted([unsteady]) == unsteady  # there was no time for a second part

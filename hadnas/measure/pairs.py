@@ -8,6 +8,7 @@ visit before (Curtsinger and Berger, "Stabilizer", ASPLOS 2013).
 
 import gc
 import random
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import torch
 
 from hadnas.measure.backends import Call
 
+NOISY = 0.05  # relative interquartile range of the ratio above which a measurement is repeated, then flagged
 SAMPLE_MS = 10.0  # half as long ones of a small network spread by 5 to 8 % without any load
 FEWEST_PAIRS = 5
 VISIT = 4  # pairs taken from one layout
@@ -33,6 +35,18 @@ class Taken:
 
     times: list[float]  # of the candidate, milliseconds per call
     ratios: list[float]  # candidate over reference
+
+
+def spread(values: list[float]) -> float:
+    """The interquartile range over the median."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / middle
+
+
+def trusted(parts: list[Taken]) -> Taken:
+    """All that was taken or, where that is noisy, the quieter part."""
+    whole = Taken([t for part in parts for t in part.times], [r for part in parts for r in part.ratios])
+    return whole if spread(whole.ratios) <= NOISY else min(parts, key=lambda part: spread(part.ratios))
 
 
 class Pairs:
@@ -96,7 +110,7 @@ class Pairs:
         return taken
 
     def _visit(self, taken: Taken, until: float) -> None:
-        """Pairs of one layout: a few, but only one once the clock says `until`."""
+        """A few pairs of one layout; no more than are needed once the clock says `until`."""
         both = next(self.calls)
         held = [torch.empty(self.random.randrange(*HELD_BYTES), dtype=torch.uint8) for _ in range(HELD)]
         for call in both:
@@ -109,7 +123,7 @@ class Pairs:
                 continue
             taken.times.append(candidate)
             taken.ratios.append(candidate / other)
-            if time.perf_counter() >= until:
+            if len(taken.times) >= FEWEST_PAIRS and time.perf_counter() >= until:
                 break
         del held
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hadnas.errors import MeasurementError
-from hadnas.measure.latency import NOISY, protocol, protocol_key
+from hadnas.measure.latency import protocol, protocol_key
+from hadnas.measure.pairs import NOISY
 from hadnas.search.evaluation import Evaluation, Evaluator
 from hadnas.search.found import Found
 from hadnas.search.results import StudyResults
