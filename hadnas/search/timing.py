@@ -12,7 +12,7 @@ from hadnas.models.task import Task
 from hadnas.search.ledger import Ledger
 from hadnas.search.records import Latency
 
-SECONDS = 0.75
+SECONDS = 0.6
 """Of warm-up and timing; with copying and the first call a candidate's eager latency takes at most 1.5 s."""
 
 

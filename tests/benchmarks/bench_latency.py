@@ -8,8 +8,8 @@ processes the ratios of a network lie within 3 % of one another on an idle machi
 is (largest - smallest) / median.
 
 Seen on two cores of a shared machine, whose own speed drifted by up to 11 % meanwhile: the widest of the eight spreads
-in four idle runs was 1.8, 3.4, 3.8 and 4.6 % (of 32, 28 within 3 %), in a loaded run 3.0 %. Over nine processes the
-ratios of five of these networks had standard deviations of .7 to 1.0 %: part of it is of the process (addresses, hash
+in six idle runs was 1.8, 2.7, 3.4, 3.8, 4.6 and 4.8 % (of 48, 42 within 3 %), in a loaded run 3.0 %. Over eight or nine
+processes the ratios of a network had standard deviations of .5 to 1.4 %: part of it is of the process (addresses, hash
 seed), part is the host's other guests, which slow networks of many weights more than others.
 """
 
