@@ -11,16 +11,21 @@ from hadnas.space import op
 from tests.networks import block_file, pyramid, residual
 from tests.shell import hadnas
 
+QUICK = ("--seconds", 0.5)
+
 
 def test_measure_shows_cost_and_latency(tmp_path: Path) -> None:
-    shown = hadnas("measure", "starnet_s050", "--size", "3x32x32", "--batch", 1, "--batch", 2).output
+    shown = hadnas("measure", "starnet_s050", "--size", "3x32x32", "--batch", 1, "--batch", 2, *QUICK).output
     assert "542,728" in shown and shown.count("eager") == 2
     assert "bytes moved" in shown and "depend on how the module is written" in shown
     assert f"memory format contiguous, torch {torch.__version__}" in shown.replace("\n", " ")
-    assert "373,658" in hadnas("measure", "test_resnet", "--size", "3x32x32", "--classes", 10, "--batch", 1).output
+    assert (
+        "373,658" in hadnas("measure", "test_resnet", "--size", "3x32x32", "--classes", 10, "--batch", 1, *QUICK).output
+    )
     for arguments, said in (
         (["measure", "resnet8000"], "unknown timm model 'resnet8000'"),
         (["measure", "resnet18", "--size", "3x32"], "--size '3x32' is not allowed"),
+        (["measure", "resnet18", "--seconds", 0], "0.0 is not in the range x>0"),
         (["measure", "resnet18", "--backend", "tvm"], "unknown backend 'tvm'"),
         (["measure", "resnet18", "--device", "cuda:9"], "device 'cuda:9' is not on this machine"),
         (["measure", tmp_path], "there is no file"),
@@ -42,7 +47,7 @@ def test_measure_takes_a_folder_and_ones_own_block(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(registry, "_OPS", dict(registry._OPS))
     (tmp_path / "own.py").write_text(block_file("Halved"))
     (tmp_path / "arch.json").write_text(json.dumps(pyramid((8, [residual(op("halved"))]))))
-    arguments = ("measure", tmp_path, "--size", "1x8x8", "--batch", 1, "--device", "auto")
+    arguments = ("measure", tmp_path, "--size", "1x8x8", "--batch", 1, "--device", "auto", *QUICK)
     done = hadnas(*arguments)
     assert done.exit_code == 2 and "name that file with --blocks" in done.output, done.output
     done = hadnas(*arguments, "--blocks", tmp_path / "own.py")

@@ -108,6 +108,9 @@ def retrain(
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--dtype", default="float32", type=click.Choice(["float32", "bfloat16", "float16"]), show_default=True)
+@click.option(
+    "--seconds", default=8.0, show_default=True, type=click.FloatRange(0, min_open=True), help="To time one row for."
+)
 def measure(
     network: str, blocks: str | None, size: str, classes: int, backends: tuple[str, ...], device: str, **protocol: Any
 ) -> None:

@@ -31,6 +31,7 @@ def show_measured(
     device: str,
     threads: int,
     dtype: str,
+    seconds: float,
 ) -> None:
     """Costs of a network, and its latency per backend and batch beside the reference's."""
     found = cost(network, shape)
@@ -57,6 +58,7 @@ def show_measured(
             threads=threads,
             dtype=getattr(torch, dtype),
             backend=backend,
+            seconds=seconds,
         )
         versions |= taken.protocol["versions"]
         times = (f"{value:.4g}" for value in (taken.median_ms, taken.p90_ms, taken.min_ms))
