@@ -28,7 +28,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from hadnas.errors import MeasurementError
-from hadnas.measure import reference as plain
+from hadnas.measure import reference as fixed
 from hadnas.measure.backends import BACKENDS, Call, check, versions
 from hadnas.measure.copies import copied
 from hadnas.measure.pairs import NOISY, VISIT, Pairs, Taken, spread, trusted
@@ -92,7 +92,7 @@ def protocol(
         "dtype": str(dtype or torch.float32).removeprefix("torch."),
         "memory_format": "contiguous",
         "backend": backend,
-        "reference": plain.NAME if reference is None else own,
+        "reference": fixed.NAME if reference is None else own,
         "versions": versions(backend),
     }
 
@@ -145,7 +145,7 @@ def latency(
 
     def take() -> Taken:
         with _threads(threads), torch.inference_mode():
-            other = reference or plain.reference(shape[0])
+            other = reference or fixed.reference(shape[0])
             weights = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
             number = min(known["copies"], max(1, COPIES_BYTES // max(1, weights)))
             ready = partial(_ready, image=image, threads=threads, backend=backend)
