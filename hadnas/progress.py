@@ -5,10 +5,10 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from hadnas.search.front import standard_error
 from hadnas.search.progress import Progress as Standing
 from hadnas.search.study import Study
 from hadnas.train.loop import Epoch
+from hadnas.train.score import standard_error
 
 
 class ShownTraining:

@@ -12,10 +12,11 @@ from hadnas.search.comparison import comparison
 from hadnas.search.crossed import counted
 from hadnas.search.final import Final, lacking, opened_words
 from hadnas.search.found import Found
-from hadnas.search.front import pareto_front, standard_error
+from hadnas.search.front import pareto_front
 from hadnas.search.insight import FEWEST_IN_GROUP, Insight, effects
 from hadnas.search.results import StudyResults
 from hadnas.track import figures
+from hadnas.train.score import standard_error
 
 MOST = 20
 """Rows of a table or bars of a figure; what is left out is said."""

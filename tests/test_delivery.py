@@ -33,6 +33,7 @@ from hadnas.space import one_of, op
 from hadnas.track.registry import register_network, serve_command
 from hadnas.track.server import free_port, stop
 from hadnas.train.recipe import Recipe
+from hadnas.train.score import standard_error
 from tests.homes import new_home
 from tests.networks import block_file, pyramid, residual
 from tests.shell import hadnas
@@ -61,7 +62,7 @@ def folder(results: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> P
 def test_the_card_says_what_the_study_measured(results: StudyResults, folder: Path) -> None:
     best, text = results.best, (folder / "README.md").read_text()
     accuracy, n = best.figures["val/accuracy"], best.notes["val_n"]
-    error = (accuracy * (1 - accuracy) / n) ** 0.5
+    error = standard_error(accuracy, n)
     for said in (
         f"| validation accuracy | {accuracy:.4f} ± {error:.4f} (one standard error, n = {n}) |",
         f"| MACs | {best.figures['macs']:,.0f} |",

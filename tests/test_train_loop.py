@@ -5,13 +5,14 @@ import copy
 import numpy as np
 import pytest
 import torch
+from scipy.stats import beta
 from torch import Tensor, nn
 
 from hadnas.errors import DataError, MachineError, TrainingError
 from hadnas.train.data import Data, load_data
 from hadnas.train.loop import Epoch, Fit, _Trainer, fit
 from hadnas.train.recipe import Recipe
-from hadnas.train.score import evaluate
+from hadnas.train.score import Score, evaluate
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,15 @@ def test_a_small_network_learns_digits(digits: Data) -> None:
     assert sum(epoch.seconds for epoch in epochs) < result.seconds
     score = evaluate(module, digits, "test")
     assert score.n == 360 and score.accuracy > 0.93
-    assert score.standard_error == pytest.approx((score.accuracy * (1 - score.accuracy) / 360) ** 0.5)
+
+
+@pytest.mark.parametrize("n", [1, 7, 360])
+def test_a_standard_error_is_that_of_the_posterior_and_never_0(n: int) -> None:
+    for right in {0, 1, n // 2, n}:
+        posterior = beta(right + 0.5, n - right + 0.5)
+        assert Score(right / n, 0.0, n).standard_error == pytest.approx(posterior.std(), rel=1e-9)
+    drawn = np.random.default_rng(2).binomial(1000, 0.9, size=200_000) / 1000
+    assert Score(0.9, 0.0, 1000).standard_error == pytest.approx(drawn.std(), rel=0.01)
 
 
 @pytest.mark.parametrize("recipe", [Recipe(epochs=2), EVERYTHING, Recipe(epochs=1, channels_last=True, amp="bf16")])

@@ -9,7 +9,7 @@ from hadnas.errors import StudyError
 from hadnas.exporter.card import Accuracy, Facts, Repeated
 from hadnas.exporter.module import needed
 from hadnas.search.final import read_finals
-from hadnas.search.front import standard_error
+from hadnas.train.score import standard_error
 
 if TYPE_CHECKING:
     from hadnas.search.found import Found

@@ -3,11 +3,11 @@
 from rich.table import Table
 
 from hadnas.measure.cost import Cost
-from hadnas.search.front import standard_error
 from hadnas.search.predictor import Predictor
 from hadnas.search.results import StudyResults
 from hadnas.search.scores import score_study
 from hadnas.tables import console
+from hadnas.train.score import standard_error
 
 
 def show_predictor(study: str, found: Predictor) -> None:

@@ -10,10 +10,10 @@ from hadnas.blocks.registry import FAMILIES
 from hadnas.models.families import families_text, family_counts
 from hadnas.search.comparison import comparison
 from hadnas.search.found import Found
-from hadnas.search.front import standard_error
 from hadnas.search.results import StudyResults
 from hadnas.search.storage import Home
 from hadnas.tables import console, short
+from hadnas.train.score import standard_error
 
 PAIRS = 6
 """Pairs that are named; of more only the number is said."""
