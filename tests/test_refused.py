@@ -64,9 +64,9 @@ def test_failing_candidates_are_pruned_with_their_reason(tmp_path: Path) -> None
     reasons = {f.params["stages.0.blocks.0.block"]: f.reason for f in open_study("faulty", tmp_path).found}
     assert reasons.pop("mlp") is None
     assert "heads = 3 must divide dim = 8" in (reasons.pop("attention") or "")
-    assert "this block cannot be trained" in (reasons.pop("exploding#2") or "")
+    assert "this block cannot be trained" in (reasons.pop("exploding#2 broken=True") or "")
     assert (reasons.pop("exploding#1") or "").startswith("screen: ")
-    assert "training diverged: epoch 1, step 9" in (reasons.pop("exploding#3") or "")
+    assert "training diverged: epoch 1, step 9" in (reasons.pop("exploding#3 late=True") or "")
     assert not reasons
     (failed,) = [t for t in open_study("faulty", tmp_path).ledger.trainings() if t.state == "failed"]
     assert "training diverged" in (failed.reason or "")

@@ -183,6 +183,13 @@ def test_answers_by_index_are_shown_as_the_options_they_stand_for() -> None:
     assert meanings(space, {"width": 0}) == {"width": 48}  # a draw that was cut short
 
 
+def test_options_of_one_op_are_shown_with_the_settings_that_tell_them_apart() -> None:
+    alike = [op("star", interact=way, act="relu", kernel=one_of(3, 5)) for way in ("mul", "sum")]
+    space = op("a", block=one_of(*alike, op("star", act="relu", block={"op": "mlp"}), op("mlp"), {"dim": 8}))
+    shown = [meanings(space, params)["block"] for params, _ in every(space)]
+    assert list(dict.fromkeys(shown)) == ["star#0 interact=mul", "star#1 interact=sum", "star#2", "mlp", "#4"]
+
+
 def test_a_named_choice_is_not_one_object_in_two_places() -> None:
     draw = sample([one_of([1], [2], name="w"), one_of([1], [2], name="w")], random_pick(random.Random(0)))
     assert draw[0] == draw[1] and draw[0] is not draw[1]

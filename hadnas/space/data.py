@@ -3,7 +3,7 @@
 from typing import Any
 
 from hadnas.errors import SpecError
-from hadnas.space.choices import Choice, IntRange, Repeat, int_range, one_of, repeat
+from hadnas.space.choices import Choice, IntRange, Repeat, Scalar, int_range, one_of, repeat
 
 
 def as_data(space: Any) -> Any:
@@ -18,7 +18,7 @@ def as_data(space: Any) -> Any:
         return {key: as_data(value) for key, value in space.items()}
     if isinstance(space, list | tuple):
         return [as_data(item) for item in space]
-    if space is None or isinstance(space, bool | int | float | str):
+    if isinstance(space, Scalar):
         return space
     raise SpecError(f"a search space holds {space!r}; allowed are dicts, lists, scalars and choices")
 

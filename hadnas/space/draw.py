@@ -7,9 +7,9 @@ options bear the same op (`block#2.star`), so that one name always has the same 
 import copy
 import itertools
 import random
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hadnas.errors import SpecError, at
@@ -18,13 +18,14 @@ from hadnas.space.choices import ROOT, Choice, IntRange, Repeat, Scalar, check_n
 
 @dataclass(frozen=True)
 class Categorical:
-    """Unordered labels, as a sampler sees them."""
+    """Unordered labels, as a sampler sees them; `told_apart` are those of one op, with the settings they differ in."""
 
     values: tuple[Scalar, ...]
+    told_apart: Mapping[Scalar, str] = field(default_factory=dict, compare=False)
 
     def meaning(self, answer: Scalar) -> Scalar:
-        """What an answer stands for: itself."""
-        return answer
+        """What an answer stands for: itself, with the settings that tell it from others of its op."""
+        return self.told_apart.get(answer, answer)
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,33 @@ def decision(choice: Choice | IntRange) -> _Decision:
             return _Decision(Integer(options[0], options[-1], steps.pop()), {o: ("", o) for o in options})
         numbers = Integer(0, len(options) - 1, options=tuple(options))
         return _Decision(numbers, {i: ("", o) for i, o in enumerate(options)})
-    ops = Counter(option["op"] for option in options if _is_node(option))
+    ops: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for option in filter(_is_node, options):
+        ops[option["op"]].append(option)
     branches: dict[Scalar, tuple[str, Any]] = {}
+    told_apart: dict[Scalar, str] = {}
     for index, option in enumerate(options):
         if _is_node(option):
             name = option["op"]
-            label, suffix = (name, f".{name}") if ops[name] == 1 else (f"{name}#{index}", f"#{index}.{name}")
-        elif option is None or isinstance(option, bool | int | float | str):
+            if len(ops[name]) == 1:
+                label, suffix = name, f".{name}"
+            else:
+                label, suffix = f"{name}#{index}", f"#{index}.{name}"
+                told_apart[label] = f"{label}{_own_settings(option, ops[name])}"
+        elif isinstance(option, Scalar):
             label, suffix = option, ""
         else:
             label, suffix = f"#{index}", f"#{index}"
         if label in branches:  # a scalar that spells like an op, or 1 beside True
             raise SpecError(f"the options {branches[label][1]!r} and {option!r} of one choice cannot be told apart")
         branches[label] = (suffix, option)
-    return _Decision(Categorical(tuple(branches)), branches)
+    return _Decision(Categorical(tuple(branches), told_apart), branches)
+
+
+def _own_settings(option: dict[str, Any], alike: list[dict[str, Any]]) -> str:
+    """The settings without a choice that not all options of one op share."""
+    settings = {key: value for key, value in option.items() if isinstance(value, Scalar)}
+    return "".join(f" {k}={v}" for k, v in settings.items() if any(other.get(k) != v for other in alike))
 
 
 def _is_node(value: Any) -> bool:
@@ -169,7 +183,7 @@ def replay(space: Any, params: Mapping[str, Scalar]) -> Any:
 
 
 def meanings(space: Any, params: Mapping[str, Scalar]) -> Params:
-    """`params` with the option itself where the sampler answered with its index; a draw may have been cut short."""
+    """`params` by what each answer stands for; a draw may have been cut short."""
     out: Params = {}
 
     def pick(name: str, distribution: Distribution) -> Scalar:
