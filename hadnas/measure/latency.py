@@ -28,6 +28,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from hadnas.errors import MeasurementError
+from hadnas.measure import heap
 from hadnas.measure import reference as fixed
 from hadnas.measure.backends import BACKENDS, Call, check, versions
 from hadnas.measure.copies import copied
@@ -89,6 +90,7 @@ def protocol(
         "clock": _clock(device, threads),
         "copies": COPIES if backend == "eager" and device.type == "cpu" else 1,
         "pairs_per_layout": VISIT,
+        "heap": "kept" if heap.mallopt is not None else "as it is",
         "dtype": str(dtype or torch.float32).removeprefix("torch."),
         "memory_format": "contiguous",
         "backend": backend,
@@ -121,8 +123,8 @@ def latency(
     the first call, waiting for another measurement on this host, and the last of at least five pairs come on top; a
     module that sleeps makes samples long, as they are filled by the thread's own time.
     reference: hadnas's own if None (`hadnas.measure.reference`).
-    On a CPU, batches with activations of tens of MB get new pages from the system in every call, more or fewer as the
-    process's memory happens to lie: the ratio of resnet18 at 32 x 3 x 224 x 224 was 3.9 to 5.2 in seven measurements.
+    What a call frees on a CPU is kept for the next (`hadnas.measure.heap`), so a large batch takes less time than where
+    glibc gives it back.
 
     Copies are timed, in another thread, which the caller's autocast does not reach: the module, the number of threads
     and the random state are left as they were; the backend "compile" forgets what torch.compile had compiled before.
@@ -144,7 +146,7 @@ def latency(
     stop = Event()
 
     def take() -> Taken:
-        with _threads(threads), torch.inference_mode():
+        with _threads(threads), heap.kept(), torch.inference_mode():
             other = reference or fixed.reference(shape[0])
             weights = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
             number = min(known["copies"], max(1, COPIES_BYTES // max(1, weights)))

@@ -25,7 +25,6 @@ SAMPLE_MS = 10.0  # half as long ones of a small network spread by 5 to 8 % with
 FEWEST_PAIRS = 5
 VISIT = 4  # pairs taken from one layout
 HELD, HELD_BYTES = 8, (2**12, 2**22)  # blocks held during a visit, and between what sizes: those of activations
-FREED_BYTES = 2**25 - 2**13  # the largest block, nearly, from which glibc learns when it is freed
 CLOCKS = {"thread": time.thread_time_ns, "wall": time.perf_counter_ns}  # and "events" on CUDA
 
 
@@ -62,9 +61,6 @@ class Pairs:
         self.stop = stop
         self.repeats = [1, 1]  # calls in one sample
         self.random = random.Random(0)
-        # A process that never freed a large block gives memory back to the system after each call and faults it in
-        # again in the next (450 page faults, 8 % of the time of mobilenetv3_small_100); one that trained does not.
-        torch.empty(FREED_BYTES, dtype=torch.uint8)
 
     def warm_up(self, seconds: float) -> None:
         """Run both until three times in a row agree within 5 %, at most `seconds`; then size the samples."""
