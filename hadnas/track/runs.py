@@ -19,6 +19,7 @@ from typing import Literal
 from filelock import FileLock
 
 from hadnas.errors import StudyError
+from hadnas.track import store
 from hadnas.track.names import (
     PARAM_LENGTH,
     TAG_LENGTH,
@@ -73,6 +74,8 @@ class Tracker:
             artifact_root.mkdir(parents=True, exist_ok=True)
             # Two processes that open a fresh store together would each create its tables, the experiment, the parent.
             with FileLock(artifact_root / ".open.lock"):
+                store.make(tracking_uri, artifact_root)
+                store.follow(tracking_uri, artifact_root)
                 self.client = MlflowClient(tracking_uri)
                 self.experiment_id = self._open_experiment(artifact_root)
                 self.parent_run_id = self._open_parent()
@@ -80,7 +83,7 @@ class Tracker:
             raise StudyError(
                 f"study {study!r}: MLflow cannot keep its runs in {without_password(tracking_uri)} with files in "
                 f"{artifact_root} ({_reason(error)}); allowed: a database of its own, as sqlite:////path/mlflow.db, "
-                "and a folder that can be written"
+                "and a folder that can be written; a damaged database may be deleted: the search writes it anew"
             ) from error
 
     def _open_experiment(self, artifact_root: Path) -> str:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import IO, NoReturn
 from urllib.parse import quote
 
 from hadnas.errors import StudyError, UnknownName
+from hadnas.track import store
 from hadnas.track.view import view_url
 
 HOST = "127.0.0.1"
@@ -63,6 +65,8 @@ def server(tracking_uri: str, artifact_root: Path, port: int = 5000) -> Iterator
 
 def start(tracking_uri: str, artifact_root: Path, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
     artifact_root.mkdir(parents=True, exist_ok=True)
+    with suppress(sqlite3.Error):  # another program holds the file, or has made it: it is served as it is
+        store.follow(tracking_uri, artifact_root)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning", "--artifacts-destination", str(artifact_root.resolve())]
     environment = {
