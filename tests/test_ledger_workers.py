@@ -13,6 +13,7 @@ from hadnas.errors import StudyError
 from hadnas.search.database import open_engine
 from hadnas.search.ledger import STALE, Ledger
 from hadnas.search.records import TrainingKey
+from hadnas.search.worker import is_dead, this_host
 
 KEYS = [TrainingKey(f"f{i}", "t", "d", "r", 2, 0, "c") for i in range(8)]
 
@@ -162,3 +163,14 @@ def test_waiting_ends_when_the_other_worker_is_done(ledger):
     timer.start()
     assert ledger.claim(KEYS[0], "second", wait=20).training.val_accuracy == 0.5
     timer.join()
+
+
+def test_a_killed_worker_is_dead_before_its_parent_has_waited_for_it():
+    worker = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert not is_dead(this_host(), worker.pid)
+    worker.kill()
+    deadline = time.monotonic() + 10
+    while not is_dead(this_host(), worker.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert is_dead(this_host(), worker.pid) and not is_dead("elsewhere", worker.pid)
+    worker.communicate()

@@ -1,5 +1,7 @@
 """A study that is stopped and goes on, or loses a trial to another worker, and studies that share a ledger."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -11,7 +13,10 @@ from hadnas.search.ledger import Ledger
 from hadnas.search.progress import Progress
 from hadnas.search.results import open_study
 from hadnas.search.run import run_study
+from hadnas.search.storage import Home
+from hadnas.search.worker import this_host
 from hadnas.space import one_of, op
+from hadnas.track.runs import Tracker
 from tests.homes import new_home, study
 from tests.networks import pyramid, residual
 
@@ -54,15 +59,58 @@ def test_a_trial_that_another_worker_gave_up_is_drawn_again(tmp_path: Path) -> N
     assert [found.number for found in results.found] == [1, 2]
     assert [found.notes["reused"] for found in results.found] == [True, False]
     assert len(results.ledger.trainings()) == 2
-    client = mlflow.MlflowClient(home.tracking_uri)
-    experiment = client.get_experiment_by_name("hadnas/tiny")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], "tags.`hadnas.kind` = 'trial'")
-    assert {run.info.run_name: run.info.status for run in runs} == {
-        "trial-0000": "KILLED",
-        "trial-0001": "FINISHED",
-        "trial-0002": "FINISHED",
-    }
+    assert _states(home) == {"trial-0000": "KILLED", "trial-0001": "FINISHED", "trial-0002": "FINISHED"}
+
+
+def test_a_worker_leaves_the_last_of_the_budget_to_one_that_is_at_it(tmp_path: Path) -> None:
+    home = new_home(tmp_path)
+    told: list[Progress] = []
+
+    def join(progress: Progress) -> None:
+        if (progress.label, progress.phase, progress.epoch) == ("trial 0", "train", 0):
+            told.append(run_study(study(trials=1), home))
+
+    assert run_study(study(trials=1), home, watch=join).done == 1
+    assert told[0].done == 0 and told[0].ended == "what is left of it is with other workers"
+    results = open_study("tiny", tmp_path)
+    assert [found.number for found in results.found] == [0]
+    assert [trial.state.name for trial in results.book.trials] == ["COMPLETE", "FAIL"]
+
+
+def test_a_worker_that_lives_ends_what_a_dead_one_left(tmp_path: Path) -> None:
+    home = new_home(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+
+    def die(progress: Progress) -> None:
+        if (progress.label, progress.phase, progress.epoch) == ("trial 0", "train", 0):
+            book = optuna.load_study(study_name="tiny", storage=home.url)
+            trial = book.ask()
+            trial.set_user_attr("worker", [this_host(), dead.pid])
+            tracker = Tracker(home.tracking_uri, home.artifacts, "tiny")
+            trial.set_user_attr("run_id", tracker.start_trial(trial.number, "trial", "trial-0001", {}, {}))
+
+    assert run_study(study(trials=3), home, watch=die).done == 3
+    results = open_study("tiny", tmp_path)
+    assert [trial.state.name for trial in results.book.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert [found.number for found in results.found] == [0, 2, 3]
+    draws = [trial.system_attrs["hadnas:draw"] for trial in results.book.trials[2:]]
+    assert draws == [1, 2]  # that of the dead one taken up again
+    assert _states(home)["trial-0001"] == "KILLED"
+
+
+def test_a_run_that_was_closed_before_its_trial_was_told_is_no_second_one(tmp_path: Path) -> None:
+    home = new_home(tmp_path)
+    run_study(study(trials=1), home)
+    book = optuna.load_study(study_name="tiny", storage=home.url)
+    tracker = Tracker(home.tracking_uri, home.artifacts, "tiny")
+    run_id = tracker.start_trial(1, "trial", "trial-0001", {}, {})
+    tracker.end_trial(run_id, "FINISHED")
+    trial = book.ask()
+    trial.set_user_attr("run_id", run_id)
+    book.tell(trial, state=optuna.trial.TrialState.FAIL)
+    run_study(study(trials=2), home)
+    assert _states(home) == {"trial-0000": "FINISHED", "trial-0001": "KILLED", "trial-0002": "FINISHED"}
 
 
 def test_a_training_that_another_worker_took_over_is_waited_for(tmp_path: Path) -> None:
@@ -110,3 +158,12 @@ def test_three_hundred_trials_on_a_small_space_train_each_architecture_once(tmp_
     assert len(trainings) == len({training.key.fingerprint for training in trainings}) == 48
     assert all(training.attempt == 1 for training in trainings)
     assert sum(not each.notes["reused"] for each in found) == 48
+
+
+def _states(home: Home) -> dict[str | None, str]:
+    """The trials' runs by name."""
+    client = mlflow.MlflowClient(home.tracking_uri)
+    experiment = client.get_experiment_by_name("hadnas/tiny")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.`hadnas.kind` = 'trial'")
+    return {run.info.run_name: run.info.status for run in runs}

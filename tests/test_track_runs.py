@@ -138,7 +138,7 @@ def test_runs_of_a_dead_process_are_closed_and_living_ones_kept(home: Path) -> N
     lost, elsewhere = dead.stdout.split()
     study = tracker(home, "stale")
     mine = study.start_trial(2, "trial", "trial-0002", {}, {})
-    stale = {run.info.run_id: run for run in study.running()}
+    stale = {run.info.run_id: run for run in study.runs("RUNNING")}
     assert set(stale) == {lost, elsewhere}
     study.end_stale(stale[lost])
     assert seen(home, lost).info.status == "KILLED"
@@ -148,7 +148,7 @@ def test_runs_of_a_dead_process_are_closed_and_living_ones_kept(home: Path) -> N
     assert seen(home, mine).info.status == "RUNNING"
     assert seen(home, study.parent_run_id).info.status == "RUNNING"
     study.end_trial(elsewhere, "FINISHED")
-    assert study.running() == []
+    assert study.runs("RUNNING") == []
 
 
 def test_limits_of_the_store_are_kept(home: Path) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from hadnas.search.study import Study
 
@@ -46,15 +46,15 @@ class Tally:
         return ""
 
 
-def tally(book: optuna.Study) -> Tally:
-    """Count the finished trials of all workers; failed ones (interrupted, taken up again) are none."""
+def tally(trials: list[FrozenTrial]) -> Tally:
+    """Count the finished ones of the trials of all workers; failed ones (interrupted, taken up again) are none."""
     trained: set[str | None] = set()
     met: set[str | None] = set()
     assignments: set[tuple[tuple[str, Any], ...]] = set()
     refused = refusals = barren = 0
     best: float | None = None
-    for trial in book.get_trials(deepcopy=False):
-        if not trial.state.is_finished() or trial.state == optuna.trial.TrialState.FAIL:
+    for trial in trials:
+        if not trial.state.is_finished() or trial.state == TrialState.FAIL:
             continue
         assignment = tuple(sorted(trial.params.items()))
         fingerprint = trial.user_attrs.get("fingerprint")  # None where a rule refused the draw
@@ -64,7 +64,7 @@ def tally(book: optuna.Study) -> Tally:
             barren += 1
         met.add(fingerprint)
         assignments.add(assignment)
-        if trial.state == optuna.trial.TrialState.PRUNED:
+        if trial.state == TrialState.PRUNED:
             refused, refusals = refused + 1, refusals + 1
         elif fingerprint not in trained:  # one that was refused may have been met before, and tried again
             trained.add(fingerprint)

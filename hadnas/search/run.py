@@ -21,13 +21,14 @@ from hadnas.search.evaluation import Evaluation, Evaluator, Refused
 from hadnas.search.ledger import Ledger
 from hadnas.search.mirror import Mirror
 from hadnas.search.opening import baseline_entries, is_running, open_optuna
+from hadnas.search.others import at_work, end_dead, end_stale_runs, is_surplus
 from hadnas.search.progress import Progress, Watch
 from hadnas.search.results import StudyResults
 from hadnas.search.rewrite import rewrite
 from hadnas.search.samplers import optuna_pick
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
-from hadnas.search.worker import is_dead, this_host
+from hadnas.search.worker import this_host
 from hadnas.space import Params, sample, size
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.track.view import set_view
@@ -70,6 +71,8 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
             run.trials()
             run.baselines(baselines, last=True)  # those of a worker that died meanwhile
             run.compare(home)
+            with tracker.alone():
+                run.tidy()
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             with suppress(Exception):  # the tracking store may be what failed
@@ -101,26 +104,20 @@ class _Run:
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs)
         self.size = size(study.space)
         self.interrupted = False
-        self.given_up = False  # the last trial, by another worker
+        self.given_up = self.surplus = False  # the last trial: by another worker; as others meet the budget
+        self._nothing = (float("nan"),) * len(study.objectives)  # makes a trial a failure: its draw is taken up again
         self.tried: set[str] = set()  # baselines; one that was refused is tried again by the next command
 
     def open(self) -> None:
         """End what dead workers left running, and show the study."""
-        for trial in self._running():
-            if is_dead(*trial.user_attrs.get("worker", ("", 0))):
-                with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another worker that was faster
-                    self.book._storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
+        self.tidy()
         set_view(self.tracker, columns=["families"], axes=[f"num_{family}" for family in FAMILIES])
-        # The runs are read before the trials and baselines, each of which is noted before its run is opened.
-        open_runs = self.tracker.running()
-        trials = {str(trial.number) for trial in self._running()}
-        held = {name: entry for name, entry in baseline_entries(self.book).items() if is_running(entry)}
-        for run in open_runs:
-            number, name = run.data.tags.get("optuna.trial"), run.info.run_name
-            baseline = name in held and held[name].get("run_id") in (None, run.info.run_id)
-            if number not in trials and not baseline:
-                self.tracker.end_stale(run)
         self._ended()
+
+    def tidy(self) -> None:
+        """End what dead workers left running, trials and runs."""
+        end_dead(self.book)
+        end_stale_runs(self.book, self.tracker)
 
     def rewrite(self, home: Home) -> None:
         """Write the runs anew that MLflow lacks, once in the life of its store."""
@@ -128,9 +125,6 @@ class _Run:
             say = partial(self._say, phase="written to MLflow anew")
             rewrite(StudyResults(self.study.name, home), self.mirror, self.evaluator.key, say)
             self.tracker.set_whole()
-
-    def _running(self) -> list[optuna.trial.FrozenTrial]:
-        return self.book.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
 
     def baselines(self, archs: dict[str, Arch], *, last: bool = False) -> None:
         """Train the networks from outside the space; one that another worker is at is left to that worker.
@@ -170,17 +164,18 @@ class _Run:
     def trials(self) -> None:
         """Ask for candidates until the budget is met, the space is exhausted, or nothing new comes."""
         while not self.interrupted and not self._ended():
-            self.given_up = False
+            self.given_up = self.surplus = False
             try:
                 self.book.optimize(self._objective, callbacks=[self._after])
             except Exception:  # Optuna's, as it cannot tell a trial that is at its end
                 if not self.given_up:
                     raise
             else:
-                break
+                if not self.surplus or at_work(self.book):
+                    break
         if self.interrupted:
             raise KeyboardInterrupt
-        self.progress.ended = self.progress.ended or "what is left of the space is with other workers"
+        self.progress.ended = self.progress.ended or "what is left of it is with other workers"
 
     def compare(self, home: Home) -> None:
         """Time the front and the baselines on the other backends of the study."""
@@ -209,6 +204,10 @@ class _Run:
                 self.mirror.end(found.user_attrs["run_id"], "KILLED", "given up by another worker")
 
     def _candidate(self, trial: optuna.Trial) -> tuple[float, ...]:
+        if is_surplus(self.book, trial.number, self.study.trials):
+            self.surplus = True
+            self.book.stop()
+            return self._nothing
         params: Params = {}
         started = time.perf_counter()
         draw = sample(self.study.space, optuna_pick(trial, params))
@@ -227,11 +226,11 @@ class _Run:
         except Refused as error:
             raise self._refuse(trial, error, evaluation, run_id) from None
         except KeyboardInterrupt:
-            # Optuna leaves a trial that ends this way running; as a failure its draw is taken up again.
+            # Optuna leaves a trial that ends this way running.
             self.interrupted = True
             self.mirror.end(run_id, "KILLED", "interrupted")
             self.book.stop()
-            return (float("nan"),) * len(self.study.objectives)
+            return self._nothing
         except BaseException as error:
             self.mirror.end(run_id, "FAILED", _said(error))
             raise
@@ -281,12 +280,13 @@ class _Run:
         trial.set_user_attr("phases", evaluation.phases)
 
     def _after(self, book: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        end_dead(book)
         if self.interrupted or self._ended():
             book.stop()
 
     def _ended(self) -> bool:
         """Bring the progress up to what all workers did so far; whether that ends the study."""
-        now = tally(self.book)
+        now = tally(self.book.get_trials(deepcopy=False))
         self.progress.done, self.progress.refused, self.progress.best = now.done, now.refused, now.best
         self.progress.ended = now.end(self.study, self.size)
         return bool(self.progress.ended)

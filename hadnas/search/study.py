@@ -20,6 +20,8 @@ DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
 }
 """Every figure that can be an objective, with its direction; all but the accuracy can be constraints."""
 
+OWN_NAMES = ("hadnas.db", "mlflow.db", "artifacts")
+"""What a home has beside the folders of its studies."""
 
 Backend = Literal["eager", "compile", "onnxruntime"]
 
@@ -62,6 +64,8 @@ class Study(BaseModel):
     def _plain_name(cls, name: str) -> str:
         if name and not (all(c.isalnum() or c in "_-." for c in name) and name.strip(".")):
             raise SpecError(f"name = {name!r} is not allowed; allowed are letters, digits, '_', '-' and '.'")
+        if name in OWN_NAMES:
+            raise SpecError(f"name = {name!r} is not allowed: the home has a file or folder of that name")
         return name
 
     @field_validator("space", mode="before")

@@ -27,4 +27,6 @@ def is_dead(host: str, pid: int) -> bool:
         return True
     except PermissionError:
         return False
+    with suppress(OSError):  # killed, and not yet waited for by who started it: `pid (command) state ...`
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
     return False

@@ -244,14 +244,14 @@ class Tracker:
         self._mine.discard(run_id)
         self._wrote.pop(run_id, None)
 
-    def running(self) -> list[Run]:
-        """The runs that are open, but for the parent and those that this tracker opened."""
+    def runs(self, status: str) -> list[Run]:
+        """The runs of this status, but for the parent and those that this tracker holds open."""
         held = {self.parent_run_id, *self._mine}
-        return [run for run in self._search("attributes.status = 'RUNNING'") if run.info.run_id not in held]
+        return [run for run in self._search(f"attributes.status = '{status}'") if run.info.run_id not in held]
 
     def end_stale(self, run: Run) -> None:
-        """Close a run that a dead process left running, as KILLED and "interrupted"."""
-        if self.client.get_run(run.info.run_id).info.status != "RUNNING":
+        """Close a run that a dead process left, as KILLED and "interrupted"."""
+        if self.client.get_run(run.info.run_id).info.status != run.info.status:
             return  # it has ended since it was looked up
         self._notes[run.info.run_id] = run.data.tags.get(NOTE, "")
         self.end_trial(run.info.run_id, "KILLED", "interrupted")
