@@ -135,6 +135,7 @@ def test_a_new_draw_that_a_rule_refuses_is_no_repeat() -> None:
         ({"constraints": {"call": 9}}, "unknown constraint 'call'; did you mean 'calls'"),
         ({"sampler": "tpee"}, "unknown sampler 'tpee'; did you mean 'tpe'"),
         ({"name": ".."}, "name = '..' is not allowed"),
+        ({"name": "mlflow.db"}, "name = 'mlflow.db' is not allowed: the home has a file or folder of that name"),
         ({"objectives": ("latency_ms",)}, "latency_ms is asked for but latency = None"),
     ],
 )

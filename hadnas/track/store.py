@@ -9,8 +9,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import make_url
-
 LOCK_SECONDS = 10.0  # that another process's write is waited for, as MLflow does
 
 # What holds the place of a file, as MLflow 3 has it.
@@ -54,7 +52,5 @@ def follow(tracking_uri: str, artifact_root: Path) -> None:
 
 def _file(tracking_uri: str) -> Path | None:
     """The store's file; None where it is no SQLite file."""
-    if not tracking_uri.startswith("sqlite:"):
-        return None
-    place = make_url(tracking_uri).database
-    return Path(place) if place else None
+    scheme, _, place = tracking_uri.partition(":///")
+    return Path(place.partition("?")[0]) if scheme == "sqlite" and place else None
