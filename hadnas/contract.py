@@ -103,6 +103,12 @@ def docstring(case: Case) -> Iterator[str]:
             yield f"{key} are {value} by count; the docstring says {stated} ({said[key]})"
 
 
+def family(case: Case) -> Iterator[str]:
+    """What is called additive multiplies no two activations: studies compare families by their names."""
+    if case.op.family == "additive" and (products := counts(case)[2]):
+        yield f"the family is 'additive', yet {products} products of two activations are counted; allowed are none"
+
+
 def counts(case: Case) -> tuple[int, int, int]:
     """Parameters, MACs and products of a case."""
     module = case.build(device="meta")
@@ -243,7 +249,7 @@ def strange_values(case: Case) -> Iterator[str]:
 
 Check = Callable[[Case], Iterator[str]]
 PER_CASE: tuple[Check, ...] = (behaviour, docstring, interaction_degree, additive_twin)
-ONCE: tuple[Check, ...] = (stack, autocast, head, strange_values)
+ONCE: tuple[Check, ...] = (family, stack, autocast, head, strange_values)
 
 
 def check(op: Op, seed: int = 0) -> list[str]:
@@ -262,7 +268,8 @@ def check(op: Op, seed: int = 0) -> list[str]:
         for case, rule in [*itertools.product(found, PER_CASE), *itertools.product(found[:1], ONCE)]:
             torch.manual_seed(seed)
             try:
-                findings += (f"{case}: {text}" for text in rule(case))
+                own = rule is strange_values  # which says of what case each finding is
+                findings += (text if own else f"{case}: {text}" for text in rule(case))
             except Exception as error:
                 findings.append(f"{case}: {rule.__name__} fails with {type(error).__name__}: {error}")
     return list(dict.fromkeys(findings))

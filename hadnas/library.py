@@ -7,7 +7,7 @@ import shutil
 import warnings
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from pydantic import ValidationError
 from torch import nn
@@ -79,7 +79,7 @@ def load_network(name: str, task: Task, blocks: str | Path | None = None) -> nn.
         if not Path(name).expanduser().is_file():
             raise UnknownName(f"there is no file {name}")
         with at(name):
-            return _exported(Path(name).expanduser())
+            return _exported(Path(name).expanduser(), task)
     if name.endswith(".json") or name.rpartition("/")[2] in shipped("published") or Path(name).expanduser().is_dir():
         return build(load_architecture(name, blocks), task)
     try:
@@ -88,7 +88,7 @@ def load_network(name: str, task: Task, blocks: str | Path | None = None) -> nn.
         raise UnknownName(f"{error}; hadnas has {', '.join(shipped('published'))}") from None
 
 
-def _exported(path: Path) -> nn.Module:
+def _exported(path: Path, task: Task) -> nn.Module:
     with warnings.catch_warnings():
         # timm's, of a second export of one architecture in a process; the file calls its own function
         warnings.filterwarnings("ignore", "Overwriting hadnas_", UserWarning)
@@ -96,10 +96,16 @@ def _exported(path: Path) -> nn.Module:
     if make is None:
         raise SpecError(f"the file has no {ENTRY}(); an exported model.py has")
     try:
-        network: nn.Module = make(pretrained=True)
+        network: Any = make(pretrained=True)
     except Exception as error:
         raise SpecError(f"{ENTRY}(pretrained=True) fails with {type(error).__name__}: {error}") from error
-    return network
+    size, classes = network.pretrained_cfg["input_size"], network.num_classes
+    if (size[0], classes) != (task.shape[0], task.outputs):
+        asked = f"{task.shape[0]} channels and {task.outputs} classes"
+        raise SpecError(
+            f"the network is none for {asked}; its own are --size {'x'.join(map(str, size))} --classes {classes}"
+        )
+    return cast(nn.Module, network)
 
 
 def load_architecture(name: str | Path, blocks: str | Path | None = None) -> Arch:

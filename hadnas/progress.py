@@ -59,7 +59,8 @@ class Shown:
         fresh = now.done - self.first
         if not fresh and now.label != self.label:
             self.since = time.monotonic()
-        left = _clock((time.monotonic() - self.since) / fresh * (now.budget - now.done)) + " left" if fresh else ""
+        to_come = now.budget - now.done  # when they are done the front may still be timed on other backends
+        left = _clock((time.monotonic() - self.since) / fresh * to_come) + " left" if fresh and to_come else ""
         best = "" if now.best is None else f"best {now.best:.4f}"
         self.bar.update(self.study, completed=now.done, total=now.budget, left=left, best=best)
         self.bar.update(self.candidate, description=f"{now.label}: {now.phase}", completed=now.epoch)

@@ -62,9 +62,10 @@ _MARK = b"hadnas report</title>"
 def _summary(results: StudyResults, best: Found) -> str:
     study, facts = results.study, results.book.user_attrs["study"]
     shape = "x".join(map(str, facts["shape"]))
+    chosen = f"objectives {', '.join(study.objectives)}; {f'constraints {study.limits}; ' if study.limits else ''}"
     return (
         f"{len(results.distinct)} architectures on {study.data.source} ({shape}, {facts['classes']} classes), each "
-        f"trained for {study.recipe.epochs} epochs with seed {study.seed}; objectives {', '.join(study.objectives)}; "
+        f"trained for {study.recipe.epochs} epochs with seed {study.seed}; {chosen}"
         f"sampler {study.sampler}. Best validation accuracy {of.accuracy(best)} on n = {best.notes['val_n']} images: "
         "the best of many on the images it was chosen by, so expect less on others."
     )

@@ -180,7 +180,7 @@ def products(results: StudyResults, best: Found) -> Section:
     section.table(
         ["product", "adds", "accuracy without", "lost"],
         [
-            [f"{e.path} [{e.index}]", f"{e.ratio:.3f}", f"{e.without:.4f}", f"{e.lost:+.4f}"]
+            [f"{e.path}{f' [{e.index}]' if e.index else ''}", f"{e.ratio:.3f}", f"{e.without:.4f}", f"{e.lost:+.4f}"]
             for e in sorted(found, key=lambda e: -e.lost)[:MOST]
         ],
         {1, 2, 3},

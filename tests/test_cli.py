@@ -259,7 +259,9 @@ def test_ledger_lists_and_exports(place: Path, tmp_path: Path) -> None:
     shown = hadnas("ledger", "--home", place / "runs").output
     tables = ["architectures", "costs", "latencies", "predictors", "trainings", "tests", "epochs"]
     assert [line.split()[0] for line in shown.splitlines()[2:]] == tables, shown
-    assert "complete" in hadnas("ledger", "trainings", "--home", place / "runs").output
+    trained = hadnas("ledger", "trainings", "--home", place / "runs").output
+    found = open_study("mine", place / "runs").best
+    assert found.arch is not None and "complete" in trained and found.arch.fingerprint in trained, trained
     assert hadnas("ledger", "--home", place / "runs", "--csv", tmp_path / "t.csv").exit_code == 0
     with open(tmp_path / "t.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -285,6 +287,8 @@ def test_predict_says_a_latency_by_the_predictor_that_was_kept(place: Path, tmp_
     shown = hadnas(*arguments).output
     assert f"predicted latency {counted.elementwise / 1000:.3f} times that of the reference network mixed4" in shown
     assert "relative error out of fold: median 5.0%, 90th percentile 20.0%, rank correlation +0.90" in shown, shown
+    listed = hadnas("ledger", "predictors", "--home", place / "runs").output
+    assert listed.split()[-3:] == ["40", "0.05", "0.9"] and "calls.convolution" not in listed, listed
     assert "\ncalls.convolution: more than in any candidate it was fitted to" in shown, shown
 
 

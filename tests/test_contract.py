@@ -73,6 +73,12 @@ def test_a_good_op_has_no_findings_and_the_random_state_stays() -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+def test_an_additive_op_multiplies_nothing() -> None:
+    block(family="additive", name="tried", rules=(odd("kernel"),), twin=("interact", "mul", "sum"))(Plain)
+    (said,) = check(find_op("tried"))
+    assert "the family is 'additive', yet 560 products of two activations are counted" in said
+
+
 def test_cases_are_the_defaults_and_each_slot_varied() -> None:
     block(family="hadamard", name="tried", rules=(odd("kernel"),))(Plain)
     tried = [(case.varied, case.dim, case.height, case.width) for case in cases(find_op("tried"))]
@@ -208,7 +214,7 @@ def test_a_head_must_have_what_timm_asks_for() -> None:
 def test_what_the_rules_admit_must_run() -> None:
     findings = "\n".join(found(Plain, rules=()))
     assert re.search(r"tried \(kernel=2, 16x7x5\): no rule refuses it, yet .*\(17|kernel=2.*fails with", findings)
-    assert re.search(r"tried \(kernel=-1, 16x7x5\): no rule refuses it, yet it fails with", findings)
+    assert re.search(r"^tried \(kernel=-1, 16x7x5\): no rule refuses it, yet it fails with", findings, re.MULTILINE)
 
 
 def test_rules_that_refuse_all_or_fail_are_findings() -> None:

@@ -7,6 +7,9 @@ import pytest
 import torch
 
 from hadnas.blocks import registry
+from hadnas.exporter.folder import export
+from hadnas.models.complete import complete
+from hadnas.models.task import Task
 from hadnas.space import op
 from tests.networks import block_file, pyramid, residual
 from tests.shell import hadnas
@@ -41,6 +44,17 @@ def test_measure_says_what_an_exported_file_lacks(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "build_model(pretrained=True) fails with FileNotFoundError" in done.output
     near = hadnas("measure", "mobilnetv4_conv_small").output
     assert "did you mean 'mobilenetv4_conv_small'" in near and "names in all)" in near and len(near) < 1500
+
+
+def test_an_exported_file_is_measured_as_what_it_is(tmp_path: Path) -> None:
+    task = Task.image(3, 16, 16, classes=4)
+    export(complete(pyramid((8, [])), task), task, tmp_path / "best")
+    model = tmp_path / "best" / "model.py"
+    for asked in ((), ("--size", "1x16x16", "--classes", 4), ("--size", "3x16x16")):
+        done = hadnas("measure", model, *asked)
+        assert done.exit_code == 2 and "its own are --size 3x16x16 --classes 4" in done.output, done.output
+    done = hadnas("measure", model, "--size", "3x16x16", "--classes", 4, "--batch", 1, *QUICK)
+    assert "cost of one image 3x16x16, 4 classes, float32" in " ".join(done.output.split()), done.output
 
 
 def test_measure_takes_a_folder_and_ones_own_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

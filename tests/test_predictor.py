@@ -35,6 +35,10 @@ def test_rank_correlation_is_spearmans_ties_and_infinities_included() -> None:
     assert found.n == 6 and found.rho is not None and found.low is not None and found.high is not None
     assert -1 < found.low < found.rho < found.high < 1
     assert rank_correlation([1, 2, 3], [3, 2, 1]) == type(found)(-1.0, -1.0, 1.0, 3)
+    least = rank_correlation([1, 2, 3, 4], [1, 2, 3, 4])  # one order of 24: four pairs prove little
+    assert (least.rho, least.high) == (1.0, 1.0) and least.low == pytest.approx(-0.691, abs=1e-3)
+    many = rank_correlation(range(30), range(29, -1, -1))
+    assert (many.rho, many.low) == (-1.0, -1.0) and many.high is not None and -1 < many.high < -0.995
     assert rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).rho is None and str(rank_correlation([1], [2])) == "-"
     with pytest.raises(SpecError, match="all of them numbers"):
         rank_correlation([1, math.nan], [1, 2])

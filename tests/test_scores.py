@@ -62,6 +62,7 @@ def test_each_score_is_that_of_the_initial_weights(
     show_scores(results)
     shown = capsys.readouterr().out
     assert "all 8" in shown and "best quarter, 2" in shown and "nwot" in shown
+    assert found["nwot"].lacking and f", n = {found['nwot'].overall.n}" in shown
 
 
 def test_places_are_spread_over_all_images() -> None:

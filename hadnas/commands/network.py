@@ -125,6 +125,4 @@ def measure(
     task, device = Task.image(*sides(size), classes=classes), chosen_device(device)
     for backend in backends:
         require(backend, device)
-    show_measured(
-        network, load_network(network, task, blocks), task.shape, backends=backends, device=device, **protocol
-    )
+    show_measured(network, load_network(network, task, blocks), task, backends=backends, device=device, **protocol)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hadnas.commands import HOME
-from hadnas.errors import unknown
+from hadnas.errors import at, unknown
 
 
 @click.command()
@@ -17,7 +17,7 @@ from hadnas.errors import unknown
 @click.option("--data", metavar="DATA", help="digits, a .npz file or an image folder.")
 @click.option("--size", type=click.IntRange(4), help="Side length to which the images of a folder are resized.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs per candidate.")
-@click.option("--batch", type=click.IntRange(1), help="Images in a training batch.")
+@click.option("--batch", type=click.IntRange(2), help="Images in a training batch.")
 @click.option("--seed", type=click.IntRange(0))
 @click.option("--sampler", metavar="NAME", help="tpe, nsga2, random or exhaustive.")
 @click.option("--name", help="Name under which it is kept; by default that of its file, with -DATA for other data.")
@@ -204,6 +204,7 @@ def ui(home: str | None, port: int, study: str | None) -> None:
     place = Home(home)
     names = study_names(place)
     if study is not None and study not in names:
-        raise unknown("study", study, names)
+        with at(f"home {place.path}"):
+            raise unknown("study", study, names)
     chosen = study or (names[-1] if names else None)
     serve(place.tracking_uri, place.artifacts, chosen, port, lambda url: click.echo(f"{url}\n(Ctrl-C ends it)"))

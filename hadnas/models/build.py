@@ -66,7 +66,7 @@ def trained(arch: Arch, task: Task, weights: Path) -> nn.Module:
     if unlike := [key for key in {**own, **found} if own.get(key) != found.get(key)]:
         first = unlike[0]
         raise SpecError(
-            f"{weights} does not fit the architecture in {len(unlike)} of {len(own)} tensors: {first} is "
+            f"{weights} does not fit the architecture in {len(unlike)} of {len({**own, **found})} tensors: {first} is "
             f"{found.get(first, 'missing')}; allowed is {own.get(first, 'no tensor of this name')}"
         )
     network.load_state_dict(held)

@@ -26,7 +26,8 @@ class Correlation:
 def rank_correlation(left: Sequence[float], right: Sequence[float]) -> Correlation:
     """Spearman's rho of two figures of the same things, ties shared; infinite values rank like others.
 
-    The interval is Fisher's with the variance (1 + rho^2 / 2) / (n - 3); below four pairs it is -1 to 1.
+    The interval is Fisher's with the variance (1 + rho^2 / 2) / (n - 3); below four pairs it is -1 to 1. It is taken at
+    most half a step from -1 and 1 (a step: two neighbours change places), where it would have no width.
     Raises SpecError for lists of different length or a value that is not a number.
     Source: Bonett and Wright, "Sample size requirements for estimating Pearson, Kendall and Spearman correlations",
     Psychometrika 65, 2000.
@@ -37,7 +38,10 @@ def rank_correlation(left: Sequence[float], right: Sequence[float]) -> Correlati
     if len(set(left)) < 2 or len(set(right)) < 2:
         return Correlation(None, None, None, n)
     rho = float(stats.spearmanr(stats.rankdata(left), stats.rankdata(right)).statistic)
-    if n < 4 or abs(rho) > 1 - 1e-9:
-        return Correlation(rho, -1.0 if n < 4 else rho, 1.0 if n < 4 else rho, n)
-    reach = NormalDist().inv_cdf(0.975) * math.sqrt((1 + rho**2 / 2) / (n - 3))
-    return Correlation(rho, math.tanh(math.atanh(rho) - reach), math.tanh(math.atanh(rho) + reach), n)
+    if n < 4:
+        return Correlation(rho, -1.0, 1.0, n)
+    most = 1 - 6 / (n**3 - n)
+    inside = min(max(rho, -most), most)
+    reach = NormalDist().inv_cdf(0.975) * math.sqrt((1 + inside**2 / 2) / (n - 3))
+    low, high = math.tanh(math.atanh(inside) - reach), math.tanh(math.atanh(inside) + reach)
+    return Correlation(rho, -1.0 if rho <= -most else low, 1.0 if rho >= most else high, n)

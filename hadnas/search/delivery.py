@@ -36,8 +36,9 @@ def facts(results: "StudyResults", found: "Found") -> Facts:
     if found.number is not None:
         chosen = "best" if found.arch == results.best.arch else "one"
         said = f"It is the {chosen} of {trials}" if chosen == "best" else f"It is one of {trials}"
+        within = f" within {study.limits}" if study.limits else ""
         limits.insert(
-            0, f"{said} architectures compared on the validation images, so its accuracy there is optimistic."
+            0, f"{said} architectures{within} compared on the validation images, so its accuracy there is optimistic."
         )
     if found.notes.get("latency_noisy"):
         limits.append("The machine was busy while the latency was taken: its ratio varied by more than 5 %.")

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 
 from hadnas.blocks.registry import ops
-from hadnas.errors import StudyError, unknown
+from hadnas.errors import StudyError, at, unknown
 from hadnas.models.arch import nodes
 from hadnas.models.files import run_file
 from hadnas.models.source import hash_of
@@ -70,7 +70,8 @@ def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
     storage = optuna_storage(home)
     names = optuna.get_all_study_names(storage)
     if name not in names:
-        raise unknown(f"study in {home.path.name}/", name, names)
+        with at(f"home {home.path}"):
+            raise unknown("study", name, names)
     book = optuna.load_study(study_name=name, storage=storage)
     stored = book.user_attrs.get("study")
     if stored is None:

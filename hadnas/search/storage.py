@@ -41,8 +41,9 @@ class Home:
     """The directory of all studies and the database they share.
 
     `path` defaults to `HADNAS_HOME`, else `runs`; `storage` to `HADNAS_STORAGE`, else a SQLite file in the home.
-    The directory is made, unless what is there is only read (`reading`). Raises `StudyError` where it cannot be
-    written, where there is nothing to read, or the URL is none of SQLite or PostgreSQL.
+    The directory is made, unless what is there is only read (`reading`), for which it must be writable too: SQLite
+    and the locks write beside the database. Raises `StudyError` where it cannot be written, where there is nothing to
+    read, or the URL is none of SQLite or PostgreSQL.
     """
 
     def __init__(

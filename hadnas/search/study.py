@@ -124,6 +124,11 @@ class Study(BaseModel):
         return [name for name in (*self.objectives, *self.constraints) if name in LATENCIES]
 
     @property
+    def limits(self) -> str:
+        """The constraints in words, as "macs <= 50,000,000, latency_ms <= 5"; empty without any."""
+        return ", ".join(f"{name} <= {limit:,.15g}" for name, limit in self.constraints.items())
+
+    @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
         """One direction per objective."""
         return [DIRECTIONS[objective] for objective in self.objectives]

@@ -45,7 +45,9 @@ def show_effects(results: StudyResults, found: Found) -> None:
     for effect in seen:
         name = f"{effect.path}{f' [{effect.index}]' if effect.index else ''}"
         table.add_row(name, f"{effect.ratio:.3f}", f"{effect.without:.4f}", f"{effect.lost:+.4f}")
+    if not seen:
+        console.print(f"{found.name} holds no product of two activations")
+        return
     console.print(table)
-    if seen:
-        whole = f"accuracy with all: {seen[0].accuracy:.4f} on n = {seen[0].n} validation images"
-        console.print(f"{whole}; adds: RMS of what the product adds, over RMS of the rest", highlight=False)
+    whole = f"accuracy with all: {seen[0].accuracy:.4f} on n = {seen[0].n} validation images"
+    console.print(f"{whole}; adds: RMS of what the product adds, over RMS of the rest", highlight=False)

@@ -1,7 +1,8 @@
 """What the shell prints of measurements: cost and latency of one network, and the ledger."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -9,6 +10,7 @@ from torch import nn
 
 from hadnas.measure.cost import cost
 from hadnas.measure.latency import latency
+from hadnas.models.task import Task
 from hadnas.search import listing
 from hadnas.search.database import shown
 from hadnas.search.ledger import Ledger
@@ -16,15 +18,17 @@ from hadnas.tables import console
 
 HIDDEN = {
     "id", "arch", "versions", "recipe", "data", "code", "worker", "host", "pid", "heartbeat", "started", "finished",
-    "created", "weights", "attempt", "protocol_json", "figures", "p90_ms", "min_ms", "iqr", "ratio_iqr",
+    "created", "weights", "attempt", "protocol_json", "figures", "fit", "p90_ms", "min_ms", "iqr", "ratio_iqr",
 }  # fmt: skip
 """Columns of the ledger that only its CSV shows."""
+
+WIDEST = 400  # a row of the ledger, so that nothing of it is cut where it goes into a file
 
 
 def show_measured(
     name: str,
     network: nn.Module,
-    shape: tuple[int, int, int],
+    task: Task,
     *,
     batches: Sequence[int],
     backends: Sequence[str],
@@ -34,8 +38,10 @@ def show_measured(
     seconds: float,
 ) -> None:
     """Costs of a network, and its latency per backend and batch beside the reference's."""
-    found = cost(network, shape)
-    table = Table(title=f"{name}: cost of one image {'x'.join(map(str, shape))}", title_justify="left", box=None)
+    found = cost(network, task.shape)
+    size = "x".join(map(str, task.shape))
+    title = f"{name}: cost of one image {size}, {task.outputs} classes, float32"
+    table = Table(title=title, title_justify="left", box=None)
     figures = {"params": found.params, "MACs": found.macs, "FLOPs": found.flops, "element-wise": found.elementwise}
     figures |= {"products": found.products, "activations": found.activations, "calls": found.calls}
     memory = {"bytes moved": found.bytes_moved, "peak activations": found.peak_activation_bytes}
@@ -45,14 +51,16 @@ def show_measured(
     table.add_row(*(f"{value:,}" for value in figures.values()), *mebibytes)
     console.print(table)
     console.print("calls, bytes moved and peak activations depend on how the module is written")
-    table = Table(title=f"latency on {device}, {threads} threads, {dtype}", title_justify="left", box=None)
+    table = Table(
+        title=f"latency on {device}, {threads} thread{'s' * (threads > 1)}, {dtype}", title_justify="left", box=None
+    )
     for column in ("backend", "batch", "median ms", "p90 ms", "min ms", "images/s", "ratio", "IQR of ratio", "n"):
         table.add_column(column, justify="left" if column == "backend" else "right")
     versions: dict[str, str] = {}
     for backend, batch in itertools.product(backends, batches):
         taken = latency(
             network,
-            shape,
+            task.shape,
             batch=batch,
             device=device,
             threads=threads,
@@ -85,10 +93,17 @@ def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
             table.add_row(known, f"{number:,}")
         console.print(table)
         return
-    rows = [{**row, **(row.get("figures") or {})} for row in listing.rows(ledger, name)]
+    rows = [{**row, **(row.get("figures") or {}), **_fitted(row.get("fit"))} for row in listing.rows(ledger, name)]
     columns = [key for key in (rows[0] if rows else {}) if key not in HIDDEN]
     console.print(f"{name}: the last {min(count, len(rows)):,} of {len(rows):,} rows; every column with --csv")
-    table = Table(*columns, box=None)
+    table = Table(box=None)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
     for row in rows[-count:]:
         table.add_row(*(f"{row[key]:.5g}" if isinstance(row[key], float) else str(row[key]) for key in columns))
-    console.print(table)
+    console.print(table, width=None if console.is_terminal else WIDEST)
+
+
+def _fitted(fit: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a kept predictor is good for."""
+    return {} if fit is None else {"n": fit["n"], "error": fit["error"], "rho": fit["rank"]["rho"]}

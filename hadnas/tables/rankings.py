@@ -17,7 +17,7 @@ def show_predictor(study: str, found: Predictor) -> None:
     table.add_column(f"{backend} on {device}, n = {found.n}", no_wrap=True)
     table.add_column("Spearman's rho (95 % interval)", justify="right", no_wrap=True)
     for name, rank in found.costs.items():
-        table.add_row(name, str(rank))
+        table.add_row(name, str(rank) if rank.rho is not None else "- (the same for all)")
     table.add_row("predictor, out of fold", str(found.rank), style="bold")
     console.print(table)
     shares = " + ".join(f"{share:.3g} * {name}" for name, share in found.shares.items() if share)
@@ -55,8 +55,11 @@ def show_scores(results: StudyResults) -> None:
     table.add_column(f"all {some.overall.n}", justify="right", no_wrap=True)
     table.add_column(f"best quarter, {some.quarter.n}", justify="right", no_wrap=True)
     for name, score in found.items():
-        table.add_row(name, str(score.overall), str(score.quarter))
+        cells = ((score.overall, some.overall.n), (score.quarter, some.quarter.n))
+        table.add_row(name, *(f"{rank}{f', n = {rank.n}' if rank.n < n else ''}" for rank, n in cells))
     console.print(table)
+    if any(rank.rho is None for score in found.values() for rank in (score.overall, score.quarter)):
+        console.print("-: fewer than two, or one side is the same for all", highlight=False)
     lacking = [f"{score.lacking} without {name}" for name, score in found.items() if score.lacking]
     if lacking:
         console.print(f"left out: {', '.join(lacking)}", highlight=False)

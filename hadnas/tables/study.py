@@ -36,6 +36,8 @@ def show_top(name: str, home: Home, count: int) -> None:
     for found in baselines:
         _add(table, results, found, "baseline")
     console.print(table)
+    if results.study.limits:
+        console.print(f"constraints: {results.study.limits}", highlight=False)
     if results.timed_otherwise:
         console.print(results.timed_otherwise, highlight=False)
     if not ranked:
