@@ -67,6 +67,7 @@ def register_network(
         from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model, infer_signature
 
+        warnings.simplefilter("ignore")  # once more: what these import lets such warnings through
         client = MlflowClient(tracking_uri)
         run = client.get_run(run_id)
         model = client.create_logged_model(
