@@ -97,9 +97,9 @@ def _exported(path: Path, task: Task) -> nn.Module:
         raise SpecError(f"the file has no {ENTRY}(); an exported model.py has")
     try:
         network: Any = make(pretrained=True)
+        size, classes = network.pretrained_cfg["input_size"], network.num_classes
     except Exception as error:
         raise SpecError(f"{ENTRY}(pretrained=True) fails with {type(error).__name__}: {error}") from error
-    size, classes = network.pretrained_cfg["input_size"], network.num_classes
     if (size[0], classes) != (task.shape[0], task.outputs):
         asked = f"{task.shape[0]} channels and {task.outputs} classes"
         raise SpecError(

@@ -37,11 +37,10 @@ def end_stale_runs(book: optuna.Study, tracker: Tracker) -> None:
         baseline = name in held and held[name].get("run_id") in (None, run.info.run_id)
         if number not in trials and not baseline:
             tracker.end_stale(run)
-    failed = {
-        trial.user_attrs.get("run_id") for trial in book.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    } - {None}
-    for run in tracker.runs("FINISHED") if failed else ():
-        if run.info.run_id in failed:
+    failed = book.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    named = {trial.user_attrs["run_id"] for trial in failed if "run_id" in trial.user_attrs}
+    for run in tracker.runs("FINISHED") if named else ():
+        if run.info.run_id in named:
             tracker.end_stale(run)
 
 

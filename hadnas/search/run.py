@@ -175,7 +175,7 @@ class _Run:
                     break
         if self.interrupted:
             raise KeyboardInterrupt
-        self.progress.ended = self.progress.ended or "what is left of it is with other workers"
+        self.progress.ended = self.progress.ended or "what is left is with other workers"
 
     def compare(self, home: Home) -> None:
         """Time the front and the baselines on the other backends of the study."""

@@ -7,11 +7,10 @@ Five timm models at 3 x 224 x 224 and three networks at the size of the digits, 
 processes the ratios of a network lie within 3 % of one another on an idle machine, within 5 % under load. The spread
 is (largest - smallest) / median.
 
-Seen on two cores of a shared machine, whose own speed drifted by up to 14 % meanwhile: the widest of the eight spreads
-in six idle runs was 3.8, 1.8, 3.4 (these with 16 layouts, not as many as there is time for), 4.6, 2.7 and 4.8 % (of 48,
-42 within 3 %), in a loaded run 3.0 %. Over eight or nine processes the ratios of a network had standard deviations of
-.7 to 1.5 %: part of it is of the process (addresses, hash seed), part is the host's other guests, which slow networks
-of many weights more than others.
+Seen on two cores of a shared machine, whose own speed drifted by up to 13 % meanwhile: the widest of the eight spreads
+in four idle runs was 2.2, 3.8, 3.2 and 1.9 % (of 32, 30 within 3 %; the other two are digits-sized), with 14 s for each
+3.2 %, in a loaded run 2.5 %. Before what a call frees was kept (`hadnas.measure.heap`) it was 1.8 to 8.2 % in seven.
+What is left is the host's other guests, and of the process (addresses, hash seed).
 """
 
 import argparse
