@@ -9,7 +9,7 @@ is (largest - smallest) / median.
 
 Seen on two cores of a shared machine, whose own speed drifted by up to 13 % meanwhile: the widest of the eight spreads
 in five idle runs was 2.2, 3.8, 3.2, 1.9 and 3.4 % (of 40, 36 within 3 %; three of the others are digits-sized), with
-14 s for each 3.2 %, in a loaded run 2.5 %. Before what a call frees was kept (`hadnas.measure.heap`) it was 1.8 to 8.2 %
+14 s for each 3.2 %, in a loaded run 2.5 %. Before freed memory was kept (`hadnas.measure.heap`) it was 1.8 to 8.2 %
 in seven. What is left is the host's other guests, and of the process (addresses, hash seed).
 """
 
