@@ -11,6 +11,7 @@ COMMANDS = (
     "bench_blocks.py table star --rounds 3 --out {}",
     "bench_cost.py 1",
     "bench_latency.py --processes 2 --seconds 0.1 --load",
+    "bench_latency.py --processes 2 --seconds 0.1 --in-one",
     "bench_screen.py 2 1 1",
     "bench_train.py --epochs 2",
     "bench_trial.py",

@@ -15,6 +15,7 @@ from hadnas.errors import SpecError
 from hadnas.library import load
 from hadnas.measure.cost import cost
 from hadnas.measure.latency import protocol, protocol_key
+from hadnas.measure.reference import NAME
 from hadnas.search.correlation import Correlation
 from hadnas.search.finals import run_finals
 from hadnas.search.predictor import Predictor, digest, features
@@ -285,7 +286,7 @@ def test_predict_says_a_latency_by_the_predictor_that_was_kept(place: Path, tmp_
     key = digest(results.study.space), str(results.task()), protocol_key(said)
     results.ledger.put_predictor(*key, said, asdict(kept))
     shown = hadnas(*arguments).output
-    assert f"predicted latency {counted.elementwise / 1000:.3f} times that of the reference network mixed4" in shown
+    assert f"predicted latency {counted.elementwise / 1000:.3f} times that of the reference network {NAME}" in shown
     assert "relative error out of fold: median 5.0%, 90th percentile 20.0%, rank correlation +0.90" in shown, shown
     listed = hadnas("ledger", "predictors", "--home", place / "runs").output
     assert listed.split()[-3:] == ["40", "0.05", "0.9"] and "calls.convolution" not in listed, listed

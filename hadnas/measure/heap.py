@@ -2,8 +2,8 @@
 
 glibc gives the activations of a large batch back to the system after a call and has them faulted in again, page by
 page, in the next, or does not, as they happen to lie: a third of the time of some networks, another share in another
-process. At 32 x 3 x 224 x 224 the ratio of resnet18 was 3.4 to 5.2 in twelve processes; where what is freed is kept it
-is 6.4 to 6.6 in four (at batch 1: 6.8). Allocators that people serve networks with keep it, too.
+process. At 32 x 3 x 224 x 224 the ratio of resnet18 was 10.1 to 17.6 in six processes; where what is freed is kept it
+was 16.8 to 17.7 in six (at batch 1: 14.8 to 15.2). Allocators that people serve networks with keep it, too.
 """
 
 import ctypes
