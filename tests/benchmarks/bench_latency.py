@@ -9,10 +9,11 @@ processes the ratios of a network lie within 3 % of one another on an idle machi
 is (largest - smallest) / median.
 
 Seen on two cores of a virtual machine whose host has other guests, its speed drifting by up to 15 % meanwhile: the
-widest of the eight spreads in four idle runs was 3.8, 2.3, 4.5 and 3.2 % (of 32, 28 within 3 %; the others are of timm
-models), in a loaded run 2.8 %. What is left is the machine's: measured in turn in ten new processes and ten times in
-one that stayed, the ratios of resnet18, mobilenetv3_small_100 and convnext_atto had a standard deviation of .69, .73
-and 1.19 % in the new, of .81, .83 and 1.08 % in the one.
+widest of the eight spreads in six idle runs was 3.8, 2.3, 4.5, 3.2, 2.7 and 2.2 % (of 48, 44 within 3 %; the others
+are of timm models), in a loaded run 2.8 %. What is left is the machine's: in two runs in one process it was 2.2 and
+3.8 %, and measured in turn in ten new processes and ten times in one that stayed, the ratios of resnet18,
+mobilenetv3_small_100 and convnext_atto had a standard deviation of .69, .73 and 1.19 % in the new, of .81, .83 and
+1.08 % in the one.
 """
 
 import argparse
