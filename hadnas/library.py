@@ -35,10 +35,11 @@ def shipped(kind: Kind) -> list[str]:
 
 
 def load(name: str | Path) -> Any:
-    """A Study, a search space (dict) or an Arch, by shipped name or by the path of a .py or .json file.
+    """A Study, a search space (dict) or an Arch, by shipped name or by the path of a .py or .json file or of a folder.
 
     A name is looked up among studies, then search spaces, then published networks; `search_spaces/NAME` names the
-    second. Raises UnknownName, or SpecError where the file does not hold what it should.
+    second. A folder is an exported one: of two things of one name, `./NAME` is the folder. Raises UnknownName, or
+    SpecError where the file does not hold what it should.
     """
     text = str(name)
     if text.endswith((".py", ".json")):
@@ -53,6 +54,10 @@ def load(name: str | Path) -> Any:
             if kind == "published":
                 return load_arch((files("hadnas.search_spaces") / "published" / f"{stem}.json").read_text())
             return _content(importlib.import_module(f"hadnas.{kind}.{stem}"), stem)
+    if (path := Path(text).expanduser()).is_dir():
+        if not (path / "arch.json").is_file():
+            raise UnknownName(f"there is no file arch.json in the folder {text}; an exported folder has one")
+        return load(path / "arch.json")
     known = [item for kind in KINDS for item in shipped(kind)]
     raise unknown("study, search space or architecture", text, dict.fromkeys(known))
 
@@ -116,9 +121,8 @@ def load_architecture(name: str | Path, blocks: str | Path | None = None) -> Arc
     """
     if blocks is not None:
         own_ops(blocks)
-    folder = Path(name).expanduser()
     try:
-        found = load(folder / "arch.json" if folder.is_dir() else name)
+        found = load(name)
     except UnknownName as error:
         if blocks is not None or "unknown op" not in str(error):
             raise

@@ -125,6 +125,10 @@ def test_list_show_and_copy(tmp_path: Path) -> None:
     assert copied.exit_code == 0 and (tmp_path / "four_families.py").is_file()
     assert hadnas("copy", "four_families", "--to", tmp_path).exit_code == 2
     assert "assignments" in hadnas("show", tmp_path / "four_families.py").output
+    assert f"there is no file arch.json in the folder {tmp_path}" in hadnas("show", tmp_path).output
+    hadnas("copy", "starnet_s1", "--to", tmp_path)
+    (tmp_path / "starnet_s1.json").rename(tmp_path / "arch.json")
+    assert hadnas("show", tmp_path).output == hadnas("show", "starnet_s1").output
 
 
 def test_other_data_by_path(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def list_command(what: str | None) -> None:
 @click.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Show a block, a search space, a study or an architecture, by name or path."""
+    """Show a block, a search space, a study or an architecture, by name or by the path of a file or exported folder."""
     from hadnas.tables.shelf import show_item
 
     show_item(name)

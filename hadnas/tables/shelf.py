@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from pathlib import Path
 from typing import Any
 
 from rich.syntax import Syntax
@@ -49,7 +50,7 @@ def show_item(name: str) -> None:
     try:
         found = load(name)
     except UnknownName as error:
-        if name.endswith((".py", ".json")):
+        if name.endswith((".py", ".json")) or Path(name).expanduser().is_dir():
             raise
         known = [*ops(), *(item for kind in ("studies", "search_spaces", "published") for item in shipped(kind))]
         raise unknown("block, study, search space or architecture", name, dict.fromkeys(known)) from error
