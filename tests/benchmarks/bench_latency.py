@@ -8,12 +8,12 @@ Five timm models at 3 x 224 x 224 and three networks at the size of the digits, 
 processes the ratios of a network lie within 3 % of one another on an idle machine, within 5 % under load. The spread
 is (largest - smallest) / median.
 
-Seen on two cores of a virtual machine whose host has other guests, its speed drifting by up to 15 % meanwhile: the
-widest of the eight spreads in six idle runs was 3.8, 2.3, 4.5, 3.2, 2.7 and 2.2 % (of 48, 44 within 3 %; the others
-are of timm models), in a loaded run 2.8 %. What is left is the machine's: in two runs in one process it was 2.2 and
-3.8 %, and measured in turn in ten new processes and ten times in one that stayed, the ratios of resnet18,
-mobilenetv3_small_100 and convnext_atto had a standard deviation of .69, .73 and 1.19 % in the new, of .81, .83 and
-1.08 % in the one.
+Seen on two cores of a virtual machine whose host has other guests, so never idle (medians 1 to 18 % apart): the widest
+of the eight spreads in seven runs without load was 3.8, 2.3, 4.5, 3.2, 2.7, 2.2 and 4.5 % (of 56, 49 within 3 %; the
+others are of timm models), in two loaded runs 2.8 and 3.5 %. What is left is the machine's: in two runs in one process
+it was 2.2 and 3.8 %, and measured in turn in ten new processes and ten times in one that stayed, the ratios of
+resnet18, mobilenetv3_small_100 and convnext_atto had a standard deviation of .69, .73 and 1.19 % in the new, of .81,
+.83 and 1.08 % in the one.
 """
 
 import argparse
