@@ -114,15 +114,16 @@ def _exported(path: Path, task: Task) -> nn.Module:
 
 
 def load_architecture(name: str | Path, blocks: str | Path | None = None) -> Arch:
-    """An Arch by the name of a published network, the path of a .json file, or that of an exported folder.
+    """An Arch by the path of an exported folder or of a .json file, or by the name of a published network.
 
     `blocks` is the file of one's own that defines its blocks, where hadnas does not ship them. Raises UnknownName for
     what is not there, SpecError for what is no architecture, or where `blocks` defines no block.
     """
     if blocks is not None:
         own_ops(blocks)
+    folder = Path(name).expanduser().absolute()
     try:
-        found = load(name)
+        found = load(folder if (folder / "arch.json").is_file() else name)  # as a study may have the folder's name
     except UnknownName as error:
         if blocks is not None or "unknown op" not in str(error):
             raise
