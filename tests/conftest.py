@@ -18,6 +18,15 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of the registry, for tests that register ops: they are gone afterwards."""
+    from hadnas.blocks import registry  # not above: torch reads the number of threads when it is loaded
+
+    registry.ops()
+    monkeypatch.setattr(registry, "_OPS", dict(registry._OPS))
+
+
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server on which databases may be made: `HADNAS_TEST_PG`, a Python package, or installed binaries."""

@@ -1,15 +1,16 @@
 """Every registered op keeps the contract, and every block and merge equals its oracle: walked from the registry."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hadnas.blocks.layers import Norm
 from hadnas.blocks.registry import Op, find_op, ops
 from hadnas.cases import Case, defaults, randomise, state
-from hadnas.contract import check, stack
+from hadnas.contract import behaviour, check, stack
 from hadnas.formula import LINES, lines
 from tests.oracles import ORACLES
 
@@ -23,6 +24,14 @@ TOLERANCE = 1e-10  # in float64
 def test_contract(name: str) -> None:
     findings = check(find_op(name))
     assert not findings, "\n".join(findings)
+
+
+@pytest.mark.parametrize("norm", [None, *get_args(Norm)])
+def test_which_norms_leave_a_bias_before_them_idle(norm: str | None) -> None:
+    """The contract varies one slot at a time; this takes two."""
+    op = find_op("pooled_mlp")
+    case = Case(op, {**defaults(op), "act": "star_relu", "norm": norm}, 16, *SIZE)
+    assert list(behaviour(case)) == []
 
 
 def test_every_op_is_documented() -> None:

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hadnas.blocks import registry
-from hadnas.blocks.registry import block, find_op, ops, register
+from hadnas.blocks.registry import block, find_op, register
 from hadnas.blocks.rules import odd
 from hadnas.cases import cases
 from hadnas.contract import check
@@ -20,11 +19,7 @@ from hadnas.models.task import Task
 from hadnas.space import op
 from tests.networks import pyramid
 
-
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    ops()
-    monkeypatch.setattr(registry, "_OPS", dict(registry._OPS))
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 class Plain(nn.Module):
@@ -186,6 +181,77 @@ def test_each_fault_is_found(cls: type[nn.Module]) -> None:
     findings = "\n".join(found(cls))
     for message in (message for other, message in FAULTS if other is cls):
         assert re.search(message, findings), f"{message} is not in\n{findings}"
+
+
+class Attended(nn.Module):
+    """A map plus its attended mean; the bias of the scores adds to all of them alike, so the softmax takes it out."""
+
+    def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.scores = nn.Conv2d(dim, 1, 1, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.scores(x).flatten(2).softmax(2)
+        return x + (weights @ x.flatten(2).transpose(1, 2)).transpose(1, 2).unsqueeze(3)
+
+
+class Shifted(nn.Module):
+    """No parameter but one without effect."""
+
+    def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(1, device=device, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + self.shift).softmax(1)
+
+
+class Faint(Plain):
+    """A parameter of little effect.
+
+    Params: kernel**2*C**2 + (C if bias else 0) + 1
+    """
+
+    def __init__(self, dim: int, *, kernel: int = 3, bias: bool = True, interact: Literal["mul", "sum"] = "mul", device: Any = None, dtype: Any = None) -> None:  # fmt: skip  # noqa: E501
+        super().__init__(dim, kernel=kernel, bias=bias, interact=interact, device=device, dtype=dtype)
+        self.gain = nn.Parameter(torch.zeros(1, device=device, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 1e-8 * self.gain
+
+
+class Detached(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).detach()
+
+
+UNREACHED = r"no gradient reaches the parameter {}; every parameter must have an effect or be declared idle"
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"), [(Attended, "scores.bias"), (Shifted, "shift"), (Unused, "gain"), (Detached, "conv.weight")]
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_parameter_without_effect_is_found_whatever_rounding_leaves(
+    cls: type[nn.Module], name: str, seed: int
+) -> None:
+    block(family="hadamard", name="tried", rules=(odd("kernel"),) if issubclass(cls, Plain) else ())(cls)
+    assert f"tried (defaults, 16x7x5): {UNREACHED.format(name)}" in check(find_op("tried"), seed)
+
+
+def test_a_parameter_of_little_effect_is_none_without() -> None:
+    assert found(Faint) == []
+
+
+def test_a_parameter_may_be_declared_idle_if_it_is() -> None:
+    def said(*idle: str) -> list[str]:
+        return found(Attended, rules=(), twin=None, idle=lambda values: idle)
+
+    assert said("scores.bias") == []
+    depends = "tried (defaults, 16x7x5): the output depends on ['scores.weight'], declared idle"
+    assert any(text.startswith(depends) for text in said("scores.weight"))
+    strange = "tried (defaults, 16x7x5): ['score.bias'] are declared idle; allowed are ['scores.weight', 'scores.bias']"
+    assert strange in said("score.bias")
 
 
 class Bare(nn.Module):

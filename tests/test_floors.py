@@ -24,6 +24,7 @@ FLOORS = {
     "cases": 2,
     "formula": 2,
     "onnx_model": 1,
+    "state_dict": 3,
     "contract": 4,
     "effects": 4,
     "library": 6,

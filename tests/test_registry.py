@@ -5,18 +5,12 @@ from typing import Any, Literal
 import pytest
 from torch import Tensor, nn
 
-from hadnas.blocks import registry
 from hadnas.blocks.layers import Act, Norm
 from hadnas.blocks.registry import block, find_op, ops, register
 from hadnas.blocks.rules import at_least, divides, odd, require, within
 from hadnas.errors import SpecError, UnknownName
 
-
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a test registers is gone after it."""
-    ops()
-    monkeypatch.setattr(registry, "_OPS", dict(registry._OPS))
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 class Scaled(nn.Module):

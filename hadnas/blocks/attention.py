@@ -16,6 +16,7 @@ from hadnas.blocks.rules import divides
     rules=(divides("heads"),),
     unused=lambda v: () if v["gated"] else ("interact",),
     twin=("interact", "mul", "sum"),
+    idle=lambda v: ("attn.k_norm.bias",) if v["qk_norm"] else (),  # adds to a query's scores of all keys alike
 )
 class Attention(nn.Module):
     """Multi-head self-attention; `gated` multiplies its output by a sigmoid gate of the input.

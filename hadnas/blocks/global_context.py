@@ -18,6 +18,7 @@ from hadnas.blocks.rules import require
             "reduction = {reduction} must be between 1 and half of dim = {dim}: the norm inside needs two channels",
         ),
     ),
+    idle=lambda v: ("context.conv_attn.bias",),  # one number for all positions, before the softmax over them
 )
 class GlobalContext(nn.Module):
     """Channel gate (`mul`) or shift (`sum`) from a softmax-weighted mean over positions.

@@ -1,6 +1,6 @@
 """Global pooling and a classifier with one hidden layer."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from timm.layers import SelectAdaptivePool2d
 from torch import Tensor, nn
@@ -9,8 +9,15 @@ from hadnas.blocks.layers import Act, Norm, activation, check_pool, normalisatio
 from hadnas.blocks.registry import register
 from hadnas.blocks.rules import at_least, within
 
+CENTRED = frozenset(get_args(Norm)) - {"batchnorm2d", "rmsnorm2d"}
+"""Norms that subtract the mean over the channels of an image, and with it a number that was added to all of them."""
 
-@register("head", rules=(at_least("expand", 1), within("dropout", 0.0, 0.99)))
+
+@register(
+    "head",
+    rules=(at_least("expand", 1), within("dropout", 0.0, 0.99)),
+    idle=lambda v: ("act.bias",) if v["act"] == "star_relu" and v["norm"] in CENTRED else (),
+)
 class PooledMlp(nn.Module):
     """Pool over positions, norm, hidden layer with activation and norm, linear map.
 

@@ -82,6 +82,7 @@ class Op:
     twin: tuple[str, Any, Any] | None = None
     wire: Callable[..., Any] | None = None
     symmetric: tuple[str, ...] = ()
+    idle: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
 
     @property
     def summary(self) -> str:
@@ -110,6 +111,7 @@ def register(
     twin: tuple[str, Any, Any] | None = None,
     wire: Callable[..., Any] | None = None,
     symmetric: tuple[str, ...] = (),
+    idle: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None,
 ) -> Callable[[T], T]:
     """Register a class as an op.
 
@@ -123,6 +125,8 @@ def register(
     wire      of a host: (class, node, task) -> (completed node, call)
     symmetric slots of one kind whose values may change places without changing the function (sorted in the canonical
               form, by their JSON)
+    idle      values -> names in the state dict of the parameters that have no effect under these values, and that are
+              there because published weights have them: a bias that a softmax or a norm behind it takes out again
 
     Raises UnknownName for a role, family or symmetric slot that does not exist, and SpecError where the name is taken
     by another class or the constructor is not of the house's form.
@@ -142,7 +146,7 @@ def register(
         for slot in symmetric:
             if slot not in slots:
                 raise unknown(f"parameter of {key}", slot, slots)
-        _OPS[key] = Op(key, cls, roles, family, rules, slots, given, unused, resize, twin, wire, symmetric)
+        _OPS[key] = Op(key, cls, roles, family, rules, slots, given, unused, resize, twin, wire, symmetric, idle)
         return cls
 
     return decorate
@@ -157,6 +161,7 @@ def block(
     unused: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None,
     twin: tuple[str, Any, Any] | None = None,
     symmetric: tuple[str, ...] = (),
+    idle: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None,
 ) -> Callable[[T], T]:
     """Register a block, (B, C, H, W) -> (B, C, H, W) at stride 1, of one of the four families. See `register`."""
     return register(
@@ -168,6 +173,7 @@ def block(
         unused=unused,
         twin=twin,
         symmetric=symmetric,
+        idle=idle,
     )
 
 

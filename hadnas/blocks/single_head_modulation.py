@@ -18,6 +18,7 @@ from hadnas.blocks.rules import at_least, require
         at_least("expand", 1),
     ),
     twin=("interact", "mul", "sum"),
+    idle=lambda v: ("k.bn.bias",),  # adds to a query's scores of all keys alike
 )
 class SingleHeadModulation(nn.Module):
     """One attention head, multiplied by a gate of the input.

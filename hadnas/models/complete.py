@@ -7,7 +7,7 @@ calls, so neither can disagree with the other.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hadnas.blocks.registry import REQUIRED, Op, Slot, find_op
@@ -33,12 +33,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Call:
-    """A constructor call; arguments are plain values, calls or lists of calls."""
+    """A constructor call; arguments are plain values, calls or lists of calls. `place` is that of a part of a host."""
 
     op: str
     cls: Any  # a class or function that gives a module
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    place: Place | None = field(default=None, compare=False)
 
 
 def complete(draw: Node, task: Task | None = None) -> Arch:
@@ -98,7 +99,7 @@ def read(node: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[No
     kwargs = {name: calls.get(name, value) for name, value in values.items()}
     if "resolution" in op.given:
         kwargs["resolution"] = place.size
-    completed, call = {"op": op.name, **values}, Call(op.name, op.cls, args, kwargs)
+    completed, call = {"op": op.name, **values}, Call(op.name, op.cls, args, kwargs, place)
     if op.name == "sequence" and len(values["blocks"]) < 2:  # the block itself, or nothing
         return flat(completed, call)[0] if values["blocks"] else read({"op": "identity"}, roles, place, path)
     return completed, call

@@ -28,6 +28,7 @@ from hadnas.search.rewrite import rewrite
 from hadnas.search.samplers import optuna_pick
 from hadnas.search.storage import Home
 from hadnas.search.study import Study
+from hadnas.search.user_defined import check_user_defined
 from hadnas.search.worker import this_host
 from hadnas.space import Params, sample, size
 from hadnas.track.runs import Tracker, store_errors
@@ -56,6 +57,7 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     evaluator = Evaluator(study, data, home, ledger, device)
     random_arch(study.space, evaluator.task)  # a space without a valid draw is refused before any work
     baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
+    check_user_defined(study, evaluator.task, [*baselines.values()])
     home.make_place(study.name)
     with clear_errors(home.url), store_errors(home.tracking_uri):
         book = open_optuna(study, home, evaluator.facts)

@@ -1,0 +1,59 @@
+"""Before a study trains user-defined ops: whether the networks it gives back will be those that it trained."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import torch
+
+from hadnas.blocks.registry import ops
+from hadnas.cases import Case
+from hadnas.errors import StudyError
+from hadnas.models.arch import Arch
+from hadnas.models.complete import lower
+from hadnas.models.expression import calls
+from hadnas.models.random import TRIES, distinct
+from hadnas.models.task import Task
+from hadnas.search.opening import own_ops
+from hadnas.search.study import Study
+from hadnas.state_dict import outside_state_dict
+
+DRAWS = 64
+"""Random candidates at least, in which the values of a study's ops are met."""
+
+
+def check_user_defined(study: Study, task: Task, baselines: Sequence[Arch]) -> None:
+    """Raise StudyError for a user-defined op that has state outside its state dict.
+
+    The rule is that of `hadnas check`. Each op is tried with every set of values that the baselines and random
+    candidates give it, once, where it stands in them. An op that fails is passed over: that is said of each candidate.
+    """
+    names = set(own_ops(study.model_dump(mode="json")))
+    if not names:
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(study.seed)
+        for case in _cases(names, task, chain(baselines, distinct(study.space, task, study.seed))):
+            try:
+                found = next(outside_state_dict(case), None)
+            except Exception:
+                continue
+            if found is not None:
+                raise StudyError(f"study {study.name!r} cannot start with the op {case}: {found}")
+
+
+def _cases(names: set[str], task: Task, archs: Iterator[Arch]) -> Iterator[Case]:
+    """The ops `names` as they are in `archs`, each set of values once, until all were met; TRIES archs at most."""
+    met: set[str] = set()
+    for count, arch in enumerate(archs):
+        if count >= TRIES or (count >= DRAWS and names <= {json.loads(key)[0] for key in met}):
+            return
+        for call in calls(lower(arch, task)):
+            if call.op not in names or call.place is None or call.place.size is None:
+                continue
+            op = ops()[call.op]
+            values = {name: call.kwargs[name] for name, slot in op.slots.items() if not slot.roles}
+            if (key := json.dumps([op.name, values])) not in met:
+                met.add(key)
+                varied = ", ".join(f"{name}={value!r}" for name, value in values.items()) or "defaults"
+                yield Case(op, values, call.place.dim, *call.place.size, varied)
