@@ -6,7 +6,7 @@
 Pairs: which class a block is proven against is read off its oracle in tests/oracles, which runs that class; both get
 the same weights and must return the same before they are timed. Where the class adds its own skip, so does the block.
 The bar is a ratio of at most 1.05, of the lower quartiles of the samples, as halts of a machine only add; the spread is
-the interquartile range of the ratios pair by pair, relative to their median.
+the interquartile range of the ratios pair by pair, relative to their median. What is over the bar is printed so.
 
 Times are of one thread, on a CPU its processor time, which other load spoils least; freed memory is kept, as how fast a
 system hands out pages is no block's doing. The table goes to a file named by device, dtype, torch and timm versions.
@@ -126,8 +126,7 @@ def step(function: Callable[[Tensor], Tensor], x: Tensor) -> Call:
     return lambda: function(leaf).backward(gradient)
 
 
-def pairs(names: list[str], rounds: int, device: str) -> int:
-    over = 0
+def pairs(names: list[str], rounds: int, device: str) -> None:
     height, width = PAIR_SIZE
     print(
         f"forward and backward, dim {PAIR_DIM}, batch {PAIR_BATCH}, {height}x{width}, float32, {device}, n = {rounds}"
@@ -155,13 +154,11 @@ def pairs(names: list[str], rounds: int, device: str) -> int:
         ratios = [a / b for a, b in taken]
         mine_ms, timm_ms = (statistics.quantiles(column, n=4)[0] * 1e3 for column in zip(*taken, strict=True))
         ratio = mine_ms / timm_ms
-        over += ratio > BAR
         verdict = f"  over {BAR}" if ratio > BAR else ""
         print(
             f"{name:24}{type(reference).__name__:28}{mine_ms:9.3f}{timm_ms:9.3f}{ratio:8.3f}{spread(ratios):8.3f}{verdict}",
             flush=True,
         )
-    return over
 
 
 def rows(names: list[str], rounds: int, device: str) -> Iterator[dict[str, Any]]:
@@ -217,7 +214,7 @@ def table(names: list[str], rounds: int, device: str, folder: Path) -> Path:
     return path
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("pairs", "table"))
     parser.add_argument("blocks", nargs="*", help="all if none is named")
@@ -229,10 +226,10 @@ def main() -> int:
     keep_memory()
     names = [find_op(name, ("block",)).name for name in asked.blocks] or list(ops("block"))
     if asked.what == "pairs":
-        return int(pairs(names, asked.rounds, asked.device) > 0)
-    print(table(names, asked.rounds, asked.device, asked.out))
-    return 0
+        pairs(names, asked.rounds, asked.device)
+    else:
+        print(table(names, asked.rounds, asked.device, asked.out))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
