@@ -252,11 +252,7 @@ def refused(results: StudyResults) -> Section:
 
 def machine(results: StudyResults, best: Found) -> Section:
     section = Section("machine", "Machine and versions")
-    training = (
-        next((t for t in results.ledger.trainings(fingerprint=best.arch.fingerprint) if t.weights == weights), None)
-        if best.arch is not None and (weights := best.notes.get("weights"))
-        else None
-    )
+    training = results.training(best)
     rows = [
         [
             "this report",

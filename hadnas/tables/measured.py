@@ -18,7 +18,8 @@ from hadnas.tables import console
 
 HIDDEN = {
     "id", "arch", "versions", "recipe", "data", "code", "worker", "host", "pid", "heartbeat", "started", "finished",
-    "created", "weights", "attempt", "protocol_json", "figures", "fit", "p90_ms", "min_ms", "iqr", "ratio_iqr",
+    "created", "weights", "weights_sha256", "attempt", "protocol_json", "figures", "fit", "p90_ms", "min_ms", "iqr",
+    "ratio_iqr",
 }  # fmt: skip
 """Columns of the ledger that only its CSV shows."""
 
