@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def current_weights(results: "StudyResults", found: "Found") -> Path:
     """The weights of a trial or baseline. Raises StudyError as `weights_of` and `check_code` do."""
+    results.check_blocks()
     training = results.training(found)
     if training is None:
         raise StudyError(f"{found.name} has no weights in the ledger: it is {found.state}")

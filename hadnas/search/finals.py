@@ -65,6 +65,7 @@ def run_finals(
         if number is not None and number < least:
             raise SpecError(f"{what} = {number} is not allowed; allowed: {least} or more")
     results = StudyResults(name, home)
+    results.check_blocks()
     _ = results.best  # says where there is none
     data = results.data()
     if data.sizes["test"] < 2:

@@ -17,7 +17,7 @@ from hadnas.search.database import clear_errors
 from hadnas.search.found import Found
 from hadnas.search.front import pareto_front
 from hadnas.search.ledger import Ledger
-from hadnas.search.opening import baseline_entries, stored_study
+from hadnas.search.opening import baseline_entries, stored_study, unknown_blocks
 from hadnas.search.records import Latency, Training
 from hadnas.search.storage import Home
 from hadnas.space import meanings
@@ -153,6 +153,19 @@ class StudyResults:
             raise unknown("trial", number, [str(n) for n in numbers])
         _ = numbers[number].trained
         return numbers[number]
+
+    @property
+    def unknown_blocks(self) -> str:
+        """A sentence on blocks that are not known here, as their file was neither named nor imported; "" without any.
+
+        What was measured can be read all the same; nothing can be built.
+        """
+        return unknown_blocks(self.book.user_attrs["study"])
+
+    def check_blocks(self) -> None:
+        """Raise StudyError where blocks of the study are not known here, before anything is built of them."""
+        if self.unknown_blocks:
+            raise StudyError(f"study {self.name!r}: {self.unknown_blocks}")
 
     def training(self, found: Found) -> Training | None:
         """The training that made the weights of a trial or baseline, or None: it was not trained."""

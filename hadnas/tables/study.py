@@ -57,6 +57,8 @@ def show_top(name: str, home: Home, count: int) -> None:
     _show_backends(results)
     trained = Counter(family for f in ranked if f.arch for family, k in family_counts(f.arch).items() if k)
     console.print("architectures with at least one of a family: " + ", ".join(f"{f} {trained[f]}" for f in FAMILIES))
+    if results.unknown_blocks:
+        console.print(f"no family counts some: {results.unknown_blocks}", soft_wrap=True)
     _show_refused(results)
 
 
