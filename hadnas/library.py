@@ -15,7 +15,7 @@ from torch import nn
 
 from hadnas.blocks.registry import Op, ops
 from hadnas.errors import SpecError, StudyError, UnknownName, at, unknown
-from hadnas.models.arch import Arch
+from hadnas.models.arch import Arch, nodes
 from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.files import run_file
@@ -128,12 +128,7 @@ def load_architecture(name: str | Path) -> Arch:
     Raises UnknownName for what is not there, SpecError for what is no architecture.
     """
     folder = Path(name).expanduser().absolute()
-    try:
-        found = load(folder if (folder / "arch.json").is_file() else name)  # as a study may have the folder's name
-    except UnknownName as error:
-        if "unknown op" not in str(error):
-            raise
-        raise UnknownName(f"{error}; where a file of yours defines it, name that file with --blocks") from None
+    found = load(folder if (folder / "arch.json").is_file() else name)  # as a study may have the folder's name
     if not isinstance(found, Arch):
         raise SpecError(f"{name} is no architecture; a published network, an arch.json or an exported folder is")
     return found
@@ -159,7 +154,12 @@ def load_arch(text: str) -> Arch:
         node = json.loads(text)
     except json.JSONDecodeError as error:
         raise SpecError(f"not JSON: {error}") from None
-    return complete(node)
+    try:
+        return complete(node)
+    except UnknownName as error:
+        if all(found["op"] in list(ops()) for found in nodes(node)):
+            raise
+        raise UnknownName(f"{error}; where a file of yours defines it, name that file with --blocks") from None
 
 
 def copy(name: str, folder: str | Path = ".") -> Path:

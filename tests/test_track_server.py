@@ -46,8 +46,9 @@ def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = int(other.getsockname()[1])
-        command = [sys.executable, "-c", SERVE, uri, str(tmp_path / "artifacts"), str(taken)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ui:
+        (tmp_path / "random.py").write_text("raise SystemExit('a file of the user ran')")
+        command = [sys.executable, "-P", "-c", SERVE, uri, str(tmp_path / "artifacts"), str(taken)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as ui:
             assert ui.stdout is not None
             address = ui.stdout.readline().strip()
             port = urlsplit(address).port

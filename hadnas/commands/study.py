@@ -117,7 +117,6 @@ def products(study: str, home: str | None, trial: int | None) -> None:
 @click.command()
 @click.argument("study")
 @HOME
-@BLOCKS
 @click.option(
     "--arch", metavar="ARCH", help="Say ARCH's latency by the predictor that was fitted before; times nothing."
 )
@@ -168,6 +167,7 @@ def predict(
 @click.command()
 @click.argument("study")
 @HOME
+@BLOCKS
 def proxies(study: str, home: str | None) -> None:
     """How scores without training (nwot, synflow, parameters, MACs) rank what a study trained."""
     from hadnas.search.results import open_study

@@ -73,6 +73,7 @@ def start(tracking_uri: str, artifact_root: Path, port: int, log: IO[bytes]) -> 
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": tracking_uri,  # not an argument: it may hold a password, and arguments are public
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONSAFEPATH": "1",  # a random.py in the folder of the user is not Python's, and is not run
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     # A session of its own: the server's children can be stopped with it, and Ctrl-C reaches them through us alone.
