@@ -180,8 +180,9 @@ def proxies(study: str, home: str | None) -> None:
 @click.argument("table", required=False)
 @HOME
 @click.option("--csv", type=click.Path(path_type=Path), metavar="FILE", help="Write the table into a file.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
 @click.option("-n", "count", default=20, show_default=True, type=click.IntRange(1), help="Rows shown, the last ones.")
-def ledger(table: str | None, home: str | None, csv: Path | None, count: int) -> None:
+def ledger(table: str | None, home: str | None, csv: Path | None, force: bool, count: int) -> None:
     """What was ever measured: the ledger's tables, the rows of one, or one as CSV."""
     from hadnas.search.ledger import Ledger
     from hadnas.search.listing import export_csv
@@ -190,7 +191,7 @@ def ledger(table: str | None, home: str | None, csv: Path | None, count: int) ->
 
     book = Ledger(Home(home, reading=True).url)
     if csv is not None:
-        export_csv(book, csv, table or "trainings")
+        export_csv(book, csv, table or "trainings", force=force)
         click.echo(f"wrote {table or 'trainings'} to {csv}")
     else:
         show_ledger(book, table, count)

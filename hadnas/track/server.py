@@ -68,7 +68,7 @@ def start(tracking_uri: str, artifact_root: Path, port: int, log: IO[bytes]) -> 
     with suppress(sqlite3.Error):  # another program holds the file, or has made it: it is served as it is
         store.follow(tracking_uri, artifact_root)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--uvicorn-opts", "--log-level warning", "--artifacts-destination", str(artifact_root.resolve())]
+    command += ["--uvicorn-opts", "--log-level warning", "--artifacts-destination", artifact_root.resolve().as_uri()]
     environment = {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": tracking_uri,  # not an argument: it may hold a password, and arguments are public
