@@ -101,7 +101,8 @@ def unknown_blocks(stored: dict[str, Any]) -> str:
     if not lacking:
         return ""
     file = stored.get("source") or "a script; move them to a file that only defines them"
-    return f"the blocks {lacking} are not known here: name the file that defines them with --blocks (it was {file})"
+    said = "name the file that defines them with --blocks, or import it in a program"
+    return f"the blocks {lacking} are not known here: {said} (it was {file})"
 
 
 def own_ops(stored: dict[str, Any]) -> list[str]:
