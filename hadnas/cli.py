@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hadnas.commands import network, shelf, study
-from hadnas.errors import HadnasError, Interrupted
+from hadnas.errors import HadnasError, Interrupted, printable
 
 
 class Shell(click.Group):
@@ -24,7 +24,7 @@ class Shell(click.Group):
             click.echo(str(error), err=True)
             sys.exit(130)
         except HadnasError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(printable(f"error: {error}"), err=True)
             sys.exit(2)
         except click.ClickException as error:
             error.show()

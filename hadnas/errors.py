@@ -81,6 +81,11 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownName:
     return UnknownName(f"unknown {kind} {name!r}{hint} (known: {known})")
 
 
+def printable(text: str) -> str:
+    """`text` with every character that a terminal would obey, or cannot show, written out as Python writes it."""
+    return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
+
+
 @contextmanager
 def at(path: str) -> Iterator[None]:
     """Put the place in front of the message of any HadnasError raised inside."""

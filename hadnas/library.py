@@ -7,6 +7,7 @@ import shutil
 import warnings
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, cast, get_args
 
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from torch import nn
 
 from hadnas.blocks.registry import Op, ops
 from hadnas.errors import SpecError, StudyError, UnknownName, at, unknown
-from hadnas.models.arch import Arch
+from hadnas.models.arch import Arch, nodes
 from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.files import run_file
@@ -62,20 +63,28 @@ def load(name: str | Path) -> Any:
     raise unknown("study, search space or architecture", text, dict.fromkeys(known))
 
 
-def own_ops(path: str | Path) -> list[Op]:
-    """The ops that a file of one's own registers. Raises SpecError where it registers none."""
+def use_blocks(path: str | Path) -> ModuleType:
+    """Run a user's file, so that the ops it defines or imports are known, and return it as a module.
+
+    Raises UnknownName where there is no such file, SpecError where it fails.
+    """
     place = Path(path).expanduser()
     if not place.is_file():
         raise UnknownName(f"there is no file {path}")
     with at(str(path)):
-        module = run_file(place)
-        found = [op for op in ops().values() if op.cls.__module__ == module.__name__]
-        if not found:
-            raise SpecError("the file registers no op; decorate a class with @block(family=...)")
+        return run_file(place)
+
+
+def own_ops(path: str | Path) -> list[Op]:
+    """The ops that a user's file defines. Raises as `use_blocks`, and SpecError where it defines none."""
+    module = use_blocks(path)
+    found = [op for op in ops().values() if op.cls.__module__ == module.__name__]
+    if not found:
+        raise SpecError(f"{path}: the file registers no op; decorate a class with @block(family=...)")
     return found
 
 
-def load_network(name: str, task: Task, blocks: str | Path | None = None) -> nn.Module:
+def load_network(name: str, task: Task) -> nn.Module:
     """A network for `task`: what `load_architecture` takes, an exported model.py with its weights, or a timm model.
 
     Raises UnknownName for a name that neither hadnas nor timm knows, SpecError for a file that holds no network.
@@ -86,7 +95,7 @@ def load_network(name: str, task: Task, blocks: str | Path | None = None) -> nn.
         with at(name):
             return _exported(Path(name).expanduser(), task)
     if name.endswith(".json") or name.rpartition("/")[2] in shipped("published") or Path(name).expanduser().is_dir():
-        return build(load_architecture(name, blocks), task)
+        return build(load_architecture(name), task)
     try:
         return build(complete({"op": "timm", "model": name}, task), task)
     except UnknownName as error:
@@ -113,21 +122,13 @@ def _exported(path: Path, task: Task) -> nn.Module:
     return cast(nn.Module, network)
 
 
-def load_architecture(name: str | Path, blocks: str | Path | None = None) -> Arch:
+def load_architecture(name: str | Path) -> Arch:
     """An Arch by the path of an exported folder or of a .json file, or by the name of a published network.
 
-    `blocks` is the file of one's own that defines its blocks, where hadnas does not ship them. Raises UnknownName for
-    what is not there, SpecError for what is no architecture, or where `blocks` defines no block.
+    Raises UnknownName for what is not there, SpecError for what is no architecture.
     """
-    if blocks is not None:
-        own_ops(blocks)
     folder = Path(name).expanduser().absolute()
-    try:
-        found = load(folder if (folder / "arch.json").is_file() else name)  # as a study may have the folder's name
-    except UnknownName as error:
-        if blocks is not None or "unknown op" not in str(error):
-            raise
-        raise UnknownName(f"{error}; where a file of yours defines it, name that file with --blocks") from None
+    found = load(folder if (folder / "arch.json").is_file() else name)  # as a study may have the folder's name
     if not isinstance(found, Arch):
         raise SpecError(f"{name} is no architecture; a published network, an arch.json or an exported folder is")
     return found
@@ -153,7 +154,12 @@ def load_arch(text: str) -> Arch:
         node = json.loads(text)
     except json.JSONDecodeError as error:
         raise SpecError(f"not JSON: {error}") from None
-    return complete(node)
+    try:
+        return complete(node)
+    except UnknownName as error:
+        if all(found["op"] in list(ops()) for found in nodes(node)):
+            raise
+        raise UnknownName(f"{error}; where a file of yours defines it, name that file with --blocks") from None
 
 
 def copy(name: str, folder: str | Path = ".") -> Path:

@@ -2,9 +2,10 @@
 
 import time
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from hadnas.console import PlainConsole
+from hadnas.errors import printable
 from hadnas.search.progress import Progress as Standing
 from hadnas.search.study import Study
 from hadnas.train.loop import Epoch
@@ -15,7 +16,7 @@ class ShownTraining:
     """Draws one training, inside `with shown.bar`: a bar in a terminal, and a line per epoch."""
 
     def __init__(self, epochs: int, val_n: int) -> None:
-        console = Console(stderr=True)
+        console = PlainConsole(stderr=True)
         columns = (TextColumn("epoch"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
         self.bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
         self.epochs = self.bar.add_task("", total=epochs)
@@ -26,7 +27,6 @@ class ShownTraining:
         self.bar.console.print(
             f"epoch {epoch.epoch}/{self.total}: train/loss {epoch.train_loss:.4f}, val/loss {epoch.val_loss:.4f}, "
             f"val/accuracy {epoch.val_accuracy:.4f} ±{error:.4f} (n = {self.val_n}), {epoch.seconds:.1f} s",
-            highlight=False,
             soft_wrap=True,
         )
         self.bar.update(self.epochs, completed=epoch.epoch)
@@ -36,9 +36,9 @@ class Shown:
     """Draws what a search reports, inside `with shown.bar`: a bar in a terminal, a line per candidate elsewhere."""
 
     def __init__(self, study: Study) -> None:
-        self.console = Console(stderr=True)
+        self.console = PlainConsole(stderr=True)
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -47,7 +47,7 @@ class Shown:
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.study = self.bar.add_task(f"[bold]{study.name}", total=study.trials, left="", best="")
+        self.study = self.bar.add_task(study.name, total=study.trials, left="", best="")
         self.candidate = self.bar.add_task("", total=study.recipe.epochs, left="", best="")
         self.first: int | None = None
         self.since = 0.0  # when the first of these began: what came before is not to come again
@@ -63,7 +63,7 @@ class Shown:
         left = _clock((time.monotonic() - self.since) / fresh * to_come) + " left" if fresh and to_come else ""
         best = "" if now.best is None else f"best {now.best:.4f}"
         self.bar.update(self.study, completed=now.done, total=now.budget, left=left, best=best)
-        self.bar.update(self.candidate, description=f"{now.label}: {now.phase}", completed=now.epoch)
+        self.bar.update(self.candidate, description=printable(f"{now.label}: {now.phase}"), completed=now.epoch)
         if not self.console.is_terminal and now.label != self.label:
             parts = [f"{now.study}: {now.done}/{now.budget} done", best, left, f"now {now.label}"]
             self.console.print(", ".join(part for part in parts if part))

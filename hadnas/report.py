@@ -5,7 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hadnas import sections as of
-from hadnas.errors import StudyError
+from hadnas.errors import StudyError, printable
 from hadnas.search.final import openings, read_finals
 from hadnas.search.found import Found
 from hadnas.search.insight import insight
@@ -39,7 +39,7 @@ def write_report(results: StudyResults, out: str | Path | None = None) -> Path:
     page = Environment(
         loader=PackageLoader("hadnas", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     ).get_template("report.html")
-    html = page.render(study=results.study, summary=_summary(results, best), sections=sections)
+    html = printable(page.render(study=results.study, summary=_summary(results, best), sections=sections))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(html, encoding="utf-8")

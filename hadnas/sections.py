@@ -104,6 +104,8 @@ def front(results: StudyResults) -> Section:
         section.text(f"{results.timed_otherwise[0].upper()}{results.timed_otherwise[1:]}.", note=True)
     section.text("~: the interquartile range of the ratio stayed above 5 %.", note=True)
     section.text("H hadamard, A additive, C convolution, T attention: blocks and merges of each family.", note=True)
+    if results.unknown_blocks:
+        section.text(f"No family counts some of them: {results.unknown_blocks}.", note=True)
     return section
 
 
@@ -199,7 +201,10 @@ def winner(results: StudyResults, best: Found) -> Section:
     assert best.arch is not None
     section = Section("winner", f"The winner: {best.name}")
     section.figure(diagram(best.arch), "architecture", wide=True)
-    section.code(source(results, best))
+    if results.unknown_blocks:
+        section.text(f"Its code is not shown: {results.unknown_blocks}.")
+    else:
+        section.code(source(results, best))
     return section
 
 
@@ -252,11 +257,7 @@ def refused(results: StudyResults) -> Section:
 
 def machine(results: StudyResults, best: Found) -> Section:
     section = Section("machine", "Machine and versions")
-    training = (
-        next((t for t in results.ledger.trainings(fingerprint=best.arch.fingerprint) if t.weights == weights), None)
-        if best.arch is not None and (weights := best.notes.get("weights"))
-        else None
-    )
+    training = results.training(best)
     rows = [
         [
             "this report",

@@ -104,7 +104,7 @@ def test_finals_and_report_of_a_study(place: Path) -> None:
 
 @pytest.mark.slow
 def test_export_takes_ones_own_block_along(place: Path) -> None:
-    done = hadnas("export", "mine", "--home", place / "runs", "--out", place / "best")
+    done = hadnas("export", "mine", "--home", place / "runs", "--out", place / "best", "--blocks", place / "mine.py")
     assert done.exit_code == 0, done.output
     assert "highest validation accuracy among feasible trials, ties by fewest MACs" in done.output
     assert "class Squared(nn.Module):" in (place / "best" / "model.py").read_text()
@@ -141,15 +141,19 @@ def test_other_data_by_path(tmp_path: Path) -> None:
 REOPEN = """
 import sys, hadnas
 study = hadnas.open_study("mine", home=sys.argv[1])
-print(study.best.name, sorted({str(found) for found in study.trials["family"]}), study.task(), len(study.moments()[0]))
+print(study.best.name, study.task(), len(study.moments()[0]), study.best.family, end=" ")
+import mine
+print(study.best.family, type(study.network(study.best)).__name__)
 """
 
 
 @pytest.mark.slow
 def test_a_study_with_ones_own_block_opens_in_a_fresh_process(place: Path) -> None:
+    """What was measured is there at once, networks from when the program has imported the block."""
     command = [sys.executable, "-c", REOPEN, str(place / "runs")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("trial-0") and "1x8x8" in done.stdout.replace(" ", ""), done.stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=place)
+    assert done.stdout.startswith("trial-0") and "image=1x8x8" in done.stdout, done.stdout
+    assert done.stdout.split()[-3:] == ["None", "hadamard", "Pyramid"], done.stdout
 
 
 def test_products_of_the_best_candidate(place: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_failed_trial_is_told_from_an_unknown_one(results: StudyResults, tmp_p
 def test_a_study_whose_blocks_are_edited_or_gone_is_not_exported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their file is edited, then moved, and their op forgotten, as in a process that begins later."""
+    """Their file is edited, then not named, and their op forgotten, as in a process that begins later."""
     (mine := tmp_path / "mine.py").write_text(block_file("Scaled"))
     own_ops(mine)
     home, space = new_home(tmp_path / "runs"), pyramid((8, [residual(op("scaled"))]))
@@ -127,18 +127,18 @@ def test_a_study_whose_blocks_are_edited_or_gone_is_not_exported(
         monkeypatch.delitem(registry._OPS, "scaled")
 
     edit(block_file("Scaled").replace("2 * ", "2.0 * "))  # other code, the same network
+    own_ops(mine)
     results = open_study("own", home.path)
     assert results.network(results.best) is not None
     edit(block_file("Scaled", 3))
-    done = hadnas("export", "own", "--home", home.path, "--out", tmp_path / "out")
+    done = hadnas("export", "own", "--home", home.path, "--out", tmp_path / "out", "--blocks", mine)
     assert done.exit_code == 2 and "the code of the blocks ['scaled'] of" in done.output, done.output
     assert "their validation loss is " in done.output.replace("\n", " ")
     assert "has changed since it was trained" in done.output.replace("\n", " ") and not (tmp_path / "out").exists()
-    mine.rename(tmp_path / "moved.py")
     monkeypatch.delitem(registry._OPS, "scaled")
     done = hadnas("export", "own", "--home", home.path, "--out", tmp_path / "out")
-    assert done.exit_code == 2 and "uses the blocks ['scaled'] of" in done.output, done.output
-    assert "which is not there any more" in done.output.replace("\n", " ") and not (tmp_path / "out").exists()
+    assert done.exit_code == 2 and "the blocks ['scaled'] are not known here" in done.output, done.output
+    assert f"with --blocks, or import it in a program (it was {mine.resolve()})" in done.output and not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ PACKAGE = Path(hadnas.__file__).parent
 FLOORS = {
     "__main__": 10,
     "errors": 0,
+    "console": 1,
     "space": 1,
     "blocks": 1,
     "models": 2,
@@ -43,7 +44,7 @@ ROOMS = {
     "sqlalchemy": {"search"},
     "mlflow": {"track"},
     "click": {"cli", "commands"},
-    "rich": {"progress", "tables"},
+    "rich": {"console", "progress", "tables"},
 }
 """Heavy library -> the rooms that may import it."""
 

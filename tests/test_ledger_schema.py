@@ -15,7 +15,9 @@ from hadnas.search.tables import STEPS, VERSION
 KEY = TrainingKey("f1", "t", "d", "r", 3, 0, "c")
 
 
+WITHOUT_HASHES = ("alter table hadnas_training drop column weights_sha256",)
 WITHOUT_CODE = (  # as version 3 had them
+    *WITHOUT_HASHES,
     "alter table hadnas_latency drop column code",
     "drop table hadnas_cost",
     "create table hadnas_cost (fingerprint text not null references hadnas_architecture (fingerprint), "
@@ -111,6 +113,19 @@ def test_a_ledger_of_version_3_takes_costs_and_latencies_again_by_code(url):
     assert [(row["code"], row["figures"]) for row in rows(ledger, "latencies")] == [("", {"ratio": 1.0})]
     with pytest.raises(StudyError, match="put_architecture first"):
         ledger.put_cost("f9", "t", "c", Costs(*range(8)))
+    ledger.close()
+    assert version(url) == VERSION
+
+
+def test_a_ledger_of_version_4_learns_to_keep_hashes_of_weights(url):
+    """Those of files that were written before are not known."""
+    fill(url)
+    run(url, *WITHOUT_HASHES, "update hadnas_schema set version = 4")
+    ledger = Ledger(url)
+    assert ledger.training(KEY).val_accuracy == 0.5 and ledger.training(KEY).weights_sha256 is None
+    claim = ledger.claim(TrainingKey("f1", "t", "d", "r", 3, 1, "c"))
+    finished = ledger.finish(claim, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=1.0, weights_sha256="ab")
+    assert finished.weights_sha256 == "ab" == ledger.training(claim.key).weights_sha256
     ledger.close()
     assert version(url) == VERSION
 

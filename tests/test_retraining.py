@@ -74,7 +74,7 @@ def test_seed_and_weights_decide_where_it_starts(tmp_path: Path) -> None:
         (("{deep}", "--data", "digits"), "leaves 0 x 0 of a"),
         (("{own}", "--data", "digits"), "where a file of yours defines it, name that file with --blocks"),
         (("{own}", "--data", "digits", "--blocks", "nowhere.py"), "there is no file nowhere.py"),
-        (("{own}", "--data", "digits", "--blocks", "{empty}"), "the file registers no op"),
+        (("{own}", "--data", "digits", "--blocks", "{empty}"), "unknown op 'of_another_file'"),
         (("{own}", "--data", "digits", "--blocks", "{other}"), "unknown op 'of_another_file'"),
         (("{arch}", "--data", "digits", "--augment", "rnd-m9"), "augment = 'rnd-m9' is not allowed; allowed are none"),
         (("{arch}", "--data", "digits", "--hflip", "2"), "augment.timm.hflip = 2.0 is not allowed"),

@@ -29,7 +29,7 @@ def test_argument_before_environment_before_runs(tmp_path, monkeypatch):
     assert Home().path == tmp_path / "there" and Home().path.is_dir()
     home = Home(tmp_path / "here")
     assert home.url == f"sqlite:///{tmp_path}/here/hadnas.db"
-    assert home.tracking_uri == f"sqlite:///{tmp_path}/here/mlflow.db"
+    assert home.tracking_uri == f"sqlite+pysqlite:///{tmp_path}/here/mlflow.db"
     assert weights_name("digits", "f1") == "digits/weights/f1.safetensors"
     assert weights_name("digits", "f1", "ab12") == "digits/weights/f1-ab12.safetensors"
 

@@ -15,6 +15,7 @@ from hadnas.errors import StudyError, UnknownName
 from hadnas.track import server
 from hadnas.track.runs import Tracker
 from hadnas.track.view import set_view, view_url
+from tests.homes import new_home
 
 SERVE = """
 import sys
@@ -39,15 +40,17 @@ def processes(session: int | None = None, parent: int | None = None) -> list[int
 
 @pytest.mark.slow
 def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    study = Tracker(uri, tmp_path / "artifacts", "digits")
+    home = new_home(tmp_path / "a?b #1")
+    uri = home.tracking_uri
+    study = Tracker(uri, home.artifacts, "digits")
     set_view(study)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = int(other.getsockname()[1])
-        command = [sys.executable, "-c", SERVE, uri, str(tmp_path / "artifacts"), str(taken)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ui:
+        (tmp_path / "random.py").write_text("raise SystemExit('a file of the user ran')")
+        command = [sys.executable, "-P", "-c", SERVE, uri, str(home.artifacts), str(taken)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as ui:
             assert ui.stdout is not None
             address = ui.stdout.readline().strip()
             port = urlsplit(address).port

@@ -18,16 +18,17 @@ MAKE = "import sys; from pathlib import Path; from hadnas.track.store import mak
 
 @pytest.mark.slow
 def test_a_file_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) -> None:
-    uri, file, new = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "mlflow.db", tmp_path / "mlflow.db.new"
-    maker = subprocess.Popen([sys.executable, "-c", MAKE, uri, str(tmp_path / "artifacts")])
+    home = Home(tmp_path / "a?b #1")
+    uri, file, new = home.tracking_uri, home.path / "mlflow.db", home.path / "mlflow.db.new"
+    maker = subprocess.Popen([sys.executable, "-c", MAKE, uri, str(home.artifacts)])
     while maker.poll() is None and not (new.exists() and new.stat().st_size > 100_000):  # in the midst of its tables
         time.sleep(0.005)
     maker.kill()
     maker.wait()
     assert new.exists() and not file.exists()
-    tracker = Tracker(uri, tmp_path / "artifacts", "s")
+    tracker = Tracker(uri, home.artifacts, "s")
     assert tracker.run_ids() == {tracker.parent_run_id}
-    assert file.exists() and not new.exists()
+    assert file.exists() and not new.exists() and list(tmp_path.iterdir()) == [home.path]
 
 
 def test_the_files_of_a_moved_home_lie_where_it_is(tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
-from hadnas.commands import HOME
+from hadnas.commands import BLOCKS, HOME
 
 
 @click.command()
 @click.argument("study")
 @HOME
+@BLOCKS
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.")
 @click.option("--trial", type=click.IntRange(0), help="A finished trial; the best by default.")
 @click.option("--onnx", is_flag=True, help="Write model.onnx, too, for any batch; needs the extra `onnx`.")
@@ -47,7 +48,7 @@ def export(
 @click.option("--data", required=True, metavar="DATA", help="digits, a .npz, an image folder, torch/cifar10:DIR, ...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.")
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Start from these .safetensors.")
-@click.option("--blocks", metavar="FILE", help="The file of yours that defines blocks of ARCH, such as mine.py.")
+@BLOCKS
 @click.option("--size", type=click.IntRange(4), help="Side length to which the images of a folder are resized.")
 @click.option("--epochs", type=click.IntRange(1), help="50 by default.")
 @click.option("--batch", type=click.IntRange(2), help="Images per step; 64 by default.")
@@ -69,7 +70,6 @@ def retrain(
     data: str,
     out: Path,
     weights: Path | None,
-    blocks: str | None,
     size: int | None,
     seed: int,
     split_seed: int,
@@ -85,7 +85,7 @@ def retrain(
     from hadnas.train.data import DataSpec, load_data
 
     check_folder(out, force=force)
-    found, recipe = load_architecture(arch, blocks), changed(FULLER, settings)
+    found, recipe = load_architecture(arch), changed(FULLER, settings)
     images = load_data(DataSpec(source=data, size=size, split_seed=split_seed))
     shown = ShownTraining(recipe.epochs, len(images.val))
     with shown.bar:
@@ -100,7 +100,7 @@ def retrain(
 
 @click.command()
 @click.argument("network")
-@click.option("--blocks", metavar="FILE", help="The file of yours that defines blocks of NETWORK, such as mine.py.")
+@BLOCKS
 @click.option("--size", default="3x224x224", show_default=True, metavar="CxHxW", help="Channels, height and width.")
 @click.option("--classes", default=1000, show_default=True, type=click.IntRange(1))
 @click.option("--batch", "batches", default=(1, 32), show_default=True, type=click.IntRange(1), multiple=True)
@@ -111,9 +111,7 @@ def retrain(
 @click.option(
     "--seconds", default=8.0, show_default=True, type=click.FloatRange(0, min_open=True), help="To time one row for."
 )
-def measure(
-    network: str, blocks: str | None, size: str, classes: int, backends: tuple[str, ...], device: str, **protocol: Any
-) -> None:
+def measure(network: str, size: str, classes: int, backends: tuple[str, ...], device: str, **protocol: Any) -> None:
     """Cost and latency of NETWORK: arch.json, an exported folder or model.py, a published network, or a timm model."""
     from hadnas.library import load_network
     from hadnas.measure.backends import require
@@ -125,4 +123,4 @@ def measure(
     task, device = Task.image(*sides(size), classes=classes), chosen_device(device)
     for backend in backends:
         require(backend, device)
-    show_measured(network, load_network(network, task, blocks), task, backends=backends, device=device, **protocol)
+    show_measured(network, load_network(network, task), task, backends=backends, device=device, **protocol)

@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from hadnas.commands import BLOCKS
+
 
 @click.command("list")
 @click.argument("what", type=click.Choice(["blocks", "spaces", "studies"]), required=False)
@@ -16,6 +18,7 @@ def list_command(what: str | None) -> None:
 
 @click.command()
 @click.argument("name")
+@BLOCKS
 def show(name: str) -> None:
     """Show a block, a search space, a study or an architecture, by name or by the path of a file or exported folder."""
     from hadnas.tables.shelf import show_item

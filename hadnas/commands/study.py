@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hadnas.commands import HOME
+from hadnas.commands import BLOCKS, HOME
 from hadnas.errors import at, unknown
 
 
@@ -47,6 +47,7 @@ def search(study: str, home: str | None, device: str, **changes: Any) -> None:
 @click.command()
 @click.argument("study")
 @HOME
+@BLOCKS
 @click.option("-n", "count", default=10, show_default=True, type=click.IntRange(1), help="Rows of the leaderboard.")
 def top(study: str, home: str | None, count: int) -> None:
     """Leaderboard, Pareto front and best of each family of a study."""
@@ -59,6 +60,7 @@ def top(study: str, home: str | None, count: int) -> None:
 @click.command()
 @click.argument("study")
 @HOME
+@BLOCKS
 @click.option("--top", type=click.IntRange(1), help="The K best; the Pareto front by default.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Fresh seeds of every network.")
 @click.option("--candidates", type=click.IntRange(0), help="Random ones beside; by default as many as the search had.")
@@ -83,6 +85,7 @@ def finals(study: str, home: str | None, **options: Any) -> None:
 @click.command()
 @click.argument("study")
 @HOME
+@BLOCKS
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -100,6 +103,7 @@ def report(study: str, home: str | None, out: Path | None) -> None:
 @click.command()
 @click.argument("study")
 @HOME
+@BLOCKS
 @click.option("--trial", type=click.IntRange(0), help="A finished trial; the best by default.")
 def products(study: str, home: str | None, trial: int | None) -> None:
     """What each product of a trained candidate adds, and what accuracy it loses without."""
@@ -116,7 +120,7 @@ def products(study: str, home: str | None, trial: int | None) -> None:
 @click.option(
     "--arch", metavar="ARCH", help="Say ARCH's latency by the predictor that was fitted before; times nothing."
 )
-@click.option("--blocks", metavar="FILE", help="The file of yours that defines blocks of ARCH, such as mine.py.")
+@BLOCKS
 @click.option("-n", "count", default=120, show_default=True, type=click.IntRange(100), help="Candidates to time.")
 @click.option("--backend", default="eager", show_default=True)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
@@ -125,7 +129,6 @@ def predict(
     study: str,
     home: str | None,
     arch: str | None,
-    blocks: str | None,
     count: int,
     seed: int,
     device: str,
@@ -141,10 +144,11 @@ def predict(
     from hadnas.train.device import chosen_device
 
     results = open_study(study, home)
+    results.check_blocks()
     space, task, device = results.study.space, results.task(), chosen_device(device)
     if arch is not None:
         found = load_predictor(space, task, results.ledger, device=device, backend=backend)
-        show_prediction(arch, cost(build(load_architecture(arch, blocks), task, device="meta"), task.shape), found)
+        show_prediction(arch, cost(build(load_architecture(arch), task, device="meta"), task.shape), found)
         return
     with click.progressbar(length=count, label="candidates timed", file=sys.stderr) as bar:
         found = fit_predictor(
@@ -163,6 +167,7 @@ def predict(
 @click.command()
 @click.argument("study")
 @HOME
+@BLOCKS
 def proxies(study: str, home: str | None) -> None:
     """How scores without training (nwot, synflow, parameters, MACs) rank what a study trained."""
     from hadnas.search.results import open_study
@@ -175,8 +180,9 @@ def proxies(study: str, home: str | None) -> None:
 @click.argument("table", required=False)
 @HOME
 @click.option("--csv", type=click.Path(path_type=Path), metavar="FILE", help="Write the table into a file.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
 @click.option("-n", "count", default=20, show_default=True, type=click.IntRange(1), help="Rows shown, the last ones.")
-def ledger(table: str | None, home: str | None, csv: Path | None, count: int) -> None:
+def ledger(table: str | None, home: str | None, csv: Path | None, force: bool, count: int) -> None:
     """What was ever measured: the ledger's tables, the rows of one, or one as CSV."""
     from hadnas.search.ledger import Ledger
     from hadnas.search.listing import export_csv
@@ -185,7 +191,7 @@ def ledger(table: str | None, home: str | None, csv: Path | None, count: int) ->
 
     book = Ledger(Home(home, reading=True).url)
     if csv is not None:
-        export_csv(book, csv, table or "trainings")
+        export_csv(book, csv, table or "trainings", force=force)
         click.echo(f"wrote {table or 'trainings'} to {csv}")
     else:
         show_ledger(book, table, count)

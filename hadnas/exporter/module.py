@@ -38,7 +38,7 @@ def model_source(arch: Arch, task: Task, facts: Mapping[str, Any], moments: Mome
 
 
 def _docstring(arch: Arch, task: Task, facts: Mapping[str, Any]) -> str:
-    lines = [f'"""hadnas architecture {arch.fingerprint} for {task}.', ""]
+    lines = [f"hadnas architecture {arch.fingerprint} for {task}.", ""]
     said = (
         f"Written by hadnas; needs {listed(needed(arch, task))} only. The classes are those it was built from; their "
         "docstrings name the papers they come from."
@@ -46,8 +46,9 @@ def _docstring(arch: Arch, task: Task, facts: Mapping[str, Any]) -> str:
     lines += [*textwrap.wrap(said, 118), "", *textwrap.wrap(f"Licence: {licence(arch, task)}", 116), ""]
     lines += [f"torch {torch.__version__}, timm {timm.__version__}"]
     lines += [f"{name}: {value}" for name, value in facts.items()]
-    lines += ["", *arch.tree().splitlines(), '"""']
-    return "\n".join(line.replace("\\", "\\\\") for line in lines)
+    lines += ["", *arch.tree().splitlines()]
+    text = "\n".join(lines).replace("\\", "\\\\").replace('"""', r"\"\"\"")  # a name in it may be anybody's, and is run
+    return f'"""{text}\n"""'
 
 
 def needed(arch: Arch, task: Task) -> list[str]:

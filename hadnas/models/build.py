@@ -1,5 +1,6 @@
 """From an architecture to a module, through timm's own builder."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +74,27 @@ def trained(arch: Arch, task: Task, weights: Path) -> nn.Module:
     return network.eval()
 
 
-def save_weights(network: nn.Module, path: Path) -> None:
-    """Write what `trained` reads, whole or not at all. Weights that a network holds under two names are written twice.
+def save_weights(network: nn.Module, path: Path) -> str:
+    """Write what `trained` reads, whole or not at all, and return the `sha256_of` the file.
 
-    Raises StudyError where the file cannot be written.
+    Weights that a network holds under two names are written twice. Raises StudyError where the file cannot be written.
     """
     half = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()}, half)
+        written = sha256_of(half)
         half.replace(path)
+        return written
     except (OSError, SafetensorError) as error:  # a disk that is full is told by either
         half.unlink(missing_ok=True)
         raise StudyError(f"{path} cannot be written: {error}") from error
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def build_seeded(arch: Arch, task: Task, seed: int) -> nn.Module:

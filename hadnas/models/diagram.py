@@ -6,7 +6,7 @@ from html import escape
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from hadnas.blocks.registry import find_op
+from hadnas.blocks.registry import ops
 from hadnas.models.arch import Arch
 
 COLOURS = {
@@ -95,12 +95,14 @@ def _box(node: dict[str, Any]) -> Box:
 
 
 def _family(node: dict[str, Any]) -> str | None:
-    op = find_op(node["op"])
+    if (op := ops().get(node["op"])) is None:  # a user's block whose file was not named
+        return None
     return "additive" if op.multiplies(node) is False else op.family
 
 
 def _values(node: dict[str, Any]) -> str:
     """What is not as it is by default."""
-    slots = find_op(node["op"]).slots
+    op = ops().get(node["op"])
+    slots = op.slots if op else {}
     chosen = {k: v for k, v in node.items() if k in slots and not slots[k].roles and v != slots[k].default}
     return ", ".join(f"{key} {value}" for key, value in chosen.items())

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hadnas.blocks.registry import FAMILIES, find_op
+from hadnas.blocks.registry import FAMILIES, ops
 from hadnas.models.arch import Arch, nodes
 
 
@@ -21,9 +21,10 @@ def stage_counts(arch: Arch) -> list[dict[str, int]]:
 
 def _counts(part: Any) -> dict[str, int]:
     counts: dict[str, int] = dict.fromkeys(FAMILIES, 0)
+    known = ops()
     for node in nodes(part):
-        op = find_op(node["op"])
-        if op.family is not None and op.name != "add":
+        op = known.get(node["op"])  # None of a user's block whose file was not named
+        if op is not None and op.family is not None and op.name != "add":
             summed = op.family == "hadamard" and op.multiplies(node) is False
             counts["additive" if summed else op.family] += 1
     return counts

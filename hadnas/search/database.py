@@ -167,24 +167,32 @@ def clear_errors(url: str) -> Iterator[None]:
         raise StudyError(f"{shown(url)}: {said}") from error
 
 
+def sqlite_url(path: Path, driver: str = "sqlite") -> str:
+    """The URL of a SQLite file, whatever its path is: what has a meaning in URLs (`?`, `#`, `%`) is escaped in it."""
+    return URL.create(driver, database=str(path)).render_as_string()
+
+
 def shown(url: str) -> str:
-    """A URL fit for a message: a file by its path, a server without its password."""
+    """A URL fit for a message: a file by its path, a server without its password and options, which may hold one."""
     place = make_url(url)
-    if place.get_backend_name() == "sqlite":
-        return place.database or url
-    return place.render_as_string(hide_password=True)
+    if place.get_backend_name() == "sqlite" and place.database:
+        return place.database
+    return place.set(query={}).render_as_string(hide_password=True)
 
 
 def checked_url(url: str) -> str:
     """The URL with its driver spelled out. Raises `StudyError` where it is neither a SQLite file nor PostgreSQL."""
     try:
         place: URL = make_url(url)
-    except ArgumentError as error:
-        raise StudyError(f"storage {url!r}: not a database URL such as postgresql://user@host/name") from error
+    except (ArgumentError, ValueError):  # of a port that is no number; what holds a password is not known of either
+        raise StudyError(
+            "the storage is no database URL (not shown here, as it may hold a password); allowed are "
+            "sqlite:////path/hadnas.db and postgresql://user@host:port/name"
+        ) from None
     if place.get_backend_name() == "sqlite":
         if not place.database or place.database == ":memory:":
-            raise StudyError(f"storage {url!r}: a SQLite database needs a file, as in sqlite:////path/hadnas.db")
-        return url
+            raise StudyError(f"storage {shown(url)!r}: a SQLite database needs a file, as in sqlite:////path/hadnas.db")
+        return place.render_as_string(hide_password=False)
     if place.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise StudyError(f"storage {shown(url)!r}: known are sqlite:///file and postgresql://user@host/name")
     try:

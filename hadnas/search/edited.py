@@ -1,29 +1,41 @@
-"""Whether code that was edited after a training still makes the network that was trained."""
+"""The weights of a study's network, unless code that was edited since they were trained makes another network."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hadnas.errors import SpecError, StudyError
+from hadnas.errors import SpecError, StudyError, at
 from hadnas.models.build import trained
 from hadnas.models.source import code_hash
 from hadnas.search.opening import edited_ops
+from hadnas.search.weights import weights_of
 from hadnas.train.device import chosen_device
 from hadnas.train.score import evaluate
 
 if TYPE_CHECKING:
     from hadnas.search.found import Found
+    from hadnas.search.records import Training
     from hadnas.search.results import StudyResults
 
 
-def check_code(results: "StudyResults", found: "Found", weights: Path) -> None:
+def current_weights(results: "StudyResults", found: "Found") -> Path:
+    """The weights of a trial or baseline. Raises StudyError as `weights_of` and `check_code` do."""
+    results.check_blocks()
+    training = results.training(found)
+    if training is None:
+        raise StudyError(f"{found.name} has no weights in the ledger: it is {found.state}")
+    with at(found.name):
+        path = weights_of(training, results.home)
+    check_code(results, found, training, path)
+    return path
+
+
+def check_code(results: "StudyResults", found: "Found", training: "Training", weights: Path) -> None:
     """Raise StudyError where the blocks of `found` have other code than at its training and make another network.
 
     An edit that changed nothing of the network passes, as its validation loss shows.
     """
     assert found.arch is not None
-    known = results.ledger.trainings(fingerprint=found.arch.fingerprint)
-    code = {each.key.code for each in known if each.weights == found.notes["weights"]}
-    if code == {code_hash(found.arch, results.task())}:
+    if training.key.code == code_hash(found.arch, results.task()):
         return
     batch, device = results.study.recipe.evaluation_batch, chosen_device("auto")
     recorded = found.figures["val/loss"]

@@ -186,13 +186,14 @@ class Evaluator:
                 )
             with evaluation.phase("record"):
                 with _ours():
-                    save_weights(module, self.home.path / self.ledger.place_weights(claim))
+                    written = save_weights(module, self.home.path / self.ledger.place_weights(claim))
                 evaluation.training = self.ledger.finish(
                     claim,
                     val_accuracy=result.val_accuracy,
                     val_loss=result.val_loss,
                     val_n=result.val_n,
                     seconds=result.seconds,
+                    weights_sha256=written,
                 )
         except LostClaim:
             raise

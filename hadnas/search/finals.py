@@ -26,6 +26,7 @@ from hadnas.search.progress import Progress, Watch
 from hadnas.search.results import StudyResults
 from hadnas.search.storage import Home
 from hadnas.search.study import LATENCIES, Study
+from hadnas.search.weights import weights_of
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.device import chosen_device
 from hadnas.train.loop import Epoch
@@ -64,6 +65,7 @@ def run_finals(
         if number is not None and number < least:
             raise SpecError(f"{what} = {number} is not allowed; allowed: {least} or more")
     results = StudyResults(name, home)
+    results.check_blocks()
     _ = results.best  # says where there is none
     data = results.data()
     if data.sizes["test"] < 2:
@@ -199,13 +201,9 @@ class _Finals:
         for judge, arch in scored:
             key = judge.key(arch)
             training = self.ledger.training(key)
-            assert training is not None and training.weights is not None
-            weights = judge.home.path / training.weights
-            if self.ledger.get_test(key) is not None:
-                continue
-            if not weights.is_file():  # said before the split is opened
-                raise StudyError(f"there is no file {weights}")
-            unscored.append((judge, arch, key, weights))
+            assert training is not None
+            if self.ledger.get_test(key) is None:
+                unscored.append((judge, arch, key, weights_of(training, judge.home)))  # before the split is opened
         if not unscored:
             return
         field = hashlib.sha256(repr([judge.key(arch) for judge, arch in scored]).encode()).hexdigest()[:16]

@@ -7,8 +7,8 @@ its `TrainingKey`; a worker claims it before it trains, and a unique key in the 
     if claim.status == "mine":
         with ledger.alive(claim):
             ledger.add_epoch(claim, 0, train_loss=..., val_loss=..., val_accuracy=..., seconds=...)
-        path = home.path / ledger.place_weights(claim)
-        ledger.finish(claim, val_accuracy=..., val_loss=..., val_n=..., seconds=...)
+        sha256 = save_weights(module, home.path / ledger.place_weights(claim))
+        ledger.finish(claim, val_accuracy=..., val_loss=..., val_n=..., seconds=..., weights_sha256=sha256)
     elif claim.status == "done":
         claim.training.val_accuracy, claim.training.curve
     else:  # "running elsewhere": claim again later, or with wait=seconds
@@ -167,10 +167,22 @@ class Ledger(Figures):
                 row.weights = place = weights_name(row.study, claim.key.fingerprint, claim.key.variant)
             return place
 
-    def finish(self, claim: Claim, *, val_accuracy: float, val_loss: float, val_n: int, seconds: float) -> Training:
-        """Close a training with its final figures: accuracy and loss on `val_n` validation samples, training time."""
+    def finish(
+        self,
+        claim: Claim,
+        *,
+        val_accuracy: float,
+        val_loss: float,
+        val_n: int,
+        seconds: float,
+        weights_sha256: str | None = None,
+    ) -> Training:
+        """Close a training with its final figures: accuracy and loss on `val_n` validation samples, training time.
+
+        `weights_sha256` is the hash of the file of its weights, as `save_weights` returns it.
+        """
         figures = {"val_accuracy": val_accuracy, "val_loss": val_loss, "val_n": val_n, "seconds": seconds}
-        return self._end(claim, "complete", None, figures)
+        return self._end(claim, "complete", None, {**figures, "weights_sha256": weights_sha256})
 
     def fail(self, claim: Claim, reason: str) -> Training:
         """Close a training that cannot succeed (diverged): nobody shall try it again."""
@@ -180,7 +192,7 @@ class Ledger(Figures):
         """Give a claim back unfinished (Ctrl-C, lost data, out of memory): the next worker that asks may take it."""
         return self._end(claim, "interrupted", reason, {})
 
-    def _end(self, claim: Claim, state: State, reason: str | None, figures: Mapping[str, float | None]) -> Training:
+    def _end(self, claim: Claim, state: State, reason: str | None, figures: Mapping[str, Any]) -> Training:
         with self._write() as session:
             row = self._held(session, claim)
             row.state, row.reason, row.finished = state, reason, row.heartbeat

@@ -54,15 +54,20 @@ def num_rows(ledger: Ledger) -> dict[str, int]:
         }
 
 
-def export_csv(ledger: Ledger, path: str | Path, table: str) -> None:
-    """Write one of LISTINGS as CSV. Raises UnknownName, or StudyError where `path` cannot be written."""
+def export_csv(ledger: Ledger, path: str | Path, table: str, *, force: bool = False) -> None:
+    """Write one of LISTINGS as CSV. Raises UnknownName, or StudyError where `path` cannot be written.
+
+    What exists is overwritten with `force` only.
+    """
     columns = [column["name"] for column in _listing(table).column_descriptions]
     found = rows(ledger, table)
     try:
-        with open(path, "w", newline="", encoding="utf-8") as file:
+        with open(path, "w" if force else "x", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows({k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in found)
+    except FileExistsError:
+        raise StudyError(f"{path} exists already; name another file, or overwrite it with --force") from None
     except OSError as error:
         raise StudyError(f"{path}: cannot be written ({error.strerror})") from error
 

@@ -12,7 +12,6 @@ import optuna
 from hadnas.blocks.registry import ops
 from hadnas.errors import StudyError, at, unknown
 from hadnas.models.arch import nodes
-from hadnas.models.files import run_file
 from hadnas.models.source import hash_of
 from hadnas.search.samplers import make_sampler
 from hadnas.search.storage import Home, optuna_storage
@@ -64,7 +63,8 @@ def _told_apart(study: dict[str, Any]) -> dict[str, Any]:
 def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
     """A study as it was stored, with its trials.
 
-    Raises UnknownName where the home has none of this name, StudyError where its blocks are gone or it never began.
+    Nothing that the home names is run: blocks of a user's file stay unknown until that is imported or named with
+    `--blocks`. Raises UnknownName where the home has none of this name, StudyError where it never began.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = optuna_storage(home)
@@ -78,14 +78,6 @@ def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
         raise StudyError(f"study {name!r} was cut short before it began; run it again with `hadnas search`")
     fields = {key: value for key, value in stored.items() if key in Study.model_fields}
     study = Study.model_validate(fields)
-    if _lacking(stored) and study.source and Path(study.source).is_file():
-        run_file(Path(study.source))
-    if lacking := _lacking(stored):
-        where = f"{study.source}, which is not there any more" if study.source else "a script that would run again"
-        raise StudyError(
-            f"study {name!r} uses the blocks {lacking} of {where}; allowed is a file that defines them and does "
-            "nothing else, such as one with SPACE"
-        )
     return study, book
 
 
@@ -103,9 +95,14 @@ def is_running(entry: dict[str, Any]) -> bool:
     return "worker" in entry and not is_dead(*entry["worker"])
 
 
-def _lacking(stored: dict[str, Any]) -> list[str]:
-    """The blocks of one's own that a stored study uses and this process does not know."""
-    return sorted(set(stored.get("blocks", {})) - set(ops()))
+def unknown_blocks(stored: dict[str, Any]) -> str:
+    """A sentence on the user-defined blocks of a stored study that this process does not know; empty without any."""
+    lacking = sorted(set(stored.get("blocks", {})) - set(ops()))
+    if not lacking:
+        return ""
+    file = stored.get("source") or "a script; move them to a file that only defines them"
+    said = "name the file that defines them with --blocks, or import it in a program"
+    return f"the blocks {lacking} are not known here: {said} (it was {file})"
 
 
 def own_ops(stored: dict[str, Any]) -> list[str]:

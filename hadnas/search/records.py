@@ -69,7 +69,8 @@ class Training:
     """What the ledger knows of one training.
 
     `study` is the one that trained it, `attempt` counts from 1 and rises with each interruption, times are seconds
-    since 1970, `seconds` is the training time, `weights` the place relative to the home set aside for the weights.
+    since 1970, `seconds` is the training time, `weights` the place relative to the home set aside for the weights,
+    `weights_sha256` the hash of that file as it was written (None of one written before version 5 of the ledger).
     """
 
     key: TrainingKey
@@ -88,6 +89,7 @@ class Training:
     val_n: int | None
     seconds: float | None
     weights: str | None
+    weights_sha256: str | None
     curve: tuple[Epoch, ...] = field(default=(), repr=False)
 
 

@@ -17,8 +17,8 @@ from hadnas.search.database import clear_errors
 from hadnas.search.found import Found
 from hadnas.search.front import pareto_front
 from hadnas.search.ledger import Ledger
-from hadnas.search.opening import baseline_entries, stored_study
-from hadnas.search.records import Latency
+from hadnas.search.opening import baseline_entries, stored_study, unknown_blocks
+from hadnas.search.records import Latency, Training
 from hadnas.search.storage import Home
 from hadnas.space import meanings
 
@@ -154,22 +154,35 @@ class StudyResults:
         _ = numbers[number].trained
         return numbers[number]
 
+    @property
+    def unknown_blocks(self) -> str:
+        """A sentence on blocks that are not known here, as their file was neither named nor imported; "" without any.
+
+        What was measured can be read all the same; nothing can be built.
+        """
+        return unknown_blocks(self.book.user_attrs["study"])
+
+    def check_blocks(self) -> None:
+        """Raise StudyError where blocks of the study are not known here, before anything is built of them."""
+        if self.unknown_blocks:
+            raise StudyError(f"study {self.name!r}: {self.unknown_blocks}")
+
+    def training(self, found: Found) -> Training | None:
+        """The training that made the weights of a trial or baseline, or None: it was not trained."""
+        if found.arch is None or (place := found.notes.get("weights")) is None:
+            return None
+        known = self.ledger.trainings(fingerprint=found.arch.fingerprint)
+        return next((training for training in known if training.weights == place), None)
+
     def weights(self, found: Found) -> Path:
         """The trained weights of a trial or baseline.
 
-        Raises StudyError where the file is gone, or where its blocks have other code now than when it was trained and
-        the weights have another validation loss than was recorded.
+        Raises StudyError where the file is gone or has changed, or where its blocks have other code now than when it
+        was trained and the weights have another validation loss than was recorded.
         """
-        from hadnas.search.edited import check_code
+        from hadnas.search.edited import current_weights
 
-        place = found.notes.get("weights")
-        path = self.home.path / place if place else None
-        if path is None or not path.is_file():
-            raise StudyError(
-                f"{found.name}: its weights {path or ''} are not there; they lie beside the home they were trained in"
-            )
-        check_code(self, found, path)
-        return Path(path)
+        return current_weights(self, found)
 
     def network(self, found: Found) -> "nn.Module":
         """A trial or baseline as a module with its trained weights, in eval mode. Raises as `weights` does."""

@@ -35,9 +35,8 @@ def _write(results: StudyResults, mirror: Mirror, key: Callable[[Arch], Training
     evaluation = Evaluation(found.arch, figures=costs, notes=found.notes, reused=bool(found.notes.get("reused")))
     if (timed := results.latency(found)) is not None:
         evaluation.tags["hadnas.latency"] = json.dumps(timed.protocol)
-    if (weights := found.notes.get("weights")) is not None:
-        trainings = results.ledger.trainings(fingerprint=found.arch.fingerprint)
-        evaluation.training = next((each for each in trainings if each.weights == weights), None)
+    if found.notes.get("weights") is not None:
+        evaluation.training = results.training(found)
     elif "train" in found.phases:  # it failed in training
         evaluation.training = results.ledger.training(key(found.arch))
     kind = "baseline" if found.number is None else "trial"

@@ -39,6 +39,7 @@ def score_study(results: StudyResults) -> dict[str, Score]:
     highest accuracy, rounded up. Raises StudyError where fewer than four were trained, where the data have changed
     since, or the code of the blocks.
     """
+    results.check_blocks()
     ranked = results.ranked
     if len(ranked) < 4:
         raise StudyError(

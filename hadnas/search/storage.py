@@ -29,6 +29,7 @@ from hadnas.search.database import (
     open_engine,
     open_file,
     shown,
+    sqlite_url,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +56,11 @@ class Home:
         reading: bool = False,
     ) -> None:
         self.path = Path(path or os.environ.get("HADNAS_HOME") or "runs").expanduser().absolute()
-        self.url = checked_url(storage or os.environ.get("HADNAS_STORAGE") or f"sqlite:///{self.path / 'hadnas.db'}")
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:
+            raise StudyError(f"the home {str(self.path)!r} is not UTF-8, as URLs are; name another one") from None
+        self.url = checked_url(storage or os.environ.get("HADNAS_STORAGE") or sqlite_url(self.path / "hadnas.db"))
         place = make_url(self.url)
         if reading and place.get_backend_name() == "sqlite" and not Path(str(place.database)).exists():
             missing = f"{place.database} is missing"
@@ -96,7 +101,8 @@ class Home:
     def _tracking(self) -> str:
         url = make_url(self.url)
         if url.get_backend_name() == "sqlite":
-            return f"sqlite:///{self.path / 'mlflow.db'}"
+            # MLflow makes the folders of what stands behind a bare `sqlite:///`, escaped as it is
+            return sqlite_url(self.path / "mlflow.db", "sqlite+pysqlite")
         return url.set(database=f"{url.database}_mlflow").render_as_string(hide_password=False)
 
     def make_tracking_database(self) -> None:

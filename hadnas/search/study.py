@@ -23,6 +23,9 @@ DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
 OWN_NAMES = ("hadnas.db", "mlflow.db", "artifacts")
 """What a home has beside the folders of its studies."""
 
+NAME_BYTES = 255 - len("..runs.lock")
+"""The longest name of a study: file systems allow 255 bytes, and the longest file name made of it is that of a lock."""
+
 Backend = Literal["eager", "compile", "onnxruntime"]
 
 
@@ -64,6 +67,8 @@ class Study(BaseModel):
     def _plain_name(cls, name: str) -> str:
         if name and not (all(c.isalnum() or c in "_-." for c in name) and name.strip(".")):
             raise SpecError(f"name = {name!r} is not allowed; allowed are letters, digits, '_', '-' and '.'")
+        if (found := len(name.encode())) > NAME_BYTES:
+            raise SpecError(f"name = {name[:20]!r}... takes {found} bytes; allowed are {NAME_BYTES}, as files bear it")
         if name in OWN_NAMES:
             raise SpecError(f"name = {name!r} is not allowed: the home has a file or folder of that name")
         return name

@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from hadnas.errors import StudyError
 
-VERSION = 4
+VERSION = 5
 
 
 def add_tests(connection: Connection) -> None:
@@ -58,8 +58,13 @@ def add_code(connection: Connection) -> None:
     connection.execute(text("alter table hadnas_latency add column code text not null default ''"))
 
 
+def add_weights_sha256(connection: Connection) -> None:
+    """Version 5 keeps a hash of every file of weights; of those written before none is known."""
+    connection.execute(text("alter table hadnas_training add column weights_sha256 text"))
+
+
 Step = Callable[[Connection], None]
-STEPS: dict[int, Step] = {1: add_tests, 2: add_predictors, 3: add_code}
+STEPS: dict[int, Step] = {1: add_tests, 2: add_predictors, 3: add_code, 4: add_weights_sha256}
 """`STEPS[n]` turns a ledger of version n into one of version n + 1."""
 
 _LOCK = 0x6861646E6173  # "hadnas": the key of PostgreSQL's advisory lock while the schema is made
@@ -164,6 +169,7 @@ class TrainingRow(Table):
     val_n: Mapped[int | None]
     seconds: Mapped[float | None]
     weights: Mapped[str | None] = mapped_column(unique=True)
+    weights_sha256: Mapped[str | None]
 
 
 class EpochRow(Table):

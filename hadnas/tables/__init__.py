@@ -1,10 +1,10 @@
 """What the shell prints: tables on one console, which wraps nothing that goes into a file."""
 
-from rich.console import Console
+from hadnas.console import PlainConsole
 
-console = Console()
+console = PlainConsole()
 if not console.is_terminal:
-    console = Console(width=160)  # a pipe has no width: do not cut figures
+    console = PlainConsole(width=160)  # a pipe has no width: do not cut figures
 
 
 def short(number: float) -> str:

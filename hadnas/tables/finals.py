@@ -32,10 +32,9 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
     said = "" if some is None else f"{counted(some.seeds)}; "
     console.print(
         f"{said}a p-value needs {FEWEST_PAIRS} seeds and is not corrected for the number of comparisons",
-        highlight=False,
     )
     for said in (*lacking(finals), opened_words(opened)):
-        console.print(said, highlight=False)
+        console.print(said)
 
 
 def show_effects(results: StudyResults, found: Found) -> None:
@@ -50,4 +49,4 @@ def show_effects(results: StudyResults, found: Found) -> None:
         return
     console.print(table)
     whole = f"accuracy with all: {seen[0].accuracy:.4f} on n = {seen[0].n} validation images"
-    console.print(f"{whole}; adds: RMS of what the product adds, over RMS of the rest", highlight=False)
+    console.print(f"{whole}; adds: RMS of what the product adds, over RMS of the rest")

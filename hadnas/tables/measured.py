@@ -18,7 +18,8 @@ from hadnas.tables import console
 
 HIDDEN = {
     "id", "arch", "versions", "recipe", "data", "code", "worker", "host", "pid", "heartbeat", "started", "finished",
-    "created", "weights", "attempt", "protocol_json", "figures", "fit", "p90_ms", "min_ms", "iqr", "ratio_iqr",
+    "created", "weights", "weights_sha256", "attempt", "protocol_json", "figures", "fit", "p90_ms", "min_ms", "iqr",
+    "ratio_iqr",
 }  # fmt: skip
 """Columns of the ledger that only its CSV shows."""
 
@@ -76,18 +77,17 @@ def show_measured(
     console.print(table)
     libraries = ", ".join(f"{library} {version}" for library, version in versions.items())
     said = f"{taken.protocol['device_name']}, memory format {taken.protocol['memory_format']}, {libraries}"
-    console.print(f"measured on {said}", highlight=False, markup=False)
+    console.print(f"measured on {said}")
     console.print(
         f"ratio: to the fixed reference network {taken.protocol['reference']}, timed in turn; "
         "~ where its interquartile range is above 5 %",
-        highlight=False,
     )
 
 
 def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
     """The ledger's tables with their numbers of rows, or the last rows of one."""
     if name is None:
-        console.print(f"ledger {shown(ledger.url)}", soft_wrap=True, highlight=False)
+        console.print(f"ledger {shown(ledger.url)}", soft_wrap=True)
         table = Table("table", "rows", box=None)
         for known, number in listing.num_rows(ledger).items():
             table.add_row(known, f"{number:,}")

@@ -21,10 +21,10 @@ def show_predictor(study: str, found: Predictor) -> None:
     table.add_row("predictor, out of fold", str(found.rank), style="bold")
     console.print(table)
     shares = " + ".join(f"{share:.3g} * {name}" for name, share in found.shares.items() if share)
-    console.print(f"ratio = {shares}", highlight=False)
-    console.print(f"{_errors(found)}; kept in the ledger", highlight=False)
+    console.print(f"ratio = {shares}")
+    console.print(f"{_errors(found)}; kept in the ledger")
     if found.failed:
-        console.print(f"{found.failed} further candidates could not be built or timed", highlight=False)
+        console.print(f"{found.failed} further candidates could not be built or timed")
 
 
 def show_prediction(name: str, counted: Cost, found: Predictor) -> None:
@@ -33,13 +33,11 @@ def show_prediction(name: str, counted: Cost, found: Predictor) -> None:
     console.print(
         f"{name}: predicted latency {found.predict(counted):.3f} times that of the reference network {reference}, "
         f"{backend} on {device}, batch 1\n{_errors(found)}, rank correlation {found.rank}, n = {found.n}",
-        highlight=False,
-        markup=False,
         soft_wrap=True,
     )
     if beyond := found.beyond(counted):
         said = f"{', '.join(beyond)}: more than in any candidate it was fitted to, so expect a larger error"
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        console.print(said, soft_wrap=True)
 
 
 def _errors(found: Predictor) -> str:
@@ -59,15 +57,14 @@ def show_scores(results: StudyResults) -> None:
         table.add_row(name, *(f"{rank}{f', n = {rank.n}' if rank.n < n else ''}" for rank, n in cells))
     console.print(table)
     if any(rank.rho is None for score in found.values() for rank in (score.overall, score.quarter)):
-        console.print("-: fewer than two, or one side is the same for all", highlight=False)
+        console.print("-: fewer than two, or one side is the same for all")
     lacking = [f"{score.lacking} without {name}" for name, score in found.items() if score.lacking]
     if lacking:
-        console.print(f"left out: {', '.join(lacking)}", highlight=False)
+        console.print(f"left out: {', '.join(lacking)}")
     error = standard_error(results.best.figures["val/accuracy"], results.best.notes["val_n"])
     console.print(
         f"one standard error of the best accuracy is {error:.4f}: the best quarter spans "
         f"{_span(results, some.quarter.n):.4f}",
-        highlight=False,
     )
 
 

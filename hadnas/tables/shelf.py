@@ -55,7 +55,7 @@ def show_item(name: str) -> None:
         known = [*ops(), *(item for kind in ("studies", "search_spaces", "published") for item in shipped(kind))]
         raise unknown("block, study, search space or architecture", name, dict.fromkeys(known)) from error
     if isinstance(found, Arch):
-        console.print(found.tree(), highlight=False, markup=False)
+        console.print(found.tree())
         console.print(f"fingerprint {found.fingerprint}; {families_text(family_counts(found))}")
     elif isinstance(found, Study):
         data = json.loads(found.model_dump_json(exclude={"space", "baselines"}))
@@ -68,7 +68,7 @@ def show_item(name: str) -> None:
 def show_op(op: Op) -> None:
     """An op's docstring and its slots with types and defaults."""
     console.print(f"{op.name} ({', '.join(op.roles)}{', ' + op.family if op.family else ''})", style="bold")
-    console.print(inspect.getdoc(op.cls) or "", highlight=False, markup=False)
+    console.print(inspect.getdoc(op.cls) or "")
     table = Table("option", "type", "default", box=None)
     for slot in op.slots.values():
         kind = " or ".join(slot.roles) if slot.roles else inspect.formatannotation(slot.type).replace("typing.", "")
@@ -81,7 +81,7 @@ def show_findings(name: str, findings: list[str]) -> None:
     """What the contract found at an op, a line each."""
     console.print(f"{name}: {'keeps the contract' if not findings else f'{len(findings)} findings'}", style="bold")
     for finding in findings:
-        console.print(f"  {finding}", highlight=False, markup=False)
+        console.print(f"  {finding}")
 
 
 def _show_space(space: dict[str, Any]) -> None:

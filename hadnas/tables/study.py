@@ -37,9 +37,9 @@ def show_top(name: str, home: Home, count: int) -> None:
         _add(table, results, found, "baseline")
     console.print(table)
     if results.study.limits:
-        console.print(f"constraints: {results.study.limits}", highlight=False)
+        console.print(f"constraints: {results.study.limits}")
     if results.timed_otherwise:
-        console.print(results.timed_otherwise, highlight=False)
+        console.print(results.timed_otherwise)
     if not ranked:
         _show_refused(results)
         return
@@ -57,6 +57,8 @@ def show_top(name: str, home: Home, count: int) -> None:
     _show_backends(results)
     trained = Counter(family for f in ranked if f.arch for family, k in family_counts(f.arch).items() if k)
     console.print("architectures with at least one of a family: " + ", ".join(f"{f} {trained[f]}" for f in FAMILIES))
+    if results.unknown_blocks:
+        console.print(f"no family counts some: {results.unknown_blocks}", soft_wrap=True)
     _show_refused(results)
 
 
@@ -76,11 +78,11 @@ def _show_backends(results: StudyResults) -> None:
         turned, pairs = found.pairs(backend)
         named = "; ".join(f"{fast} before {slow}" for fast, slow in turned[:PAIRS]) + "; ..." * (len(turned) > PAIRS)
         said = f"{len(turned)} of {pairs} pairs change places, on eager {named}" if turned else "no pair changes places"
-        console.print(f"{backend} against eager: {said} (apart by over 5 % and the noise on both)", highlight=False)
+        console.print(f"{backend} against eager: {said} (apart by over 5 % and the noise on both)")
     for name, row in found.rows.items():
         for backend, figures in row.items():
             if "reason" in figures:
-                console.print(f"{name} has no latency on {backend}: {figures['reason']}", highlight=False, markup=False)
+                console.print(f"{name} has no latency on {backend}: {figures['reason']}")
 
 
 def _cell(figures: Mapping[str, Any] | None) -> str:
@@ -94,9 +96,9 @@ def _show_refused(results: StudyResults) -> None:
     if results.refused:
         console.print(f"refused: {results.refused_share}")
         for reason, times in results.reasons:
-            console.print(f"  {times} x {reason[:100]}", highlight=False, markup=False)
+            console.print(f"  {times} x {reason[:100]}")
     for found in failed:
-        console.print(f"baseline {found.name} failed: {found.reason}", highlight=False, markup=False)
+        console.print(f"baseline {found.name} failed: {found.reason}")
 
 
 def _table(title: str) -> Table:

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hadnas.errors import printable
+
 BLACK, ORANGE, SKY, GREEN, BLUE, RED = "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
 _SVG = "{http://www.w3.org/2000/svg}"
 _LOOK = {"svg.fonttype": "none", "svg.hashsalt": "hadnas", "axes.spines.top": False, "axes.spines.right": False}
@@ -30,6 +32,11 @@ class Point:
     kind: str  # "candidate", "front" or "baseline"
     text: str
 
+    @property
+    def gid(self) -> str:
+        """What marks it in the SVG."""
+        return f"point-{printable(self.name)}"
+
 
 def front(points: Sequence[Point], unit: str, *, log: bool) -> str:
     """Accuracy against a cost: candidates, baselines and the front, which is a step line: a cost buys no less.
@@ -43,7 +50,7 @@ def front(points: Sequence[Point], unit: str, *, log: bool) -> str:
         for point in some:
             axes.errorbar(point.x, point.accuracy, point.error, color=colour, alpha=0.35, linewidth=1, zorder=1)
             dot = axes.scatter(point.x, point.accuracy, s=size, c=colour, marker=mark, zorder=3)
-            dot.set_gid(f"point-{point.name}")
+            dot.set_gid(point.gid)
         if some:
             axes.scatter([], [], s=size, c=colour, marker=mark, label=kind)
     best = sorted((point.x, point.accuracy) for point in points if point.kind == "front")
@@ -57,7 +64,7 @@ def front(points: Sequence[Point], unit: str, *, log: bool) -> str:
     axes.set_xlabel(unit + (", log scale" if log else ""))
     axes.set_ylabel("validation accuracy (± 1 standard error)")
     _legend(axes)
-    return _hover(_text(figure), {f"point-{point.name}": point.text for point in points})
+    return _hover(_text(figure), {point.gid: point.text for point in points})
 
 
 def history(accuracies: Sequence[tuple[int, float]], baselines: Sequence[tuple[str, float]]) -> str:
@@ -68,7 +75,7 @@ def history(accuracies: Sequence[tuple[int, float]], baselines: Sequence[tuple[s
     axes.scatter(numbers, [accuracy for _, accuracy in accuracies], s=22, c=SKY, label="candidate")
     axes.step(numbers, best, where="post", color=BLUE, label="best so far")
     for (name, accuracy), style in zip(baselines, _styles(len(baselines)), strict=True):
-        axes.axhline(accuracy, color=RED, linewidth=1, linestyle=style, label=name)
+        axes.axhline(accuracy, color=RED, linewidth=1, linestyle=style, label=_label(name))
     axes.set_xlabel("trial")
     axes.set_ylabel("validation accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -80,7 +87,7 @@ def bars(names: Sequence[str], values: Sequence[float], label: str) -> str:
     """Horizontal bars, the first on top."""
     figure, axes = _axes(8.0, 0.8 + 0.26 * len(names))
     axes.barh(range(len(names)), values, color=BLUE)
-    axes.set_yticks(range(len(names)), names, fontsize="small")
+    axes.set_yticks(range(len(names)), map(_label, names), fontsize="small")
     axes.invert_yaxis()
     axes.set_xlabel(label)
     return _text(figure)
@@ -111,6 +118,11 @@ def _legend(axes: Axes) -> None:
     axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
 
 
+def _label(name: str) -> str:
+    """A name as it is: between two dollars matplotlib reads a formula, and XML has no control characters."""
+    return printable(name).replace("$", r"\$")
+
+
 def _styles(count: int) -> list[Any]:
     return [(0, (1 + index, 2)) for index in range(count)]
 
@@ -131,6 +143,6 @@ def _hover(svg: str, texts: dict[str, str]) -> str:
     for group in root.iter(f"{_SVG}g"):
         if (text := texts.get(group.get("id", ""))) is not None:
             title = ElementTree.Element(f"{_SVG}title")
-            title.text = text
+            title.text = printable(text)
             group.insert(0, title)
     return ElementTree.tostring(root, encoding="unicode")

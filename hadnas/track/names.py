@@ -24,7 +24,7 @@ def clip(value: object, length: int) -> str:
 
 
 def without_password(uri: str) -> str:
-    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", uri)
+    return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", re.sub(r"(://[^:/@]*):.*@", r"\1:***@", uri))
 
 
 def user() -> str:

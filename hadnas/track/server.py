@@ -68,11 +68,12 @@ def start(tracking_uri: str, artifact_root: Path, port: int, log: IO[bytes]) -> 
     with suppress(sqlite3.Error):  # another program holds the file, or has made it: it is served as it is
         store.follow(tracking_uri, artifact_root)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--uvicorn-opts", "--log-level warning", "--artifacts-destination", str(artifact_root.resolve())]
+    command += ["--uvicorn-opts", "--log-level warning", "--artifacts-destination", artifact_root.resolve().as_uri()]
     environment = {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": tracking_uri,  # not an argument: it may hold a password, and arguments are public
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONSAFEPATH": "1",  # a random.py in the folder of the user is not Python's, and is not run
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     # A session of its own: the server's children can be stopped with it, and Ctrl-C reaches them through us alone.

@@ -8,6 +8,7 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 LOCK_SECONDS = 10.0  # that another process's write is waited for, as MLflow does
 
@@ -30,7 +31,7 @@ def make(tracking_uri: str, artifact_root: Path) -> None:
 
     new = file.with_name(f"{file.name}.new")
     new.unlink(missing_ok=True)
-    SqlAlchemyStore(f"sqlite:///{new}", artifact_root.as_uri()).engine.dispose()
+    SqlAlchemyStore(f"sqlite+pysqlite:///{quote(str(new))}", artifact_root.as_uri()).engine.dispose()
     os.replace(new, file)
 
 
@@ -52,5 +53,5 @@ def follow(tracking_uri: str, artifact_root: Path) -> None:
 
 def _file(tracking_uri: str) -> Path | None:
     """The store's file; None where it is no SQLite file."""
-    scheme, _, place = tracking_uri.partition(":///")
-    return Path(place.partition("?")[0]) if scheme == "sqlite" and place else None
+    uri = urlsplit(tracking_uri)
+    return Path(unquote(uri.path)[1:]) if uri.scheme in ("sqlite", "sqlite+pysqlite") and len(uri.path) > 1 else None
