@@ -5,11 +5,11 @@ both. The variance of the grand mean is that of the two-way random-effects model
 (MS_seeds + MS_images - MS_rest) / (k n), and its degrees of freedom are Satterthwaite's. An interval from seeds alone
 takes the images for the whole population; a binomial one takes one training for all of them.
 
-The interval of an accuracy is taken on the logit scale, where the same standard error is se / (p (1 - p)) (the delta
-method; Agresti, Categorical Data Analysis, 2013, section 1.6): near 1 the plain t-interval reaches past 1 on one side
-and is too short on the other. Simulated with 360 images and 2, 3 and 6 seeds (standard deviation of the logits 2.5 over
-images, 0.15 over seeds; 3,000 draws each), it covers .956 to .980 at accuracies of .985 to .995, the plain one .892 to
-.943. The interval of a difference is the plain one: differences lie far from -1 and 1.
+The interval of an accuracy is taken on the logit scale, where the same standard error is se / (p (1 - p)), the delta
+method (Brown, Cai and DasGupta, Statistical Science 16, 2001, section 4.1): near 1 the plain t-interval reaches past 1
+on one side and is too short on the other. Simulated with 360 images and 2, 3 and 6 seeds (standard deviation of the
+logits 2.5 over images, 0.15 over seeds; 3,000 draws each), it covers .956 to .980 at accuracies of .985 to .995, the
+plain one .892 to .943. The interval of a difference is the plain one: differences lie far from -1 and 1.
 """
 
 from collections.abc import Sequence
