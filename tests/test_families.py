@@ -2,6 +2,7 @@
 
 import pytest
 
+from hadnas.models.arch import nodes
 from hadnas.models.complete import complete
 from hadnas.models.diagram import COLOURS, diagram
 from hadnas.models.families import families_texts, family_counts, main_family, merge_counts, stage_counts
@@ -59,6 +60,14 @@ def test_a_network_without_blocks_counts_its_convolutions(node: dict[str, object
     arch = complete(node, TASK)
     assert families_texts(arch)[0] == text
     assert main_family(family_counts(arch)) == family
+
+
+def test_blocks_of_a_file_that_was_not_read_are_of_no_family() -> None:
+    arch = complete(pyramid((8, [residual(op("star"))])), TASK)
+    for node in nodes(arch.node):
+        if node["op"] == "star":
+            node["op"] = "block_of_a_file"
+    assert families_texts(arch) == ("-", "H0 A1 C0 T0") and main_family(family_counts(arch)) is None
 
 
 def test_the_diagram_has_the_families_that_are_counted() -> None:
