@@ -42,7 +42,7 @@ def spread(seeds: Hits) -> str:
 
 def words(found: Estimate, p: float | None) -> str:
     text = f"{100 * found.mean:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
-    return text if p is None else f"{text}, p = {p:.2g}"
+    return text if p is None else f"{text}, p {f'= {p:.2g}' if p >= 0.001 else '< 0.001'}"
 
 
 def main(names: list[str]) -> None:
