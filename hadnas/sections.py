@@ -7,7 +7,7 @@ from typing import Any
 from hadnas.errors import HadnasError
 from hadnas.exporter.module import model_source
 from hadnas.models.diagram import diagram
-from hadnas.models.families import families_text, family_counts
+from hadnas.models.families import LEGEND, families_texts
 from hadnas.search.comparison import comparison
 from hadnas.search.crossed import counted
 from hadnas.search.final import Final, lacking, opened_words
@@ -84,7 +84,7 @@ def front(results: StudyResults) -> Section:
             section.figure(figures.front(points(ratios), axis.format(other), log=False), f"latency-{other}")
     ranked = [*results.front, *(found for found in results.baselines if found.feasible)]
     section.table(
-        ["", "network", "val/accuracy", "MACs", "parameters", "products", "latency ratio", "families"],
+        ["", "network", "val/accuracy", "MACs", "parameters", "products", "latency ratio", "blocks", "merges"],
         [
             [
                 "baseline" if found.number is None else "front",
@@ -94,7 +94,7 @@ def front(results: StudyResults) -> Section:
                 f"{found.figures['params']:,}",
                 f"{found.figures['products']:,}",
                 ratio(found),
-                families_text(family_counts(found.arch)) if found.arch else "",
+                *families_texts(found.arch),
             ]
             for found in ranked
         ],
@@ -103,7 +103,7 @@ def front(results: StudyResults) -> Section:
     if results.timed_otherwise:
         section.text(f"{results.timed_otherwise[0].upper()}{results.timed_otherwise[1:]}.", note=True)
     section.text("~: the interquartile range of the ratio stayed above 5 %.", note=True)
-    section.text("H hadamard, A additive, C convolution, T attention: blocks and merges of each family.", note=True)
+    section.text(f"{LEGEND}.", note=True)
     if results.unknown_blocks:
         section.text(f"No family counts some of them: {results.unknown_blocks}.", note=True)
     return section

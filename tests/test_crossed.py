@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 
 from hadnas.errors import SpecError
-from hadnas.search.crossed import accuracy, counted, difference
+from hadnas.search.crossed import accuracy, counted, difference, holm
 
 
 def simulated(
@@ -24,8 +26,9 @@ def simulated(
 def test_one_seed_is_the_interval_of_the_images() -> None:
     hits = [[True] * 90 + [False] * 10]
     found = accuracy(hits)
-    half = stats.t.ppf(0.975, 99) * (0.9 * 0.1 / 99) ** 0.5
-    assert found.mean == 0.9 and found.high - found.mean == pytest.approx(half)
+    half = stats.t.ppf(0.975, 99) * (0.9 * 0.1 / 99) ** 0.5 / (0.9 * 0.1)  # the delta method: d logit(p) / dp
+    ends = expit([logit(0.9) - half, logit(0.9) + half])
+    assert found.mean == 0.9 and (found.low, found.high) == pytest.approx(tuple(ends))
     assert found.seed_std is None and found.p is None and (found.seeds, found.n) == (1, 100)
 
 
@@ -42,7 +45,9 @@ def test_by_hand() -> None:
     assert (found.mean, found.low, found.high) == pytest.approx((11 / 18, 11 / 18 - reach, 1.0))
     assert 11 / 18 + reach > 1  # which no difference can be
     assert found.seed_std == pytest.approx(rows.std(ddof=1))
-    assert accuracy(hits.astype(bool).tolist()).high == 1.0  # an accuracy ends at 1
+    alone = accuracy(hits.astype(bool).tolist())
+    reach = reach / (11 / 18 * 7 / 18)
+    assert (alone.low, alone.high) == pytest.approx(tuple(expit([logit(11 / 18) - reach, logit(11 / 18) + reach])))
 
 
 @pytest.mark.parametrize(("k", "n"), [(3, 300), (6, 150)])
@@ -58,6 +63,29 @@ def test_intervals_hold_what_they_promise(k: int, n: int) -> None:
         held_difference += apart.noise
     assert 0.92 < held / 400 <= 1.0
     assert 0.92 < held_difference / 400 <= 1.0
+
+
+@pytest.mark.parametrize("k", [3, 6])
+def test_an_interval_near_one_covers_what_it_promises(k: int) -> None:
+    """Logits of images have a standard deviation of 2.5 and of seeds of 0.15; the plain t-interval covers 0.90."""
+    rng = np.random.default_rng(0)
+    apart = (2.5**2 + 0.15**2) ** 0.5
+    middle = brentq(lambda loc: stats.norm.expect(expit, loc=loc, scale=apart) - 0.995, 0, 20)
+    held = plain = 0
+    for _ in range(600):
+        logits = middle + rng.normal(0, 2.5, size=360) + rng.normal(0, 0.15, size=(k, 1))
+        hits = (rng.random((k, 360)) < expit(logits)).tolist()
+        found, around = accuracy(hits), difference(hits, [[False] * 360] * k)  # the same mean, as a difference
+        held += found.low <= 0.995 <= found.high
+        plain += around.low <= 0.995 <= around.high
+    assert 0.94 < held / 600 <= 0.99
+    assert plain / 600 < 0.92
+
+
+def test_holm_corrects_for_the_number_of_comparisons() -> None:
+    """The example by hand: the smallest of three times 3, the next times 2; never below the one before, nor above 1."""
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.5]) == [1.0, 1.0] and holm([0.02]) == [0.02] and holm([]) == []
 
 
 def test_a_real_difference_is_found_and_its_p_value_needs_six_pairs() -> None:

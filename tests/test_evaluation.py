@@ -50,6 +50,21 @@ def test_what_another_worker_trains_is_waited_for(tmp_path: Path) -> None:
     evaluator.ledger.close()
 
 
+def test_a_figure_may_reach_its_limit_and_not_pass_it(tmp_path: Path) -> None:
+    evaluator, evaluation = made(STUDY, tmp_path)
+    evaluator.measure(evaluation, held=False)
+    macs = evaluation.figures["macs"]
+    for limit, refused in ((macs, False), (macs - 1, True)):
+        evaluator.study = STUDY.model_copy(update={"constraints": {"macs": limit}})
+        try:
+            evaluator.measure(Evaluation(evaluation.arch), held=True)
+        except Refused as error:
+            assert refused and f"above the limit {limit:.6g}" in str(error)
+        else:
+            assert not refused
+    evaluator.ledger.close()
+
+
 def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two files with a block of one name, as before and after an edit; the second does twice the work."""
     text = block_file("Widened")

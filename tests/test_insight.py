@@ -1,5 +1,6 @@
 """Differences by family and stage: at equal numbers of blocks, as a longer stage holds more of each family."""
 
+import numpy as np
 import pytest
 
 from hadnas.models.complete import complete
@@ -23,6 +24,22 @@ def test_longer_stages_are_no_effect_of_a_family(effect: float) -> None:
     (star,) = [each for each in _differences(found) if each.family == "hadamard"]
     assert (star.mean, star.low, star.high) == pytest.approx((effect,) * 3, abs=1e-9)
     assert (star.n_with, star.n_without) == (6, 5)
+
+
+def test_lengths_count_by_their_trials() -> None:
+    """By hand: two lengths with 4 and 7 trials, each a Welch difference; shares of variances are squared."""
+    from scipy import stats
+
+    noise = {"s": [0.01, -0.02], "m": [0.02, -0.01], "ss": [0.03, 0.0, -0.04, 0.01], "mm": [0.0, 0.05, -0.02]}
+    found = [trained(blocks, 0.05, each) for blocks, values in noise.items() for each in values]
+    (star,) = [each for each in _differences(found) if each.family == "hadamard"]
+    shares = {1: 4 / 11, 2: 7 / 11}
+    gaps = {1: np.mean(noise["s"]) - np.mean(noise["m"]), 2: np.mean(noise["ss"]) - np.mean(noise["mm"])}
+    parts = [(shares[len(k)] ** 2 * np.var(v, ddof=1) / len(v), len(v) - 1) for k, v in noise.items()]
+    total = sum(part for part, _ in parts)
+    reach = stats.t.ppf(0.975, total**2 / sum(part**2 / df for part, df in parts)) * total**0.5
+    mean = 0.05 + sum(shares[length] * gaps[length] for length in shares)
+    assert (star.mean, star.low, star.high) == pytest.approx((mean, mean - reach, mean + reach))
 
 
 def test_the_interval_is_welchs_of_each_length() -> None:

@@ -103,12 +103,13 @@ def test_differences_are_those_of_the_groups(results: StudyResults) -> None:
     found = insight(results)
     for difference in found.differences:
         letter = {"hadamard": "star", "additive": "mlp", "convolution": "conv_next", "attention": "attention"}
+        letter |= {"hadamard merge": "product", "additive merge": "add"}
         with_it, without = [], []
         for each in results.distinct:
             assert each.arch is not None
             stage = each.arch.node["stages"][difference.stage]
             ops = [node["block"]["op"] for node in stage["blocks"]] + [node["merge"]["op"] for node in stage["blocks"]]
-            holds = letter[difference.family] in ops or (difference.family == "hadamard" and "product" in ops)
+            holds = letter[difference.family] in ops
             (with_it if holds else without).append(each.figures["val/accuracy"])
         assert (difference.n_with, difference.n_without) == (len(with_it), len(without))
         assert difference.mean == pytest.approx(sum(with_it) / len(with_it) - sum(without) / len(without))

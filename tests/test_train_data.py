@@ -99,6 +99,18 @@ def test_the_digest_follows_content_and_split(tmp_path: Path) -> None:
     assert load_data(npz(tmp_path / "moved")).digest == same
 
 
+def test_the_digest_follows_every_array_of_splits_of_their_own(tmp_path: Path) -> None:
+    pixels, labels = digits()
+    own = {f"{part}_images": pixels[:40].copy() for part in ("val", "test")}
+    own |= {f"{part}_labels": labels[:40].copy() for part in ("val", "test")}
+    seen = {load_data(npz(tmp_path, **own)).digest}
+    for name, array in own.items():
+        changed = array.copy()
+        changed.flat[0] = (changed.flat[0] + 1) % 10
+        seen.add(load_data(npz(tmp_path, **{**own, name: changed})).digest)
+    assert len(seen) == 1 + len(own)
+
+
 def test_npz_with_colour_test_split_and_names(tmp_path: Path) -> None:
     pixels, labels = digits()
     colour = np.stack([pixels, pixels // 2, np.zeros_like(pixels)], axis=-1)

@@ -7,7 +7,7 @@ from hadnas.measure.cost import cost
 from hadnas.models.arch import Arch, nodes
 from hadnas.models.build import build
 from hadnas.models.complete import complete
-from hadnas.models.families import family_counts
+from hadnas.models.families import family_counts, merge_counts
 from hadnas.models.random import sample
 from hadnas.models.task import Task
 from hadnas.models.twins import additive_twin, one_branch
@@ -49,6 +49,11 @@ def test_a_network_without_products_has_no_controls() -> None:
     assert additive_twin(complete({"op": "timm", "model": "test_resnet"}, TASK), TASK) is None
 
 
+def test_a_star_that_sums_has_no_one_branch_control() -> None:
+    arch = complete(pyramid((8, [residual(op("star", interact="sum"))])), TASK)
+    assert one_branch(arch, TASK) is None
+
+
 def test_the_twin_of_gated_attention_is_attention() -> None:
     """Its gate is added; attention without a gate has no product of branches, and stays as it is."""
     gated, plain = (complete(pyramid((8, [residual(op("attention", gated=gate))])), TASK) for gate in (True, False))
@@ -63,6 +68,6 @@ def test_an_architecture_stored_before_its_op_had_a_twin_still_has_families() ->
     arch = complete(pyramid((8, [residual(op("mlp"), merge=op("product"))])), TASK)
     for node in nodes(arch.node):
         node.pop("interact", None)
-    assert family_counts(arch)["hadamard"] == 1
+    assert merge_counts(arch)["hadamard"] == 1
     assert one_branch(arch, TASK) is None
     assert additive_twin(arch, TASK) is not None

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from hadnas.blocks.registry import ops
 from hadnas.models.arch import Arch
+from hadnas.models.families import family_of
 
 COLOURS = {
     "hadamard": "#E69F00",
@@ -86,18 +87,12 @@ def _columns(node: dict[str, Any]) -> Iterator[tuple[str, list[Box]]]:
 def _box(node: dict[str, Any]) -> Box:
     """A node as a box; a residual shows its block, and how that joins the skip where it is not the plain sum."""
     if node["op"] != "residual":
-        return Box(node["op"], _values(node), _family(node))
+        return Box(node["op"], _values(node), family_of(node))
     block, merge = node["block"], node["merge"]
     if merge["op"] == "add":
-        return Box(block["op"], _values(block), _family(block))
+        return Box(block["op"], _values(block), family_of(block))
     small = "; ".join(part for part in (f"joined by {merge['op']}", _values(block)) if part)
-    return Box(block["op"], small, _family(block), _family(merge))
-
-
-def _family(node: dict[str, Any]) -> str | None:
-    if (op := ops().get(node["op"])) is None:  # a user's block whose file was not named
-        return None
-    return "additive" if op.multiplies(node) is False else op.family
+    return Box(block["op"], small, family_of(block), family_of(merge))
 
 
 def _values(node: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ class Found:
 
     @property
     def family(self) -> str | None:
-        """The family with the most blocks."""
+        """The family of most blocks, `mixed` where another has as many; None where no block is counted."""
         return main_family(family_counts(self.arch)) if self.arch is not None else None
 
     @property

@@ -53,7 +53,7 @@ class Difference:
     """Mean validation accuracy of trials with a family in a stage minus those without, with Welch's 95 % interval.
 
     Trials are compared that have equally many blocks in the stage, and these differences averaged by their trials: a
-    longer stage is the likelier to hold a family.
+    longer stage is the likelier to hold a family. `family` is that of blocks or, as `hadamard merge`, of merges.
     """
 
     stage: int

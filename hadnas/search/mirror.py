@@ -15,7 +15,7 @@ from hadnas.measure.cost import Cost, cost
 from hadnas.models.arch import Arch
 from hadnas.models.build import build
 from hadnas.models.diagram import diagram
-from hadnas.models.families import families_text, family_counts
+from hadnas.models.families import families_texts, family_counts
 from hadnas.models.task import Task
 from hadnas.search.evaluation import Evaluation
 from hadnas.track.runs import End, Tracker
@@ -33,8 +33,9 @@ class Mirror:
 
     def start(self, number: int | None, kind: str, name: str, arch: Arch, params: Mapping[str, Any]) -> str:
         """Open the run of a candidate and return its id."""
-        families = family_counts(arch)
-        shown = {"families": families_text(families), **{f"num_{k}": v for k, v in families.items()}, **params}
+        blocks, merges = families_texts(arch)
+        counts = {f"num_{family}": count for family, count in family_counts(arch).items()}
+        shown = {"families": blocks, "merges": merges, **counts, **params}
         tags = {"hadnas.fingerprint": arch.fingerprint}
         return self.tracker.start_trial(number, kind, name, shown, tags, note=f"```\n{arch.tree()}\n```")
 

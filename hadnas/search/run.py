@@ -113,7 +113,7 @@ class _Run:
     def open(self) -> None:
         """End what dead workers left running, and show the study."""
         self.tidy()
-        set_view(self.tracker, columns=["families"], axes=[f"num_{family}" for family in FAMILIES])
+        set_view(self.tracker, columns=["families", "merges"], axes=[f"num_{family}" for family in FAMILIES])
         self._ended()
 
     def tidy(self) -> None:

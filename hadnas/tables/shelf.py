@@ -12,7 +12,7 @@ from hadnas.blocks.registry import Op, ops
 from hadnas.errors import UnknownName, unknown
 from hadnas.library import load, shipped
 from hadnas.models.arch import Arch
-from hadnas.models.families import families_text, family_counts
+from hadnas.models.families import families_texts
 from hadnas.search.study import Study
 from hadnas.space import size
 from hadnas.space.data import as_data
@@ -56,7 +56,8 @@ def show_item(name: str) -> None:
         raise unknown("block, study, search space or architecture", name, dict.fromkeys(known)) from error
     if isinstance(found, Arch):
         console.print(found.tree())
-        console.print(f"fingerprint {found.fingerprint}; {families_text(family_counts(found))}")
+        blocks, merges = families_texts(found)
+        console.print(f"fingerprint {found.fingerprint}; blocks {blocks}; merges {merges}")
     elif isinstance(found, Study):
         data = json.loads(found.model_dump_json(exclude={"space", "baselines"}))
         console.print_json(json.dumps({**data, "baselines": list(found.baselines)}))

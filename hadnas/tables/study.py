@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from hadnas.blocks.registry import FAMILIES
-from hadnas.models.families import families_text, family_counts
+from hadnas.models.families import LEGEND, MIXED, families_texts, family_counts, merge_counts
 from hadnas.search.comparison import comparison
 from hadnas.search.found import Found
 from hadnas.search.results import StudyResults
@@ -49,14 +49,18 @@ def show_top(name: str, home: Home, count: int) -> None:
         _add(table, results, found, "")
     console.print(table)
 
-    table = _table("Best of each family (the family with the most blocks)")
-    for family in FAMILIES:
+    table = _table(f"Best of each family (the family of most blocks; {MIXED}: another has as many)")
+    for family in (*FAMILIES, MIXED):
         if best := next((found for found in ranked if found.family == family), None):
             _add(table, results, best, family)
+        else:
+            table.add_row(family)
     console.print(table)
+    console.print(LEGEND)
     _show_backends(results)
-    trained = Counter(family for f in ranked if f.arch for family, k in family_counts(f.arch).items() if k)
-    console.print("architectures with at least one of a family: " + ", ".join(f"{f} {trained[f]}" for f in FAMILIES))
+    for what, counts in (("block", family_counts), ("merge", merge_counts)):
+        trained = Counter(family for f in ranked if f.arch for family, k in counts(f.arch).items() if k)
+        console.print(f"architectures with a {what} of a family: " + ", ".join(f"{f} {trained[f]}" for f in FAMILIES))
     if results.unknown_blocks:
         console.print(f"no family counts some: {results.unknown_blocks}", soft_wrap=True)
     _show_refused(results)
@@ -107,7 +111,8 @@ def _table(title: str) -> Table:
     table.add_column("name", no_wrap=True)
     for column in ("val/accuracy", "MACs", "params", "latency ms", "ratio", "products"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("families", no_wrap=True)
+    for column in ("blocks", "merges"):
+        table.add_column(column, no_wrap=True)
     return table
 
 
@@ -125,5 +130,5 @@ def _add(table: Table, results: StudyResults, found: Found, label: str) -> None:
         "-" if latency is None else f"{latency:.3f}",
         "-" if ratio is None else f"{noisy}{ratio:.3f}",
         short(figures["products"]),
-        families_text(family_counts(found.arch)) if found.arch else "",
+        *families_texts(found.arch),
     )

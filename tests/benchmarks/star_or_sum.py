@@ -2,57 +2,67 @@
 
 python tests/benchmarks/star_or_sum.py star_or_sum_0 star_or_sum_1 ...     # studies in runs/ or HADNAS_HOME
 
-Accuracy is that of the validation split, mean and standard deviation over the seeds. Differences are paired by seed,
-with their 95 % t-interval; below six seeds there is no p-value.
+Every trained network is scored once more on the validation images, one by one. Accuracy is the mean and the standard
+deviation over the seeds. Differences are paired by seed and by image, their 95 % intervals count both, as those of the
+finals, and p-values are corrected by Holm for the number of comparisons; below six seeds there is none.
 """
 
 import sys
 from collections import defaultdict
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
-from scipy import stats
 
-from hadnas.search.results import open_study
+from hadnas.search.crossed import Estimate, accuracy, difference, holm
+from hadnas.search.results import StudyResults, open_study
+from hadnas.train.score import hits
 
-FEWEST = 6
 Key = tuple[int, str]  # width, activation
+Hits = list[list[bool]]  # (seeds, images)
 
 
-def accuracies(names: list[str]) -> dict[Key, dict[str, list[float]]]:
-    """(width, activation) -> interaction -> one accuracy per study."""
-    found: dict[Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for name in names:
-        for trial in open_study(name).distinct:
+def scored(studies: list[StudyResults]) -> dict[Key, dict[str, Hits]]:
+    """(width, activation) -> interaction -> which validation images each study's network recognises."""
+    found: dict[Key, dict[str, Hits]] = defaultdict(lambda: defaultdict(list))
+    for study in track(studies, "scoring", console=Console(stderr=True)):
+        data, batch = study.data(), study.study.recipe.evaluation_batch
+        for trial in study.distinct:
             assert trial.arch is not None
+            right, _ = hits(study.network(trial), data, "val", batch=batch)
             key = (trial.arch.node["stages"][0]["dim"], trial.params["activation"])
-            found[key][trial.params["interaction"]].append(100 * trial.figures["val/accuracy"])
-    return dict(sorted(found.items()))
+            found[key][trial.params["interaction"]].append(right.tolist())
+    return dict(sorted(found.items(), key=lambda item: (item[0][1] != "none", item[0])))
 
 
-def spread(values: list[float]) -> str:
-    return f"{sum(values) / len(values):.2f} ± {stats.tstd(values):.2f}"
+def spread(seeds: Hits) -> str:
+    found = accuracy(seeds)
+    return f"{100 * found.mean:.2f}" + ("" if found.seed_std is None else f" ± {100 * found.seed_std:.2f}")
 
 
-def difference(left: list[float], right: list[float]) -> str:
-    pairs = [a - b for a, b in zip(left, right, strict=True)]
-    half = stats.sem(pairs) * stats.t.ppf(0.975, len(pairs) - 1)
-    text = f"{sum(pairs) / len(pairs):+.2f} ± {half:.2f}"
-    return text + (f", p = {stats.ttest_1samp(pairs, 0).pvalue:.2g}" if len(pairs) >= FEWEST else "")
+def words(found: Estimate, p: float | None) -> str:
+    text = f"{100 * found.mean:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
+    return text if p is None else f"{text}, p {f'= {p:.2g}' if p >= 0.001 else '< 0.001'}"
 
 
 def main(names: list[str]) -> None:
-    studies = [open_study(name) for name in names]
-    n = next(iter(studies[0].distinct)).notes["val_n"]
+    rows = scored([open_study(name) for name in names])
+    pairs = [difference(by["mul"], by[other]) for by in rows.values() for other in ("sum", "one")]
+    single = [found.p for found in pairs if found.p is not None]
+    corrected = iter(holm(single) if len(single) == len(pairs) else [None] * len(pairs))
+    said = iter([words(found, p) for found, p in zip(pairs, corrected, strict=True)])
     table = Table("width", "activation", "product", "sum", "one branch", "product - sum", "product - one", box=None)
-    for (width, activation), by in accuracies(names).items():
-        mul, add, one = by["mul"], by["sum"], by["one"]
+    for (width, activation), by in rows.items():
         table.add_row(
-            *(str(width), activation, spread(mul), spread(add), spread(one), difference(mul, add), difference(mul, one))
+            str(width), activation, *(spread(by[name]) for name in ("mul", "sum", "one")), next(said), next(said)
         )
-    console = Console(width=140)
+    console = Console(width=160)
     console.print(table)
-    console.print(f"validation accuracy in %, {n} images, {len(names)} seeds: {', '.join(names)}", highlight=False)
+    console.print(
+        f"validation accuracy in %, n = {pairs[0].n:,} images, {pairs[0].seeds} seeds: {', '.join(names)}; "
+        f"95 % intervals over seeds and images; p corrected by Holm for {len(pairs)} comparisons",
+        highlight=False,
+    )
 
 
 if __name__ == "__main__":
