@@ -149,10 +149,7 @@ def load_study(name: str | Path) -> Study:
 
 
 def load_arch(text: str) -> Arch:
-    """An Arch from JSON, without the names of classes that an export has beside it.
-
-    Raises SpecError where it is no JSON, of a later format, or not a valid architecture.
-    """
+    """An Arch from JSON. Raises SpecError where it is no JSON, of a later format, or not a valid architecture."""
     try:
         node = json.loads(text)
     except json.JSONDecodeError as error:

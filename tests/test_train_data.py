@@ -98,6 +98,14 @@ def test_the_digest_follows_content_and_split(tmp_path: Path) -> None:
     assert load_data(npz(tmp_path / "moved")).digest == same
 
 
+def test_digests_are_those_of_earlier_studies(tmp_path: Path) -> None:
+    """Of images that were read right all along, and classes whose order stayed: their studies go on."""
+    assert load_data("digits").digest == "6bdfda8016800e49"
+    assert load_data(npz(tmp_path)).digest == "444722a81b2e5e19"
+    assert load_data(str(png_folder(tmp_path / "grey"))).digest == "444722a81b2e5e19"
+    assert load_data(str(png_folder(tmp_path / "opaque", mode="RGBA"))).digest == "5645f0de7af619d4"
+
+
 def test_npz_with_colour_test_split_and_names(tmp_path: Path) -> None:
     pixels, labels = digits()
     colour = np.stack([pixels, pixels // 2, np.zeros_like(pixels)], axis=-1)

@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from hadnas.train.images import Source, Split
 
 
-LARGEST = 4096
-"""The largest side, in pixels, to which images are resized."""
-
-
 class DataSpec(BaseModel):
     """Names a data set and the rule that splits it.
 
@@ -42,7 +38,7 @@ class DataSpec(BaseModel):
     val_fraction: float = Field(default=0.2, gt=0, lt=1)
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     split_seed: int = Field(default=0, ge=0, lt=2**32)
-    size: int | None = Field(default=None, ge=1, le=LARGEST)
+    size: int | None = Field(default=None, ge=1)
 
 
 @dataclass(frozen=True, eq=False)
