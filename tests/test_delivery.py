@@ -138,7 +138,10 @@ def test_a_study_whose_blocks_are_edited_or_gone_is_not_exported(
     monkeypatch.delitem(registry._OPS, "scaled")
     done = hadnas("export", "own", "--home", home.path, "--out", tmp_path / "out")
     assert done.exit_code == 2 and "the blocks ['scaled'] are not known here" in done.output, done.output
-    assert f"with --blocks, or import it in a program (it was {mine.resolve()})" in done.output and not (tmp_path / "out").exists()
+    assert (
+        f"with --blocks, or import it in a program (it was {mine.resolve()})" in done.output
+        and not (tmp_path / "out").exists()
+    )
 
 
 @pytest.mark.slow
