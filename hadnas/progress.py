@@ -56,6 +56,8 @@ class Shown:
     def __call__(self, now: Standing) -> None:
         if self.first is None:
             self.first = now.done
+            for note in now.notes:
+                self.console.print(f"images: {note}", markup=False, highlight=False, soft_wrap=True)
         fresh = now.done - self.first
         if not fresh and now.label != self.label:
             self.since = time.monotonic()

@@ -82,13 +82,16 @@ class Retrained:
                 "The test split was opened once, after the last epoch; whether it was opened for this architecture "
                 "before, is not known here.",
                 *([SEEN] if self.started_from is not None else []),
+                *(f"{note}." for note in self.data.notes),
             ),
         )
         with tempfile.TemporaryDirectory() as scratch:
             weights = Path(scratch) / "weights.safetensors"
             save_weights(self.module, weights)
-            moments = (self.data.mean, self.data.std)
-            return export(self.arch, self.task, out, weights, facts=facts, moments=moments, force=force)
+            moments, names = (self.data.mean, self.data.std), self.data.class_names
+            return export(
+                self.arch, self.task, out, weights, facts=facts, moments=moments, class_names=names, force=force
+            )
 
 
 def retrain(

@@ -210,7 +210,8 @@ def winner(results: StudyResults, best: Found) -> Section:
 
 def source(results: StudyResults, found: Found) -> str:
     assert found.arch is not None
-    return model_source(found.arch, results.task(), {"study": results.name, "trial": found.name}, results.moments())
+    origin = {"study": results.name, "trial": found.name}
+    return model_source(found.arch, results.task(), origin, results.moments(), results.class_names())
 
 
 def finals(finals: list[Final], name: str, opened: int) -> Section:
@@ -271,6 +272,7 @@ def machine(results: StudyResults, best: Found) -> Section:
     if latency is not None:
         rows.append(["latency", ", ".join(f"{name} {value}" for name, value in latency.protocol.items())])
     rows.append(["recipe", ", ".join(f"{name} {value}" for name, value in results.study.recipe.model_dump().items())])
+    rows += [["images", note] for note in results.book.user_attrs["study"].get("notes", [])]
     section.table(["", ""], rows, set())
     return section
 

@@ -136,7 +136,7 @@ def test_other_data_by_path(tmp_path: Path) -> None:
     assert open_study("star_or_sum-mine", tmp_path / "runs").data().name == "mine"
     np.savez(moved, train_images=images[:300], train_labels=digits.target[:300])
     other = hadnas("search", "star_or_sum", "--data", moved, *arguments[2:], "--home", tmp_path / "runs")
-    assert other.exit_code == 2 and "exists and differs (digest: " in other.output
+    assert other.exit_code == 2 and "exists and differs (digest of its images, as read and split: " in other.output
     longer = hadnas(
         "search", "star_or_sum", "--data", moved, *arguments[2:4], "--epochs", 2, "--home", tmp_path / "runs"
     )

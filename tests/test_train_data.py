@@ -24,10 +24,9 @@ def test_digits_are_split_stratified_without_overlap() -> None:
     assert (data.name, data.shape, data.classes) == ("digits", (1, 8, 8), 10)
     assert data.sizes == {"train": 1149, "val": 288, "test": 360}
     halves = "0.2 of the images drawn for test, 0.2 of the training images left drawn for validation"
-    names = {"class names, in the order of the logits": "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"}
     sizes = {"train": "1,149", "validation": "288", "test": "360"}
-    assert data.parts == {**names, **sizes, "split": f"{halves}, by class, seed 0"}
-    assert data.class_names == [str(name) for name in range(10)]
+    assert data.parts == {**sizes, "split": f"{halves}, by class, seed 0"}
+    assert data.class_names == tuple("0123456789") and data.notes == ()
     whole = np.bincount(load_digits().target) / 1797
     for part in (data.train, data.val, data.open_test()):
         share = torch.bincount(part.labels).numpy() / len(part)
@@ -111,6 +110,14 @@ def test_the_digest_follows_every_array_of_splits_of_their_own(tmp_path: Path) -
     assert len(seen) == 1 + len(own)
 
 
+def test_digests_are_those_of_earlier_studies(tmp_path: Path) -> None:
+    """Of images that were read right all along, and classes whose order stayed: their studies go on."""
+    assert load_data("digits").digest == "6bdfda8016800e49"
+    assert load_data(npz(tmp_path)).digest == "444722a81b2e5e19"
+    assert load_data(str(png_folder(tmp_path / "grey"))).digest == "444722a81b2e5e19"
+    assert load_data(str(png_folder(tmp_path / "opaque", mode="RGBA"))).digest == "5645f0de7af619d4"
+
+
 def test_npz_with_colour_test_split_and_names(tmp_path: Path) -> None:
     pixels, labels = digits()
     colour = np.stack([pixels, pixels // 2, np.zeros_like(pixels)], axis=-1)
@@ -119,7 +126,7 @@ def test_npz_with_colour_test_split_and_names(tmp_path: Path) -> None:
     data = load_data(npz(tmp_path, train_images=colour, class_names=names, **test))
     assert data.shape == (3, 8, 8)
     assert data.sizes == {"train": 96, "val": 24, "test": 24}
-    assert data.class_names == names
+    assert data.class_names == tuple(names)
     assert data.std[2] == 1.0  # the third channel never varies
     assert torch.equal(data.open_test().labels, torch.from_numpy(labels[::5]))
     images_, _ = next(data.open_test().batches(1))
@@ -188,3 +195,19 @@ def test_the_parts_of_an_npz_file_stay_its_own(tmp_path: Path) -> None:
     assert data.sizes == {"train": 60, "val": 30, "test": 30}
     assert data.split == "the data's own"
     assert torch.equal(data.val.labels, torch.from_numpy(LABELS[parts["val"]]))
+
+
+def test_names_of_classes_in_bytes_are_text(tmp_path: Path) -> None:
+    names = [f"größe {label}".encode() for label in range(10)]
+    assert load_data(npz(tmp_path, class_names=names)).class_names == tuple(f"größe {label}" for label in range(10))
+
+
+def test_channels_come_last(tmp_path: Path) -> None:
+    """As the shape shows, or as the file says."""
+    for sides in ((8, 8, 13), (16, 12, 2), (9, 9, 200), (4, 4, 16), (30, 20, 13), (5, 5, 1), (1, 1, 1)):
+        channels_last = np.zeros((120, *sides), np.uint8)
+        assert load_data(npz(tmp_path, train_images=channels_last)).shape == (sides[2], *sides[:2])
+    for sides in ((8, 8, 8), (13, 32, 32), (1, 1, 9)):
+        assert (
+            load_data(npz(tmp_path, train_images=np.zeros((120, *sides), np.uint8), layout="NHWC")).shape[0] == sides[2]
+        )

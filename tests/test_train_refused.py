@@ -1,6 +1,9 @@
 """Every malformed source is refused, in one sentence that says where."""
 
+import io
+import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +23,7 @@ from tests.pictures import LABELS, PIXELS, digits, npz, png_folder
         ({"test_images": PIXELS}, "no array 'test_labels'"),
         ({"train_images": PIXELS.astype(np.float32)}, "train_images is float32; uint8"),
         ({"train_images": PIXELS[0]}, "train_images has shape \\(8, 8\\)"),
-        ({"train_images": PIXELS[:0], "train_labels": LABELS[:0]}, "has shape \\(0, 8, 8, 1\\)"),
+        ({"train_images": PIXELS[:0], "train_labels": LABELS[:0]}, "has shape \\(0, 8, 8\\)"),
         ({"train_images": np.stack([PIXELS] * 3, axis=1)}, "channels first"),
         ({"train_labels": LABELS.astype(float)}, "train_labels is float64; integers"),
         ({"train_labels": LABELS[:-1]}, "train_labels has shape \\(119,\\); \\(120,\\)"),
@@ -36,6 +39,17 @@ from tests.pictures import LABELS, PIXELS, digits, npz, png_folder
         ({"val_images": PIXELS[:, :4], "val_labels": LABELS}, "val images are \\(1, 4, 8\\)"),
         ({"val_images": PIXELS}, "no array 'val_labels'"),
         ({"train_images": PIXELS.reshape(120, 1, 4, 16)}, "channels first; \\(N, H, W, C\\) is needed"),
+        *(
+            (
+                {"train_images": np.zeros((120, *sides), np.uint8)},
+                r"train_images\.transpose\(0, 2, 3, 1\), or, .* layout=",
+            )
+            for sides in ((13, 32, 32), (2, 8, 8), (8, 8, 8), (32, 8, 8), (6, 20, 30), (3, 8, 4), (8, 9, 8), (1, 1, 9))
+        ),
+        ({"layout": "NCHW"}, "layout is 'NCHW'; 'NHWC' is allowed"),
+        ({"class_names": np.array([b"\xff"] * 10)}, "class name b'\\\\xff' is not UTF-8"),
+        ({"class_names": [*"abcdefghi", "j\nk"]}, r"class name 'j\\nk' has a control character"),
+        ({"class_names": [*"abcdefghi", "\x1b[31mred"]}, r"class name '\\x1b\[31mred' has a control character"),
         ({"train_labels": np.array([{}] * 120)}, "'train_labels' cannot be read"),
     ],
 )
@@ -62,6 +76,38 @@ def test_files_that_are_no_data_are_refused(tmp_path: Path) -> None:
         load_data(str(whole))
     with pytest.raises(DataError, match="images of one size already"):
         load_data(DataSpec(source="digits", size=16))
+
+
+def test_an_array_that_claims_more_than_there_is(tmp_path: Path) -> None:
+    """40 GB, and more than any machine has, in a file of some hundred bytes."""
+    for claimed in ((10**9, 40), (10**9, 10**6), (2**62, 8)):
+        head = io.BytesIO()
+        np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": claimed})
+        with zipfile.ZipFile(tmp_path / "claims.npz", "w") as file:
+            file.writestr("train_images.npy", head.getvalue() + bytes(100))
+        with pytest.raises(DataError, match=r"claims\.npz: array 'train_images' cannot be read \("):
+            load_data(str(tmp_path / "claims.npz"))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("/dev/zero", "/dev/zero: neither a regular file nor a folder"),
+        ("a" * 300, r"data source 'a{300}' cannot be read \(.*File name too long"),
+        ("~nobody_of_this_name/x", "data source '~nobody_of_this_name/x' cannot be read"),
+        ("torch/image_folder:photos", "give the folder itself, 'photos'"),
+    ],
+)
+def test_sources_that_are_neither_file_nor_folder(source: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_data(source)
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    """To open one would wait for whoever writes into it."""
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(DataError, match=r"pipe\.npz: neither a regular file nor a folder"):
+        load_data(str(tmp_path / "pipe.npz"))
 
 
 def test_a_class_too_small_to_split_is_refused(tmp_path: Path) -> None:
@@ -98,11 +144,17 @@ def test_malformed_image_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="beside train there is 'valid'; allowed are val and test"):
         load_data(str(tmp_path / "robo"))
     (tmp_path / "robo" / "train").rename(tmp_path / "robo" / "Training")
-    with pytest.raises(DataError, match=r"(Training|valid): holds no images but folders, such as 'class_\d'"):
+    with pytest.raises(DataError, match=r"(Training|valid): holds the folder 'class_0'; allowed is one folder per"):
         load_data(str(tmp_path / "robo"))
 
 
 def test_a_spec_is_strict() -> None:
-    for bad in ({"val_fraction": 0.0}, {"test_fraction": 1.0}, {"split_seed": -1}, {"size": 0}, {"seed": 0}):
+    for bad in (
+        {"val_fraction": 0.0},
+        {"test_fraction": 1.0},
+        {"split_seed": -1},
+        {"size": 0},
+        {"seed": 0},
+    ):
         with pytest.raises(ValidationError):
             DataSpec.model_validate({"source": "digits"} | bad)

@@ -87,6 +87,8 @@ def retrain(
     check_folder(out, force=force)
     found, recipe = load_architecture(arch), changed(FULLER, settings)
     images = load_data(DataSpec(source=data, size=size, split_seed=split_seed))
+    for note in images.notes:
+        click.echo(f"images: {note}", err=True)
     shown = ShownTraining(recipe.epochs, len(images.val))
     with shown.bar:
         done = retrain(found, images, recipe, seed=seed, weights=weights, device=device, on_epoch=shown)

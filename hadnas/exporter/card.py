@@ -1,6 +1,6 @@
 """The model card: what an exported network is, how it is loaded, what was measured, and what that does not say."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,16 +68,18 @@ def card(
     task: Task,
     facts: Facts,
     moments: Moments | None,
+    class_names: Sequence[str],
     licence: str,
     needed: str,
     *,
     trained: bool,
+    class_map: str = "",
     onnx: bool = False,
 ) -> str:
     """The Markdown of README.md.
 
     `licence` is what the code says of itself, `needed` what it imports, in words, `trained` whether the weights are,
-    `onnx` whether model.onnx is there.
+    `class_map` the file of class names if there is one, `onnx` whether model.onnx is there.
     """
     shape = "x".join(map(str, task.shape))
     parts = [
@@ -86,8 +88,13 @@ def card(
         "built and written by hadnas." + ("" if trained else " Its weights are fresh: it is not trained."),
         f"```\n{arch.tree()}\n```",
         "## Use",
-        _use(arch, task, needed, moments),
+        _use(arch, task, needed, moments, class_map),
     ]
+    if class_names:
+        places = [*([f"`{class_map}`"] if class_map else []), '`network.pretrained_cfg["label_names"]`', "`arch.json`"]
+        parts.append(
+            f"The names of the classes, in the order of the logits: {', '.join(places)}, and the weights' metadata."
+        )
     if onnx:
         parts.append(
             f"`model.onnx` is the same network for ONNX Runtime: `{INPUT}` (any batch, {shape.replace('x', ', ')}), "
@@ -97,7 +104,10 @@ def card(
         parts += ["## Measured", _table("figure", figures)]
     if facts.protocol:
         parts.append(_protocol(facts.protocol))
-    data = {"shape": shape, "classes": task.outputs, **facts.data}
+    data = {"shape": shape, "classes": task.outputs}
+    if class_names:
+        data["class names, in the order of the logits"] = ", ".join(class_names)
+    data |= facts.data
     if moments is not None:
         data |= {"mean of each channel": _numbers(moments[0]), "standard deviation": _numbers(moments[1])}
     parts += ["## Data", _table("images", data)]
@@ -112,13 +122,14 @@ def card(
     return "\n\n".join(parts) + "\n"
 
 
-def _use(arch: Arch, task: Task, needed: str, moments: Moments | None) -> str:
+def _use(arch: Arch, task: Task, needed: str, moments: Moments | None, class_map: str) -> str:
     shape, size = ", ".join(map(str, task.shape)), " ".join(map(str, task.shape))
+    options = f"{size} --class-map {class_map}" if class_map else size
     by_name = (
         f"""
 `import model` also registers it with timm: `timm.create_model("hadnas_{arch.fingerprint}", pretrained=True)`, with
 `features_only`, `num_classes` and timm's other arguments. timm's training script takes it, too:
-`PYTHONPATH=. python train.py DATA --device-modules model --model hadnas_{arch.fingerprint} --input-size {size}`.
+`PYTHONPATH=. python train.py DATA --device-modules model --model hadnas_{arch.fingerprint} --input-size {options}`.
 """
         if isinstance(lower(arch, task).cls, type)
         else ""
@@ -175,5 +186,5 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 def _table(head: str, rows: Mapping[str, Any]) -> str:
     lines = [f"| {head} | |", "|---|---|"]
-    lines += [f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows.items()]
+    lines += [f"| {name} | {str(value).replace('|', '&#124;')} |" for name, value in rows.items()]
     return "\n".join(lines)

@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from hadnas.errors import BuildError, StudyError
+from hadnas.errors import BuildError, SpecError, StudyError
 from hadnas.exporter.card import Facts, card
 from hadnas.exporter.module import licence, listed, model_source, needed
 from hadnas.exporter.onnx_file import TOLERANCE, write_onnx
@@ -24,6 +25,8 @@ from hadnas.onnx_model import require_onnx
 
 FILES = ("model.py", "model.safetensors", "arch.json", "README.md")
 ONNX = "model.onnx"
+CLASS_MAP = "class_map.txt"
+"""The class names, a line each, in the order of the logits: what timm's scripts read with `--class-map`."""
 
 
 def export(
@@ -34,6 +37,7 @@ def export(
     *,
     facts: Facts | None = None,
     moments: Moments | None = None,
+    class_names: Sequence[str] = (),
     onnx: bool = False,
     force: bool = False,
 ) -> Path:
@@ -43,28 +47,47 @@ def export(
     facts    what the model card says: where the network comes from, figures, data, recipe; no figures if None
     moments  mean and standard deviation per channel that the images were normalised with, for timm's configuration;
              code and card say that they are not known if None
+    class_names
+             in the order of the logits: for arch.json, the weights' metadata, timm's configuration and class_map.txt;
+             () if they are not known
     onnx     write model.onnx, too, for any batch, checked in ONNX Runtime; needs the extra `onnx`
     force    write into a folder that holds other files; those stay, and files of an earlier export are replaced
 
     The code is verified first, in a process in which hadnas cannot be imported: same state-dict keys, bit-equal logits.
     All or nothing: what raises leaves the folder as it was. Raises StudyError if the folder is not empty or cannot be
-    written, SpecError if the weights do not fit, BuildError if code or ONNX model cannot be had or differ.
+    written, SpecError if weights or class names do not fit, BuildError if code or ONNX model cannot be had or differ.
     """
     folder, facts = Path(out), facts or Facts()
+    if len(class_names) not in (0, task.outputs):
+        raise SpecError(f"class_names has {len(class_names)} names; allowed is one for each of {task.outputs} classes")
     check_folder(folder, onnx=onnx, force=force)
     if onnx:
         require_onnx()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = build(arch, task).eval() if weights is None else trained(arch, task, Path(weights))
-    source = model_source(arch, task, facts.origin, moments)
+    source = model_source(arch, task, facts.origin, moments, class_names)
     libraries = listed(needed(arch, task))
-    text = card(arch, task, facts, moments, licence(arch, task), libraries, trained=weights is not None, onnx=onnx)
+    text = card(
+        arch,
+        task,
+        facts,
+        moments,
+        class_names,
+        licence(arch, task),
+        libraries,
+        trained=weights is not None,
+        class_map=CLASS_MAP if _is_mappable(class_names) else "",
+        onnx=onnx,
+    )
+    beside = {"class_names": list(class_names)} if class_names else {}
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         (place / "model.py").write_text(source, encoding="utf-8")
-        save_weights(network, place / FILES[1])
-        (place / "arch.json").write_text(json.dumps({"format": FORMAT, **arch.node}, indent=1) + "\n")
+        save_weights(network, place / FILES[1], class_names)
+        (place / "arch.json").write_text(json.dumps({"format": FORMAT, **arch.node, **beside}, indent=1) + "\n")
+        if _is_mappable(class_names):
+            (place / CLASS_MAP).write_text(_class_map(class_names), encoding="utf-8")
         (place / "README.md").write_text(text, encoding="utf-8")
         verify(place, network, task)
         if onnx:
@@ -89,15 +112,35 @@ def check_folder(folder: Path, *, onnx: bool = False, force: bool = False) -> No
         raise StudyError(f"{folder} holds files already; name another folder, or write into it with --force")
     code = folder / "model.py"
     ours = code.is_file() and code.read_bytes().startswith(b'"""hadnas architecture ')
-    for name in (*FILES, ONNX):
+    for name in (*FILES, CLASS_MAP, ONNX):
         if not (folder / name).exists():
             continue
-        if not ours or (name == "README.md" and not (folder / name).read_bytes().startswith(b"# hadnas_")):
+        other = name == "README.md" and not (folder / name).read_bytes().startswith(b"# hadnas_")
+        if not ours or other or (name == CLASS_MAP and not _is_of_export(folder)):
             raise StudyError(f"{folder / name} is not of an earlier export; move it, or name another folder")
         if name == ONNX and not onnx:
             raise StudyError(
                 f"{folder / name} is of an earlier network; move it, or have it replaced by an export with --onnx"
             )
+
+
+def _is_mappable(class_names: Sequence[str]) -> bool:
+    """Whether timm reads these names from a class map: it strips every line, and of equal names counts the last."""
+    lines = _class_map(class_names).splitlines()
+    return lines != [] and list(dict.fromkeys(line.strip() for line in lines)) == list(class_names)
+
+
+def _class_map(class_names: Sequence[str]) -> str:
+    return "".join(f"{name}\n" for name in class_names)
+
+
+def _is_of_export(folder: Path) -> bool:
+    """Whether the class map in `folder` has the names that arch.json has beside it."""
+    try:
+        names = json.loads((folder / "arch.json").read_text())["class_names"]
+        return (folder / CLASS_MAP).read_text(encoding="utf-8") == _class_map(names)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _move(place: Path, folder: Path) -> None:
@@ -116,6 +159,8 @@ def _move(place: Path, folder: Path) -> None:
                 return
             for file in sorted(beside.iterdir()):
                 os.replace(file, folder / file.name)
+            if not (place / CLASS_MAP).exists():
+                (folder / CLASS_MAP).unlink(missing_ok=True)  # that of an earlier network
     except OSError as error:
         raise StudyError(f"{folder} cannot be written: {error.strerror}") from error
 
@@ -126,8 +171,9 @@ def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
     checked = "verified without hadnas: same keys, bit-equal logits" + (
         f"; in ONNX Runtime: logits within {TOLERANCE:g} of the largest" if onnx else ""
     )
+    written = [name for name in (*FILES, CLASS_MAP, ONNX) if (folder / name).exists()]
     return (
-        f"wrote {', '.join([*FILES, ONNX][: None if onnx else -1])} to {folder}/ ({checked})\n\n"
+        f"wrote {', '.join(written)} to {folder}/ ({checked})\n\n"
         f"    import sys, torch\n    sys.path.insert(0, {str(folder)!r})\n    from model import {ENTRY}\n\n"
         f"    network = {ENTRY}(pretrained=True).eval()\n    logits = network(torch.zeros(1, {shape}))\n\n"
         "images are pixels scaled to 0..1, minus network.pretrained_cfg['mean'], over network.pretrained_cfg['std']"

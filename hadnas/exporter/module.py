@@ -2,7 +2,7 @@
 
 import subprocess
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,19 +20,25 @@ from hadnas.models.source import ENTRY, Definitions, definitions
 from hadnas.models.task import Task
 
 
-def model_source(arch: Arch, task: Task, facts: Mapping[str, Any], moments: Moments | None = None) -> str:
+def model_source(
+    arch: Arch,
+    task: Task,
+    facts: Mapping[str, Any],
+    moments: Moments | None = None,
+    class_names: Sequence[str] = (),
+) -> str:
     """The formatted source of a file that builds `arch` for `task` with torch and timm only.
 
-    `facts` are written into the docstring on top, `moments` into timm's configuration. Raises BuildError where a
-    definition cannot be taken over.
+    `facts` are written into the docstring on top, `moments` and `class_names` into timm's configuration. Raises
+    BuildError where a definition cannot be taken over.
     """
     call = lower(arch, task)
     found = definitions({part.cls for part in calls(call)})
     found.imports |= {"Any": "from typing import Any", "Path": "from pathlib import Path"}
     body = (
-        _timm_body(call, moments)
+        _timm_body(call, moments, class_names)
         if not isinstance(call.cls, type)
-        else _pyramid_body(call, timm_config(arch, task, moments), moments, found)
+        else _pyramid_body(call, timm_config(arch, task, moments, class_names), moments, found)
     )
     return _formatted("\n\n".join([_docstring(arch, task, facts), found.source(), body]))
 
@@ -106,14 +112,18 @@ def {name}(
 '''
 
 
-def _timm_body(call: Call, moments: Moments | None) -> str:
+def _timm_body(call: Call, moments: Moments | None, class_names: Sequence[str]) -> str:
+    known: dict[str, Any] = {} if moments is None else {"mean": moments[0], "std": moments[1]}
+    known |= {"label_names": tuple(class_names)} if class_names else {}
     given = (
         ""
         if moments is None
-        else f"""
-    # Images are pixels scaled to 0..1, minus `mean`, over `std`: those it was trained on, not timm's.
-    network.pretrained_cfg = {{**network.pretrained_cfg, "mean": {moments[0]!r}, "std": {moments[1]!r}}}"""
+        else """
+    # Images are pixels scaled to 0..1, minus `mean`, over `std`: those it was trained on, not timm's."""
     )
+    if known:
+        given += f"""
+    network.pretrained_cfg = {{**network.pretrained_cfg, **{known!r}}}"""
     return f'''
 def {ENTRY}(pretrained: bool = False, *, device: Any = None, dtype: Any = None) -> nn.Module:
     """The network; `pretrained` loads model.safetensors beside this file."""

@@ -1,6 +1,8 @@
 """From an architecture to a module, through timm's own builder."""
 
 import hashlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +76,17 @@ def trained(arch: Arch, task: Task, weights: Path) -> nn.Module:
     return network.eval()
 
 
-def save_weights(network: nn.Module, path: Path) -> str:
+def save_weights(network: nn.Module, path: Path, class_names: Sequence[str] = ()) -> str:
     """Write what `trained` reads, whole or not at all, and return the `sha256_of` the file.
 
-    Weights that a network holds under two names are written twice. Raises StudyError where the file cannot be written.
+    Weights that a network holds under two names are written twice. The names of the classes, in the order of the
+    logits, go into the metadata as a JSON list. Raises StudyError where the file cannot be written.
     """
     half = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()}, half)
+        said = {"class_names": json.dumps(list(class_names))} if class_names else None
+        save_file({key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()}, half, said)
         written = sha256_of(half)
         half.replace(path)
         return written
@@ -115,8 +119,13 @@ def normalisation(moments: Moments | None, mean: str, std: str) -> str:
     return f"Images are pixels scaled to 0..1, minus {mean}, over {std}."
 
 
-def timm_config(arch: Arch, task: Task, moments: Moments | None = None) -> dict[str, Any]:
-    """The default configuration that timm keeps with a network; `moments` are what its images are normalised with."""
+def timm_config(
+    arch: Arch, task: Task, moments: Moments | None = None, class_names: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The default configuration that timm keeps with a network.
+
+    `moments` are what its images are normalised with, `class_names` are in the order of the logits, () if not known.
+    """
     channels, height, width = task.shape
     size: tuple[int, int] | None = (height, width)
     for node in (arch.node["stem"], *(stage["down"] for stage in arch.node["stages"] if stage["down"])):
@@ -136,6 +145,7 @@ def timm_config(arch: Arch, task: Task, moments: Moments | None = None) -> dict[
         "classifier": "head.fc",
         "mean": mean,
         "std": std,
+        **({"label_names": tuple(class_names)} if class_names else {}),
     }
 
 

@@ -17,6 +17,9 @@ from hadnas.models.task import Task
 
 Node = dict[str, Any]
 
+BESIDE = ("format", "class_names")
+"""Keys of an arch.json that say nothing of the network: an export has the names of the classes beside it."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -67,7 +70,7 @@ def _read_host(draw: Node, task: Task | None) -> tuple[Node, Call]:
             raise SpecError(f"format {version} is later than {FORMAT}, the latest this hadnas reads; upgrade hadnas")
         host = find_op(draw.get("op"), ("host",))
     assert host.wire is not None, f"the host {host.name!r} is registered without a wire function"
-    node, call = host.wire(host.cls, {key: value for key, value in draw.items() if key != "format"}, task)
+    node, call = host.wire(host.cls, {key: value for key, value in draw.items() if key not in BESIDE}, task)
     return node, call
 
 

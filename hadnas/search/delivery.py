@@ -42,6 +42,8 @@ def facts(results: "StudyResults", found: "Found") -> Facts:
         )
     if found.notes.get("latency_noisy"):
         limits.append("The machine was busy while the latency was taken: its ratio varied by more than 5 %.")
+    stored = results.book.user_attrs["study"]
+    limits += [f"{note}." for note in stored.get("notes", [])]
     return Facts(
         origin={"study": study.name, "baseline" if found.number is None else "trial": found.name},
         accuracies={"validation": Accuracy(accuracy, standard_error(accuracy, n), n)}
@@ -50,7 +52,7 @@ def facts(results: "StudyResults", found: "Found") -> Facts:
         protocol=timed.protocol if timed is not None else {},
         data={
             **_named(study.data.model_dump(include={"source", "size"}, exclude_none=True)),
-            **results.book.user_attrs["study"].get("parts", {}),
+            **stored.get("parts", {}),
         },
         recipe=_named({**study.recipe.model_dump(exclude_none=True), "seed": study.seed}),
         limits=tuple(limits),

@@ -90,11 +90,13 @@ class Evaluator:
     def facts(self) -> dict[str, Any]:
         """What must be the same when the study goes on and its own data do not say.
 
-        These are its images and, where latency decides what is found, how that is taken. `parts` is for people.
+        These are its images and, where latency decides what is found, how that is taken. `parts`, `class_names` and
+        `notes` are for people.
         """
         data = self.data
         facts: dict[str, Any] = {"digest": data.digest, "shape": list(data.shape), "classes": data.classes}
         facts |= {"mean": list(data.mean), "std": list(data.std), "parts": data.parts}
+        facts |= {"class_names": list(data.class_names), "notes": list(data.notes)}
         if self.study.latency is not None and self.study.deciding_latencies:
             facts["latency protocol"] = protocol(self.task.shape, device=self.device, backend=self.study.latency)
         return facts

@@ -86,6 +86,7 @@ class Mirror:
             parts = [{"module": path, **asdict(own)} for path, own in counted.by_module.items()]
             self.tracker.log_rows(run_id, parts, "cost.csv")
             origin = {"study": self.tracker.study, "network": name}
-            log(run_id, model_source(arch, self.task, origin, (self.data.mean, self.data.std)), "model.py")
+            moments = (self.data.mean, self.data.std)
+            log(run_id, model_source(arch, self.task, origin, moments, self.data.class_names), "model.py")
         except (BuildError, MeasurementError):  # the candidate's, and why it was refused
             return

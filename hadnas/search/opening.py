@@ -18,7 +18,7 @@ from hadnas.search.storage import Home, optuna_storage
 from hadnas.search.study import Study
 from hadnas.search.worker import is_dead
 
-_GROWS = frozenset({"trials", "source", "backends", "parts"})
+_GROWS = frozenset({"trials", "source", "backends", "parts", "class_names", "notes"})
 """What may change when a study goes on."""
 
 
@@ -46,12 +46,35 @@ def open_optuna(study: Study, home: Home, facts: dict[str, Any]) -> optuna.Study
         if changed:
             chosen = [k for k in changed if k in Study.model_fields] or changed  # what follows from them is not named
             what = "; ".join(_difference(key, old.get(key), new.get(key)) for key in chosen)
+            if "digest" in chosen:  # from which mean and standard deviation follow
+                what = _difference("digest of its images, as read and split", old["digest"], new["digest"])
+                what += reordered(class_names(stored), class_names(wanted))
             raise StudyError(
                 f"study {study.name!r} exists and differs ({what}); undo the change, or give another name with --name"
             )
     if stored != wanted:
         book.set_user_attr("study", wanted)
     return book
+
+
+def class_names(stored: dict[str, Any]) -> tuple[str, ...]:
+    """The names of a stored study's classes in the order of the logits; () if it does not know them.
+
+    Studies that began before there was a list have them in a line for people.
+    """
+    line = stored.get("parts", {}).get("class names, in the order of the logits", "")
+    names = stored.get("class_names", line.split(", "))
+    return tuple(names) if len(names) == stored["classes"] else ()
+
+
+def reordered(before: tuple[str, ...], now: tuple[str, ...]) -> str:
+    """Words to end a sentence with, if the classes are the same in another order, as after an upgrade; or none."""
+    if before == now or sorted(before) != sorted(now):
+        return ""
+    place = next(place for place, pair in enumerate(zip(before, now, strict=True)) if pair[0] != pair[1])
+    return (
+        f": its classes are now in the order of timm's reader (class {place} is {now[place]!r}, was {before[place]!r})"
+    )
 
 
 def _told_apart(study: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 @dataclass
 class Progress:
-    """`done` of `budget` architectures, the candidate at work and its epoch, the best validation accuracy so far."""
+    """`done` of `budget` architectures, the candidate at work and its epoch, the best validation accuracy so far.
+
+    notes: sentences on the images, for people
+    """
 
     study: str
     budget: int
@@ -18,6 +21,7 @@ class Progress:
     best: float | None = None
     refused: int = 0
     ended: str = ""
+    notes: tuple[str, ...] = ()
 
 
 Watch = Callable[[Progress], None]

@@ -17,7 +17,7 @@ from hadnas.search.database import clear_errors
 from hadnas.search.found import Found
 from hadnas.search.front import pareto_front
 from hadnas.search.ledger import Ledger
-from hadnas.search.opening import baseline_entries, stored_study, unknown_blocks
+from hadnas.search.opening import baseline_entries, class_names, reordered, stored_study, unknown_blocks
 from hadnas.search.records import Latency, Training
 from hadnas.search.storage import Home
 from hadnas.space import meanings
@@ -197,8 +197,8 @@ class StudyResults:
         from hadnas.search.delivery import facts
 
         arch, known, weights = found.trained, facts(self, found), self.weights(found)
-        options = {"onnx": onnx, "force": force}
-        return export(arch, self.task(), out, weights, facts=known, moments=self.moments(), **options)
+        task, moments, names = self.task(), self.moments(), self.class_names()
+        return export(arch, task, out, weights, facts=known, moments=moments, class_names=names, onnx=onnx, force=force)
 
     def register(self, found: Found, folder: str | Path) -> str:
         """Register an exported folder in MLflow and return its URI. Raises as `hadnas.search.delivery.register`."""
@@ -279,7 +279,10 @@ class StudyResults:
 
         data = load_data(self.study.data)
         if data.digest != self.book.user_attrs["study"]["digest"]:
-            raise StudyError(f"the data of study {self.name!r} ({self.study.data.source}) have changed since it ran")
+            why = reordered(self.class_names(), data.class_names)
+            raise StudyError(
+                f"the data of study {self.name!r} ({self.study.data.source}) have changed since it ran{why}"
+            )
         return data
 
     def task(self) -> Task:
@@ -291,6 +294,10 @@ class StudyResults:
         """Mean and standard deviation per channel that the study's images were normalised with."""
         facts = self.book.user_attrs["study"]
         return tuple(facts["mean"]), tuple(facts["std"])
+
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the logits; () for an old study that does not know them."""
+        return class_names(self.book.user_attrs["study"])
 
     def architecture(self, fingerprint: str) -> Arch | None:
         """An architecture of the ledger by its fingerprint, or None."""

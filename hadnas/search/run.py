@@ -103,7 +103,7 @@ class _Run:
         self.tracker = tracker
         self.mirror = Mirror(tracker, evaluator.task, evaluator.data)
         self.watch = watch
-        self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs)
+        self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=evaluator.data.notes)
         self.size = size(study.space)
         self.interrupted = False
         self.given_up = self.surplus = False  # the last trial: by another worker; as others meet the budget

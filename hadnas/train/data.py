@@ -17,15 +17,16 @@ from hadnas.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
-    from hadnas.train.images import Split
-    from hadnas.train.sources import Source
+    from hadnas.train.images import Source, Split
 
 
 class DataSpec(BaseModel):
     """Names a data set and the rule that splits it.
 
     `source` is "digits" (scikit-learn's 1,797 8x8 digits, no download), the path of a `.npz` file, the path of an
-    image folder, or `torch/NAME:DIR`, a data set of torchvision that lies in DIR, read by timm. `test_fraction` of the
+    image folder, or `torch/NAME:DIR`, a data set of torchvision that lies in DIR, read by timm. The classes of a folder
+    are in the order of timm's reader; its images are turned upright by their EXIF, transparent pixels are put on white,
+    and of an animation the first frame is read. `test_fraction` of the
     images is set aside where the source has no test split of its own, then `val_fraction` of what is left where it has
     no validation split; both splits are stratified by class and follow from `split_seed`. `size` (pixels) resizes the
     images of a folder: shorter side, then centre crop.
@@ -45,9 +46,10 @@ class Data:
     """A data set, split and ready to be trained on.
 
     `digest` identifies pixels, labels and split: equal digests mean the same images in the same parts; `split` says in
-    words how the parts came about. `shape` is (channels, height, width). `mean` and `std` have one value per channel,
-    on pixels scaled to 0..1, from the training split only; `train`, `val` and the test split give their batches
-    normalised by them.
+    words how the parts came about. `shape` is (channels, height, width). `class_names` are in the order of the logits.
+    `mean` and `std` have one value per channel, on pixels scaled to 0..1, from the training split only; `train`, `val`
+    and the test split give their batches normalised by them. `notes` are sentences on what a user may not expect: files
+    that were not read, images that two splits share.
     """
 
     name: str
@@ -55,9 +57,10 @@ class Data:
     split: str
     shape: tuple[int, int, int]
     classes: int
-    class_names: list[str]
+    class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    notes: tuple[str, ...]
     train: Split
     val: Split
     _test: Split = field(repr=False)
@@ -69,10 +72,9 @@ class Data:
 
     @property
     def parts(self) -> dict[str, str]:
-        """The classes as the logits have them, how many images each split has and how these came about, for people."""
+        """How many images each split has and how these came about, for people."""
         train, val, test = (f"{size:,}" for size in self.sizes.values())
-        names = {"class names, in the order of the logits": ", ".join(self.class_names)}
-        return {**names, "train": train, "validation": val, "test": test, "split": self.split}
+        return {"train": train, "validation": val, "test": test, "split": self.split}
 
     def open_test(self) -> Split:
         """The test split: for the final figures of finished architectures, never for choosing between them."""
@@ -85,6 +87,7 @@ def load_data(spec: DataSpec | str) -> Data:
     Raises DataError, before any training starts, when the source is missing, malformed or unfit: a file that is not a
     `.npz`, missing keys, wrong shapes or types, labels out of range, a single class, a class too small to split.
     """
+    from hadnas.train.duplicates import repeated
     from hadnas.train.images import Normalise, Split
     from hadnas.train.sources import name_of, read
 
@@ -92,7 +95,7 @@ def load_data(spec: DataSpec | str) -> Data:
         spec = DataSpec(source=spec)
     source = read(spec.source, spec.size)
     digest = hashlib.sha256(repr((source.scale, source.train.shape)).encode())
-    source.train.update(digest)
+    hashes = {"train": source.train.update(digest)}
 
     drawn = []
     train, val, test = source.train, source.val, source.test
@@ -101,15 +104,20 @@ def load_data(spec: DataSpec | str) -> Data:
         kept, held_out = _stratified(train.labels.numpy(), spec.test_fraction, spec, source, "test")
         digest.update(kept.tobytes())
         train, test = train.subset(kept), train.subset(held_out)
+        hashes = {"train": hashes["train"][kept], "test": hashes["train"][held_out]}
     else:
-        test.update(digest)
+        hashes["test"] = test.update(digest)
     if val is None:
         drawn.append(f"{spec.val_fraction:g} of the training images{' left' if drawn else ''} drawn for validation")
         kept, held_out = _stratified(train.labels.numpy(), spec.val_fraction, spec, source, "val")
         digest.update(kept.tobytes())
         train, val = train.subset(kept), train.subset(held_out)
+        hashes |= {"train": hashes["train"][kept], "val": hashes["train"][held_out]}
     else:
-        val.update(digest)
+        hashes["val"] = val.update(digest)
+    shared = repeated(
+        [("train", train, hashes["train"]), ("validation", val, hashes["val"]), ("test", test, hashes["test"])]
+    )
 
     mean, std = train.moments(source.scale)
     normalise = Normalise(mean, std, source.scale)
@@ -122,6 +130,7 @@ def load_data(spec: DataSpec | str) -> Data:
         class_names=source.class_names,
         mean=mean,
         std=std,
+        notes=(*source.notes, *([shared] if shared else [])),
         train=Split(train, normalise),
         val=Split(val, normalise),
         _test=Split(test, normalise),

@@ -4,7 +4,8 @@ Both kinds give the same pixels in the same order, so a network trained on eithe
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,15 +36,20 @@ class Images(Protocol):
 
     labels: Tensor
     shape: tuple[int, int, int]
+    names: Sequence[object]
+    """What a message calls each image: its file, or its place in an array."""
 
     def __getitem__(self, place: int) -> tuple[Tensor, int]:
         """One image with its label."""
 
+    def content(self, place: int) -> bytes:
+        """The pixels of an image, or its file: what two copies of an image share."""
+
     def subset(self, index: np.ndarray) -> "Images":
         """The images at these places, in this order."""
 
-    def update(self, digest: "_Hash") -> None:
-        """Feed pixels and labels to a hash."""
+    def update(self, digest: "_Hash") -> np.ndarray:
+        """Feed pixels and labels to a hash; returns a hash of each image, int64 (N,), the same for equal content."""
 
     def moments(self, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel, of pixels divided by `scale`."""
@@ -55,20 +61,25 @@ class Images(Protocol):
 class HeldImages:
     """Images in memory: (N, C, H, W)."""
 
-    def __init__(self, pixels: Tensor, labels: Tensor) -> None:
+    def __init__(self, pixels: Tensor, labels: Tensor, names: Sequence[object] | None = None) -> None:
         self.pixels, self.labels = pixels, labels
+        self.names: Sequence[object] = range(len(labels)) if names is None else names
         self.shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
 
     def __getitem__(self, place: int) -> tuple[Tensor, int]:
         return self.pixels[place], int(self.labels[place])
 
     def subset(self, index: np.ndarray) -> "HeldImages":
-        places = torch.from_numpy(index)
-        return HeldImages(self.pixels[places], self.labels[places])
+        places, names = torch.from_numpy(index), [self.names[place] for place in index.tolist()]
+        return HeldImages(self.pixels[places], self.labels[places], names)
 
-    def update(self, digest: "_Hash") -> None:
+    def content(self, place: int) -> bytes:
+        return self.pixels[place].numpy().tobytes()
+
+    def update(self, digest: "_Hash") -> np.ndarray:
         digest.update(self.pixels.contiguous().numpy().data)
         digest.update(self.labels.contiguous().numpy().data)
+        return np.array([hash(image.tobytes()) for image in self.pixels.numpy()], np.int64)
 
     def moments(self, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return _moments(_histogram(self.pixels), scale)
@@ -83,12 +94,21 @@ class HeldImages:
 
 
 class StreamedImages(Dataset[tuple[Tensor, int]]):
-    """Images decoded from their files whenever they are needed."""
+    """Images decoded from their files whenever they are needed.
+
+    rule: how pixels are made of the files where plain decoding gives others; it is part of the digest
+    """
 
     def __init__(
-        self, files: list[Path], labels: Tensor, shape: tuple[int, int, int], decode: Callable[[Path], Tensor]
+        self,
+        files: list[Path],
+        labels: Tensor,
+        shape: tuple[int, int, int],
+        decode: Callable[[Path], Tensor],
+        rule: str = "",
     ) -> None:
-        self.files, self.labels, self.shape, self.decode = files, labels, shape, decode
+        self.files, self.labels, self.shape, self.decode, self.rule = files, labels, shape, decode, rule
+        self.names: Sequence[object] = files
 
     def __len__(self) -> int:
         return len(self.files)
@@ -98,14 +118,22 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
 
     def subset(self, index: np.ndarray) -> "StreamedImages":
         files = [self.files[place] for place in index.tolist()]
-        return StreamedImages(files, self.labels[torch.from_numpy(index)], self.shape, self.decode)
+        return StreamedImages(files, self.labels[torch.from_numpy(index)], self.shape, self.decode, self.rule)
 
-    def update(self, digest: "_Hash") -> None:
+    def content(self, place: int) -> bytes:
+        return self.files[place].read_bytes()
+
+    def update(self, digest: "_Hash") -> np.ndarray:
         """Length and first 4 KiB of every file stand for its pixels: reading all of a large set takes minutes."""
-        for path in self.files:
+        hashes = np.empty(len(self), np.int64)
+        digest.update(self.rule.encode())
+        for place, path in enumerate(self.files):
             with path.open("rb") as file:
-                digest.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode() + file.read(4096))
+                size, head = path.stat().st_size, file.read(4096)
+            digest.update(f"{path.parent.name}/{path.name} {size}\n".encode(errors="surrogateescape") + head)
+            hashes[place] = hash((size, head))
         digest.update(self.labels.contiguous().numpy().data)
+        return hashes
 
     def moments(self, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """From at most MOMENT_IMAGES images, evenly spaced."""
@@ -117,6 +145,39 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
 
     def batches(self, size: int, device: torch.device, order: Tensor | None) -> Batches:
         return loaded(self, range(len(self)) if order is None else order.tolist(), size, device)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a reader found: pixels 0..`scale`, the splits the source has of its own, and notes, sentences for people."""
+
+    scale: float
+    class_names: tuple[str, ...]
+    train: Images
+    val: Images | None = None
+    test: Images | None = None
+    notes: tuple[str, ...] = ()
+
+
+def checked_names(names: Iterable[object], where: object) -> tuple[str, ...]:
+    """Names of classes as text; those of bytes, as HDF5 and pickles have them, are UTF-8.
+
+    Raises DataError for bytes that are not, and for line breaks and other control characters: a name is one line of
+    cards, tables and class maps.
+    """
+    found = []
+    for name in names:
+        try:
+            text = name.decode() if isinstance(name, bytes) else str(name)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{where}: the class name {name!r} is not UTF-8 ({error.reason})") from None
+        if any(unicodedata.category(character) in _NOT_IN_A_LINE for character in text):
+            raise DataError(f"{where}: the class name {text!r} has a control character; rename the class")
+        found.append(text)
+    return tuple(found)
+
+
+_NOT_IN_A_LINE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # controls, halves of characters, breaks of lines and paragraphs
 
 
 def spread(n: int, total: int) -> Tensor:
