@@ -16,7 +16,7 @@ from hadnas.exporter.folder import export
 from hadnas.exporter.module import model_source
 from hadnas.measure.cost import cost
 from hadnas.models.arch import Arch
-from hadnas.models.build import build, save_weights, trained
+from hadnas.models.build import build, check_size, save_weights, trained
 from hadnas.models.complete import complete
 from hadnas.models.task import Task
 from hadnas.search.study import one_sentence
@@ -115,6 +115,7 @@ def retrain(
     device = chosen_device(device)
     task = Task.image(*data.shape, classes=data.classes)
     arch = complete(arch.node, task)
+    check_size(arch, task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build(arch, task) if weights is None else trained(arch, task, Path(weights))

@@ -12,7 +12,10 @@ import hadnas
 PACKAGE = Path(hadnas.__file__).parent
 FLOORS = {
     "__main__": 10,
-    "errors": 0,
+    "errors": -1,
+    "limits": 0,
+    "paths": 0,
+    "plain": 0,
     "console": 1,
     "space": 1,
     "blocks": 1,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from timm.models import build_model_with_cfg
 from torch import nn
 
-from hadnas.errors import BuildError, HadnasError, SpecError, StudyError
+from hadnas.errors import BuildError, HadnasError, SpecError, StudyError, first_line
+from hadnas.limits import check_memory
 from hadnas.models.arch import Arch
 from hadnas.models.complete import Call, Place, lower, resized
 from hadnas.models.task import Task
@@ -48,8 +50,15 @@ def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **ti
     except HadnasError:
         raise
     except Exception as error:  # a stem or head of one's own that lacks what a host asks for
-        raise BuildError(f"{call.op} cannot be built: {type(error).__name__}: {error}") from error
+        raise BuildError(f"{call.op} cannot be built: {type(error).__name__}: {first_line(error)}") from error
     return model
+
+
+def check_size(arch: Arch, task: Task) -> None:
+    """Raise MachineError where the weights of `arch` do not fit into this machine's memory."""
+    with suppress(BuildError):  # of timm's, some cannot be built without weights; what else is wrong, building says
+        network = build(arch, task, device="meta")
+        check_memory(sum(tensor.nbytes for tensor in network.parameters()), "the network's weights")
 
 
 def trained(arch: Arch, task: Task, weights: Path) -> nn.Module:
@@ -161,4 +170,4 @@ def instantiate(value: Any, path: str, device: Any = None, dtype: Any = None) ->
     except HadnasError:
         raise
     except Exception as error:
-        raise BuildError(f"{path}: {value.op} cannot be built: {type(error).__name__}: {error}") from error
+        raise BuildError(f"{path}: {value.op} cannot be built: {type(error).__name__}: {first_line(error)}") from error

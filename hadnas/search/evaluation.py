@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from hadnas.errors import BuildError, HadnasError, LostClaim, MachineError, MeasurementError, StudyError, TrainingError
+from hadnas.limits import check_memory
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.latency import protocol, protocol_key
 from hadnas.measure.screen import screen
@@ -139,6 +140,7 @@ class Evaluator:
                 evaluation.counted = cost(build(arch, self.task, device="meta"), self.data.shape)
                 costs = Costs(*(getattr(evaluation.counted, name) for name in Costs.__dataclass_fields__))
                 self.ledger.put_cost(arch.fingerprint, str(self.task), code, costs)
+        check_memory(4 * costs.params, "the network's weights")
         evaluation.notes["code"] = code
         evaluation.figures |= asdict(costs) | {"flops": 2 * costs.macs}
         if held:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from hadnas.search.database import Database
-from hadnas.search.records import Costs, Latency
+from hadnas.search.records import Costs, Latency, record
 from hadnas.search.tables import ArchitectureRow, CostRow, LatencyRow, PredictorRow
 
 
@@ -41,7 +41,7 @@ class Figures(Database):
         """The costs of an architecture for a task, counted of blocks with this code, or None."""
         with self.read() as session:
             row = session.get(CostRow, (fingerprint, task, code))
-            return Costs(**{f.name: getattr(row, f.name) for f in fields(Costs)}) if row else None
+            return record(Costs, {f.name: getattr(row, f.name) for f in fields(Costs)}) if row else None
 
     def put_latency(
         self, fingerprint: str, task: str, code: str, key: str, protocol: Mapping[str, Any], figures: Mapping[str, Any]
@@ -62,7 +62,10 @@ class Figures(Database):
         same = {"fingerprint": fingerprint, "task": task, "code": code, "protocol": key}
         with self.read() as session:
             row = session.scalar(select(LatencyRow).filter_by(**same).order_by(LatencyRow.id.desc()).limit(1))
-            return Latency(row.protocol_json, row.figures, row.host, row.created) if row else None
+            if row is None:
+                return None
+            known = {"protocol": row.protocol_json, "figures": row.figures, "host": row.host, "created": row.created}
+            return record(Latency, known)
 
     def put_predictor(
         self, space: str, task: str, key: str, protocol: Mapping[str, Any], fit: Mapping[str, Any]

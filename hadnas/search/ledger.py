@@ -34,7 +34,7 @@ from sqlalchemy.orm import Session
 from hadnas.errors import LostClaim, StudyError
 from hadnas.search.database import TIMEOUT, shown
 from hadnas.search.figures import Figures, numbers
-from hadnas.search.records import Claim, Epoch, State, Status, Training, TrainingKey
+from hadnas.search.records import Claim, Epoch, State, Status, Test, Training, TrainingKey, record
 from hadnas.search.storage import weights_name
 from hadnas.search.tables import EpochRow, TestRow, TrainingRow, prepare
 from hadnas.search.worker import is_dead, this_host
@@ -221,7 +221,10 @@ class Ledger(Figures):
         with self.read() as session:
             query = select(TestRow).join(TrainingRow, TrainingRow.id == TestRow.training)
             row = session.scalar(query.where(*_is(key)))
-            return ([hit == "1" for hit in row.hits], row.loss) if row else None
+            if row is None:
+                return None
+            kept = record(Test, {"hits": row.hits, "loss": row.loss})
+            return [hit == "1" for hit in kept.hits], kept.loss
 
     # Reading
 
@@ -262,10 +265,11 @@ def _of(key: TrainingKey) -> Select[TrainingRow]:
 
 def _curve(session: Session, training: int) -> tuple[Epoch, ...]:
     query = select(EpochRow).where(EpochRow.training == training).order_by(EpochRow.attempt, EpochRow.epoch)
-    return tuple(Epoch(**{f.name: getattr(row, f.name) for f in fields(Epoch)}) for row in session.scalars(query))
+    rows = session.scalars(query)
+    return tuple(record(Epoch, {f.name: getattr(row, f.name) for f in fields(Epoch)}) for row in rows)
 
 
 def _training(row: TrainingRow, curve: tuple[Epoch, ...]) -> Training:
-    key = TrainingKey(**{f.name: getattr(row, f.name) for f in fields(TrainingKey)})
+    key = record(TrainingKey, {f.name: getattr(row, f.name) for f in fields(TrainingKey)})
     rest = {f.name: getattr(row, f.name) for f in fields(Training) if f.name not in ("key", "curve")}
-    return Training(key=key, curve=curve, **rest)
+    return record(Training, {"key": key, "curve": curve, **rest})

@@ -29,6 +29,7 @@ from hadnas.models.task import Task
 from hadnas.search.correlation import Correlation, rank_correlation
 from hadnas.search.ledger import Ledger
 from hadnas.search.opening import code_of, used_ops
+from hadnas.search.records import record
 from hadnas.search.timing import timed
 from hadnas.space.data import as_data
 
@@ -140,8 +141,7 @@ def load_predictor(
             f"no latency predictor was fitted for this space, {task}, backend {backend!r} and device {device!r} "
             "on this machine and its versions; `hadnas predict STUDY` fits one"
         )
-    costs = {name: Correlation(**rank) for name, rank in fit["costs"].items()}
-    return Predictor(**{**fit, "rank": Correlation(**fit["rank"]), "costs": costs})
+    return record(Predictor, fit)
 
 
 def digest(space: dict[str, Any]) -> str:
