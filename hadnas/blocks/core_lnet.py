@@ -34,7 +34,8 @@ class CoreLnet(nn.Module):
     classes. L is softmax_rows with each row's softmax over the cells up to its own, as in the authors' code. Relations
     are computed in at least float32, also under autocast.
 
-    Shapes: (B, C, H, W) -> (B, classes); grid <= H, W. With classes = 0 the hidden features, after `reset` to pool "" maps of C.
+    Shapes: (B, C, H, W) -> (B, classes); grid <= H, W. With classes = 0 the hidden features; after `reset` to pool ""
+        the map of C, or one of the classes.
     Degree: 2 (nominal)
     Params: 2*C + grid**4*hidden + hidden + (hidden + 1)*classes
     MACs: grid**4*(C + hidden) + hidden*classes

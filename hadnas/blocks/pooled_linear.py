@@ -16,7 +16,7 @@ class PooledLinear(nn.Module):
 
     y = W dropout(norm(pool(x))) + b
 
-    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the features, after `reset` to pool "" maps of either.
+    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the features; after `reset` to pool "" maps of either.
     Degree: 1
     Params: (classes*C + weights(norm, C))*(2 if pool == "catavgmax" else 1) + classes
     MACs: classes*C*(2 if pool == "catavgmax" else 1)

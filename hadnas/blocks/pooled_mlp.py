@@ -25,7 +25,8 @@ class PooledMlp(nn.Module):
 
     Both norms are of the kind `norm`.
 
-    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the hidden features, after `reset` to pool "" maps of either.
+    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the hidden features; after `reset` to pool "" maps of
+        either.
     Degree: 1
     Params: expand*C**2 + expand*C + weights(norm, C) + weights(norm, expand*C) + weights(act, expand*C)
         + (expand*C + 1)*classes

@@ -102,7 +102,7 @@ def rule_of(op: Any) -> Rule | None:
     if op.overloadpacket in flop_registry:
         return _formula(flop_registry[op.overloadpacket])
     raise MeasurementError(
-        f"what {name} costs is not known; allowed are the operations of hadnas.measure.aten, functions of each element, "
+        f"what {name} costs is not known; allowed are the operations of hadnas.measure.aten, functions of each element "
         "and operations with a formula by torch.utils.flop_counter.register_flop_formula"
     )
 
