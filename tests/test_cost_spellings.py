@@ -112,6 +112,7 @@ def test_complex_products_cost_what_their_parts_cost(join):
 
 WRITTEN_OUT = {
     "xlogy": (torch.xlogy, lambda u, v: u * v.log()),
+    "ldexp": (torch.ldexp, lambda u, v: u * 2**v),
     "hypot": (torch.hypot, lambda u, v: (u * u + v * v).sqrt()),
     "polar": (torch.polar, lambda u, v: torch.complex(u * v.cos(), u * v.sin())),
     "bilinear": (
@@ -235,14 +236,15 @@ def test_distances_and_grids_are_contractions():
 
 @pytest.fixture
 def library():
+    """Operations of another library: said to be one of each element, made of ATen's, with a formula, and not known."""
     made = torch.library.Library("hadnas_test", "FRAGMENT")
-    made.define("mixed(Tensor x, Tensor w) -> Tensor")
-    made.impl("mixed", lambda x, w: torch.einsum("bchw,cd->bdhw", x, w), "CPU")
-    made.impl("mixed", lambda x, w: x.new_empty(x.shape[0], w.shape[1], *x.shape[2:]), "Meta")
+    for name in ("unknown", "said"):
+        made.define(f"{name}(Tensor x, Tensor w) -> Tensor")
+        made.impl(name, lambda x, w: x.new_empty(x.shape[0], w.shape[1], *x.shape[2:]), "Meta")
+        made.define(f"{name}_written(Tensor(a!) x, Tensor w) -> ()")
+        made.impl(f"{name}_written", lambda x, w: None, "Meta")
     made.define("curved(Tensor x) -> Tensor", tags=torch.Tag.pointwise)
     made.impl("curved", lambda x: torch.empty_like(x), "Meta")
-    made.define("written(Tensor(a!) x, Tensor w) -> ()")
-    made.impl("written", lambda x, w: None, "Meta")
     made.define("composed(Tensor x, Tensor w) -> Tensor")
     made.impl("composed", lambda x, w: torch.einsum("bchw,cd->bdhw", x, w), "CompositeImplicitAutograd")
     yield torch.ops.hadnas_test
@@ -259,8 +261,8 @@ UNKNOWN = {
     "aten::linalg_matrix_exp": lambda m, u, v: torch.linalg.matrix_exp(m.gain[:4, 0] * u[0, 0, :4]),
     "aten::_embedding_bag_forward_only": lambda m, u, v: F.embedding_bag(u[0, 0].argsort(), m.table[0]),
     "aten::mse_loss": lambda m, u, v: F.mse_loss(u, -v, reduction="none"),
-    "hadnas_test::mixed": lambda m, u, v: torch.ops.hadnas_test.mixed(u, m.table[:, 0, :1].expand(C, C)),
-    "hadnas_test::written": lambda m, u, v: torch.ops.hadnas_test.written(u, v) or u,
+    "hadnas_test::unknown": lambda m, u, v: torch.ops.hadnas_test.unknown(u, m.table[:, 0, :1].expand(C, C)),
+    "hadnas_test::unknown_written": lambda m, u, v: torch.ops.hadnas_test.unknown_written(u, v) or u,
 }
 
 
@@ -271,20 +273,20 @@ def test_what_no_rule_knows_is_refused_with_its_name(name, join, library):
 
 
 def test_operations_of_other_libraries_are_counted_by_what_is_said_of_them(library):
-    @register_flop_formula([library.mixed, library.written])
+    @register_flop_formula([library.said, library.said_written])
     def _(x, w, *_, out_shape=None, **__):
         return 2 * x[0] * x[1] * x[2] * x[3] * w[-1]
 
     def weight(m):
         return m.table[:, 0, :1].expand(C, C)
 
-    assert counts(joined(lambda m, u, v: library.mixed(u, weight(m)))) == (C * N, 0, 0)
+    assert counts(joined(lambda m, u, v: library.said(u, weight(m)))) == (C * N, 0, 0)
     assert counts(joined(lambda m, u, v: library.composed(u, weight(m)))) == (C * N, 0, 0)
     assert counts(joined(lambda m, u, v: library.curved(u))) == (0, N, 0)
 
     def in_place(m, u, v):
         empty = torch.empty(1, C, H, W)
-        library.written(empty, u)
+        library.said_written(empty, u)
         return empty * v  # a product, as an activation was written there
 
     assert counts(joined(in_place)) == (W * N, N, N)

@@ -12,7 +12,7 @@ Conventions, for an operation that writes `n` elements (a batch of one, evaluati
     sum, difference, quotient, activation function (also one with a product inside: silu, gelu, hardswish)      n
     product of two activations            n, all of them products; x^k is k - 1 of them for a whole k > 1
     product with a parameter, a buffer, a constant or a 0-dimensional tensor                        n, no products
-    glu, addcmul, lerp, xlogy             as written out: 2 n, 2 n, 3 n, 2 n, with n products each
+    glu, addcmul, lerp, xlogy, ldexp      as written out: 2 n (lerp 3 n), with n products each
     hypot, polar                          as written out: 4 n, with 2 n products each
     product of complex numbers            as written out: 4 products and 2 sums for each, 2 products if one is real
     softmax                               5 n (maximum, difference, exponential, sum, quotient)
