@@ -10,6 +10,7 @@ from torchvision.models.feature_extraction import NodePathTracer
 
 from hadnas.blocks.registry import find_op, ops
 from hadnas.cases import cases
+from hadnas.exporter.card import Facts, card
 from hadnas.models.build import build
 from hadnas.models.complete import complete
 from hadnas.models.task import Task
@@ -50,6 +51,13 @@ def test_every_op_gives_the_same_output_scripted_and_traced(name: str) -> None:
             assert torch.equal(traced(module, **constant)(*inputs), out), str(case)
             if "avgmax" not in case.varied:  # a pooling of timm's that TorchScript does not compile
                 assert torch.equal(torch.jit.script(module)(*inputs), out), str(case)
+
+
+@pytest.mark.parametrize(("pool", "said"), [("avg", False), ("avgmax", True)])
+def test_the_card_says_which_pooling_cannot_be_scripted(pool: str, said: bool) -> None:
+    arch = complete({**pyramid((8, [])), "head": op("pooled_linear", pool=pool)}, TASK)
+    text = card(arch, TASK, Facts(), None, "", "torch and timm", trained=False)
+    assert ("TorchScript does not compile timm's pooling `avgmax`" in text) == said
 
 
 @pytest.mark.slow
