@@ -13,15 +13,15 @@ from typing import Any, Literal, cast, get_args
 from pydantic import ValidationError
 from torch import nn
 
+from hadnas.arch.node import Arch, nodes
+from hadnas.arch.read import complete
+from hadnas.arch.task import Task
 from hadnas.blocks.registry import Op, ops
 from hadnas.errors import SpecError, StudyError, UnknownName, at, unknown
-from hadnas.models.arch import Arch, nodes
-from hadnas.models.build import build
-from hadnas.models.complete import complete
-from hadnas.models.files import run_file
-from hadnas.models.source import ENTRY
-from hadnas.models.task import Task
-from hadnas.search.study import Study, one_sentence
+from hadnas.hosts.build import build
+from hadnas.source.trace import ENTRY
+from hadnas.source.user_file import run_file
+from hadnas.store.study import Study, one_sentence
 
 Kind = Literal["studies", "search_spaces", "published"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

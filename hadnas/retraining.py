@@ -10,17 +10,17 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from hadnas.arch.node import Arch
+from hadnas.arch.read import complete
+from hadnas.arch.task import Task
 from hadnas.errors import SpecError
 from hadnas.exporter.card import Accuracy, Facts
 from hadnas.exporter.folder import export
-from hadnas.exporter.module import model_source
+from hadnas.hosts.build import build, save_weights, trained
 from hadnas.measure.cost import cost
-from hadnas.models.arch import Arch
-from hadnas.models.build import build, save_weights, trained
-from hadnas.models.complete import complete
-from hadnas.models.task import Task
-from hadnas.search.study import one_sentence
-from hadnas.train.data import Data, DataSpec, load_data
+from hadnas.source.module import model_source
+from hadnas.store.study import one_sentence
+from hadnas.train.data.spec import Data, DataSpec, load_data
 from hadnas.train.device import chosen_device
 from hadnas.train.loop import Epoch, Fit, fit
 from hadnas.train.recipe import Policy, Recipe

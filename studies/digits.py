@@ -9,8 +9,8 @@ Expected with seed 0 and two threads: the best candidate recognises .9861 of n =
 attention. Differences among the best are within the error of 288 images: `hadnas finals digits` says what is left.
 """
 
-from hadnas.search.study import Study
 from hadnas.search_spaces.four_families import SPACE
+from hadnas.store.study import Study
 from hadnas.train.recipe import Recipe
 
 PLAIN = {

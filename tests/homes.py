@@ -9,8 +9,8 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from hadnas.search.storage import Home
-from hadnas.search.study import Study
+from hadnas.store.home import Home
+from hadnas.store.study import Study
 from hadnas.train.recipe import Recipe
 from tests.networks import TINY_SPACE
 

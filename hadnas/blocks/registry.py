@@ -234,7 +234,7 @@ def _load_shipped() -> None:
     """Import every file of this folder, so that adding a block means adding a file, and the hosts."""
     package = importlib.import_module("hadnas.blocks")
     blocks = [f"hadnas.blocks.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
-    for name in [*blocks, "hadnas.models.pyramid", "hadnas.models.timm_model"]:
+    for name in [*blocks, "hadnas.hosts.pyramid", "hadnas.hosts.timm_model"]:
         importlib.import_module(name)
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import timm
 
-from hadnas.models.arch import Arch
-from hadnas.models.build import Moments, normalisation
-from hadnas.models.complete import lower
-from hadnas.models.task import Task
-from hadnas.onnx_model import INPUT, OUTPUT
+from hadnas.arch.node import Arch
+from hadnas.arch.read import lower
+from hadnas.arch.task import Task
+from hadnas.hosts.build import Moments, normalisation
+from hadnas.measure.onnx import INPUT, OUTPUT
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Facts:
     origin      where it comes from, such as {"study": "digits", "trial": "trial-0005"}; the code says it, too
     accuracies  split -> accuracy after the last epoch: "validation", and "test" only where that split was opened
     figures     costs and latency, by their names in MLflow
-    protocol    how the latency was taken, as `hadnas.measure.latency.protocol` says it
+    protocol    how the latency was taken, as `hadnas.measure.latency.latency.protocol` says it
     data        what it was trained on, how that was split
     recipe      how it was trained, with the seed
     limits      sentences: what the figures do not say

@@ -13,15 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from hadnas.arch.node import FORMAT, Arch
+from hadnas.arch.task import Task
 from hadnas.errors import BuildError, SpecError, StudyError
 from hadnas.exporter.card import Facts, card
-from hadnas.exporter.module import licence, listed, model_source, needed
 from hadnas.exporter.onnx_file import TOLERANCE, write_onnx
-from hadnas.models.arch import FORMAT, Arch
-from hadnas.models.build import Moments, build, save_weights, trained
-from hadnas.models.source import ENTRY
-from hadnas.models.task import Task
-from hadnas.onnx_model import require_onnx
+from hadnas.hosts.build import Moments, build, save_weights, trained
+from hadnas.measure.onnx import require_onnx
+from hadnas.source.module import licence, listed, model_source, needed
+from hadnas.source.trace import ENTRY
 
 FILES = ("model.py", "model.safetensors", "arch.json", "README.md")
 ONNX = "model.onnx"

@@ -5,7 +5,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hadnas.search.study import Study
+from hadnas.store.study import Study
 
 REPEATS = 50
 """Draws in a row without a new architecture after which a study ends."""

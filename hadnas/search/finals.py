@@ -12,21 +12,21 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from hadnas.arch.node import Arch
+from hadnas.arch.random import distinct
+from hadnas.arch.twins import additive_twin, one_branch
 from hadnas.errors import Interrupted, SpecError, StudyError
-from hadnas.models.arch import Arch
-from hadnas.models.build import trained
-from hadnas.models.random import distinct
-from hadnas.models.twins import additive_twin, one_branch
+from hadnas.hosts.build import trained
+from hadnas.results.finals import OPENINGS, Final, Kind, read_finals
+from hadnas.results.table import StudyResults
 from hadnas.search.budget import REFUSALS
-from hadnas.search.database import clear_errors
-from hadnas.search.evaluation import Evaluation, Evaluator, Refused
-from hadnas.search.final import OPENINGS, Final, Kind, read_finals
-from hadnas.search.ledger import Ledger
+from hadnas.search.evaluate import Evaluation, Evaluator, Refused
 from hadnas.search.progress import Progress, Watch
-from hadnas.search.results import StudyResults
-from hadnas.search.storage import Home
-from hadnas.search.study import LATENCIES, Study
-from hadnas.search.weights import weights_of
+from hadnas.store.database import clear_errors
+from hadnas.store.home import Home
+from hadnas.store.ledger import Ledger
+from hadnas.store.study import LATENCIES, Study
+from hadnas.store.weights import weights_of
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.device import chosen_device
 from hadnas.train.loop import Epoch

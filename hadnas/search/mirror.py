@@ -9,17 +9,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
+from hadnas.arch.diagram import diagram
+from hadnas.arch.families import families_texts, family_counts
+from hadnas.arch.node import Arch
+from hadnas.arch.task import Task
 from hadnas.errors import BuildError, MeasurementError
-from hadnas.exporter.module import model_source
+from hadnas.hosts.build import build
 from hadnas.measure.cost import Cost, cost
-from hadnas.models.arch import Arch
-from hadnas.models.build import build
-from hadnas.models.diagram import diagram
-from hadnas.models.families import families_texts, family_counts
-from hadnas.models.task import Task
-from hadnas.search.evaluation import Evaluation
+from hadnas.search.evaluate import Evaluation
+from hadnas.source.module import model_source
 from hadnas.track.runs import End, Tracker
-from hadnas.train.data import Data
+from hadnas.train.data.spec import Data
 from hadnas.train.loop import Epoch
 
 

@@ -6,8 +6,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hadnas.search.budget import tally
-from hadnas.search.opening import baseline_entries, is_running
-from hadnas.search.worker import is_dead
+from hadnas.store.study_store import baseline_entries, is_running
+from hadnas.store.worker import is_dead
 from hadnas.track.runs import Tracker
 
 

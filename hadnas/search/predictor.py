@@ -19,18 +19,18 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
+from hadnas.arch.random import distinct
+from hadnas.arch.task import Task
 from hadnas.errors import BuildError, MeasurementError, StudyError
-from hadnas.measure.backends import require
+from hadnas.hosts.build import build, build_seeded
 from hadnas.measure.cost import Cost, cost
-from hadnas.measure.latency import protocol, protocol_key
-from hadnas.models.build import build, build_seeded
-from hadnas.models.random import distinct
-from hadnas.models.task import Task
-from hadnas.search.correlation import Correlation, rank_correlation
-from hadnas.search.ledger import Ledger
-from hadnas.search.opening import code_of, used_ops
+from hadnas.measure.latency.backends import require
+from hadnas.measure.latency.latency import protocol, protocol_key
+from hadnas.results.correlation import Correlation, rank_correlation
 from hadnas.search.timing import timed
 from hadnas.space.data import as_data
+from hadnas.store.ledger import Ledger
+from hadnas.store.study_store import code_of, used_ops
 
 COSTS = ("macs", "params", "elementwise", "products", "activations", "bytes_moved", "calls")
 """Costs whose rank correlation with latency stands beside the predictor's."""

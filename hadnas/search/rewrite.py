@@ -4,14 +4,14 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 
-from hadnas.models.arch import Arch
-from hadnas.search.evaluation import Evaluation
-from hadnas.search.found import Found
+from hadnas.arch.node import Arch
+from hadnas.results.candidate import Found
+from hadnas.results.table import StudyResults
+from hadnas.search.evaluate import Evaluation
 from hadnas.search.mirror import Mirror
-from hadnas.search.opening import baseline_entries
-from hadnas.search.records import TrainingKey
-from hadnas.search.results import StudyResults
 from hadnas.search.timing import figures
+from hadnas.store.records import TrainingKey
+from hadnas.store.study_store import baseline_entries
 
 
 def rewrite(

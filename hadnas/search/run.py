@@ -8,32 +8,32 @@ from typing import Any
 
 import optuna
 
+from hadnas.arch.node import Arch
+from hadnas.arch.random import sample as random_arch
+from hadnas.arch.read import complete
 from hadnas.blocks.registry import FAMILIES
 from hadnas.errors import HadnasError, Interrupted, StudyError
-from hadnas.measure.backends import require
-from hadnas.models.arch import Arch
-from hadnas.models.complete import complete
-from hadnas.models.random import sample as random_arch
+from hadnas.measure.latency.backends import require
+from hadnas.results.table import StudyResults
+from hadnas.samplers.optuna import optuna_pick
 from hadnas.search.budget import tally
-from hadnas.search.comparison import backends, compare
-from hadnas.search.database import clear_errors
-from hadnas.search.evaluation import Evaluation, Evaluator, Refused
-from hadnas.search.ledger import Ledger
+from hadnas.search.compare import backends, compare
+from hadnas.search.evaluate import Evaluation, Evaluator, Refused
 from hadnas.search.mirror import Mirror
-from hadnas.search.opening import baseline_entries, is_running, open_optuna
 from hadnas.search.others import at_work, end_dead, end_stale_runs, is_surplus
 from hadnas.search.progress import Progress, Watch
-from hadnas.search.results import StudyResults
 from hadnas.search.rewrite import rewrite
-from hadnas.search.samplers import optuna_pick
-from hadnas.search.storage import Home
-from hadnas.search.study import Study
 from hadnas.search.user_defined import check_user_defined
-from hadnas.search.worker import this_host
 from hadnas.space import Params, sample, size
+from hadnas.store.database import clear_errors
+from hadnas.store.home import Home
+from hadnas.store.ledger import Ledger
+from hadnas.store.study import Study
+from hadnas.store.study_store import baseline_entries, is_running, open_optuna
+from hadnas.store.worker import this_host
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.track.view import set_view
-from hadnas.train.data import load_data
+from hadnas.train.data.spec import load_data
 from hadnas.train.device import chosen_device
 from hadnas.train.loop import Epoch
 

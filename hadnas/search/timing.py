@@ -5,12 +5,12 @@ from dataclasses import asdict
 
 from torch import nn
 
-from hadnas.measure.latency import alone, latency, protocol, protocol_key
-from hadnas.models.arch import Arch
-from hadnas.models.source import code_hash
-from hadnas.models.task import Task
-from hadnas.search.ledger import Ledger
-from hadnas.search.records import Latency
+from hadnas.arch.node import Arch
+from hadnas.arch.task import Task
+from hadnas.measure.latency.latency import alone, latency, protocol, protocol_key
+from hadnas.source.trace import code_hash
+from hadnas.store.ledger import Ledger
+from hadnas.store.records import Latency
 
 SECONDS = 0.6
 """Of warm-up and timing; with copying and the first call a candidate's eager latency takes at most 1.5 s."""

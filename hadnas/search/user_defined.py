@@ -6,17 +6,17 @@ from itertools import chain
 
 import torch
 
+from hadnas.arch.node import Arch
+from hadnas.arch.random import TRIES, distinct
+from hadnas.arch.read import lower
+from hadnas.arch.task import Task
 from hadnas.blocks.registry import ops
-from hadnas.cases import Case
+from hadnas.contract.cases import Case
+from hadnas.contract.state_dict import outside_state_dict
 from hadnas.errors import StudyError
-from hadnas.models.arch import Arch
-from hadnas.models.complete import lower
-from hadnas.models.expression import calls
-from hadnas.models.random import TRIES, distinct
-from hadnas.models.task import Task
-from hadnas.search.opening import own_ops
-from hadnas.search.study import Study
-from hadnas.state_dict import outside_state_dict
+from hadnas.source.expression import calls
+from hadnas.store.study import Study
+from hadnas.store.study_store import own_ops
 
 DRAWS = 64
 """Random candidates at least, in which the values of a study's ops are met."""

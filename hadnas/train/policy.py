@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import to_pil_image
 
-from hadnas.train.images import Batches, Split, loaded
+from hadnas.train.data.images import Batches, Split, loaded
 from hadnas.train.recipe import Policy
 from hadnas.train.seeds import seeded
 

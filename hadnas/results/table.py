@@ -1,0 +1,316 @@
+"""What a study found: its trials and baselines as a table, its front and its best."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hadnas.arch.node import Arch, in_order
+from hadnas.arch.task import Task
+from hadnas.errors import StudyError, unknown
+from hadnas.hosts.build import Moments, trained
+from hadnas.measure.latency.backends import BACKENDS
+from hadnas.results.candidate import Found
+from hadnas.results.front import pareto_front
+from hadnas.space import meanings
+from hadnas.store.database import clear_errors
+from hadnas.store.home import Home
+from hadnas.store.ledger import Ledger
+from hadnas.store.records import Latency, Training
+from hadnas.store.study_store import baseline_entries, class_names, reordered, stored_study, unknown_blocks
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from hadnas.train.data.spec import Data
+
+FIGURES = (
+    *("val/accuracy", "val/loss", "macs", "flops", "elementwise", "products", "params", "activations"),
+    *("bytes_moved", "calls", "peak_activation_bytes", "latency_ms", "latency_p90_ms", "latency_ratio"),
+)
+
+
+class StudyResults:
+    """A stored study, read only. `.trials` is a DataFrame; `.found`, `.front` and `.best` are values."""
+
+    def __init__(self, name: str, home: Home) -> None:
+        self.home = home
+        with clear_errors(home.url):
+            self.study, self.book = stored_study(name, home)
+        self.ledger = Ledger(home.url)
+        self._archs: dict[str, Arch] = {}
+
+    @property
+    def name(self) -> str:
+        return self.study.name
+
+    @cached_property
+    def found(self) -> list[Found]:
+        """Every trial in order, failed ones (interrupted, taken up again) left out."""
+        out = []
+        with clear_errors(self.home.url):
+            trials, rewritten = self.book.get_trials(deepcopy=False), self.book.user_attrs
+        for trial in trials:
+            if trial.state.name == "FAIL":
+                continue
+            notes = trial.user_attrs
+            out.append(
+                Found(
+                    number=trial.number,
+                    name=f"trial-{trial.number:04d}",
+                    state=trial.state.name.lower(),
+                    arch=self.architecture(notes["fingerprint"]) if "fingerprint" in notes else None,
+                    figures=notes.get("figures", {}),
+                    notes=notes.get("notes", {}),
+                    reason=notes.get("reason"),
+                    params=meanings(self.study.space, trial.params),
+                    phases=notes.get("phases", {}),
+                    run_id=rewritten.get(f"run:{trial.number}", notes.get("run_id")),
+                    feasible=trial.state.name == "COMPLETE" and all(v <= 0 for v in trial.constraints.values()),
+                )
+            )
+        return out
+
+    @cached_property
+    def baselines(self) -> list[Found]:
+        """The networks from outside the space, trained by the same recipe."""
+        entries = baseline_entries(self.book)
+        return [
+            Found(
+                number=None,
+                name=name,
+                state="pruned" if "reason" in entry else "complete",
+                arch=self.architecture(entry["fingerprint"]),
+                figures=entry.get("figures", {}),
+                notes=entry.get("notes", {}),
+                reason=entry.get("reason"),
+                params={},
+                phases={},
+                run_id=entry.get("run_id"),
+                feasible="reason" not in entry,
+            )
+            for name in self.study.baselines
+            if "figures" in (entry := entries.get(name, {}))  # it is at its end
+        ]
+
+    @property
+    def distinct(self) -> list[Found]:
+        """Feasible trials, each architecture once, the first time it was met."""
+        seen: dict[str, Found] = {}
+        for found in self.found:
+            if found.feasible and found.arch is not None:
+                seen.setdefault(found.arch.fingerprint, found)
+        return list(seen.values())
+
+    @property
+    def refused(self) -> list[Found]:
+        """Draws that were refused, or whose training failed."""
+        return [found for found in self.found if found.state == "pruned"]
+
+    @property
+    def refused_share(self) -> str:
+        """Refused draws among those that came to an end, as words."""
+        ended = sum(found.state in ("complete", "pruned") for found in self.found)
+        return f"{len(self.refused)} of {ended} draws ({len(self.refused) / ended:.0%})"
+
+    @property
+    def reasons(self) -> list[tuple[str, int]]:
+        """Why draws were refused and how often, the most frequent first; without the figure above a limit."""
+        reasons = (found.reason or "no reason kept" for found in self.refused)
+        return Counter(re.sub(r" = \S+ is above", " is above", reason) for reason in reasons).most_common()
+
+    @property
+    def ranked(self) -> list[Found]:
+        """`distinct`, most accurate first, ties by fewest MACs."""
+        return sorted(self.distinct, key=Found.rank)
+
+    @property
+    def front(self) -> list[Found]:
+        """The Pareto front of the objectives over feasible trials, most accurate first."""
+        rows = self.distinct
+        values = [[found.figures[name] for name in self.study.objectives] for found in rows]
+        chosen = [rows[index] for index in pareto_front(values, self.study.directions)]
+        return sorted(chosen, key=Found.rank)
+
+    @property
+    def best(self) -> Found:
+        """The highest validation accuracy among feasible trials, ties by MACs. Raises StudyError without any."""
+        if not self.distinct:
+            said = f"{self.refused_share} were refused" if self.refused else "its search has not come to one yet"
+            raise StudyError(f"study {self.name!r} has no finished trial: {said}")
+        return self.ranked[0]
+
+    def trial(self, number: int) -> Found:
+        """One finished trial. Raises UnknownName, or StudyError for a trial that was not trained to its end."""
+        numbers = {found.number: found for found in self.found}
+        if number not in numbers:
+            if any(trial.number == number for trial in self.book.get_trials(deepcopy=False)):
+                raise StudyError(f"trial {number} failed: it was interrupted, and its candidate was taken up again")
+            raise unknown("trial", number, [str(n) for n in numbers])
+        _ = numbers[number].trained
+        return numbers[number]
+
+    @property
+    def unknown_blocks(self) -> str:
+        """A sentence on blocks that are not known here, as their file was neither named nor imported; "" without any.
+
+        What was measured can be read all the same; nothing can be built.
+        """
+        return unknown_blocks(self.book.user_attrs["study"])
+
+    def check_blocks(self) -> None:
+        """Raise StudyError where blocks of the study are not known here, before anything is built of them."""
+        if self.unknown_blocks:
+            raise StudyError(f"study {self.name!r}: {self.unknown_blocks}")
+
+    def training(self, found: Found) -> Training | None:
+        """The training that made the weights of a trial or baseline, or None: it was not trained."""
+        if found.arch is None or (place := found.notes.get("weights")) is None:
+            return None
+        known = self.ledger.trainings(fingerprint=found.arch.fingerprint)
+        return next((training for training in known if training.weights == place), None)
+
+    def weights(self, found: Found) -> Path:
+        """The trained weights of a trial or baseline.
+
+        Raises StudyError where the file is gone or has changed, or where its blocks have other code now than when it
+        was trained and the weights have another validation loss than was recorded.
+        """
+        from hadnas.results.weights import current_weights
+
+        return current_weights(self, found)
+
+    def network(self, found: Found) -> "nn.Module":
+        """A trial or baseline as a module with its trained weights, in eval mode. Raises as `weights` does."""
+        return trained(found.trained, self.task(), self.weights(found))
+
+    def export(self, found: Found, out: str | Path, *, onnx: bool = False, force: bool = False) -> Path:
+        """Write a trial or baseline as `hadnas.export` does, with its weights and all that the study knows of it.
+
+        Raises StudyError for one that was not trained to its end, and what `hadnas.export` and `weights` raise.
+        """
+        from hadnas.exporter.deliver import facts
+        from hadnas.exporter.folder import export
+
+        arch, known, weights = found.trained, facts(self, found), self.weights(found)
+        task, moments, names = self.task(), self.moments(), self.class_names()
+        return export(arch, task, out, weights, facts=known, moments=moments, class_names=names, onnx=onnx, force=force)
+
+    def register(self, found: Found, folder: str | Path) -> str:
+        """Register an exported folder in MLflow and return its URI. Raises as `hadnas.exporter.deliver.register`."""
+        from hadnas.exporter.deliver import register
+
+        return register(self, found, Path(folder))
+
+    @property
+    def trials(self) -> "pd.DataFrame":
+        """Trials and baselines as a table: one row each, figures and parameters as columns."""
+        import pandas as pd
+
+        rows = []
+        for found in [*self.found, *self.baselines]:
+            row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state}
+            row |= {"feasible": found.feasible, "fingerprint": found.arch.fingerprint if found.arch else None}
+            row |= {"family": found.family, "reused": found.notes.get("reused"), "reason": found.reason}
+            row |= {name: found.figures.get(name) for name in FIGURES}
+            row |= {key: found.notes.get(key) for key in ("val_n", "latency_noisy", "latency_protocol")}
+            rows.append({**row, **{f"phase.{k}": v for k, v in found.phases.items()}, **found.params})
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def protocol(self) -> str | None:
+        """The key of the protocol that most networks were timed under: latencies of others do not compare with them."""
+        met = Counter(found.notes.get("latency_protocol") for found in self._timed)
+        return met.most_common(1)[0][0] if met else None
+
+    @property
+    def _timed(self) -> list[Found]:
+        return [found for found in [*self.found, *self.baselines] if "latency_ms" in found.figures]
+
+    @property
+    def timed_otherwise(self) -> str:
+        """A sentence on the networks timed under another protocol than most, as after an upgrade; empty without any."""
+        names = [found.name for found in self._timed if found.notes.get("latency_protocol") != self.protocol]
+        return f"latency left out, as of another device or other versions: {', '.join(names)}" if names else ""
+
+    def comparable(self, found: Found, figure: str) -> float | None:
+        """`latency_ms` or `latency_ratio` of a network; None without, and under another protocol than most."""
+        return found.figures.get(figure) if found.notes.get("latency_protocol") == self.protocol else None
+
+    def latencies(self, found: Found) -> dict[str, Mapping[str, Any]]:
+        """The latency of a trial or baseline by backend, as taken when the search ended; a failure has a `reason`."""
+        noted = self._noted(found)
+        taken = {backend: latency.figures for backend, latency in self.taken(found).items()}
+        return {
+            backend: entry if "reason" in entry else {**taken[backend], "protocol": entry["protocol"]}
+            for backend, entry in noted.items()
+            if "reason" in entry or backend in taken
+        }
+
+    def taken(self, found: Found) -> dict[str, Latency]:
+        """The latencies of `latencies` that did not fail, with their protocols."""
+        out = {}
+        for backend, entry in self._noted(found).items():
+            assert found.arch is not None
+            code = entry.get("code", "")  # none was noted before version 4 of the ledger, nor with its latencies
+            latency = self.ledger.get_latency(found.arch.fingerprint, str(self.task()), code, entry["protocol"])
+            if "reason" not in entry and latency is not None:
+                out[backend] = latency
+        return out
+
+    def _noted(self, found: Found) -> dict[str, Mapping[str, Any]]:
+        attrs, own = self.book.user_attrs, f"latency:{found.arch.fingerprint if found.arch else ''}"
+        return {backend: attrs[f"{own}:{backend}"] for backend in BACKENDS if f"{own}:{backend}" in attrs}
+
+    def latency(self, found: Found) -> Latency | None:
+        """The latency that the search took of a trial or baseline, with its protocol, or None."""
+        key, code = found.notes.get("latency_protocol"), found.notes.get("code", "")
+        if key is None or found.arch is None:
+            return None
+        return self.ledger.get_latency(found.arch.fingerprint, str(self.task()), code, key)
+
+    def data(self) -> "Data":
+        """The study's images. Raises DataError where they are not there, StudyError where they have changed since."""
+        from hadnas.train.data.spec import load_data
+
+        data = load_data(self.study.data)
+        if data.digest != self.book.user_attrs["study"]["digest"]:
+            why = reordered(self.class_names(), data.class_names)
+            raise StudyError(
+                f"the data of study {self.name!r} ({self.study.data.source}) have changed since it ran{why}"
+            )
+        return data
+
+    def task(self) -> Task:
+        """The task the study's candidates were built for."""
+        shape, classes = self.book.user_attrs["study"]["shape"], self.book.user_attrs["study"]["classes"]
+        return Task.image(*shape, classes=classes)
+
+    def moments(self) -> Moments:
+        """Mean and standard deviation per channel that the study's images were normalised with."""
+        facts = self.book.user_attrs["study"]
+        return tuple(facts["mean"]), tuple(facts["std"])
+
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the logits; () for an old study that does not know them."""
+        return class_names(self.book.user_attrs["study"])
+
+    def architecture(self, fingerprint: str) -> Arch | None:
+        """An architecture of the ledger by its fingerprint, or None."""
+        if fingerprint not in self._archs:
+            text = self.ledger.architecture(fingerprint)
+            if text is None:
+                return None
+            node = json.loads(text)
+            node.pop("format")
+            self._archs[fingerprint] = Arch(in_order(node))
+        return self._archs[fingerprint]
+
+
+def open_study(name: str, home: str | Path | None = None) -> StudyResults:
+    """The stored study `name` of a home. Raises UnknownName where there is none, StudyError where it cannot be read."""
+    return StudyResults(name, Home(home, reading=True))

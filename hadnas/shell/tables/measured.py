@@ -1,0 +1,109 @@
+"""What the shell prints of measurements: cost and latency of one network, and the ledger."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import nn
+
+from hadnas.arch.task import Task
+from hadnas.measure.cost import cost
+from hadnas.measure.latency.latency import latency
+from hadnas.shell.tables import console
+from hadnas.store import listing
+from hadnas.store.database import shown
+from hadnas.store.ledger import Ledger
+
+HIDDEN = {
+    "id", "arch", "versions", "recipe", "data", "code", "worker", "host", "pid", "heartbeat", "started", "finished",
+    "created", "weights", "weights_sha256", "attempt", "protocol_json", "figures", "fit", "p90_ms", "min_ms", "iqr",
+    "ratio_iqr",
+}  # fmt: skip
+"""Columns of the ledger that only its CSV shows."""
+
+WIDEST = 400  # a row of the ledger, so that nothing of it is cut where it goes into a file
+
+
+def show_measured(
+    name: str,
+    network: nn.Module,
+    task: Task,
+    *,
+    batches: Sequence[int],
+    backends: Sequence[str],
+    device: str,
+    threads: int,
+    dtype: str,
+    seconds: float,
+) -> None:
+    """Costs of a network, and its latency per backend and batch beside the reference's."""
+    found = cost(network, task.shape)
+    size = "x".join(map(str, task.shape))
+    title = f"{name}: cost of one image {size}, {task.outputs} classes, float32"
+    table = Table(title=title, title_justify="left", box=None)
+    figures = {"params": found.params, "MACs": found.macs, "FLOPs": found.flops, "element-wise": found.elementwise}
+    figures |= {"products": found.products, "activations": found.activations, "calls": found.calls}
+    memory = {"bytes moved": found.bytes_moved, "peak activations": found.peak_activation_bytes}
+    for column in (*figures, *memory):
+        table.add_column(column, justify="right")
+    mebibytes = (f"{value / 2**20:.1f} MiB" for value in memory.values())
+    table.add_row(*(f"{value:,}" for value in figures.values()), *mebibytes)
+    console.print(table)
+    console.print("calls, bytes moved and peak activations depend on how the module is written")
+    table = Table(
+        title=f"latency on {device}, {threads} thread{'s' * (threads > 1)}, {dtype}", title_justify="left", box=None
+    )
+    for column in ("backend", "batch", "median ms", "p90 ms", "min ms", "images/s", "ratio", "IQR of ratio", "n"):
+        table.add_column(column, justify="left" if column == "backend" else "right")
+    versions: dict[str, str] = {}
+    for backend, batch in itertools.product(backends, batches):
+        taken = latency(
+            network,
+            task.shape,
+            batch=batch,
+            device=device,
+            threads=threads,
+            dtype=getattr(torch, dtype),
+            backend=backend,
+            seconds=seconds,
+        )
+        versions |= taken.protocol["versions"]
+        times = (f"{value:.4g}" for value in (taken.median_ms, taken.p90_ms, taken.min_ms))
+        ratio = f"{'~' if taken.noisy else ''}{taken.ratio:.3f}"
+        speed = f"{1000 * batch / taken.median_ms:.4g}"
+        table.add_row(backend, str(batch), *times, speed, ratio, f"{taken.ratio_iqr:.1%}", str(taken.n))
+    console.print(table)
+    libraries = ", ".join(f"{library} {version}" for library, version in versions.items())
+    said = f"{taken.protocol['device_name']}, memory format {taken.protocol['memory_format']}, {libraries}"
+    console.print(f"measured on {said}")
+    console.print(
+        f"ratio: to the fixed reference network {taken.protocol['reference']}, timed in turn; "
+        "~ where its interquartile range is above 5 %",
+    )
+
+
+def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
+    """The ledger's tables with their numbers of rows, or the last rows of one."""
+    if name is None:
+        console.print(f"ledger {shown(ledger.url)}", soft_wrap=True)
+        table = Table("table", "rows", box=None)
+        for known, number in listing.num_rows(ledger).items():
+            table.add_row(known, f"{number:,}")
+        console.print(table)
+        return
+    rows = [{**row, **(row.get("figures") or {}), **_fitted(row.get("fit"))} for row in listing.rows(ledger, name)]
+    columns = [key for key in (rows[0] if rows else {}) if key not in HIDDEN]
+    console.print(f"{name}: the last {min(count, len(rows)):,} of {len(rows):,} rows; every column with --csv")
+    table = Table(box=None)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows[-count:]:
+        table.add_row(*(f"{row[key]:.5g}" if isinstance(row[key], float) else str(row[key]) for key in columns))
+    console.print(table, width=None if console.is_terminal else WIDEST)
+
+
+def _fitted(fit: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a kept predictor is good for."""
+    return {} if fit is None else {"n": fit["n"], "error": fit["error"], "rho": fit["rank"]["rho"]}

@@ -1,0 +1,21 @@
+"""The README says what is so."""
+
+from tests.readme import README, written
+
+
+def test_generated_tables_are_up_to_date() -> None:
+    text = README.read_text()
+    assert written(text, ["ops", "shelf"]) == text, "run `python -m tests.readme`"  # the third: test_published
+
+
+def test_commands_of_the_readme_exist() -> None:
+    from hadnas.shell.cli import main
+
+    lines = [line.removeprefix("uv run ") for line in README.read_text().splitlines()]
+    named = [line.split()[1] for line in lines if line.startswith("hadnas ")]
+    assert len(named) >= 12 and set(named) <= set(main.commands)
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    ci = (README.parent / ".ci" / "run").read_text().strip().splitlines()[-1]
+    assert ci in README.read_text().splitlines()

@@ -1,0 +1,169 @@
+"""A study that is stopped and goes on, or loses a trial to another worker, and studies that share a ledger."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import optuna
+import pytest
+
+from hadnas.errors import Interrupted
+from hadnas.results.table import open_study
+from hadnas.search.progress import Progress
+from hadnas.search.run import run_study
+from hadnas.space import one_of, op
+from hadnas.store.home import Home
+from hadnas.store.ledger import Ledger
+from hadnas.store.worker import this_host
+from hadnas.track.runs import Tracker
+from tests.homes import new_home, study
+from tests.networks import pyramid, residual
+
+
+def test_same_seed_same_trials_also_when_stopped_and_resumed(tmp_path: Path) -> None:
+    through, stopped = new_home(tmp_path / "through"), new_home(tmp_path / "stopped")
+    run_study(study(trials=4), through)
+    calls = 0
+
+    def interrupt(progress: Progress) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:  # in the second candidate's training
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="goes on from here"):
+        run_study(study(trials=4), stopped, watch=interrupt)
+    run_study(study(trials=4), stopped)
+    found = [open_study("tiny", home.path).found for home in (through, stopped)]
+    told = [[(trial.state, trial.params, trial.figures) for trial in trials] for trials in found]
+    assert told[0] == told[1]
+    client = mlflow.MlflowClient(stopped.tracking_uri)
+    experiment = client.get_experiment_by_name("hadnas/tiny")
+    assert experiment is not None
+    states = [run.info.status for run in client.search_runs([experiment.experiment_id])]
+    assert states.count("KILLED") == 1 and "RUNNING" not in states
+
+
+def test_a_trial_that_another_worker_gave_up_is_drawn_again(tmp_path: Path) -> None:
+    """As Optuna does with one whose machine slept for two minutes; what was trained is not trained again."""
+    home = new_home(tmp_path)
+
+    def sleep(progress: Progress) -> None:
+        if (progress.label, progress.phase, progress.epoch) == ("trial 0", "train", 1):
+            book = optuna.load_study(study_name="tiny", storage=home.url)
+            book._storage.set_trial_state_values(book.trials[0]._trial_id, optuna.trial.TrialState.FAIL)
+
+    assert run_study(study(trials=2), home, watch=sleep).done == 2
+    results = open_study("tiny", tmp_path)
+    assert [found.number for found in results.found] == [1, 2]
+    assert [found.notes["reused"] for found in results.found] == [True, False]
+    assert len(results.ledger.trainings()) == 2
+    assert _states(home) == {"trial-0000": "KILLED", "trial-0001": "FINISHED", "trial-0002": "FINISHED"}
+
+
+def test_a_worker_leaves_the_last_of_the_budget_to_one_that_is_at_it(tmp_path: Path) -> None:
+    home = new_home(tmp_path)
+    told: list[Progress] = []
+
+    def join(progress: Progress) -> None:
+        if (progress.label, progress.phase, progress.epoch) == ("trial 0", "train", 0):
+            told.append(run_study(study(trials=1), home))
+
+    assert run_study(study(trials=1), home, watch=join).done == 1
+    assert told[0].done == 0 and told[0].ended == "what is left is with other workers"
+    results = open_study("tiny", tmp_path)
+    assert [found.number for found in results.found] == [0]
+    assert [trial.state.name for trial in results.book.trials] == ["COMPLETE", "FAIL"]
+
+
+def test_a_worker_that_lives_ends_what_a_dead_one_left(tmp_path: Path) -> None:
+    home = new_home(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+
+    def die(progress: Progress) -> None:
+        if (progress.label, progress.phase, progress.epoch) == ("trial 0", "train", 0):
+            book = optuna.load_study(study_name="tiny", storage=home.url)
+            trial = book.ask()
+            trial.set_user_attr("worker", [this_host(), dead.pid])
+            tracker = Tracker(home.tracking_uri, home.artifacts, "tiny")
+            trial.set_user_attr("run_id", tracker.start_trial(trial.number, "trial", "trial-0001", {}, {}))
+
+    assert run_study(study(trials=3), home, watch=die).done == 3
+    results = open_study("tiny", tmp_path)
+    assert [trial.state.name for trial in results.book.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert [found.number for found in results.found] == [0, 2, 3]
+    draws = [trial.system_attrs["hadnas:draw"] for trial in results.book.trials[2:]]
+    assert draws == [1, 2]  # that of the dead one taken up again
+    assert _states(home)["trial-0001"] == "KILLED"
+
+
+def test_a_run_that_was_closed_before_its_trial_was_told_is_no_second_one(tmp_path: Path) -> None:
+    home = new_home(tmp_path)
+    run_study(study(trials=1), home)
+    book = optuna.load_study(study_name="tiny", storage=home.url)
+    tracker = Tracker(home.tracking_uri, home.artifacts, "tiny")
+    run_id = tracker.start_trial(1, "trial", "trial-0001", {}, {})
+    tracker.end_trial(run_id, "FINISHED")
+    trial = book.ask()
+    trial.set_user_attr("run_id", run_id)
+    book.tell(trial, state=optuna.trial.TrialState.FAIL)
+    run_study(study(trials=2), home)
+    assert _states(home) == {"trial-0000": "FINISHED", "trial-0001": "KILLED", "trial-0002": "FINISHED"}
+
+
+def test_a_training_that_another_worker_took_over_is_waited_for(tmp_path: Path) -> None:
+    """Or, where it is interrupted at the same time, left."""
+    home = new_home(tmp_path)
+
+    def sleep(progress: Progress) -> None:
+        if (progress.phase, progress.epoch) == ("train", 1) and not taken:
+            other = Ledger(home.url, stale=-1.0)  # for which every heartbeat is long ago
+            (training,) = other.trainings()
+            taken.append(other.claim(training.key, "another").status)
+            other.release(other.claim(training.key, "another"))
+            other.close()
+            if interrupted:
+                raise KeyboardInterrupt
+
+    for interrupted in (True, False):
+        taken: list[str] = []
+        if interrupted:
+            with pytest.raises(Interrupted):
+                run_study(study(trials=1), home, watch=sleep)
+        else:
+            assert run_study(study(trials=1), home, watch=sleep).done == 1 and taken == ["mine"]
+    (training,) = open_study("tiny", tmp_path).ledger.trainings()
+    assert (training.state, training.attempt) == ("complete", 7)
+
+
+@pytest.mark.slow
+def test_three_hundred_trials_on_a_small_space_train_each_architecture_once(tmp_path: Path) -> None:
+    """Studies of one home share the ledger; each ends by itself, the exhaustive one when the space is exhausted."""
+    blocks = [residual(one_of(*(op(name) for name in ("star", "mlp", "conv_next", "basic"))))]
+    space = pyramid((one_of(4, 6, 8), blocks), (8, blocks))
+    home = new_home(tmp_path)
+    ended = []
+    for number, sampler in enumerate(["exhaustive", "random", "tpe"]):
+        changes = {"name": f"s{number}", "space": space, "sampler": sampler, "seed": 0, "trials": 300}
+        ended.append(run_study(study(**changes), home).ended)
+    assert ended[0] == "all 48 assignments of the space were met"
+    assert all("assignments" in end or "no new architecture" in end for end in ended)
+    found = [each for number in range(3) for each in open_study(f"s{number}", home.path).found]
+    ledger = Ledger(home.url)
+    trainings = ledger.trainings()
+    ledger.close()
+    assert len(found) >= 300
+    assert len(trainings) == len({training.key.fingerprint for training in trainings}) == 48
+    assert all(training.attempt == 1 for training in trainings)
+    assert sum(not each.notes["reused"] for each in found) == 48
+
+
+def _states(home: Home) -> dict[str | None, str]:
+    """The trials' runs by name."""
+    client = mlflow.MlflowClient(home.tracking_uri)
+    experiment = client.get_experiment_by_name("hadnas/tiny")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.`hadnas.kind` = 'trial'")
+    return {run.info.run_name: run.info.status for run in runs}
