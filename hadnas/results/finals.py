@@ -6,6 +6,7 @@ from typing import Literal
 from hadnas.results.statistics import Estimate, accuracy, difference
 from hadnas.results.table import StudyResults
 from hadnas.store.records import Costs, TrainingKey
+from hadnas.store.trials import FINALS, OPENINGS
 
 Kind = Literal["finalist", "additive twin", "one branch", "baseline", "random"]
 
@@ -36,10 +37,6 @@ class Final:
         if self.lead.p is not None:
             parts.append(f"p = {self.lead.p:.2g}")
         return ", ".join([*parts, "inside the noise"] if self.lead.noise else parts)
-
-
-OPENINGS = "test_opened_for"
-"""The fields, as hashes, that the test split was opened for."""
 
 
 def openings(results: StudyResults) -> int:
@@ -78,7 +75,7 @@ def read_finals(results: StudyResults) -> list[Final]:
     """The finals of a study as they were held last, in their order; empty where there were none."""
     seen: dict[str, list[list[bool]]] = {}
     out = []
-    for entry in results.book.user_attrs.get("finals", []):
+    for entry in results.book.user_attrs.get(FINALS, []):
         own = []
         for key in entry["keys"] if entry["reason"] is None else []:  # pairs need every seed
             score = results.ledger.get_test(TrainingKey(**key))
@@ -93,7 +90,9 @@ def read_finals(results: StudyResults) -> list[Final]:
                 kind=entry["kind"],
                 fingerprint=entry["fingerprint"],
                 against=entry["against"],
-                costs=results.ledger.get_cost(entry["fingerprint"], str(results.task()), entry["keys"][0]["code"]),
+                costs=results.ledger.measured.get_cost(
+                    entry["fingerprint"], str(results.task()), entry["keys"][0]["code"]
+                ),
                 accuracy=accuracy(own) if own else None,
                 lead=difference(rival, own) if rival and own else None,
                 reason=entry["reason"],

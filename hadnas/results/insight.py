@@ -17,6 +17,7 @@ from scipy import stats
 from hadnas.arch.families import stage_counts
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
+from hadnas.samplers.sampler import samplers
 from hadnas.train.data.images import spread
 from hadnas.train.effects import ProductEffect, product_effects
 
@@ -93,7 +94,7 @@ def insight(results: StudyResults) -> Insight:
     differences = [] if missing else _differences(found)
     if not missing and not importances:
         missing = "every trial took every decision the same way"
-    adaptive = results.study.sampler not in ("random", "exhaustive")
+    adaptive = samplers()[results.study.sampler].adaptive
     return Insight(importances, differences, adaptive, missing)
 
 

@@ -20,7 +20,8 @@ from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Latency, Training
-from hadnas.store.study_store import baseline_entries, class_names, reordered, stored_study, unknown_blocks
+from hadnas.store.study_store import class_names, reordered, stored_study, unknown_blocks
+from hadnas.store.trials import FINGERPRINT, STUDY, baseline_entries, latency_of, run_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from hadnas.train.data.spec import Data
 
-FIGURES = (
+COLUMNS = (
     *("val/accuracy", "val/loss", "macs", "flops", "elementwise", "products", "params", "activations"),
     *("bytes_moved", "calls", "peak_activation_bytes", "latency_ms", "latency_p90_ms", "latency_ratio"),
 )
@@ -63,13 +64,13 @@ class StudyResults:
                     number=trial.number,
                     name=f"trial-{trial.number:04d}",
                     state=trial.state.name.lower(),
-                    arch=self.architecture(notes["fingerprint"]) if "fingerprint" in notes else None,
+                    arch=self.architecture(notes[FINGERPRINT]) if FINGERPRINT in notes else None,
                     figures=notes.get("figures", {}),
                     notes=notes.get("notes", {}),
                     reason=notes.get("reason"),
                     params=meanings(self.study.space, trial.params),
                     phases=notes.get("phases", {}),
-                    run_id=rewritten.get(f"run:{trial.number}", notes.get("run_id")),
+                    run_id=run_of(rewritten, trial),
                     feasible=trial.state.name == "COMPLETE" and all(v <= 0 for v in trial.constraints.values()),
                 )
             )
@@ -160,7 +161,7 @@ class StudyResults:
 
         What was measured can be read all the same; nothing can be built.
         """
-        return unknown_blocks(self.book.user_attrs["study"])
+        return unknown_blocks(self.book.user_attrs[STUDY])
 
     def check_blocks(self) -> None:
         """Raise StudyError where blocks of the study are not known here, before anything is built of them."""
@@ -216,7 +217,7 @@ class StudyResults:
             row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state}
             row |= {"feasible": found.feasible, "fingerprint": found.arch.fingerprint if found.arch else None}
             row |= {"family": found.family, "reused": found.notes.get("reused"), "reason": found.reason}
-            row |= {name: found.figures.get(name) for name in FIGURES}
+            row |= {name: found.figures.get(name) for name in COLUMNS}
             row |= {key: found.notes.get(key) for key in ("val_n", "latency_noisy", "latency_protocol")}
             rows.append({**row, **{f"phase.{k}": v for k, v in found.phases.items()}, **found.params})
         return pd.DataFrame(rows)
@@ -257,28 +258,31 @@ class StudyResults:
         for backend, entry in self._noted(found).items():
             assert found.arch is not None
             code = entry.get("code", "")  # none was noted before version 4 of the ledger, nor with its latencies
-            latency = self.ledger.get_latency(found.arch.fingerprint, str(self.task()), code, entry["protocol"])
+            latency = self.ledger.measured.get_latency(
+                found.arch.fingerprint, str(self.task()), code, entry["protocol"]
+            )
             if "reason" not in entry and latency is not None:
                 out[backend] = latency
         return out
 
     def _noted(self, found: Found) -> dict[str, Mapping[str, Any]]:
-        attrs, own = self.book.user_attrs, f"latency:{found.arch.fingerprint if found.arch else ''}"
-        return {backend: attrs[f"{own}:{backend}"] for backend in BACKENDS if f"{own}:{backend}" in attrs}
+        attributes, own = self.book.user_attrs, found.arch.fingerprint if found.arch else ""
+        entries = {backend: latency_of(attributes, own, backend) for backend in BACKENDS}
+        return {backend: entry for backend, entry in entries.items() if entry is not None}
 
     def latency(self, found: Found) -> Latency | None:
         """The latency that the search took of a trial or baseline, with its protocol, or None."""
         key, code = found.notes.get("latency_protocol"), found.notes.get("code", "")
         if key is None or found.arch is None:
             return None
-        return self.ledger.get_latency(found.arch.fingerprint, str(self.task()), code, key)
+        return self.ledger.measured.get_latency(found.arch.fingerprint, str(self.task()), code, key)
 
     def data(self) -> "Data":
         """The study's images. Raises DataError where they are not there, StudyError where they have changed since."""
         from hadnas.train.data.spec import load_data
 
         data = load_data(self.study.data)
-        if data.digest != self.book.user_attrs["study"]["digest"]:
+        if data.digest != self.book.user_attrs[STUDY]["digest"]:
             why = reordered(self.class_names(), data.class_names)
             raise StudyError(
                 f"the data of study {self.name!r} ({self.study.data.source}) have changed since it ran{why}"
@@ -287,22 +291,22 @@ class StudyResults:
 
     def task(self) -> Task:
         """The task the study's candidates were built for."""
-        shape, classes = self.book.user_attrs["study"]["shape"], self.book.user_attrs["study"]["classes"]
+        shape, classes = self.book.user_attrs[STUDY]["shape"], self.book.user_attrs[STUDY]["classes"]
         return Task.image(*shape, classes=classes)
 
     def moments(self) -> Moments:
         """Mean and standard deviation per channel that the study's images were normalised with."""
-        facts = self.book.user_attrs["study"]
+        facts = self.book.user_attrs[STUDY]
         return tuple(facts["mean"]), tuple(facts["std"])
 
     def class_names(self) -> tuple[str, ...]:
         """In the order of the logits; () for an old study that does not know them."""
-        return class_names(self.book.user_attrs["study"])
+        return class_names(self.book.user_attrs[STUDY])
 
     def architecture(self, fingerprint: str) -> Arch | None:
         """An architecture of the ledger by its fingerprint, or None."""
         if fingerprint not in self._archs:
-            text = self.ledger.architecture(fingerprint)
+            text = self.ledger.measured.architecture(fingerprint)
             if text is None:
                 return None
             node = json.loads(text)

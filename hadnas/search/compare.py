@@ -7,6 +7,7 @@ networks may depend on the backend, and a study that was searched by one may be 
 import itertools
 import json
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,12 @@ from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.measure.latency.pairs import NOISY
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
-from hadnas.search.evaluate import Evaluation, Evaluator
+from hadnas.search.evaluator import Evaluator
 from hadnas.search.timing import figures
+from hadnas.store.home import Home
 from hadnas.store.study import Study
+from hadnas.store.trials import note_latency
+from hadnas.track.runs import Tracker
 
 
 def backends(study: Study) -> tuple[str, ...]:
@@ -27,17 +31,21 @@ def backends(study: Study) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("eager", *((study.latency,) if study.latency else ()), *study.backends)))
 
 
-def compare(
-    results: StudyResults,
-    evaluator: Evaluator,
-    log: Callable[[str, dict[str, float], dict[str, str]], None],
-    say: Callable[[str, str], None],
-) -> None:
+def compare(study: Study, home: Home, evaluator: Evaluator, tracker: Tracker, say: Callable[[str, str], None]) -> None:
     """Time the front and the baselines on every backend of the study; what is known is not taken again.
 
-    A latency goes to the ledger, its protocol to the study, and both through `log(run_id, figures, tags)` to MLflow, as
-    `latency_ms.<backend>` and so on; `say(name, backend)` comes before each. What fails leaves its reason.
+    A latency goes to the ledger, its protocol to the study, and both to MLflow, as `latency_ms.<backend>` and so on;
+    `say(name, backend)` comes before each. What fails leaves its reason.
     """
+    if not backends(study):
+        return
+    results = StudyResults(study.name, home)
+    with closing(results.ledger):
+        _compare(results, evaluator, tracker, say)
+
+
+def _compare(results: StudyResults, evaluator: Evaluator, tracker: Tracker, say: Callable[[str, str], None]) -> None:
+    shown = tracker.run_ids()
     for found, backend in itertools.product(_compared(results), backends(results.study)):
         assert found.arch is not None and found.run_id is not None
         key = protocol_key(protocol(evaluator.task.shape, device=evaluator.device, backend=backend))
@@ -48,14 +56,13 @@ def compare(
         entry: dict[str, Any] = {"protocol": key, "code": evaluator.key(found.arch).code}
         taken = None
         try:
-            taken = evaluator.latency(Evaluation(found.arch), backend)
+            taken = evaluator.latency(found.arch, backend)
         except MeasurementError as error:
             entry["reason"] = str(error).partition("\n")[0]  # compilers add pages
-        # an attribute of its own for each: two workers that end at once do not overwrite each other's
-        results.book.set_user_attr(f"latency:{found.arch.fingerprint}:{backend}", entry)
-        if taken is not None:
+        note_latency(results.book, found.arch.fingerprint, backend, entry)
+        if taken is not None and found.run_id in shown:  # it may have been deleted in the UI
             named = {f"{name}.{backend}": value for name, value in figures(taken).items()}
-            log(found.run_id, named, {f"hadnas.latency.{backend}": json.dumps(taken.protocol)})
+            tracker.log_metrics(found.run_id, named, {f"hadnas.latency.{backend}": json.dumps(taken.protocol)})
 
 
 @dataclass(frozen=True)

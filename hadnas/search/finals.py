@@ -11,21 +11,24 @@ split once more, which is counted and said.
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from hadnas.arch.node import Arch
 from hadnas.arch.random import distinct
 from hadnas.arch.twins import additive_twin, one_branch
 from hadnas.errors import Interrupted, SpecError, StudyError
 from hadnas.hosts.build import trained
-from hadnas.results.finals import OPENINGS, Final, Kind, read_finals
+from hadnas.results.finals import Final, Kind, read_finals
 from hadnas.results.table import StudyResults
 from hadnas.search.budget import REFUSALS
-from hadnas.search.evaluate import Evaluation, Evaluator, Refused
+from hadnas.search.evaluator import Evaluator
+from hadnas.search.job import Outcome
 from hadnas.search.progress import Progress, Watch
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import LATENCIES, Study
+from hadnas.store.trials import FINALS, FINALS_RUNS, OPENINGS
 from hadnas.store.weights import weights_of
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.device import chosen_device
@@ -75,7 +78,8 @@ def run_finals(
         try:
             judge = Evaluator(_plain(results), data, home, ledger, chosen_device(device))
             candidates = len(results.distinct) if candidates is None else candidates
-            _Finals(results, ledger, judge, watch).hold(seeds, top, candidates)
+            with ledger.worker.alive():
+                _Finals(results, ledger, judge, watch).hold(seeds, top, candidates)
         except KeyboardInterrupt:
             raise Interrupted(f"the finals of {name!r} were interrupted; the same command goes on from here") from None
         finally:
@@ -93,6 +97,19 @@ def _plain(results: StudyResults) -> Study:
     """The study without latency, unless that is constrained: random candidates need be held against nothing else."""
     timed = any(name in LATENCIES for name in results.study.constraints)
     return results.study if timed else results.study.model_copy(update={"latency": None})
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Progress alone: the finals are shown in MLflow when all are scored."""
+
+    say: Callable[[int], None]
+
+    def measured(self, outcome: Outcome) -> None:
+        """Nothing to see."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        self.say(epoch.epoch)
 
 
 class _Finals:
@@ -122,16 +139,12 @@ class _Finals:
             field.append(Entry(f"best of {trained} random{asked}", "random", chosen, field[0].name))
         reasons: dict[str, str] = {}
         for entry in field:
-            try:
-                self.searcher.measure(Evaluation(entry.arch), held=False)
-            except Refused as error:
-                reasons[entry.name] = str(error)
             for judge in judges:
-                try:
-                    if entry.name not in reasons:
-                        self._train(judge, entry.arch, f"{entry.name}, seed {judge.study.seed}")
-                except Refused as error:
-                    reasons[entry.name] = f"seed {judge.study.seed}: {error}"
+                if entry.name not in reasons:
+                    outcome = self._evaluate(judge, entry.arch, f"{entry.name}, seed {judge.study.seed}", held=False)
+                    if outcome.reason:
+                        seed = f"seed {judge.study.seed}: " if outcome.training is not None else ""
+                        reasons[entry.name] = f"{seed}{outcome.reason}"
                 self.progress.done += 1
         scored = [(judge, entry.arch) for entry in field if entry.name not in reasons for judge in judges]
         self._open_test(scored)
@@ -146,7 +159,7 @@ class _Finals:
             }
             for entry in field
         ]
-        self.results.book.set_user_attr("finals", stored)
+        self.results.book.set_user_attr(FINALS, stored)
 
     def _field(self, top: int | None) -> list[Entry]:
         """Finalists, each with its controls, and the study's baselines."""
@@ -173,27 +186,22 @@ class _Finals:
         for arch in distinct(study.space, self.searcher.task, study.seed):
             if len(ranks) == count or refused == REFUSALS:
                 break
-            evaluation = Evaluation(arch)
-            try:
-                self.searcher.measure(evaluation, held=True)
-                self._train(self.searcher, arch, f"random {len(ranks)}", evaluation)
-            except Refused:
+            outcome = self._evaluate(self.searcher, arch, f"random {len(ranks)}", held=True)
+            if outcome.reason:
                 refused += 1
                 continue
             refused = 0
-            ranks[arch] = (-evaluation.figures["val/accuracy"], evaluation.figures["macs"])
+            ranks[arch] = (-outcome.figures["val/accuracy"], outcome.figures["macs"])
             self.progress.done += 1
         return min(ranks, key=lambda arch: ranks[arch], default=None), len(ranks)
 
-    def _train(self, judge: Evaluator, arch: Arch, label: str, evaluation: Evaluation | None = None) -> None:
-        self.progress.label, self.progress.phase, self.progress.epoch = label, "train", 0
+    def _evaluate(self, judge: Evaluator, arch: Arch, label: str, *, held: bool) -> Outcome:
+        self._say(label, 0)
+        return judge.evaluate(arch, _Shown(partial(self._say, label)), held=held)
+
+    def _say(self, label: str, epoch: int) -> None:
+        self.progress.label, self.progress.phase, self.progress.epoch = label, "train", epoch
         self.watch(self.progress)
-
-        def seen(epoch: Epoch) -> None:
-            self.progress.epoch = epoch.epoch
-            self.watch(self.progress)
-
-        judge.train(evaluation or Evaluation(arch), seen)
 
     def _open_test(self, scored: list[tuple[Evaluator, Arch]]) -> None:
         """Score finished trainings on the test split, each once; cut short and gone on with, it is one opening."""
@@ -219,9 +227,9 @@ class _Finals:
 def _show(finals: list[Final], results: StudyResults, tracker: Tracker) -> None:
     """One run per network in MLflow, with its test accuracy and interval; one that is there already stays."""
     known = tracker.run_ids(deleted=True)
-    runs = results.book.user_attrs.get("finals_runs", {})
+    runs = results.book.user_attrs.get(FINALS_RUNS, {})
     shown: dict[str, str] = {sign: run_id for sign, run_id in runs.items() if run_id in known}
-    for final, entry in zip(finals, results.book.user_attrs["finals"], strict=True):
+    for final, entry in zip(finals, results.book.user_attrs[FINALS], strict=True):
         sign = hashlib.sha256(repr((final.name, entry["keys"])).encode()).hexdigest()[:16]
         if sign in shown:
             continue
@@ -235,4 +243,4 @@ def _show(finals: list[Final], results: StudyResults, tracker: Tracker) -> None:
             tracker.log_metrics(run_id, figures | {"test/n": found.n, "test/seeds": found.seeds})
         tracker.end_trial(run_id, "FINISHED" if final.accuracy is not None else "KILLED", final.reason)
         shown[sign] = run_id
-    results.book.set_user_attr("finals_runs", shown)
+    results.book.set_user_attr(FINALS_RUNS, shown)

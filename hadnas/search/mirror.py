@@ -4,7 +4,8 @@ Files are written by a thread while the network trains, not while it is timed: o
 code and cost table would be a good part.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +17,7 @@ from hadnas.arch.task import Task
 from hadnas.errors import BuildError, MeasurementError
 from hadnas.hosts.build import build
 from hadnas.measure.cost import Cost, cost
-from hadnas.search.evaluate import Evaluation
+from hadnas.search.job import Outcome
 from hadnas.source.module import model_source
 from hadnas.track.runs import End, Tracker
 from hadnas.train.data.spec import Data
@@ -39,32 +40,31 @@ class Mirror:
         tags = {"hadnas.fingerprint": arch.fingerprint}
         return self.tracker.start_trial(number, kind, name, shown, tags, note=f"```\n{arch.tree()}\n```")
 
-    def measured(self, run_id: str, name: str, evaluation: Evaluation) -> None:
+    def measured(self, run_id: str, name: str, arch: Arch, outcome: Outcome) -> None:
         """Log what was measured, and begin to write the files."""
-        self.tracker.log_metrics(run_id, evaluation.figures, evaluation.tags)
-        self._files = self._writer.submit(self._write, run_id, name, evaluation.arch, evaluation.counted)
+        tags = {"hadnas.latency": json.dumps(outcome.latency.protocol)} if outcome.latency is not None else {}
+        self.tracker.log_metrics(run_id, outcome.figures, tags)
+        self._files = self._writer.submit(self._write, run_id, name, arch, outcome.counted)
 
     def epoch(self, run_id: str, epoch: Epoch) -> None:
         """Add a point to the curves."""
         curve = {"train/loss": epoch.train_loss, "val/loss": epoch.val_loss, "val/accuracy": epoch.val_accuracy}
         self.tracker.log_epoch(run_id, epoch.epoch, curve)
 
-    def trained(self, run_id: str, evaluation: Evaluation, *, live: bool = True) -> None:
+    def trained(self, run_id: str, outcome: Outcome, *, live: bool = True) -> None:
         """Log the curve as a table, and as points where it was not seen `live`."""
-        assert evaluation.training is not None
-        last = evaluation.training.attempt  # earlier attempts were cut short
-        curve = [point for point in evaluation.training.curve if point.attempt == last]
+        assert outcome.training is not None
+        last = outcome.training.attempt  # earlier attempts were cut short
+        curve = [point for point in outcome.training.curve if point.attempt == last]
         if curve:
             self.tracker.log_rows(run_id, [asdict(point) for point in curve], "curve.csv")
-        if live and not evaluation.reused:
+        if live and not outcome.reused:
             return
         points = []
         for point in curve:
             values = {"train/loss": point.train_loss, "val/loss": point.val_loss, "val/accuracy": point.val_accuracy}
             points.append((point.epoch, {name: value for name, value in values.items() if value is not None}))
-        self.tracker.log_curve(
-            run_id, points, {"hadnas.reused": evaluation.training.study} if evaluation.reused else {}
-        )
+        self.tracker.log_curve(run_id, points, {"hadnas.reused": outcome.training.study} if outcome.reused else {})
 
     def end(self, run_id: str, state: End, reason: str | None = None) -> None:
         """Close the run once its files are there."""
@@ -90,3 +90,21 @@ class Mirror:
             log(run_id, model_source(arch, self.task, origin, moments, self.data.class_names), "model.py")
         except (BuildError, MeasurementError):  # the candidate's, and why it was refused
             return
+
+
+class Live:
+    """A candidate as it is seen while it is evaluated: its run, and the progress of the search."""
+
+    def __init__(self, mirror: Mirror, run_id: str, name: str, arch: Arch, say: Callable[[str, int], None]) -> None:
+        self.mirror, self.run_id, self.name, self.arch, self.say = mirror, run_id, name, arch, say
+
+    def measured(self, outcome: Outcome) -> None:
+        """Log what was measured."""
+        self.mirror.measured(self.run_id, self.name, self.arch, outcome)
+        if not outcome.reason:
+            self.say("train", 0)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Add a point to the curves."""
+        self.mirror.epoch(self.run_id, epoch)
+        self.say("train", epoch.epoch)

@@ -28,6 +28,7 @@ from hadnas.measure.latency.backends import require
 from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.results.correlation import Correlation, rank_correlation
 from hadnas.search.timing import timed
+from hadnas.source.trace import code_hash
 from hadnas.space.data import as_data
 from hadnas.store.ledger import Ledger
 from hadnas.store.study_store import code_of, used_ops
@@ -107,8 +108,10 @@ def fit_predictor(
             break
         try:
             found = cost(build(arch, task, device="meta"), task.shape)
-            ledger.put_architecture(arch.fingerprint, arch.json)
-            taken = timed(arch, task, partial(build_seeded, arch, task, seed), ledger, device=device, backend=backend)
+            ledger.measured.put_architecture(arch.fingerprint, arch.json)
+            fresh = partial(build_seeded, arch, task, seed)
+            code = code_hash(arch, task)
+            taken = timed(arch, task, code, fresh, ledger, device=device, backend=backend)
         except (BuildError, MeasurementError) as error:
             failed, reason = failed + 1, str(error)
             if failed > n:
@@ -122,7 +125,7 @@ def fit_predictor(
         why = f"; {failed} failed, the last: {reason}" if failed else ""
         raise StudyError(f"the space gave {len(ratios)} candidates to time, a predictor needs {FEWEST}{why}")
     predictor = _fitted(counted, np.array(ratios), said, failed, seed)
-    ledger.put_predictor(*whose, protocol_key(said), said, asdict(predictor))
+    ledger.measured.put_predictor(*whose, protocol_key(said), said, asdict(predictor))
     return predictor
 
 
@@ -134,7 +137,7 @@ def load_predictor(
     Raises StudyError where there is none, UnknownName for a backend that does not exist.
     """
     key = protocol_key(protocol(task.shape, device=device, backend=backend))
-    fit = ledger.get_predictor(digest(space), str(task), key)
+    fit = ledger.measured.get_predictor(digest(space), str(task), key)
     if fit is None:
         raise StudyError(
             f"no latency predictor was fitted for this space, {task}, backend {backend!r} and device {device!r} "

@@ -7,11 +7,11 @@ from contextlib import closing
 from hadnas.arch.node import Arch
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
-from hadnas.search.evaluate import Evaluation
+from hadnas.search.job import Outcome
 from hadnas.search.mirror import Mirror
 from hadnas.search.timing import figures
 from hadnas.store.records import TrainingKey
-from hadnas.store.study_store import baseline_entries
+from hadnas.store.trials import RUN_ID, baseline_entries, note_baseline, note_run
 
 
 def rewrite(
@@ -32,24 +32,22 @@ def rewrite(
 def _write(results: StudyResults, mirror: Mirror, key: Callable[[Arch], TrainingKey], found: Found) -> None:
     assert found.arch is not None  # what had a run had an architecture
     costs = {name: value for name, value in found.figures.items() if not name.startswith("val/")}  # those are a curve
-    evaluation = Evaluation(found.arch, figures=costs, notes=found.notes, reused=bool(found.notes.get("reused")))
-    if (timed := results.latency(found)) is not None:
-        evaluation.tags["hadnas.latency"] = json.dumps(timed.protocol)
+    outcome = Outcome(figures=costs, notes=found.notes, latency=results.latency(found))
+    outcome.reused = bool(found.notes.get("reused"))
     if found.notes.get("weights") is not None:
-        evaluation.training = results.training(found)
+        outcome.training = results.training(found)
     elif "train" in found.phases:  # it failed in training
-        evaluation.training = results.ledger.training(key(found.arch))
+        outcome.training = results.ledger.training(key(found.arch))
     kind = "baseline" if found.number is None else "trial"
     run_id = mirror.start(found.number, kind, found.name, found.arch, found.params)
-    mirror.measured(run_id, found.name, evaluation)
+    mirror.measured(run_id, found.name, found.arch, outcome)
     for backend, taken in results.taken(found).items():
         named = {f"{name}.{backend}": value for name, value in figures(taken).items()}
         mirror.tracker.log_metrics(run_id, named, {f"hadnas.latency.{backend}": json.dumps(taken.protocol)})
-    if evaluation.training is not None:
-        mirror.trained(run_id, evaluation, live=False)
+    if outcome.training is not None:
+        mirror.trained(run_id, outcome, live=False)
     mirror.end(run_id, "FINISHED" if found.state == "complete" else "KILLED", found.reason)
     if found.number is None:
-        entry = {**baseline_entries(results.book)[found.name], "run_id": run_id}
-        results.book.set_user_attr(f"baseline:{found.name}", entry)
-    else:  # what Optuna knows of a finished trial cannot be changed
-        results.book.set_user_attr(f"run:{found.number}", run_id)
+        note_baseline(results.book, found.name, {**baseline_entries(results.book)[found.name], RUN_ID: run_id})
+    else:
+        note_run(results.book, found.number, run_id)

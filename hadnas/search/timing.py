@@ -8,7 +8,6 @@ from torch import nn
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.measure.latency.latency import alone, latency, protocol, protocol_key
-from hadnas.source.trace import code_hash
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Latency
 
@@ -17,26 +16,26 @@ SECONDS = 0.6
 
 
 def timed(
-    arch: Arch, task: Task, fresh: Callable[[], nn.Module], ledger: Ledger, *, device: str, backend: str
+    arch: Arch, task: Task, code: str, fresh: Callable[[], nn.Module], ledger: Ledger, *, device: str, backend: str
 ) -> Latency:
     """The latency of `arch` at batch 1 on one thread; only where the ledger has none is `fresh()` built and timed.
 
-    An edited block is a new block: the ledger is asked for a latency of the code as it is now.
+    An edited block is a new block: the ledger is asked for a latency of its `code`, a hash.
     The ledger must know the architecture. Raises MeasurementError where the module or the backend fails, UnknownName
     for a backend that does not exist.
     """
     said = protocol(task.shape, device=device, backend=backend)
     key = protocol_key(said)
-    place = arch.fingerprint, str(task), code_hash(arch, task), key
-    known = ledger.get_latency(*place)
+    place = arch.fingerprint, str(task), code, key
+    known = ledger.measured.get_latency(*place)
     if known is not None:
         return known
     # Measurements on a host wait for each other: what was waited for may be what is asked for.
     with alone():
-        if (known := ledger.get_latency(*place)) is None:
+        if (known := ledger.measured.get_latency(*place)) is None:
             taken = asdict(latency(fresh(), task.shape, device=device, backend=backend, seconds=SECONDS))
-            ledger.put_latency(*place, taken.pop("protocol"), taken)
-            known = ledger.get_latency(*place)
+            ledger.measured.put_latency(*place, taken.pop("protocol"), taken)
+            known = ledger.measured.get_latency(*place)
     assert known is not None
     return known
 

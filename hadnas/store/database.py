@@ -37,21 +37,22 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def _write(self) -> Iterator[Session]:
+    def write(self) -> Iterator[Session]:
         """A session in one transaction, which no other writer of a SQLite file can come between."""
         with clear_errors(self.url), Session(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
     def read(self) -> Iterator[Session]:
+        """A session that reads, beside any writer."""
         with clear_errors(self.url), Session(self._reader) as session:
             yield session
 
-    def _insert(self, table: type[DeclarativeBase]) -> Any:
+    def insert(self, table: type[DeclarativeBase]) -> Any:
         """An `insert` that knows `on_conflict_do_nothing`; both dialects spell it alike."""
         return (sqlite if self._sqlite else postgresql).insert(table)
 
-    def _now(self, session: Session) -> float:
+    def now(self, session: Session) -> float:
         """Seconds since 1970 by one clock for all workers: the server's, or that of the machine that has the file."""
         if self._sqlite:
             return time.time()

@@ -11,8 +11,7 @@ on several machines. With PostgreSQL the tracking store is a second database bes
 """
 
 import os
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,8 +33,6 @@ from hadnas.store.database import (
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
 
 
 class Home:
@@ -129,32 +126,21 @@ def weights_name(study: str, fingerprint: str, variant: str = "") -> str:
     return f"{study}/weights/{fingerprint}{'-' + variant if variant else ''}.safetensors"
 
 
-def optuna_storage(
-    home: Home, on_stale: "Callable[[Study, FrozenTrial], None] | None" = None, timeout: float = TIMEOUT
-) -> "RDBStorage":
-    """Optuna's storage in the home's database, its schema made once under a lock, with heartbeats.
+def optuna_storage(home: Home, timeout: float = TIMEOUT) -> "RDBStorage":
+    """Optuna's storage in the home's database, its schema made once under a lock.
 
-    `on_stale` is called with every trial whose worker stopped beating for two minutes.
     Raises `StudyError` for a database that cannot be used or that another Optuna wrote.
     """
-    from optuna.exceptions import ExperimentalWarning
     from optuna.storages import RDBStorage
 
     sqlite = make_url(home.url).get_backend_name() == "sqlite"
     options: dict[str, object] = {"pool_pre_ping": True}
     if sqlite:
         options = {"connect_args": {"timeout": timeout, "factory": SqliteConnection}}
-    with home.schema_lock(), clear_errors(home.url), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats have been experimental since Optuna 2.5
+    with home.schema_lock(), clear_errors(home.url):
         open_file(home.url, timeout)
         try:
-            storage = RDBStorage(
-                home.url,
-                engine_kwargs=options,
-                heartbeat_interval=30,
-                grace_period=120,
-                heartbeat_stale_trial_callback=on_stale,
-            )
+            storage = RDBStorage(home.url, engine_kwargs=options)
         except RuntimeError as error:
             raise StudyError(f"{shown(home.url)}: {error}") from error
     closed_at_exit(storage.engine)

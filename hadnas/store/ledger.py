@@ -5,8 +5,8 @@ its `TrainingKey`; a worker claims it before it trains, and a unique key in the 
 
     claim = ledger.claim(key, study="digits")
     if claim.status == "mine":
-        with ledger.alive(claim):
-            ledger.add_epoch(claim, 0, train_loss=..., val_loss=..., val_accuracy=..., seconds=...)
+        with ledger.worker.alive():
+            ledger.add_epoch(claim, 1, train_loss=..., val_loss=..., val_accuracy=..., seconds=...)
         sha256 = save_weights(module, home.path / ledger.place_weights(claim))
         ledger.finish(claim, val_accuracy=..., val_loss=..., val_n=..., seconds=..., weights_sha256=sha256)
     elif claim.status == "done":
@@ -20,10 +20,8 @@ seconds without a heartbeat. The curve of a training that was cut short stays, u
 
 import os
 import platform
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -32,32 +30,40 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from hadnas.errors import LostClaim, StudyError
-from hadnas.store.database import TIMEOUT, shown
-from hadnas.store.figures import Figures, numbers
+from hadnas.store.claims import Claims
+from hadnas.store.database import TIMEOUT, Database, shown
 from hadnas.store.home import weights_name
+from hadnas.store.measured import Measured, numbers
 from hadnas.store.records import Claim, Epoch, State, Status, Training, TrainingKey
 from hadnas.store.tables import EpochRow, TestRow, TrainingRow, prepare
-from hadnas.store.worker import is_dead, this_host
-
-STALE = 120.0
-"""Seconds without a heartbeat after which a running training counts as abandoned."""
+from hadnas.store.worker import STALE, Worker, this_host
 
 
-class Ledger(Figures):
+class Ledger:
     """The ledger in the database at `url`; its tables are made, or brought up to date, when it is opened.
+
+    measured  what is known of architectures without training
+    worker    this process, as the other workers of the database see it
+    claims    the items of studies, as the workers hold them
 
     Raises `StudyError` for a database that is locked, damaged, unreachable, or of another version; it is left alone.
     """
 
     def __init__(self, url: str, *, stale: float = STALE, timeout: float = TIMEOUT) -> None:
-        super().__init__(url, timeout)
-        self.stale = stale
+        self.database = Database(url, timeout)
+        self.measured = Measured(self.database)
+        self.worker = Worker(self.database, stale)
+        self.claims = Claims(self.database, self.worker)
         try:
-            with self._write() as session:
+            with self.database.write() as session:
                 prepare(session.connection(), where=shown(url))
         except BaseException:
             self.close()
             raise
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
 
     # Trainings
 
@@ -84,14 +90,24 @@ class Ledger(Figures):
             time.sleep(0.5)
 
     def _claim(self, key: TrainingKey, worker: str, study: str, versions: dict[str, Any]) -> Claim:
-        with self._write() as session:
-            now = self._now(session)
+        with self.database.write() as session:
+            now = self.database.now(session)
             start: dict[str, Any] = {"state": "running", "reason": None, "worker": worker, "host": this_host()}
-            start |= {"pid": os.getpid(), "versions": versions, "started": now, "heartbeat": now, "finished": None}
-            new = self._insert(TrainingRow).values(**asdict(key), **start, study=study, attempt=1)
+            self.worker.beat(session)
+            start |= {
+                "holder": self.worker.id,
+                "pid": os.getpid(),
+                "versions": versions,
+                "started": now,
+                "heartbeat": now,
+                "finished": None,
+            }
+            new = self.database.insert(TrainingRow).values(**asdict(key), **start, study=study, attempt=1)
             mine = session.scalar(new.on_conflict_do_nothing().returning(TrainingRow.id)) is not None
             row = session.scalars(_of(key).with_for_update()).one()
-            if not mine and (row.state == "interrupted" or (row.state == "running" and not self._lives(row, now))):
+            if not mine and (
+                row.state == "interrupted" or (row.state == "running" and not self.worker.is_alive(session, row.holder))
+            ):
                 for name, value in start.items():
                     setattr(row, name, value)
                 row.attempt += 1
@@ -102,33 +118,9 @@ class Ledger(Figures):
 
     def is_trained(self, key: TrainingKey) -> bool:
         """Whether a worker is training `key` now, as far as its heartbeat tells."""
-        with self.read() as session:
+        with self.database.read() as session:
             row = session.scalar(_of(key))
-            return row is not None and row.state == "running" and self._lives(row, self._now(session))
-
-    def _lives(self, row: TrainingRow, now: float) -> bool:
-        return row.heartbeat >= now - self.stale and not is_dead(row.host, row.pid)
-
-    @contextmanager
-    def alive(self, claim: Claim) -> Iterator[None]:
-        """Beat for `claim` from a thread while the body trains, so that no other worker takes it over."""
-        over = threading.Event()
-
-        def beat() -> None:
-            while not over.wait(self.stale / 4):
-                try:
-                    with self._write() as session:
-                        self._held(session, claim)
-                except StudyError:  # lost or unreachable: the worker learns it from its next write
-                    continue
-
-        thread = threading.Thread(target=beat, name=f"heartbeat {claim.key.fingerprint}", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+            return row is not None and row.state == "running" and self.worker.is_alive(session, row.holder)
 
     def add_epoch(
         self,
@@ -140,12 +132,12 @@ class Ledger(Figures):
         val_accuracy: float | None = None,
         seconds: float | None = None,
     ) -> None:
-        """Add one point to the curve (epochs count from 0); it is kept whatever becomes of the training.
+        """Add one point to the curve (epochs count from 1); it is kept whatever becomes of the training.
 
         Like every write under a claim it raises `LostClaim` where another worker has taken the training over.
         """
         point = {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy, "seconds": seconds}
-        with self._write() as session:
+        with self.database.write() as session:
             now = self._held(session, claim).heartbeat
             place = {"training": claim.id, "attempt": claim.attempt, "epoch": epoch}
             session.merge(EpochRow(**place, **numbers(point), created=now))
@@ -156,7 +148,7 @@ class Ledger(Figures):
         It is `<study>/weights/<fingerprint>.safetensors`; a second training of the same architecture in the same study
         (other seed, recipe or block code) gets the `variant` of its key in the name, and the first keeps its file.
         """
-        with self._write() as session:
+        with self.database.write() as session:
             row = self._held(session, claim)
             if row.weights is not None:
                 return row.weights
@@ -193,7 +185,7 @@ class Ledger(Figures):
         return self._end(claim, "interrupted", reason, {})
 
     def _end(self, claim: Claim, state: State, reason: str | None, figures: Mapping[str, Any]) -> Training:
-        with self._write() as session:
+        with self.database.write() as session:
             row = self._held(session, claim)
             row.state, row.reason, row.finished = state, reason, row.heartbeat
             for name, value in numbers(figures).items():
@@ -208,17 +200,17 @@ class Ledger(Figures):
 
         What is known stays: the split is opened once. Raises `StudyError` for a training that is not complete.
         """
-        with self._write() as session:
+        with self.database.write() as session:
             row = session.scalar(_of(key))
             if row is None or row.state != "complete":
                 raise StudyError(f"the training of {key.fingerprint} with seed {key.seed} is not complete")
             values: dict[str, Any] = {"training": row.id, "hits": "".join("01"[hit] for hit in hits), "loss": loss}
-            insert = self._insert(TestRow).values({**values, "created": self._now(session)})
+            insert = self.database.insert(TestRow).values({**values, "created": self.database.now(session)})
             session.execute(insert.on_conflict_do_nothing())
 
     def get_test(self, key: TrainingKey) -> tuple[list[bool], float] | None:
         """What a training scored on the test split, image by image, and the mean loss; None where it was not opened."""
-        with self.read() as session:
+        with self.database.read() as session:
             query = select(TestRow).join(TrainingRow, TrainingRow.id == TestRow.training)
             row = session.scalar(query.where(*_is(key)))
             return ([hit == "1" for hit in row.hits], row.loss) if row else None
@@ -227,7 +219,7 @@ class Ledger(Figures):
 
     def training(self, key: TrainingKey) -> Training | None:
         """What is known of one training, with its curve, or None."""
-        with self.read() as session:
+        with self.database.read() as session:
             row = session.scalar(_of(key))
             return _training(row, _curve(session, row.id)) if row else None
 
@@ -238,7 +230,7 @@ class Ledger(Figures):
             query = query.where(TrainingRow.fingerprint == fingerprint)
         if study is not None:
             query = query.where(TrainingRow.study == study)
-        with self.read() as session:
+        with self.database.read() as session:
             return [_training(row, _curve(session, row.id)) for row in session.scalars(query).all()]
 
     # Inside
@@ -248,7 +240,8 @@ class Ledger(Figures):
         if row is None or row.attempt != claim.attempt or row.state != "running":
             now = f"{row.state} under {row.worker}, attempt {row.attempt}" if row else "gone"
             raise LostClaim(f"the training of {claim.key.fingerprint} is no longer this worker's: it is {now}")
-        row.heartbeat = self._now(session)
+        self.worker.beat(session)
+        row.heartbeat = self.database.now(session)
         return row
 
 

@@ -41,13 +41,13 @@ LISTINGS: dict[str, Select[Any]] = {
 
 def rows(ledger: Ledger, table: str) -> list[dict[str, Any]]:
     """One of LISTINGS, a dict per row; trainings have the costs beside. Raises UnknownName for another name."""
-    with ledger.read() as session:
+    with ledger.database.read() as session:
         return [dict(row) for row in session.execute(_listing(table)).mappings()]
 
 
 def num_rows(ledger: Ledger) -> dict[str, int]:
     """How many rows each of LISTINGS has."""
-    with ledger.read() as session:
+    with ledger.database.read() as session:
         return {
             name: session.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
             for name, query in LISTINGS.items()

@@ -116,7 +116,7 @@ class Study(BaseModel):
 
     def model_post_init(self, _: Any) -> None:
         """Hold what concerns several fields at once."""
-        from hadnas.samplers.optuna import make_sampler
+        from hadnas.samplers.sampler import make_sampler
 
         make_sampler(self.sampler, self.seed, self.sampler_options)
         if self.deciding_latencies and self.latency is None:

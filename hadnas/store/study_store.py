@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.samplers import RandomSampler
 
 from hadnas.arch.node import nodes
 from hadnas.blocks.registry import ops
 from hadnas.errors import StudyError, at, unknown
-from hadnas.samplers.optuna import make_sampler
 from hadnas.source.trace import hash_of
 from hadnas.store.home import Home, optuna_storage
 from hadnas.store.study import Study
-from hadnas.store.worker import is_dead
+from hadnas.store.trials import STUDY, Trials
 
 _GROWS = frozenset({"trials", "source", "backends", "parts", "class_names", "notes"})
 """What may change when a study goes on."""
 
 
-def open_optuna(study: Study, home: Home, facts: dict[str, Any]) -> optuna.Study:
-    """The Optuna study of `study`, made or opened again; `facts` are what the study's data do not say themselves.
+def open_trials(study: Study, home: Home, facts: dict[str, Any]) -> Trials:
+    """The trials of `study`, made or opened again; `facts` are what the study's data do not say themselves.
 
     Raises StudyError where a study of this name exists and differs, naming what differs.
     """
@@ -31,15 +31,15 @@ def open_optuna(study: Study, home: Home, facts: dict[str, Any]) -> optuna.Study
     wanted = {**json.loads(study.model_dump_json()), **facts}
     wanted["blocks"] = {name: code_of(name) for name in own_ops(wanted)}
     wanted["source"] = study.source or _file_of(wanted["blocks"])
-    sampler = make_sampler(study.sampler, study.seed, study.sampler_options)
+    storage = optuna_storage(home)
     book = optuna.create_study(
-        storage=optuna_storage(home),
+        storage=storage,
         study_name=study.name,
         directions=study.directions,
-        sampler=sampler,
+        sampler=RandomSampler(),  # draws are made elsewhere
         load_if_exists=True,
     )
-    stored = book.user_attrs.get("study")
+    stored = book.user_attrs.get(STUDY)
     if stored is not None:
         old, new = _told_apart(stored), _told_apart(wanted)
         changed = sorted(k for k in {*old, *new} if new.get(k) != old.get(k))
@@ -53,8 +53,8 @@ def open_optuna(study: Study, home: Home, facts: dict[str, Any]) -> optuna.Study
                 f"study {study.name!r} exists and differs ({what}); undo the change, or give another name with --name"
             )
     if stored != wanted:
-        book.set_user_attr("study", wanted)
-    return book
+        book.set_user_attr(STUDY, wanted)
+    return Trials(book, storage)
 
 
 def class_names(stored: dict[str, Any]) -> tuple[str, ...]:
@@ -96,26 +96,12 @@ def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
         with at(f"home {home.path}"):
             raise unknown("study", name, names)
     book = optuna.load_study(study_name=name, storage=storage)
-    stored = book.user_attrs.get("study")
+    stored = book.user_attrs.get(STUDY)
     if stored is None:
         raise StudyError(f"study {name!r} was cut short before it began; run it again with `hadnas search`")
     fields = {key: value for key, value in stored.items() if key in Study.model_fields}
     study = Study.model_validate(fields)
     return study, book
-
-
-def baseline_entries(book: optuna.Study) -> dict[str, dict[str, Any]]:
-    """What the study knows of its baselines by name: fingerprint, run, and a worker or, in the end, figures.
-
-    Each is an attribute of its own, as several workers write them.
-    """
-    start = "baseline:"
-    return {key.removeprefix(start): entry for key, entry in book.user_attrs.items() if key.startswith(start)}
-
-
-def is_running(entry: dict[str, Any]) -> bool:
-    """Whether a worker that may be alive is training this baseline."""
-    return "worker" in entry and not is_dead(*entry["worker"])
 
 
 def unknown_blocks(stored: dict[str, Any]) -> str:

@@ -17,54 +17,29 @@ from hadnas.errors import StudyError
 VERSION = 5
 
 
-def add_tests(connection: Connection) -> None:
-    """Version 2 keeps what a training scores on the test split."""
-    connection.execute(
-        text(
-            "create table hadnas_test (training integer not null primary key references hadnas_training (id), "
-            "hits text not null, loss double precision not null, created double precision not null)"
-        )
-    )
+def add_workers(connection: Connection) -> None:
+    """Version 5 knows workers by their heartbeat, and what each holds, and keeps a hash of every file of weights.
 
-
-def add_predictors(connection: Connection) -> None:
-    """Version 3 keeps latency predictors."""
-    connection.execute(
-        text(
-            "create table hadnas_predictor (space text not null, task text not null, protocol text not null, "
-            "protocol_json json not null, fit json not null, created double precision not null, "
-            "primary key (space, task, protocol))"
-        )
-    )
-
-
-def add_code(connection: Connection) -> None:
-    """Version 4 keeps costs and latencies by the code of the blocks, and three more costs.
-
-    Figures of before were taken of code that nobody noted: they stay under the code '' and are not used again.
+    Of files written before none is known.
     """
     connection.execute(
         text(
-            "create table hadnas_cost_4 (fingerprint text not null references hadnas_architecture (fingerprint), "
-            "task text not null, code text not null, params bigint not null, macs bigint not null, "
-            "elementwise bigint not null, products bigint not null, activations bigint not null, bytes_moved bigint, "
-            "calls bigint, peak_activation_bytes bigint, primary key (fingerprint, task, code))"
+            "create table hadnas_worker (id text not null primary key, host text not null, pid bigint not null, "
+            "began text not null, heartbeat double precision not null)"
         )
     )
-    same = "fingerprint, task, params, macs, elementwise, products, activations"
-    connection.execute(text(f"insert into hadnas_cost_4 ({same}, code) select {same}, '' from hadnas_cost"))
-    connection.execute(text("drop table hadnas_cost"))
-    connection.execute(text("alter table hadnas_cost_4 rename to hadnas_cost"))
-    connection.execute(text("alter table hadnas_latency add column code text not null default ''"))
-
-
-def add_weights_sha256(connection: Connection) -> None:
-    """Version 5 keeps a hash of every file of weights; of those written before none is known."""
+    connection.execute(
+        text(
+            "create table hadnas_item (study text not null, item text not null, holder text, "
+            "attempt bigint not null, primary key (study, item))"
+        )
+    )
+    connection.execute(text("alter table hadnas_training add column holder text"))
     connection.execute(text("alter table hadnas_training add column weights_sha256 text"))
 
 
 Step = Callable[[Connection], None]
-STEPS: dict[int, Step] = {1: add_tests, 2: add_predictors, 3: add_code, 4: add_weights_sha256}
+STEPS: dict[int, Step] = {4: add_workers}
 """`STEPS[n]` turns a ledger of version n into one of version n + 1."""
 
 _LOCK = 0x6861646E6173  # "hadnas": the key of PostgreSQL's advisory lock while the schema is made
@@ -96,7 +71,7 @@ class ArchitectureRow(Table):
 class CostRow(Table):
     """What one forward of an architecture, with this code of its blocks, costs for a task at batch 1.
 
-    The last three are null in rows of before version 4, whose `code` is ''.
+    The last three are null in rows that were counted before there was a `code`, which is '' there.
     """
 
     __tablename__ = "hadnas_cost"
@@ -140,6 +115,27 @@ class PredictorRow(Table):
     created: Mapped[float]
 
 
+class WorkerRow(Table):
+    """A process that takes part in studies: where it runs, when it began, when it last gave a sign of life."""
+
+    __tablename__ = "hadnas_worker"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str]
+    pid: Mapped[int]
+    began: Mapped[str]
+    heartbeat: Mapped[float]
+
+
+class ItemRow(Table):
+    """A draw or a baseline of a study that is not done, its worker, and how many have taken it."""
+
+    __tablename__ = "hadnas_item"
+    study: Mapped[str] = mapped_column(primary_key=True)
+    item: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[str | None]
+    attempt: Mapped[int]
+
+
 class TrainingRow(Table):
     """One training, by everything that decides its outcome. The unique key is what lets one worker claim it."""
 
@@ -158,6 +154,7 @@ class TrainingRow(Table):
     reason: Mapped[str | None]
     attempt: Mapped[int]
     worker: Mapped[str]
+    holder: Mapped[str | None]
     host: Mapped[str]
     pid: Mapped[int]
     versions: Mapped[dict[str, Any]]

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -253,6 +253,16 @@ class Tracker:
         """Close a run that a dead process left, as KILLED and "interrupted"."""
         if self.client.get_run(run.info.run_id).info.status != run.info.status:
             return  # it has ended since it was looked up
+        self._interrupt(run)
+
+    def interrupt(self, run_id: str) -> None:
+        """Close the run of a candidate that another run takes up, as KILLED; one that is gone is let go."""
+        with suppress(MlflowException):  # thrown away with its store
+            run = self.client.get_run(run_id)
+            if run.info.status != "KILLED":
+                self._interrupt(run)
+
+    def _interrupt(self, run: Run) -> None:
         self._notes[run.info.run_id] = run.data.tags.get(NOTE, "")
         self.end_trial(run.info.run_id, "KILLED", "interrupted")
 

@@ -196,7 +196,7 @@ def test_predict_says_a_latency_by_the_predictor_that_was_kept(place: Path, tmp_
     largest = features(counted) | {"calls.convolution": 2.0}
     kept = Predictor(said, shares, largest, 40, 0, 0.05, 0.2, rank, {})
     key = digest(results.study.space), str(results.task()), protocol_key(said)
-    results.ledger.put_predictor(*key, said, asdict(kept))
+    results.ledger.measured.put_predictor(*key, said, asdict(kept))
     shown = hadnas(*arguments).output
     assert f"predicted latency {counted.elementwise / 1000:.3f} times that of the reference network {NAME}" in shown
     assert "relative error out of fold: median 5.0%, 90th percentile 20.0%, rank correlation +0.90" in shown, shown

@@ -9,59 +9,66 @@ import pytest
 import torch
 from torch import Tensor
 
+from hadnas.arch.node import Arch
 from hadnas.arch.read import complete
 from hadnas.blocks import registry
 from hadnas.errors import DataError, MachineError, StudyError
 from hadnas.measure.screen import Screen as Screened
 from hadnas.measure.screen import screen
-from hadnas.search.evaluate import Evaluation, Evaluator, Refused
+from hadnas.search.evaluator import Evaluator
+from hadnas.search.job import Outcome
 from hadnas.source.user_file import run_file
 from hadnas.space import one_of, op
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.listing import rows
 from hadnas.store.study import Study
-from hadnas.store.study_store import open_optuna, stored_study
+from hadnas.store.study_store import open_trials, stored_study
 from hadnas.train.data.spec import load_data
+from hadnas.train.loop import Epoch
 from hadnas.train.recipe import Recipe
 from tests.networks import TINY_SPACE, block_file, pyramid, residual
 
 STUDY = Study(name="tiny", space=TINY_SPACE, recipe=Recipe(epochs=1, batch=512), latency=None)
 
 
-def made(study: Study, path: Path) -> tuple[Evaluator, Evaluation]:
+class Unseen:
+    """Nobody looks on."""
+
+    def measured(self, outcome: Outcome) -> None: ...
+
+    def epoch(self, epoch: Epoch) -> None: ...
+
+
+def made(study: Study, path: Path) -> tuple[Evaluator, Arch]:
     """An evaluator in a fresh home, and a plain candidate that its ledger knows."""
     home = Home(path)
     evaluator = Evaluator(study, load_data("digits"), home, Ledger(home.url), "cpu")
     arch = complete(pyramid((8, [])), evaluator.task)
-    evaluator.ledger.put_architecture(arch.fingerprint, arch.json)
-    return evaluator, Evaluation(arch)
+    evaluator.ledger.measured.put_architecture(arch.fingerprint, arch.json)
+    return evaluator, arch
 
 
 def test_what_another_worker_trains_is_waited_for(tmp_path: Path) -> None:
-    evaluator, evaluation = made(STUDY, tmp_path)
-    claim = evaluator.ledger.claim(evaluator.key(evaluation.arch), "another")
+    evaluator, arch = made(STUDY, tmp_path)
+    another_ledger = Ledger(evaluator.home.url)
+    claim = another_ledger.claim(evaluator.key(arch), "another")
     scores = {"val_accuracy": 0.5, "val_loss": 1.0, "val_n": 10, "seconds": 1.0}
-    another = threading.Timer(0.3, evaluator.ledger.finish, (claim,), scores)
+    another = threading.Timer(0.3, another_ledger.finish, (claim,), scores)
     another.start()
-    evaluator.train(evaluation, print)
+    outcome = evaluator.evaluate(arch, Unseen(), held=False)
     another.join()
-    assert evaluation.reused and evaluation.figures["val/accuracy"] == 0.5
+    assert outcome.reused and outcome.figures["val/accuracy"] == 0.5
+    another_ledger.close()
     evaluator.ledger.close()
 
 
 def test_a_figure_may_reach_its_limit_and_not_pass_it(tmp_path: Path) -> None:
-    evaluator, evaluation = made(STUDY, tmp_path)
-    evaluator.measure(evaluation, held=False)
-    macs = evaluation.figures["macs"]
-    for limit, refused in ((macs, False), (macs - 1, True)):
+    evaluator, arch = made(STUDY, tmp_path)
+    macs = evaluator.evaluate(arch, Unseen(), held=False).figures["macs"]
+    for limit, reason in ((macs, ""), (macs - 1, f"macs = {macs:.6g} is above the limit {macs - 1:.6g}")):
         evaluator.study = STUDY.model_copy(update={"constraints": {"macs": limit}})
-        try:
-            evaluator.measure(Evaluation(evaluation.arch), held=True)
-        except Refused as error:
-            assert refused and f"above the limit {limit:.6g}" in str(error)
-        else:
-            assert not refused
+        assert evaluator.evaluate(arch, Unseen(), held=True).reason == reason
     evaluator.ledger.close()
 
 
@@ -78,10 +85,9 @@ def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monk
         monkeypatch.delitem(registry._OPS, "widened", raising=False)
         run_file(tmp_path / file)
         evaluator, _ = made(timed, tmp_path)
-        evaluation = Evaluation(complete(space, evaluator.task))
         for _ in range(2):  # the second time from the ledger
-            evaluator.measure(evaluation, held=False)
-        macs.append(evaluation.figures["macs"])
+            outcome = evaluator.evaluate(complete(space, evaluator.task), Unseen(), held=False)
+        macs.append(outcome.figures["macs"])
         taken = [row["code"] for row in rows(evaluator.ledger, "latencies")]
         evaluator.ledger.close()
     pixels = 16  # after the down-sampling of the stage
@@ -91,10 +97,8 @@ def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monk
 
 def test_one_architecture_is_timed_once_by_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hadnas.search.timing.SECONDS", 0.2)
-    evaluator, evaluation = made(STUDY, tmp_path)
-    workers = [
-        threading.Thread(target=evaluator.latency, args=(Evaluation(evaluation.arch), "eager")) for _ in range(2)
-    ]
+    evaluator, arch = made(STUDY, tmp_path)
+    workers = [threading.Thread(target=evaluator.latency, args=(arch, "eager")) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -107,12 +111,12 @@ def test_weights_that_cannot_be_written_give_the_claim_back(tmp_path: Path, monk
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    evaluator, evaluation = made(STUDY, tmp_path)
+    evaluator, arch = made(STUDY, tmp_path)
     with monkeypatch.context() as patch, pytest.raises(StudyError, match=r"safetensors cannot be written: .*No space"):
         patch.setattr("hadnas.hosts.build.save_file", full)
-        evaluator.train(evaluation, lambda epoch: None)
+        evaluator.evaluate(arch, Unseen(), held=False)
     assert [row["state"] for row in rows(evaluator.ledger, "trainings")] == ["interrupted"]
-    evaluator.train(again := Evaluation(evaluation.arch), lambda epoch: None)
+    again = evaluator.evaluate(arch, Unseen(), held=False)
     assert again.training is not None and (tmp_path / str(again.training.weights)).is_file()
     assert not list(tmp_path.rglob("*.part"))
     evaluator.ledger.close()
@@ -122,22 +126,21 @@ def test_a_failure_of_the_machine_may_be_tried_again(tmp_path: Path, monkeypatch
     def full(*args: Any, **options: Any) -> None:
         raise MachineError("out of memory: 80 GiB")
 
-    evaluator, evaluation = made(STUDY, tmp_path)
+    evaluator, arch = made(STUDY, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("hadnas.search.evaluate.fit", full)
-        with pytest.raises(Refused, match="out of memory: 80 GiB") as caught:
-            evaluator.train(evaluation, print)
-    assert caught.value.constraints == {"trains": 1.0}
-    training = evaluator.ledger.training(evaluator.key(evaluation.arch))
+        outcome = evaluator.evaluate(arch, Unseen(), held=False)
+    assert outcome.reason == "out of memory: 80 GiB" and outcome.broken == {"trains": 1.0}
+    training = evaluator.ledger.training(evaluator.key(arch))
     assert training is not None and (training.state, training.reason) == ("interrupted", "out of memory: 80 GiB")
-    evaluator.train(evaluation, print)
-    assert not evaluation.reused and evaluation.training is not None and evaluation.training.attempt == 2
+    outcome = evaluator.evaluate(arch, Unseen(), held=False)
+    assert not outcome.reused and outcome.training is not None and outcome.training.attempt == 2
     evaluator.ledger.close()
 
 
 def test_the_screen_sees_images_of_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a set in the order of its classes, as an image folder is read; and none that do not fit on the device."""
-    evaluator, evaluation = made(STUDY, tmp_path)
+    evaluator, arch = made(STUDY, tmp_path)
     images = evaluator.data.train.images
     evaluator.data.train.images = images.subset(np.argsort(images.labels.numpy(), kind="stable"))
     seen: list[Tensor] = []
@@ -147,7 +150,7 @@ def test_the_screen_sees_images_of_every_class(tmp_path: Path, monkeypatch: pyte
         return screen(module, images, labels, **options)
 
     monkeypatch.setattr("hadnas.search.evaluate.screen", note)
-    evaluator.measure(evaluation, held=True)
+    evaluator.evaluate(arch, Unseen(), held=True)
     assert len(seen[0]) == 32 and set(seen[0].tolist()) == set(range(10))
 
     def full(tensor: Tensor, device: Any) -> None:
@@ -169,11 +172,11 @@ def test_a_study_that_latency_decides_keeps_its_protocol(tmp_path: Path, monkeyp
     assert not any("latency" in name for name in evaluator.facts)
     evaluator.study = decided
     for _ in range(2):
-        open_optuna(decided, evaluator.home, evaluator.facts)
+        open_trials(decided, evaluator.home, evaluator.facts)
     assert stored_study("timed", evaluator.home)[0] == decided
     monkeypatch.setattr("hadnas.measure.latency.latency._processor", lambda: "another processor")
     with pytest.raises(
         StudyError, match=r'differs \(latency protocol\.device_name: ".*" became "another processor"\); undo'
     ):
-        open_optuna(decided, evaluator.home, evaluator.facts)
+        open_trials(decided, evaluator.home, evaluator.facts)
     evaluator.ledger.close()

@@ -1,5 +1,6 @@
 """Many workers on one ledger: each training happens once, and a dead worker's is taken over."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,11 +10,11 @@ import time
 import pytest
 from sqlalchemy import text
 
-from hadnas.errors import StudyError
+from hadnas.errors import LostClaim, StudyError
 from hadnas.store.database import open_engine
-from hadnas.store.ledger import STALE, Ledger
+from hadnas.store.ledger import Ledger
 from hadnas.store.records import TrainingKey
-from hadnas.store.worker import is_dead, this_host
+from hadnas.store.worker import STALE, began, is_dead, this_host
 
 KEYS = [TrainingKey(f"f{i}", "t", "d", "r", 2, 0, "c") for i in range(8)]
 
@@ -26,7 +27,7 @@ while time.time() < start: pass
 ledger = Ledger(url)
 for i in range(8):
     key = TrainingKey(f"f{i}", "t", "d", "r", 2, 0, "c")
-    ledger.put_architecture(key.fingerprint, "{}")
+    ledger.measured.put_architecture(key.fingerprint, "{}")
     claim = ledger.claim(key, name, wait=60)
     if claim.status == "mine":
         for epoch in range(2):
@@ -41,7 +42,7 @@ import sys, time
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import TrainingKey
 ledger = Ledger(sys.argv[1])
-ledger.put_architecture("f0", "{}")
+ledger.measured.put_architecture("f0", "{}")
 claim = ledger.claim(TrainingKey("f0", "t", "d", "r", 2, 0, "c"), "doomed")
 ledger.add_epoch(claim, 0, val_accuracy=0.1)
 print(claim.status, flush=True)
@@ -56,7 +57,7 @@ def start(code, *args):
 @pytest.fixture
 def ledger(url):
     opened = Ledger(url)
-    opened.put_architecture("f0", "{}")
+    opened.measured.put_architecture("f0", "{}")
     yield opened
     opened.close()
 
@@ -64,18 +65,23 @@ def ledger(url):
 def change(url, what):
     engine = open_engine(url)
     with engine.begin() as connection:
-        connection.execute(text(f"update hadnas_training set {what}"))
+        connection.execute(text(f"update hadnas_worker set {what}"))
     engine.dispose()
 
 
 def elsewhere(url):
-    """Pretend that all claims are held on another machine, where process ids say nothing."""
+    """Pretend that all workers are on another machine, where process ids say nothing."""
     change(url, "host = 'another machine'")
 
 
 def silence(url):
     """Pretend that no worker has beaten for longer than a claim lasts: no test depends on how fast this machine is."""
     change(url, f"heartbeat = heartbeat - {2 * STALE}")
+
+
+def is_alive(ledger, other):
+    with ledger.database.read() as session:
+        return ledger.worker.is_alive(session, other.worker.id)
 
 
 def test_processes_that_begin_together_on_a_new_database_train_each_key_once(url):
@@ -121,16 +127,17 @@ def test_a_killed_worker_on_this_machine_is_taken_over_at_once(url):
 
 
 def test_a_silent_worker_elsewhere_is_taken_over_and_can_no_longer_write(ledger, url):
-    first = ledger.claim(KEYS[0], "silent")
+    silent = Ledger(url)
+    first = silent.claim(KEYS[0], "silent")
     elsewhere(url)
     assert ledger.claim(KEYS[0], "other").status == "running elsewhere"
     silence(url)
     second = ledger.claim(KEYS[0], "other")
     assert (second.status, second.attempt) == ("mine", 2)
     for write in (
-        lambda: ledger.add_epoch(first, 0, val_accuracy=0.9),
-        lambda: ledger.finish(first, val_accuracy=0.9, val_loss=1.0, val_n=10, seconds=1.0),
-        lambda: ledger.fail(first, "late"),
+        lambda: silent.add_epoch(first, 0, val_accuracy=0.9),
+        lambda: silent.finish(first, val_accuracy=0.9, val_loss=1.0, val_n=10, seconds=1.0),
+        lambda: silent.fail(first, "late"),
     ):
         with pytest.raises(StudyError, match=r"f0 is no longer this worker's: it is running under other, attempt 2"):
             write()
@@ -138,17 +145,17 @@ def test_a_silent_worker_elsewhere_is_taken_over_and_can_no_longer_write(ledger,
     ledger.finish(second, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=1.0)
     with pytest.raises(StudyError, match="complete under other"):
         ledger.finish(second, val_accuracy=0.9, val_loss=1.0, val_n=10, seconds=1.0)
+    silent.close()
 
 
 def test_a_worker_that_beats_keeps_its_claim_through_a_long_epoch(ledger, url):
     beating = Ledger(url, stale=0.4)  # beats every tenth of a second; the others ask by the usual bound
-    claim = beating.claim(KEYS[0], "slow")
+    beating.claim(KEYS[0], "slow")
     elsewhere(url)
-    with beating.alive(claim):
+    with beating.worker.alive():
         silence(url)
-        aged = time.time() - STALE
         until = time.monotonic() + 60
-        while ledger.training(KEYS[0]).heartbeat < aged and time.monotonic() < until:
+        while not is_alive(ledger, beating) and time.monotonic() < until:
             time.sleep(0.05)
         assert ledger.claim(KEYS[0], "other").status == "running elsewhere"
     silence(url)
@@ -174,3 +181,32 @@ def test_a_killed_worker_is_dead_before_its_parent_has_waited_for_it():
         time.sleep(0.01)
     assert is_dead(this_host(), worker.pid) and not is_dead("elsewhere", worker.pid)
     worker.communicate()
+
+
+def test_a_process_that_was_given_the_id_of_a_dead_one_is_another():
+    assert not is_dead(this_host(), os.getpid(), began(os.getpid()))
+    assert is_dead(this_host(), os.getpid(), "1")
+
+
+def test_an_item_is_held_by_one_living_worker_and_its_deaths_are_counted(ledger, url):
+    first, second = Ledger(url), Ledger(url)
+    items = ["draw 0", "draw 1"]
+    held = first.claims.take("s", items)
+    assert (held.item, held.attempt) == ("draw 0", 1)
+    assert second.claims.take("s", items).item == "draw 1" and second.claims.take("s", items) is None
+    assert second.claims.at_work("s") == set(items) and second.claims.at_work("another") == set()
+    first.claims.give_back(held)  # no death
+    held = second.claims.take("s", items)
+    assert (held.item, held.attempt) == ("draw 0", 1)
+    for attempt in (2, 3):
+        elsewhere(url)
+        silence(url)
+        held = Ledger(url).claims.take("s", items)
+        assert held.attempt == attempt and held.is_hopeless == (attempt == 3)
+    assert "2 workers died at it" in held.reason
+    with pytest.raises(LostClaim, match="draw 0 of study 's' was taken over by another worker"):
+        second.claims.check(held)
+    ledger.claims.end(held)
+    assert ledger.claims.take("s", items).attempt == 1
+    first.close()
+    second.close()

@@ -79,7 +79,7 @@ def test_the_regression_finds_a_law_of_calls_and_macs_and_the_ledger_keeps_it(tm
         assert found.predict(one) == pytest.approx(ratio, rel=0.05)
     assert set(found.shares) == set(features(counted[0]))
     ledger = Ledger(f"sqlite:///{tmp_path / 'hadnas.db'}")
-    ledger.put_predictor(digest(TINY_SPACE), str(TASK), protocol_key(protocol(TASK.shape)), {}, asdict(found))
+    ledger.measured.put_predictor(digest(TINY_SPACE), str(TASK), protocol_key(protocol(TASK.shape)), {}, asdict(found))
     assert load_predictor(TINY_SPACE, TASK, ledger) == found
     for space, task, backend in ((TINY_SPACE, TASK, "compile"), (pyramid((8, [])), TASK, "eager")):
         with pytest.raises(StudyError, match=f"no latency predictor was fitted for this space, .* backend '{backend}'"):
@@ -96,7 +96,7 @@ def test_a_fit_times_through_the_ledger_and_is_kept_there(tmp_path: Path, monkey
     assert said == list(range(1, 21)) and found.n == 20 and found.failed == 0
     assert num_rows(ledger)["latencies"] == 20
     key = protocol_key(protocol(TASK.shape))
-    assert ledger.get_predictor(digest(TINY_SPACE), str(TASK), key) == json.loads(json.dumps(asdict(found)))
+    assert ledger.measured.get_predictor(digest(TINY_SPACE), str(TASK), key) == json.loads(json.dumps(asdict(found)))
     assert fit_predictor(TINY_SPACE, TASK, ledger, n=20) == found  # from what is known: nothing is timed
     assert num_rows(ledger)["latencies"] == 20 and num_rows(ledger)["predictors"] == 1
     ledger.close()

@@ -18,28 +18,33 @@ COSTS = Costs(5_000_000_000, 2**40, 3, 4, 5, bytes_moved=2**33, calls=7, peak_ac
 @pytest.fixture
 def ledger(url):
     opened = Ledger(url)
-    opened.put_architecture("f1", '{"op":"pyramid"}')
+    opened.measured.put_architecture("f1", '{"op":"pyramid"}')
     yield opened
     opened.close()
 
 
 def test_architectures_and_costs_are_kept(ledger, url):
-    ledger.put_architecture("f1", "another text never replaces the first")
-    ledger.put_cost("f1", "t", "c", Costs(*[1] * 8))
-    ledger.put_cost("f1", "t", "c", COSTS)
+    ledger.measured.put_architecture("f1", "another text never replaces the first")
+    ledger.measured.put_cost("f1", "t", "c", Costs(*[1] * 8))
+    ledger.measured.put_cost("f1", "t", "c", COSTS)
     again = Ledger(url)
-    assert again.architecture("f1") == '{"op":"pyramid"}' and again.architecture("f2") is None
-    assert again.get_cost("f1", "t", "c") == COSTS
-    assert again.get_cost("f1", "u", "c") is None and again.get_cost("f1", "t", "edited") is None
+    assert again.measured.architecture("f1") == '{"op":"pyramid"}' and again.measured.architecture("f2") is None
+    assert again.measured.get_cost("f1", "t", "c") == COSTS
+    assert again.measured.get_cost("f1", "u", "c") is None and again.measured.get_cost("f1", "t", "edited") is None
     again.close()
 
 
 def test_the_newest_latency_counts_and_none_is_lost(ledger):
     for median in (2.0, 1.0):
-        ledger.put_latency("f1", "t", "c", "p", {"device": "cpu", "batch": 1}, {"median_ms": median, "ratio": math.nan})
-    found = ledger.get_latency("f1", "t", "c", "p")
+        ledger.measured.put_latency(
+            "f1", "t", "c", "p", {"device": "cpu", "batch": 1}, {"median_ms": median, "ratio": math.nan}
+        )
+    found = ledger.measured.get_latency("f1", "t", "c", "p")
     assert found.figures == {"median_ms": 1.0, "ratio": None} and found.protocol == {"device": "cpu", "batch": 1}
-    assert ledger.get_latency("f1", "t", "c", "q") is None and ledger.get_latency("f1", "t", "edited", "p") is None
+    assert (
+        ledger.measured.get_latency("f1", "t", "c", "q") is None
+        and ledger.measured.get_latency("f1", "t", "edited", "p") is None
+    )
     assert [row["figures"]["median_ms"] for row in rows(ledger, "latencies")] == [2.0, 1.0]
 
 
@@ -64,7 +69,7 @@ def test_a_finished_training_is_done_for_all_with_curve_and_figures(ledger):
 
 @pytest.mark.parametrize("name", ["fingerprint", "task", "data", "recipe", "epochs", "seed", "code"])
 def test_every_part_of_the_key_makes_another_training(ledger, name):
-    ledger.put_architecture("f2", "{}")
+    ledger.measured.put_architecture("f2", "{}")
     other = {"fingerprint": "f2", "epochs": 4, "seed": 1}.get(name, "other")
     fields = {field: getattr(KEY, field) for field in KEY.__dataclass_fields__} | {name: other}
     ledger.fail(ledger.claim(KEY), "diverged")
@@ -110,12 +115,12 @@ def test_an_unknown_architecture_is_refused(ledger):
     with pytest.raises(StudyError, match="put_architecture first"):
         ledger.claim(TrainingKey("f9", "t", "d", "r", 3, 0, "c"))
     with pytest.raises(StudyError, match="put_architecture first"):
-        ledger.put_cost("f9", "t", "c", COSTS)
+        ledger.measured.put_cost("f9", "t", "c", COSTS)
 
 
 def test_tables_leave_as_csv(ledger, tmp_path):
-    ledger.put_cost("f1", KEY.task, "edited", Costs(*[1] * 8))
-    ledger.put_cost("f1", KEY.task, KEY.code, COSTS)
+    ledger.measured.put_cost("f1", KEY.task, "edited", Costs(*[1] * 8))
+    ledger.measured.put_cost("f1", KEY.task, KEY.code, COSTS)
     claim = ledger.claim(KEY, study="digits", versions={"torch": "2"})
     ledger.finish(claim, val_accuracy=0.6, val_loss=1.25, val_n=360, seconds=0.25)
     export_csv(ledger, tmp_path / "trainings.csv", "trainings")

@@ -8,30 +8,26 @@ from sqlalchemy import text
 from hadnas.errors import StudyError
 from hadnas.store.database import open_engine
 from hadnas.store.ledger import Ledger
-from hadnas.store.listing import rows
-from hadnas.store.records import Costs, TrainingKey
-from hadnas.store.tables import STEPS, VERSION
+from hadnas.store.records import TrainingKey
+from hadnas.store.tables import STEPS, VERSION, add_workers
 
 KEY = TrainingKey("f1", "t", "d", "r", 3, 0, "c")
+RUNNING = TrainingKey("f1", "t", "d", "r", 3, 1, "c")
 
-
-WITHOUT_HASHES = ("alter table hadnas_training drop column weights_sha256",)
-WITHOUT_CODE = (  # as version 3 had them
-    *WITHOUT_HASHES,
-    "alter table hadnas_latency drop column code",
-    "drop table hadnas_cost",
-    "create table hadnas_cost (fingerprint text not null references hadnas_architecture (fingerprint), "
-    "task text not null, params bigint not null, macs bigint not null, elementwise bigint not null, "
-    "products bigint not null, activations bigint not null, primary key (fingerprint, task))",
+WITHOUT_WORKERS = (  # as version 4 had it
+    "alter table hadnas_training drop column holder",
+    "alter table hadnas_training drop column weights_sha256",
+    "drop table hadnas_worker",
+    "drop table hadnas_item",
+    "update hadnas_schema set version = 4",
 )
-WITHOUT_PREDICTORS = (*WITHOUT_CODE, "drop table hadnas_predictor")
 
 
 def fill(url):
     ledger = Ledger(url)
-    ledger.put_architecture("f1", "{}")
+    ledger.measured.put_architecture("f1", "{}")
     claim = ledger.claim(KEY, study="digits")
-    ledger.add_epoch(claim, 0, val_accuracy=0.5)
+    ledger.add_epoch(claim, 1, val_accuracy=0.5)
     ledger.finish(claim, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=1.0)
     ledger.close()
 
@@ -54,93 +50,39 @@ def version(url):
 
 @pytest.fixture
 def older(url):
-    """A ledger of version 0, which knew neither test scores nor which study had trained."""
+    """A ledger of version 4, with a finished training, and one that a worker is at."""
     fill(url)
-    older = "drop table hadnas_test", "alter table hadnas_training drop column study"
-    run(url, *WITHOUT_PREDICTORS, *older, "update hadnas_schema set version = 0")
+    ledger = Ledger(url)
+    ledger.claim(RUNNING, study="digits")
+    ledger.close()
+    run(url, *WITHOUT_WORKERS)
     return url
 
 
-def add_study(connection):
-    connection.execute(text("alter table hadnas_training add column study text not null default ''"))
-
-
-def test_an_older_ledger_is_brought_up_to_date_with_all_it_holds(older, monkeypatch):
-    monkeypatch.setitem(STEPS, 0, add_study)
+def test_an_older_ledger_is_brought_up_to_date_with_all_it_holds(older):
     ledger = Ledger(older)
     done = ledger.claim(KEY)
     assert done.status == "done" and done.training.val_accuracy == 0.5 and len(done.training.curve) == 1
-    assert done.training.study == ""
-    assert ledger.claim(TrainingKey("f1", "t", "d", "r", 3, 1, "c"), study="new").training.study == "new"
+    assert ledger.training(KEY).weights_sha256 is None  # of files that were written before none is known
+    left = ledger.claim(RUNNING)
+    assert (left.status, left.attempt) == ("mine", 2)  # nobody knows of its worker
+    finished = ledger.finish(left, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=1.0, weights_sha256="ab")
+    assert finished.weights_sha256 == "ab" == ledger.training(RUNNING).weights_sha256
     ledger.close()
     assert version(older) == VERSION
 
 
-def test_a_ledger_of_version_1_learns_to_keep_test_scores(url):
-    fill(url)
-    run(url, *WITHOUT_PREDICTORS, "drop table hadnas_test", "update hadnas_schema set version = 1")
-    ledger = Ledger(url)
-    ledger.put_test(KEY, [True, False], 0.25)
-    assert ledger.get_test(KEY) == ([True, False], 0.25)
-    ledger.close()
-    assert version(url) == VERSION
-
-
-def test_a_ledger_of_version_2_learns_to_keep_predictors(url):
-    fill(url)
-    run(url, *WITHOUT_PREDICTORS, "update hadnas_schema set version = 2")
-    ledger = Ledger(url)
-    for error in (0.5, 0.25):  # a later fit replaces the earlier one
-        ledger.put_predictor("space", "task", "key", {"backend": "eager"}, {"error": error})
-    assert ledger.get_predictor("space", "task", "key") == {"error": 0.25}
-    assert ledger.get_predictor("space", "task", "other") is None
-    ledger.close()
-    assert version(url) == VERSION
-
-
-def test_a_ledger_of_version_3_takes_costs_and_latencies_again_by_code(url):
-    fill(url)
-    ledger = Ledger(url)
-    ledger.put_latency("f1", "t", "c", "p", {}, {"ratio": 1.0})
-    ledger.close()
-    run(url, *WITHOUT_CODE, "insert into hadnas_cost values ('f1', 't', 1, 2, 3, 4, 5)")
-    run(url, "update hadnas_schema set version = 3")
-    ledger = Ledger(url)
-    assert ledger.get_cost("f1", "t", "c") is None and ledger.get_latency("f1", "t", "c", "p") is None
-    ledger.put_cost("f1", "t", "c", Costs(*range(8)))
-    assert ledger.get_cost("f1", "t", "c") == Costs(*range(8))
-    assert [(row["code"], row["macs"], row["calls"]) for row in rows(ledger, "costs")] == [("", 2, None), ("c", 1, 6)]
-    assert [(row["code"], row["figures"]) for row in rows(ledger, "latencies")] == [("", {"ratio": 1.0})]
-    with pytest.raises(StudyError, match="put_architecture first"):
-        ledger.put_cost("f9", "t", "c", Costs(*range(8)))
-    ledger.close()
-    assert version(url) == VERSION
-
-
-def test_a_ledger_of_version_4_learns_to_keep_hashes_of_weights(url):
-    """Those of files that were written before are not known."""
-    fill(url)
-    run(url, *WITHOUT_HASHES, "update hadnas_schema set version = 4")
-    ledger = Ledger(url)
-    assert ledger.training(KEY).val_accuracy == 0.5 and ledger.training(KEY).weights_sha256 is None
-    claim = ledger.claim(TrainingKey("f1", "t", "d", "r", 3, 1, "c"))
-    finished = ledger.finish(claim, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=1.0, weights_sha256="ab")
-    assert finished.weights_sha256 == "ab" == ledger.training(claim.key).weights_sha256
-    ledger.close()
-    assert version(url) == VERSION
-
-
 def test_a_step_that_fails_changes_nothing(older, monkeypatch):
     def broken(connection):
-        add_study(connection)
+        add_workers(connection)
         connection.execute(text("update hadnas_training set val_accuracy = 0"))
         connection.execute(text("select no_such_column from hadnas_training"))
 
-    monkeypatch.setitem(STEPS, 0, broken)
+    monkeypatch.setitem(STEPS, 4, broken)
     with pytest.raises(StudyError, match="no_such_column"):
         Ledger(older)
-    assert version(older) == 0
-    monkeypatch.setitem(STEPS, 0, add_study)
+    assert version(older) == 4
+    monkeypatch.setitem(STEPS, 4, add_workers)
     ledger = Ledger(older)
     assert ledger.training(KEY).val_accuracy == 0.5
     ledger.close()

@@ -1,17 +1,30 @@
-"""Samplers: one seed, one run of trials, however often the study stops."""
+"""Samplers: one seed, one run of draws, however the history was kept; and what is refused."""
 
-import itertools
-from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+import hadnas.samplers
 from hadnas.errors import SpecError, UnknownName
-from hadnas.samplers.optuna import OPTIONS, make_sampler
+from hadnas.samplers.draw import Drawn, draw_from
+from hadnas.samplers.sampler import _SAMPLERS, make_sampler, samplers
+from hadnas.space import one_of, op, repeat
 from hadnas.store.home import Home, optuna_storage
+from hadnas.store.trials import Trials
 
 TRIALS = 24
-SMALL = {"tpe": {"n_startup_trials": 4}, "nsga2": {"population_size": 6}, "random": {}, "exhaustive": {}}
+SMALL: dict[str, dict[str, object]] = {
+    "tpe": {"n_startup_trials": 4},
+    "nsga2": {"population_size": 6},
+    "random": {},
+    "exhaustive": {},
+}
+PART = one_of(op("star", expand=one_of(1, 2, 3)), op("mlp", expand=one_of(2, 4)), op("lka"))
+SPACE = {"blocks": repeat(PART, one_of(1, 2, 3))}
+"""A small conditional space: the parameters of a branch exist only where it was chosen."""
 
 
 @pytest.fixture(autouse=True)
@@ -22,128 +35,103 @@ def _quiet():
     optuna.logging.set_verbosity(before)
 
 
-def objective(trial: optuna.Trial) -> tuple[float, float]:
-    """A small conditional space: the parameters of a branch exist only where it was chosen; some trials are pruned."""
-    total = 0
-    for place in range(trial.suggest_int("depth", 1, 3)):
-        op = trial.suggest_categorical(f"{place}.op", ["star", "mlp", "lka"])
-        total += trial.suggest_int(f"{place}.{op}.expand", 1, 4) + (op == "star")
-    infeasible = total > 11
-    trial.set_constraint("size", float(total - 11))
-    if infeasible:
-        raise optuna.TrialPruned()
-    return float(total), float(trial.params["depth"])
-
-
-def study(storage, name, seed):
-    """As a process opens it that begins or resumes: the trials are what is stored, the sampler is new."""
-    return optuna.create_study(
-        storage=storage,
-        study_name="s",
-        load_if_exists=True,
-        directions=["maximize", "minimize"],
-        sampler=make_sampler(name, seed, SMALL[name]),
+def told(drawn: Drawn, number: int, **attributes: Any) -> FrozenTrial:
+    """A trial whose size is too large is pruned."""
+    size = sum(part.get("expand", 0) + (part["op"] == "star") for part in drawn.node["blocks"])
+    large = size > 7
+    trial = create_trial(
+        state=TrialState.PRUNED if large else TrialState.COMPLETE,
+        values=None if large else [float(size), float(len(drawn.node["blocks"]))],
+        params=drawn.answers,
+        distributions=drawn.distributions,
+        constraints={"size": float(size - 7)},
+        system_attrs=drawn.kept,
+        **attributes,
     )
+    trial.number = number
+    return trial
 
 
-def params(trials):
-    return [trial.params for trial in trials if trial.state != optuna.trial.TrialState.FAIL]
+def next_draw(name: str, seed: int, history: list[FrozenTrial], draw: int) -> Drawn:
+    return draw_from(SPACE, make_sampler(name, seed, SMALL[name])(draw), ["maximize", "minimize"], history)
 
 
-@pytest.fixture(scope="module")
-def straight():
-    """The trials of each sampler run through, seed 3, in memory."""
-    runs = {}
-    for name in OPTIONS:
-        runs[name] = study(None, name, 3)
-        runs[name].optimize(objective, n_trials=TRIALS)
-    return runs
+def run(name: str, seed: int, trials: int = TRIALS) -> list[FrozenTrial]:
+    history: list[FrozenTrial] = []
+    for draw in range(trials):
+        history.append(told(next_draw(name, seed, history, draw), draw))
+    return history
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_a_study_stopped_and_resumed_has_the_trials_of_one_run_through(name, straight):
-    storage = optuna.storages.InMemoryStorage()
-    for start, end in itertools.pairwise((0, 3, 5, 15, TRIALS)):
-        study(storage, name, 3).optimize(objective, n_trials=end - start)
-    assert params(study(storage, name, 3).trials) == params(straight[name].trials)
+def params(trials: list[FrozenTrial]) -> list[dict[str, Any]]:
+    return [trial.params for trial in trials]
 
 
-def test_the_same_from_a_database_that_is_closed_in_between(straight, tmp_path):
-    for start, end in itertools.pairwise((0, 3, 6)):
+def test_every_sampler_is_tried() -> None:
+    assert set(SMALL) == set(samplers())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_history_from_a_database_that_is_closed_in_between_gives_the_same_draws(name: str, tmp_path: Path) -> None:
+    """As a study that stops after each of its trials and goes on in another process."""
+    straight = run(name, 3, 8)
+    for draw in range(8):
         storage = optuna_storage(Home(tmp_path))
-        study(storage, "tpe", 3).optimize(objective, n_trials=end - start)
+        directions = ["maximize", "minimize"]
+        book = optuna.create_study(storage=storage, study_name="s", directions=directions, load_if_exists=True)
+        trials = Trials(book, storage)
+        drawn = next_draw(name, 3, trials.all(), draw)
+        added = trials.add(draw, drawn.answers, drawn.distributions, drawn.kept)
+        known = told(drawn, draw)
+        trials.tell(added.number, known.constraints, known.values)
         storage.engine.dispose()
-    assert params(study(optuna_storage(Home(tmp_path)), "tpe", 3).trials) == params(straight["tpe"].trials[:6])
+    again = trials.all()
+    assert params(again) == params(straight)
+    assert [trial.state for trial in again] == [trial.state for trial in straight]
+    assert [trial.constraints for trial in again] == [trial.constraints for trial in straight]
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_an_interrupted_trial_is_drawn_again(name, straight):
-    """Ctrl-C in the middle of a trial, before every trial: also the first one of each generation of NSGA-II."""
-
-    def interrupted(trial):
-        with suppress(optuna.TrialPruned):
-            objective(trial)
-        raise KeyboardInterrupt
-
-    storage = optuna.storages.InMemoryStorage()
-    for _ in range(TRIALS):
-        with pytest.raises(KeyboardInterrupt):
-            study(storage, name, 3).optimize(interrupted, n_trials=1)
-        study(storage, name, 3).optimize(objective, n_trials=1)
-    again = study(storage, name, 3).trials
-    assert len(again) == 2 * TRIALS
-    assert params(again) == params(straight[name].trials)
+@pytest.mark.parametrize("name", SMALL)
+def test_failed_trials_of_earlier_versions_change_no_draw(name: str) -> None:
+    history: list[FrozenTrial] = []
+    for draw in range(TRIALS):
+        drawn = next_draw(name, 3, history, draw)
+        failed = create_trial(state=TrialState.FAIL, params=drawn.answers, distributions=drawn.distributions)
+        history += [failed, told(drawn, draw)]
+    assert params(history[1::2]) == params(run(name, 3))
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_another_seed_gives_other_trials_and_draws_do_not_repeat(name, straight):
-    other = study(None, name, 4)
-    other.optimize(objective, n_trials=TRIALS)
-    assert params(other.trials) != params(straight[name].trials)
-    assert len({str(sorted(p.items())) for p in params(other.trials)}) > TRIALS / 4
+@pytest.mark.parametrize("name", SMALL)
+def test_another_seed_gives_other_draws_and_draws_do_not_repeat(name: str) -> None:
+    one, other = run(name, 3), run(name, 4)
+    assert params(one) != params(other)
+    assert len({str(sorted(p.items())) for p in params(other)}) > TRIALS / 4
 
 
-def test_ask_and_tell_in_parallel_keeps_each_trials_own_draw():
-    one = study(None, "random", 5)
-    asked = [one.ask() for _ in range(6)]
-    for trial in reversed(asked):
-        one.tell(trial, objective(trial) if trial.number != 2 else None, state=None if trial.number != 2 else FAIL)
-    alone = study(None, "random", 5)
-    alone.optimize(objective, n_trials=6, catch=())
-    held = [trial.system_attrs["hadnas:draw"] for trial in one.trials]
-    assert held == list(range(6))
-    assert [t.params for t in one.trials if t.number != 2] == [t.params for t in alone.trials if t.number != 2]
-    assert one.ask().suggest_int("depth", 1, 3) == alone.trials[2].params["depth"]  # the failed draw, taken up again
+def test_a_draw_sees_the_trials_that_run() -> None:
+    """The constant liar of TPE keeps away from them; and the exhaustive sampler does not draw them again."""
+    history = run("tpe", 3, 12)
+    drawn = next_draw("tpe", 3, history, 12)
+    running = create_trial(state=TrialState.RUNNING, params=drawn.answers, distributions=drawn.distributions)
+    assert next_draw("tpe", 3, history, 12).answers == drawn.answers
+    assert next_draw("tpe", 3, [*history, running], 12).answers != drawn.answers
 
 
-FAIL = optuna.trial.TrialState.FAIL
-
-
-def test_baselines_enqueued_first_do_not_shift_the_draws_of_others():
-    one = study(None, "random", 6)
-    one.enqueue_trial({"depth": 1, "0.op": "mlp", "0.mlp.expand": 2})
-    one.optimize(objective, n_trials=5)
-    alone = study(None, "random", 6)
-    alone.optimize(objective, n_trials=5)
-    assert one.trials[0].params == {"depth": 1, "0.op": "mlp", "0.mlp.expand": 2}
-    assert params(one.trials)[1:] == params(alone.trials)[1:]
-
-
-def test_tpe_learns():
-    """On a sum of independent choices the last trials are better than random ones: the wrapper hides nothing."""
-
-    def total(trial):
-        return sum(trial.suggest_int(f"x{i}", 0, 9) for i in range(4))
-
+def test_tpe_learns() -> None:
+    """On a sum of independent choices the last draws are better than random ones: nothing is hidden from it."""
+    space = {f"x{i}": one_of(*range(10)) for i in range(4)}
     means = {}
     for name in ("tpe", "random"):
-        one = optuna.create_study(direction="maximize", sampler=make_sampler(name, 0))
-        one.optimize(total, n_trials=40)
-        means[name] = sum(trial.value for trial in one.trials[-15:]) / 15
+        history: list[FrozenTrial] = []
+        for draw in range(40):
+            drawn = draw_from(space, make_sampler(name, 0)(draw), ["maximize"], history)
+            total = float(sum(drawn.node.values()))
+            history.append(create_trial(value=total, params=drawn.answers, distributions=drawn.distributions))
+        means[name] = sum(trial.value or 0 for trial in history[-15:]) / 15
     assert means["tpe"] > means["random"] + 5
 
 
-def test_names_options_and_values_are_checked():
+def test_names_options_and_values_are_checked() -> None:
     with pytest.raises(UnknownName, match="did you mean 'nsga2'"):
         make_sampler("nsga")
     with pytest.raises(UnknownName, match="did you mean 'population_size'"):
@@ -160,13 +148,27 @@ def test_names_options_and_values_are_checked():
         make_sampler("tpe", -1)
 
 
-def test_exhaustive_meets_every_assignment_once():
-    def drawn(trial: optuna.Trial) -> tuple[float, float]:
-        place = trial.suggest_categorical("op", ["star", "mlp"])
-        return float(trial.suggest_int(f"{place}.expand", 1, 3)), 1.0
+def test_exhaustive_meets_every_assignment_once() -> None:
+    space = {"op": one_of("star", "mlp"), "expand": one_of(1, 2, 3)}
+    history: list[FrozenTrial] = []
+    for draw in range(6):
+        drawn = draw_from(space, make_sampler("exhaustive", 1)(draw), ["maximize"], history)
+        history.append(create_trial(value=1.0, params=drawn.answers, distributions=drawn.distributions))
+    assert len({str(sorted(found.params.items())) for found in history}) == 6
 
-    storage = optuna.storages.InMemoryStorage()
-    study(storage, "exhaustive", 1).optimize(drawn, n_trials=4)
-    study(storage, "exhaustive", 1).optimize(drawn, n_trials=20)
-    met = params(study(storage, "exhaustive", 1).trials)
-    assert len(met) == 6 == len({str(sorted(found.items())) for found in met})
+
+def test_one_file_is_enough_for_a_sampler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found in the folder of samplers, and a study may name it."""
+    (tmp_path / "sorted_first.py").write_text(
+        "from optuna.samplers import GridSampler\n"
+        "from hadnas.samplers.sampler import sampler\n\n"
+        "@sampler('first', adaptive=False, times=2)\n"
+        "def first(seed, times):\n"
+        "    return GridSampler({'op': ['mlp']}, seed=seed)\n"
+    )
+    monkeypatch.setattr(hadnas.samplers, "__path__", [*hadnas.samplers.__path__, str(tmp_path)])
+    monkeypatch.setattr("hadnas.samplers.sampler._SAMPLERS", dict(_SAMPLERS))
+    monkeypatch.setattr("hadnas.samplers.sampler._load_shipped", hadnas.samplers.sampler._load_shipped.__wrapped__)
+    assert samplers()["first"].options == {"times": 2} and not samplers()["first"].adaptive
+    drawn = draw_from({"op": one_of("star", "mlp")}, make_sampler("first")(0), ["maximize"], [])
+    assert drawn.node == {"op": "mlp"}

@@ -117,7 +117,7 @@ def test_optuna_and_the_ledger_share_a_file_that_readers_need_not_wait_for(tmp_p
     with storage.engine.connect() as connection:
         assert connection.execute(text("pragma journal_mode")).scalar() == "wal"
         assert connection.execute(text("pragma synchronous")).scalar() == 1
-    ledger.put_architecture("f1", "{}")
+    ledger.measured.put_architecture("f1", "{}")
     ledger.close()
     storage.engine.dispose()
 
@@ -149,7 +149,7 @@ def test_a_process_that_ends_takes_no_log_away_from_one_that_works(tmp_path):
     ledger = Ledger(f"sqlite:///{path}")
     counts = []
     for number in range(3):
-        ledger.put_architecture(f"f{number}", "{}")
+        ledger.measured.put_architecture(f"f{number}", "{}")
         Ledger(f"sqlite:///{path}").close()
         done = subprocess.run([sys.executable, "-c", OTHER, path], capture_output=True, text=True, check=True)
         counts.append(done.stdout.split())

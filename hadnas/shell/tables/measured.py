@@ -87,7 +87,7 @@ def show_measured(
 def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
     """The ledger's tables with their numbers of rows, or the last rows of one."""
     if name is None:
-        console.print(f"ledger {shown(ledger.url)}", soft_wrap=True)
+        console.print(f"ledger {shown(ledger.database.url)}", soft_wrap=True)
         table = Table("table", "rows", box=None)
         for known, number in listing.num_rows(ledger).items():
             table.add_row(known, f"{number:,}")
