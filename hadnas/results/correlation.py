@@ -37,7 +37,7 @@ def rank_correlation(left: Sequence[float], right: Sequence[float]) -> Correlati
         raise SpecError(f"{n} and {len(right)} values: a rank correlation needs as many of both, all of them numbers")
     if len(set(left)) < 2 or len(set(right)) < 2:
         return Correlation(None, None, None, n)
-    rho = float(stats.spearmanr(stats.rankdata(left), stats.rankdata(right)).statistic)
+    rho = float(stats.spearmanr(left, right).statistic)
     if n < 4:
         return Correlation(rho, -1.0, 1.0, n)
     most = 1 - 6 / (n**3 - n)

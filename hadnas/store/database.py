@@ -14,13 +14,20 @@ from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from hadnas.errors import HadnasError, StudyError
 
 TIMEOUT = 60.0
 """Seconds that a connection waits for a lock that another process holds."""
+
+
+_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_LOCKED_SHAREDCACHE")
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_FOREIGN_KEY = ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
+"""What drivers call their errors: SQLite by name, PostgreSQL by its five signs."""
+_LOCKED = "another process holds its lock and did not let go in time; nothing was changed"
 
 
 class Database:
@@ -127,7 +134,7 @@ def open_file(url: str, timeout: float = TIMEOUT) -> None:
     with clear_errors(url):
         while not _opened(path, timeout):
             if time.monotonic() > until:
-                raise sqlite3.OperationalError("database is locked")
+                raise StudyError(f"{shown(url)}: {_LOCKED}")
             time.sleep(0.01)
 
 
@@ -141,7 +148,7 @@ def _opened(path: Path, timeout: float) -> bool:
         try:
             connection.execute("pragma journal_mode = wal" if new else "pragma schema_version")
         except sqlite3.OperationalError as error:
-            if new and "locked" in str(error):
+            if new and error.sqlite_errorname in _BUSY:
                 return False
             raise
     return True
@@ -158,12 +165,14 @@ def clear_errors(url: str) -> Iterator[None]:
         error = raised if isinstance(raised, DBAPIError | sqlite3.Error) else raised.__cause__
         if not isinstance(error, DBAPIError | sqlite3.Error):
             raise
-        said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        if isinstance(error, IntegrityError) and "foreign key" in said.lower():
+        own = getattr(error, "orig", None) or error  # the driver's, which has a code
+        code = getattr(own, "sqlite_errorname", None) or getattr(own, "sqlstate", None) or ""
+        said = str(own).strip().partition("\n")[0]
+        if code in _FOREIGN_KEY:
             raise StudyError("the ledger does not know this architecture; put_architecture first") from error
-        if "locked" in said:
-            said = "another process holds its lock and did not let go in time; nothing was changed"
-        elif "malformed" in said or "not a database" in said:
+        if code in _BUSY:
+            said = _LOCKED
+        elif code.startswith(_DAMAGED):
             said = f"the database is damaged ({said}); the file was left as it is"
         raise StudyError(f"{shown(url)}: {said}") from error
 

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,14 +160,20 @@ def test_a_changed_study_is_refused_and_nothing_is_lost(home: Home) -> None:
     assert rows(open_study("tiny", home.path)) == before
 
 
-def test_a_database_that_fails_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_fails_is_named(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Optuna's and MLflow's errors, as they come of a lock."""
-    locked = sqlite3.OperationalError("database is locked")
+    with (
+        closing(sqlite3.connect(tmp_path / "a.db")) as one,
+        closing(sqlite3.connect(tmp_path / "a.db", timeout=0)) as two,
+    ):
+        one.execute("begin immediate")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            two.execute("begin immediate")
     for error, said in (
         (optuna.exceptions.StorageInternalError("during the commit"), "hadnas.db: another process holds its lock"),
         (mlflow.MlflowException("locked"), r"mlflow.db: MLflow cannot go on with it \(locked\)"),
     ):
-        error.__cause__ = locked
+        error.__cause__ = caught.value
 
         def fail(*args: Any, error: Exception = error) -> None:
             raise error from error.__cause__

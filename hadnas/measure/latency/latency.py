@@ -1,10 +1,9 @@
 """How long a forward pass takes, as a ratio to a fixed reference network timed in turn with it.
 
 Candidate and reference are timed alternately, so that a load or a clock that changes hits both; the median of the
-pairwise ratios is what repeats between processes, while milliseconds drift. It is taken over many layouts in memory
-(`pairs`), in a thread that has nothing else on its stack. On one thread of a CPU the clock is that thread's own, which
-stands still while another process has the core. Only one measurement runs on a host at a time: a file lock in the
-temporary directory keeps others waiting.
+pairwise ratios is what repeats between processes, while milliseconds drift. On one thread of a CPU the clock is that
+thread's own, which stands still while another process has the core. Only one measurement runs on a host at a time: a
+file lock in the temporary directory keeps others waiting.
 """
 
 import hashlib
@@ -18,10 +17,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -29,15 +27,11 @@ from torch import Tensor, nn
 
 from hadnas.errors import MeasurementError
 from hadnas.measure.copies import copied
-from hadnas.measure.latency import heap
 from hadnas.measure.latency import reference as fixed
 from hadnas.measure.latency.backends import BACKENDS, Call, check, versions
-from hadnas.measure.latency.pairs import NOISY, VISIT, Pairs, Taken, spread, trusted
+from hadnas.measure.latency.pairs import NOISY, Pairs, Taken, spread, trusted
 
-COPIES = 8  # that are timed eagerly on a CPU, at most, each with its weights elsewhere in memory
-COPIES_BYTES = 2**30  # of weights that these copies hold at most; larger networks are copied less often
 LOCK = "hadnas-latency.lock"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,9 +82,6 @@ def protocol(
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": threads,
         "clock": _clock(device, threads),
-        "copies": COPIES if backend == "eager" and device.type == "cpu" else 1,
-        "pairs_per_layout": VISIT,
-        "heap": "kept" if heap.mallopt is not None else "as it is",
         "dtype": str(dtype or torch.float32).removeprefix("torch."),
         "memory_format": "contiguous",
         "backend": backend,
@@ -123,8 +114,6 @@ def latency(
     the first call, waiting for another measurement on this host, and the last of at least five pairs come on top; a
     module that sleeps makes samples long, as they are filled by the thread's own time.
     reference: hadnas's own if None (`reference`).
-    What a call frees on a CPU is kept for the next (`heap`), so a large batch takes less time than where
-    glibc gives it back.
 
     Copies are timed, in another thread, which the caller's autocast does not reach: the module, the number of threads
     and the random state are left as they were; the backend "compile" forgets what torch.compile had compiled before.
@@ -146,13 +135,10 @@ def latency(
     stop = Event()
 
     def take() -> Taken:
-        with _threads(threads), heap.kept(), torch.inference_mode():
+        with _threads(threads), torch.inference_mode():
             other = reference or fixed.reference(shape[0])
-            weights = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
-            number = min(known["copies"], max(1, COPIES_BYTES // max(1, weights)))
-            ready = partial(_ready, image=image, threads=threads, backend=backend)
-            calls = [(ready(module), ready(other)) for _ in range(number)]
-            pairs = Pairs(calls, device, known["clock"], stop)
+            candidate, against = (_ready(each, image, threads, backend) for each in (module, other))
+            pairs = Pairs(candidate, against, device, known["clock"], stop)
             start = time.perf_counter()
             with _named(module, image, backend):
                 pairs.warm_up(seconds / 4)
@@ -227,14 +213,14 @@ def alone() -> Iterator[None]:
         lock.release()
 
 
-def _in_thread(work: Callable[[], T], stop: Event) -> T:
+def _in_thread(work: Callable[[], Taken], stop: Event) -> Taken:
     """The result of `work`, done in a thread of its own; on Ctrl-C, `stop` is set, and its end waited for.
 
     The interpreter keeps the frames of a thread in pieces of 16 kB: where those of the caller end near the end of a
-    piece, every call of a module maps and unmaps the next. The ratio of a small network, 1.8 from most callers, was
-    1.0 to 2.9 from those whose own frames were 82 to 106 deep; in a thread it is 1.80 to 1.83 from all (n = 16 depths).
+    piece, every call of a module maps and unmaps the next. The ratio of a small network, 1.05 to 1.22 from most
+    callers, was .84 to 2.1 from those whose own frames were 96 to 108 or 234 to 246 deep (44 depths).
     """
-    done: Future[T] = Future()
+    done: Future[Taken] = Future()
 
     def run() -> None:
         try:
