@@ -14,8 +14,8 @@ from hadnas.arch.node import Arch, nodes
 from hadnas.blocks.registry import FAMILIES, ops
 
 LEGEND = (
-    "H hadamard, A additive, C convolution, T attention: blocks, and apart merges, of each family; a network without "
-    "blocks counts its convolutions; -: it has other layers"
+    "H hadamard, A additive, C convolution, T attention: blocks, and apart merges; a network without blocks counts its "
+    "convolutions; -: not known"
 )
 """What `families_text` shows, for below a table."""
 
@@ -51,8 +51,11 @@ def family_counts(arch: Arch) -> dict[str, int]:
 
 
 def merge_counts(arch: Arch) -> dict[str, int]:
-    """Merges of each family, in the order of FAMILIES; `add`, the sum of every common residual, is an additive one."""
-    return _counts(arch.node, "merge")
+    """Merges of each family, in the order of FAMILIES; `add`, the sum of every common residual, is an additive one.
+
+    Empty for a network of timm, whose own are not known.
+    """
+    return _counts(arch.node, "merge") if "stages" in arch.node else {}
 
 
 def stage_counts(arch: Arch) -> list[dict[str, int]]:

@@ -57,7 +57,7 @@ class Shown:
         if self.first is None:
             self.first = now.done
             for note in now.notes:
-                self.console.print(f"images: {note}", markup=False, highlight=False, soft_wrap=True)
+                self.console.print(f"images: {note}", soft_wrap=True)
         fresh = now.done - self.first
         if not fresh and now.label != self.label:
             self.since = time.monotonic()
