@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from hadnas.library import load
     from hadnas.measure.cost import cost
     from hadnas.measure.latency.latency import latency
+    from hadnas.opened import open_study
     from hadnas.results.report import write_report
-    from hadnas.results.table import open_study
     from hadnas.retraining import retrain
     from hadnas.search.finals import run_finals
     from hadnas.search.predictor import load_predictor
@@ -46,7 +46,7 @@ _PUBLIC = {
     "load_predictor": "hadnas.search.predictor",
     "one_of": "hadnas.space",
     "op": "hadnas.space",
-    "open_study": "hadnas.results.table",
+    "open_study": "hadnas.opened",
     "product_effects": "hadnas.train.effects",
     "register": "hadnas.blocks.registry",
     "repeat": "hadnas.space",

@@ -1,19 +1,19 @@
 """A study's network on its way out: what its model card says of it, and its entry in MLflow's registry."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from hadnas.errors import StudyError
 from hadnas.exporter.card import Accuracy, Facts, Repeated
+from hadnas.exporter.folder import export
+from hadnas.results.candidate import Found
 from hadnas.results.finals import read_finals
+from hadnas.results.table import StudyResults
+from hadnas.results.weights import current_weights, network_of
 from hadnas.source.module import needed
 from hadnas.train.score import standard_error
-
-if TYPE_CHECKING:
-    from hadnas.results.candidate import Found
-    from hadnas.results.table import StudyResults
 
 UNTESTED = "No figure here is of the test split."
 TESTED = (
@@ -22,7 +22,7 @@ TESTED = (
 )
 
 
-def facts(results: "StudyResults", found: "Found") -> Facts:
+def facts(results: StudyResults, found: Found) -> Facts:
     """Figures, data, recipe and limits of a finished trial or baseline; test accuracy where the finals had it."""
     study, accuracy, n = results.study, found.figures["val/accuracy"], found.notes["val_n"]
     timed = results.latency(found)
@@ -59,7 +59,25 @@ def facts(results: "StudyResults", found: "Found") -> Facts:
     )
 
 
-def example(results: "StudyResults", found: "Found") -> torch.Tensor:
+def deliver(results: StudyResults, found: Found, out: str | Path, *, onnx: bool, force: bool) -> Path:
+    """Write a trial or baseline as `hadnas.export` does, with its weights and all that the study knows of it.
+
+    Raises StudyError for one that was not trained to its end, and what `hadnas.export` and `current_weights` raise.
+    """
+    return export(
+        found.trained,
+        results.task(),
+        out,
+        current_weights(results, found),
+        facts=facts(results, found),
+        moments=results.moments(),
+        class_names=results.class_names(),
+        onnx=onnx,
+        force=force,
+    )
+
+
+def example(results: StudyResults, found: Found) -> torch.Tensor:
     """Two validation images as a trial was trained on them: the input example of its model in MLflow.
 
     Raises StudyError where the trial has no run there, DataError where the study's data are not there any more: before
@@ -74,7 +92,7 @@ def example(results: "StudyResults", found: "Found") -> torch.Tensor:
     return images
 
 
-def register(results: "StudyResults", found: "Found", folder: Path) -> str:
+def register(results: StudyResults, found: Found, folder: Path) -> str:
     """Log an exported folder to the run of its trial and register it as `hadnas-<study>`; returns the model's URI.
 
     Raises what `example` raises, and StudyError where MLflow cannot keep the model.
@@ -84,7 +102,7 @@ def register(results: "StudyResults", found: "Found", folder: Path) -> str:
     images = example(results, found)
     assert found.run_id is not None and found.arch is not None
     with torch.inference_mode():
-        logits = results.network(found)(images)
+        logits = network_of(results, found)(images)
     tags = {"hadnas.fingerprint": found.arch.fingerprint, "hadnas.study": results.name, "hadnas.trial": found.name}
     uri, name = results.home.tracking_uri, f"hadnas-{results.name}"
     return register_network(
@@ -99,7 +117,7 @@ def register(results: "StudyResults", found: "Found", folder: Path) -> str:
     )
 
 
-def _tested(results: "StudyResults", found: "Found") -> Repeated | None:
+def _tested(results: StudyResults, found: Found) -> Repeated | None:
     """What the finals of the study found of this architecture; None where they were not held, or without it."""
     for final in read_finals(results):
         if found.arch is not None and final.fingerprint == found.arch.fingerprint and final.accuracy is not None:

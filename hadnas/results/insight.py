@@ -17,6 +17,7 @@ from scipy import stats
 from hadnas.arch.families import stage_counts
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
+from hadnas.results.weights import network_of
 from hadnas.samplers.sampler import samplers
 from hadnas.train.data.images import spread
 from hadnas.train.effects import ProductEffect, product_effects
@@ -173,4 +174,4 @@ def effects(results: StudyResults, found: Found) -> list[ProductEffect]:
     val = results.data().val
     places = spread(EFFECT_IMAGES, len(val))
     images, labels = next(val.batches(len(places), order=places))
-    return product_effects(results.network(found), images, labels, batch=results.study.recipe.evaluation_batch)
+    return product_effects(network_of(results, found), images, labels, batch=results.study.recipe.evaluation_batch)

@@ -9,7 +9,7 @@ from hadnas.errors import MeasurementError, StudyError
 from hadnas.hosts.build import build_seeded
 from hadnas.measure.proxies import nwot, synflow
 from hadnas.results.candidate import Found
-from hadnas.results.correlation import Correlation, rank_correlation
+from hadnas.results.statistics import Correlation, rank_correlation
 from hadnas.results.table import StudyResults
 from hadnas.source.trace import code_hash
 from hadnas.train.data.images import spread

@@ -9,12 +9,12 @@ from hadnas.arch.families import LEGEND, families_texts
 from hadnas.errors import HadnasError
 from hadnas.results import plots as figures
 from hadnas.results.candidate import Found
+from hadnas.results.comparison import comparison
 from hadnas.results.finals import Final, lacking, opened_words
 from hadnas.results.front import pareto_front
 from hadnas.results.insight import FEWEST_IN_GROUP, Insight, effects
 from hadnas.results.statistics import counted
 from hadnas.results.table import StudyResults
-from hadnas.search.compare import comparison
 from hadnas.source.module import model_source
 from hadnas.train.score import standard_error
 

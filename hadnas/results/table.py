@@ -1,17 +1,16 @@
-"""What a study found: its trials and baselines as a table, its front and its best."""
+"""What a study found: its trials and baselines, its front and its best, and what the ledger knows of them."""
 
 import json
 import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hadnas.arch.node import Arch, in_order
 from hadnas.arch.task import Task
 from hadnas.errors import StudyError, unknown
-from hadnas.hosts.build import Moments, trained
+from hadnas.hosts.build import Moments
 from hadnas.measure.latency.backends import BACKENDS
 from hadnas.results.candidate import Found
 from hadnas.results.front import pareto_front
@@ -25,7 +24,6 @@ from hadnas.store.trials import FINGERPRINT, STUDY, baseline_entries, latency_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import nn
 
     from hadnas.train.data.spec import Data
 
@@ -175,38 +173,6 @@ class StudyResults:
         known = self.ledger.trainings(fingerprint=found.arch.fingerprint)
         return next((training for training in known if training.weights == place), None)
 
-    def weights(self, found: Found) -> Path:
-        """The trained weights of a trial or baseline.
-
-        Raises StudyError where the file is gone or has changed, or where its blocks have other code now than when it
-        was trained and the weights have another validation loss than was recorded.
-        """
-        from hadnas.results.weights import current_weights
-
-        return current_weights(self, found)
-
-    def network(self, found: Found) -> "nn.Module":
-        """A trial or baseline as a module with its trained weights, in eval mode. Raises as `weights` does."""
-        return trained(found.trained, self.task(), self.weights(found))
-
-    def export(self, found: Found, out: str | Path, *, onnx: bool = False, force: bool = False) -> Path:
-        """Write a trial or baseline as `hadnas.export` does, with its weights and all that the study knows of it.
-
-        Raises StudyError for one that was not trained to its end, and what `hadnas.export` and `weights` raise.
-        """
-        from hadnas.exporter.deliver import facts
-        from hadnas.exporter.folder import export
-
-        arch, known, weights = found.trained, facts(self, found), self.weights(found)
-        task, moments, names = self.task(), self.moments(), self.class_names()
-        return export(arch, task, out, weights, facts=known, moments=moments, class_names=names, onnx=onnx, force=force)
-
-    def register(self, found: Found, folder: str | Path) -> str:
-        """Register an exported folder in MLflow and return its URI. Raises as `hadnas.exporter.deliver.register`."""
-        from hadnas.exporter.deliver import register
-
-        return register(self, found, Path(folder))
-
     @property
     def trials(self) -> "pd.DataFrame":
         """Trials and baselines as a table: one row each, figures and parameters as columns."""
@@ -313,8 +279,3 @@ class StudyResults:
             node.pop("format")
             self._archs[fingerprint] = Arch(in_order(node))
         return self._archs[fingerprint]
-
-
-def open_study(name: str, home: str | Path | None = None) -> StudyResults:
-    """The stored study `name` of a home. Raises UnknownName where there is none, StudyError where it cannot be read."""
-    return StudyResults(name, Home(home, reading=True))

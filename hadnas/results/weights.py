@@ -1,24 +1,23 @@
 """The weights of a study's network, unless code that was edited since they were trained makes another network."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from torch import nn
 
 from hadnas.errors import SpecError, StudyError, at
 from hadnas.hosts.build import trained
+from hadnas.results.candidate import Found
+from hadnas.results.table import StudyResults
 from hadnas.source.trace import code_hash
+from hadnas.store.records import Training
 from hadnas.store.study_store import edited_ops
 from hadnas.store.weights import weights_of
 from hadnas.train.device import chosen_device
 from hadnas.train.score import evaluate
 
-if TYPE_CHECKING:
-    from hadnas.results.candidate import Found
-    from hadnas.results.table import StudyResults
-    from hadnas.store.records import Training
 
-
-def current_weights(results: "StudyResults", found: "Found") -> Path:
-    """The weights of a trial or baseline. Raises StudyError as `weights_of` and `check_code` do."""
+def current_weights(results: StudyResults, found: Found) -> Path:
+    """The file of the weights of a trial or baseline. Raises StudyError as `weights_of` and `check_code` do."""
     results.check_blocks()
     training = results.training(found)
     if training is None:
@@ -29,7 +28,12 @@ def current_weights(results: "StudyResults", found: "Found") -> Path:
     return path
 
 
-def check_code(results: "StudyResults", found: "Found", training: "Training", weights: Path) -> None:
+def network_of(results: StudyResults, found: Found) -> nn.Module:
+    """A trial or baseline with its trained weights, in eval mode. Raises StudyError as `current_weights` does."""
+    return trained(found.trained, results.task(), current_weights(results, found))
+
+
+def check_code(results: StudyResults, found: Found, training: Training, weights: Path) -> None:
     """Raise StudyError where the blocks of `found` have other code than at its training and make another network.
 
     An edit that changed nothing of the network passes, as its validation loss shows.

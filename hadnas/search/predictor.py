@@ -26,7 +26,7 @@ from hadnas.hosts.build import build, build_seeded
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.latency.backends import require
 from hadnas.measure.latency.latency import protocol, protocol_key
-from hadnas.results.correlation import Correlation, rank_correlation
+from hadnas.results.statistics import Correlation, rank_correlation
 from hadnas.search.timing import timed
 from hadnas.source.trace import code_hash
 from hadnas.space.data import as_data

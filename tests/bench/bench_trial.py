@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hadnas.library import load
-from hadnas.results.table import StudyResults, open_study
+from hadnas.opened import open_study
+from hadnas.results.table import StudyResults
 from hadnas.search.run import run_study
 from hadnas.store.home import Home
 from hadnas.store.study import Study

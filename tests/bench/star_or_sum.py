@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from hadnas.opened import open_study
 from hadnas.results.statistics import Estimate, accuracy, difference, holm
-from hadnas.results.table import StudyResults, open_study
+from hadnas.results.table import StudyResults
 from hadnas.train.score import hits
 
 Key = tuple[int, str]  # width, activation

@@ -13,8 +13,8 @@ import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import Page, expect, sync_playwright
 
+from hadnas.opened import open_study
 from hadnas.results.report import write_report
-from hadnas.results.table import open_study
 from hadnas.search.run import run_study
 from hadnas.store.home import Home
 from hadnas.store.study import Study

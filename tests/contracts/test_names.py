@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from hadnas.errors import StudyError, printable
-from hadnas.results.table import open_study
+from hadnas.opened import open_study
 from hadnas.search.progress import Progress
 from hadnas.search.run import run_study
 from hadnas.shell.progress import Shown

@@ -18,8 +18,8 @@ from hadnas.errors import SpecError, StudyError
 from hadnas.exporter.deliver import facts
 from hadnas.exporter.folder import export
 from hadnas.library import load_architecture
+from hadnas.opened import open_study
 from hadnas.results.sections import machine
-from hadnas.results.table import open_study
 from hadnas.retraining import retrain
 from hadnas.search.run import run_study
 from hadnas.shell.progress import Shown

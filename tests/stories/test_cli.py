@@ -15,8 +15,8 @@ from hadnas.errors import SpecError
 from hadnas.measure.cost import cost
 from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.measure.latency.reference import NAME
-from hadnas.results.correlation import Correlation
-from hadnas.results.table import open_study
+from hadnas.opened import open_study
+from hadnas.results.statistics import Correlation
 from hadnas.search.finals import run_finals
 from hadnas.search.predictor import Predictor, digest, features
 from hadnas.store.home import Home

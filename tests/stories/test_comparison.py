@@ -9,8 +9,8 @@ import mlflow
 import pytest
 
 from hadnas.errors import MeasurementError, SpecError
-from hadnas.results.table import open_study
-from hadnas.search.compare import Comparison, backends, comparison
+from hadnas.opened import open_study
+from hadnas.results.comparison import Comparison, backends, comparison
 from hadnas.search.run import run_study
 from hadnas.shell.commands.overrides import changed
 from hadnas.shell.tables.study import show_top

@@ -25,7 +25,8 @@ from hadnas.errors import BuildError, StudyError
 from hadnas.exporter.deliver import facts, register
 from hadnas.exporter.folder import export
 from hadnas.library import own_ops
-from hadnas.results.table import StudyResults, open_study
+from hadnas.opened import open_study
+from hadnas.results.table import StudyResults
 from hadnas.search.run import run_study
 from hadnas.source import trace as source
 from hadnas.space import one_of, op

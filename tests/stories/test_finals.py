@@ -12,8 +12,9 @@ from hadnas.errors import Interrupted, StudyError
 from hadnas.exporter.card import card
 from hadnas.exporter.deliver import facts
 from hadnas.hosts.build import trained
+from hadnas.opened import open_study
 from hadnas.results.finals import Final, lacking, opened_words, openings, read_finals
-from hadnas.results.table import StudyResults, open_study
+from hadnas.results.table import StudyResults
 from hadnas.search.finals import run_finals
 from hadnas.search.progress import Progress
 from hadnas.search.run import run_study

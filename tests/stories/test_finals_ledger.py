@@ -8,8 +8,8 @@ import pytest
 from hadnas.arch.node import Arch
 from hadnas.arch.read import complete
 from hadnas.arch.twins import additive_twin, one_branch
+from hadnas.opened import open_study
 from hadnas.results.finals import openings
-from hadnas.results.table import open_study
 from hadnas.search.evaluate import Evaluation, Evaluator
 from hadnas.search.finals import run_finals
 from hadnas.space import op

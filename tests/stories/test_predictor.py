@@ -17,7 +17,7 @@ from hadnas.errors import SpecError, StudyError, UnknownName
 from hadnas.hosts.build import build
 from hadnas.measure.cost import cost
 from hadnas.measure.latency.latency import protocol, protocol_key
-from hadnas.results.correlation import rank_correlation
+from hadnas.results.statistics import rank_correlation
 from hadnas.search import timing
 from hadnas.search.predictor import _fitted, digest, features, fit_predictor, load_predictor
 from hadnas.space import one_of, op, size

@@ -12,7 +12,7 @@ from hadnas.arch.task import Task
 from hadnas.blocks import registry
 from hadnas.errors import StudyError
 from hadnas.library import use_blocks
-from hadnas.results.table import open_study
+from hadnas.opened import open_study
 from hadnas.search.run import run_study
 from hadnas.source.module import model_source
 from hadnas.space import one_of, op

@@ -11,7 +11,7 @@ from hadnas.arch.task import Task
 from hadnas.errors import SpecError, StudyError, UnknownName
 from hadnas.hosts.build import build
 from hadnas.measure.cost import cost
-from hadnas.results.table import open_study
+from hadnas.opened import open_study
 from hadnas.search.budget import tally
 from hadnas.search.run import run_study
 from hadnas.source.user_file import run_file

@@ -11,10 +11,11 @@ import pytest
 import hadnas
 from hadnas.arch.diagram import diagram
 from hadnas.errors import StudyError
+from hadnas.opened import open_study
 from hadnas.results.insight import FEWEST, insight
 from hadnas.results.plots import Point, bars, front, history, intervals
 from hadnas.results.report import write_report
-from hadnas.results.table import StudyResults, open_study
+from hadnas.results.table import StudyResults
 from hadnas.search.run import run_study
 from hadnas.space import one_of, op
 from hadnas.store.study import Study

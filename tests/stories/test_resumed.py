@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from hadnas.errors import Interrupted
-from hadnas.results.table import open_study
+from hadnas.opened import open_study
 from hadnas.samplers.draw import draw_from
 from hadnas.samplers.sampler import make_sampler
 from hadnas.search.progress import Progress

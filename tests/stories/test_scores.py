@@ -10,9 +10,9 @@ from scipy import stats
 from hadnas.errors import StudyError
 from hadnas.hosts.build import build
 from hadnas.measure.proxies import nwot, synflow
+from hadnas.opened import open_study
 from hadnas.results import scores as scoring
 from hadnas.results.scores import SCORES, score_study
-from hadnas.results.table import open_study
 from hadnas.search.run import run_study
 from hadnas.shell.tables.rankings import show_scores
 from hadnas.space import one_of, op

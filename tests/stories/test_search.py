@@ -17,7 +17,8 @@ from sqlalchemy import text
 
 from hadnas.errors import Interrupted, StudyError
 from hadnas.hosts.build import build
-from hadnas.results.table import StudyResults, open_study
+from hadnas.opened import open_study
+from hadnas.results.table import StudyResults
 from hadnas.search.progress import Progress
 from hadnas.search.run import run_study
 from hadnas.shell.tables.study import show_top

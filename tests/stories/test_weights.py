@@ -9,8 +9,9 @@ from sqlalchemy import text
 
 from hadnas.errors import StudyError
 from hadnas.hosts.build import sha256_of
+from hadnas.opened import open_study
 from hadnas.results.finals import openings
-from hadnas.results.table import StudyResults, open_study
+from hadnas.results.table import StudyResults
 from hadnas.search.finals import run_finals
 from hadnas.search.progress import Progress
 from hadnas.search.run import run_study

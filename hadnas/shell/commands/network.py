@@ -22,7 +22,7 @@ def export(
 ) -> None:
     """Write the best architecture as code that needs torch and timm only, with its weights."""
     from hadnas.exporter.folder import usage
-    from hadnas.results.table import open_study
+    from hadnas.opened import open_study
 
     results = open_study(study, home)
     found = results.best if trial is None else results.trial(trial)

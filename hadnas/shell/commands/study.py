@@ -67,8 +67,8 @@ def top(study: str, home: str | None, count: int) -> None:
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 def finals(study: str, home: str | None, **options: Any) -> None:
     """Train the best and their controls with fresh seeds, and score them once on the test split."""
+    from hadnas.opened import open_study
     from hadnas.results.finals import openings
-    from hadnas.results.table import open_study
     from hadnas.search.finals import run_finals
     from hadnas.shell.progress import Shown
     from hadnas.shell.tables.finals import show_finals
@@ -94,8 +94,8 @@ def finals(study: str, home: str | None, **options: Any) -> None:
 )
 def report(study: str, home: str | None, out: Path | None) -> None:
     """Write what the study found as one HTML page, and log it to MLflow."""
+    from hadnas.opened import open_study
     from hadnas.results.report import write_report
-    from hadnas.results.table import open_study
 
     click.echo(f"wrote {write_report(open_study(study, home), out)}")
 
@@ -107,7 +107,7 @@ def report(study: str, home: str | None, out: Path | None) -> None:
 @click.option("--trial", type=click.IntRange(0), help="A finished trial; the best by default.")
 def products(study: str, home: str | None, trial: int | None) -> None:
     """What each product of a trained candidate adds, and what accuracy it loses without."""
-    from hadnas.results.table import open_study
+    from hadnas.opened import open_study
     from hadnas.shell.tables.finals import show_effects
 
     results = open_study(study, home)
@@ -138,7 +138,7 @@ def predict(
     from hadnas.hosts.build import build
     from hadnas.library import load_architecture
     from hadnas.measure.cost import cost
-    from hadnas.results.table import open_study
+    from hadnas.opened import open_study
     from hadnas.search.predictor import fit_predictor, load_predictor
     from hadnas.shell.tables.rankings import show_prediction, show_predictor
     from hadnas.train.device import chosen_device
@@ -170,7 +170,7 @@ def predict(
 @BLOCKS
 def proxies(study: str, home: str | None) -> None:
     """How scores without training (nwot, synflow, parameters, MACs) rank what a study trained."""
-    from hadnas.results.table import open_study
+    from hadnas.opened import open_study
     from hadnas.shell.tables.rankings import show_scores
 
     show_scores(open_study(study, home))

@@ -9,8 +9,8 @@ from rich.table import Table
 from hadnas.arch.families import LEGEND, MIXED, families_texts, family_counts, merge_counts
 from hadnas.blocks.registry import FAMILIES
 from hadnas.results.candidate import Found
+from hadnas.results.comparison import comparison
 from hadnas.results.table import StudyResults
-from hadnas.search.compare import comparison
 from hadnas.shell.tables import console, short
 from hadnas.store.home import Home
 from hadnas.train.score import standard_error
