@@ -65,6 +65,24 @@ class Interrupted(HadnasError):
     """Ctrl-C during a search: everything measured is kept, the running candidate is given back."""
 
 
+SHOWN = 200
+"""Characters of a value that a message shows at most."""
+
+
+def cut(value: object) -> str:
+    """`value` as Python writes it, cut to what a sentence can hold."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a list of lists without end
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without the trace that a C++ library writes below."""
+    return str(error).strip().partition("\n")[0]
+
+
 LISTED = 100
 """Names that one message lists at most."""
 
@@ -75,10 +93,10 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownName:
     Of very many, as timm's models, only those near are listed.
     """
     names = sorted(allowed)
-    close = get_close_matches(str(name), names, n=5)
+    close = get_close_matches(name[:SHOWN] if isinstance(name, str) else cut(name), names, n=5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     known = ", ".join(names if len(names) <= LISTED else [*close, f"... {len(names)} names in all"]) or "none"
-    return UnknownName(f"unknown {kind} {name!r}{hint} (known: {known})")
+    return UnknownName(f"unknown {kind} {cut(name)}{hint} (known: {known})")
 
 
 def printable(text: str) -> str:

@@ -1,7 +1,6 @@
 """What is on the shelf: search spaces, studies and architectures, by shipped name or by path."""
 
 import importlib
-import json
 import pkgutil
 import shutil
 import warnings
@@ -18,9 +17,12 @@ from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.blocks.registry import Op, ops
 from hadnas.errors import SpecError, StudyError, UnknownName, at, unknown
-from hadnas.hosts.build import build
+from hadnas.hosts.build import build, check_size
+from hadnas.paths import as_path
+from hadnas.plain import from_json, from_json_file
 from hadnas.source.trace import ENTRY
 from hadnas.source.user_file import run_file
+from hadnas.space.data import as_data, from_data
 from hadnas.store.study import Study, one_sentence
 
 Kind = Literal["studies", "search_spaces", "published"]
@@ -44,18 +46,18 @@ def load(name: str | Path) -> Any:
     """
     text = str(name)
     if text.endswith((".py", ".json")):
-        path = Path(text).expanduser()
+        path = as_path(text)
         if not path.is_file():
             raise UnknownName(f"there is no file {text}")
         with at(text):
-            return load_arch(path.read_text()) if text.endswith(".json") else _load_file(path)
+            return _complete(from_json_file(path)) if text.endswith(".json") else _load_file(path)
     folder, _, stem = text.rpartition("/")
     for kind in KINDS:
         if folder in ("", kind) and stem in shipped(kind):
             if kind == "published":
                 return load_arch((files("hadnas.search_spaces") / "published" / f"{stem}.json").read_text())
             return _content(importlib.import_module(f"hadnas.{kind}.{stem}"), stem)
-    if (path := Path(text).expanduser()).is_dir():
+    if (path := as_path(text)).is_dir():
         if not (path / "arch.json").is_file():
             raise UnknownName(f"there is no file arch.json in the folder {text}; an exported folder has one")
         return load(path / "arch.json")
@@ -68,7 +70,7 @@ def use_blocks(path: str | Path) -> ModuleType:
 
     Raises UnknownName where there is no such file, SpecError where it fails.
     """
-    place = Path(path).expanduser()
+    place = as_path(path)
     if not place.is_file():
         raise UnknownName(f"there is no file {path}")
     with at(str(path)):
@@ -90,16 +92,19 @@ def load_network(name: str, task: Task) -> nn.Module:
     Raises UnknownName for a name that neither hadnas nor timm knows, SpecError for a file that holds no network.
     """
     if name.endswith(".py"):
-        if not Path(name).expanduser().is_file():
+        if not as_path(name).is_file():
             raise UnknownName(f"there is no file {name}")
         with at(name):
-            return _exported(Path(name).expanduser(), task)
-    if name.endswith(".json") or name.rpartition("/")[2] in shipped("published") or Path(name).expanduser().is_dir():
-        return build(load_architecture(name), task)
-    try:
-        return build(complete({"op": "timm", "model": name}, task), task)
-    except UnknownName as error:
-        raise UnknownName(f"{error}; hadnas has {', '.join(shipped('published'))}") from None
+            return _exported(as_path(name), task)
+    if name.endswith(".json") or name.rpartition("/")[2] in shipped("published") or as_path(name).is_dir():
+        arch = load_architecture(name)
+    else:
+        try:
+            arch = complete({"op": "timm", "model": name}, task)
+        except UnknownName as error:
+            raise UnknownName(f"{error}; hadnas has {', '.join(shipped('published'))}") from None
+    check_size(arch, task)
+    return build(arch, task)
 
 
 def _exported(path: Path, task: Task) -> nn.Module:
@@ -127,7 +132,7 @@ def load_architecture(name: str | Path) -> Arch:
 
     Raises UnknownName for what is not there, SpecError for what is no architecture.
     """
-    folder = Path(name).expanduser().absolute()
+    folder = as_path(name).absolute()
     found = load(folder if (folder / "arch.json").is_file() else name)  # as a study may have the folder's name
     if not isinstance(found, Arch):
         raise SpecError(f"{name} is no architecture; a published network, an arch.json or an exported folder is")
@@ -140,7 +145,7 @@ def load_study(name: str | Path) -> Study:
     if isinstance(found, Study):
         return found
     if isinstance(found, dict):
-        own = str(Path(name).expanduser().resolve()) if str(name).endswith(".py") else ""
+        own = str(as_path(name).resolve()) if str(name).endswith(".py") else ""
         try:
             return Study(name=Path(str(name)).stem, space=found, source=own)
         except ValidationError as error:
@@ -148,12 +153,12 @@ def load_study(name: str | Path) -> Study:
     raise SpecError(f"{name} is an architecture; a study or a search space is needed here")
 
 
-def load_arch(text: str) -> Arch:
+def load_arch(text: str | bytes) -> Arch:
     """An Arch from JSON. Raises SpecError where it is no JSON, of a later format, or not a valid architecture."""
-    try:
-        node = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SpecError(f"not JSON: {error}") from None
+    return _complete(from_json(text))
+
+
+def _complete(node: Any) -> Arch:
     try:
         return complete(node)
     except UnknownName as error:
@@ -172,7 +177,7 @@ def copy(name: str, folder: str | Path = ".") -> Path:
         if base in ("", kind) and stem in shipped(kind):
             package = files("hadnas.search_spaces") / "published" if kind == "published" else files(f"hadnas.{kind}")
             source = package / f"{stem}.{'json' if kind == 'published' else 'py'}"
-            target = Path(folder).expanduser() / source.name
+            target = as_path(folder) / source.name
             try:
                 if target.exists():
                     raise StudyError(f"{target} exists already; move it or copy into another folder")
@@ -200,7 +205,7 @@ def _content(module: Any, stem: str) -> Any:
     if isinstance(study := getattr(module, "STUDY", None), Study):
         return study if study.name else study.model_copy(update={"name": stem})
     if isinstance(space := getattr(module, "SPACE", None), dict):
-        return space
+        return from_data(as_data(space))
     for key in ("STUDY", "SPACE"):
         if hasattr(module, key):
             kind = type(getattr(module, key)).__name__

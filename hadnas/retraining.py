@@ -16,7 +16,7 @@ from hadnas.arch.task import Task
 from hadnas.errors import SpecError
 from hadnas.exporter.card import Accuracy, Facts
 from hadnas.exporter.folder import export
-from hadnas.hosts.build import build, save_weights, trained
+from hadnas.hosts.build import build, check_size, save_weights, trained
 from hadnas.measure.cost import cost
 from hadnas.source.module import model_source
 from hadnas.store.study import one_sentence
@@ -115,6 +115,7 @@ def retrain(
     device = chosen_device(device)
     task = Task.image(*data.shape, classes=data.classes)
     arch = complete(arch.node, task)
+    check_size(arch, task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build(arch, task) if weights is None else trained(arch, task, Path(weights))

@@ -8,6 +8,8 @@ from itertools import groupby
 from typing import Any
 
 from hadnas.blocks.registry import ops
+from hadnas.errors import SpecError, at
+from hadnas.plain import from_json
 
 FORMAT = 1
 """The version of the grammar that this hadnas writes; it reads this and every earlier one."""
@@ -42,6 +44,20 @@ class Arch:
 
     def __str__(self) -> str:
         return self.tree()
+
+
+def stored_arch(text: str, fingerprint: str) -> Arch:
+    """The architecture that `Arch.json` wrote, also of ops that are not known here.
+
+    Raises SpecError where the text is not what was written, by the fingerprint that it was kept under.
+    """
+    with at(f"architecture {fingerprint}"):
+        if not isinstance(text, str) or hashlib.sha256(text.encode()).hexdigest()[:16] != fingerprint:
+            raise SpecError("its text is damaged: it has another fingerprint")
+        node = from_json(text)
+        if not isinstance(node, dict) or not all(isinstance(inner.get("op"), str) for inner in (node, *nodes(node))):
+            raise SpecError("its text is no architecture")
+    return Arch(in_order({key: value for key, value in node.items() if key != "format"}))
 
 
 def nodes(value: Any) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ from hadnas.arch.task import Task
 from hadnas.errors import HadnasError, SpecError
 from hadnas.space import random_pick
 from hadnas.space import sample as draw_from
+from hadnas.space.data import as_data, from_data
 
 TRIES = 1000
 
@@ -24,6 +25,7 @@ def sample(space: dict[str, Any], task: Task, *, seed: int = 0) -> Arch:
     Same seed, same architecture. Raises UnknownName or SpecError for an option that is misspelt or not allowed,
     SpecError where none of 1,000 draws is valid for `task`, with the first reason.
     """
+    space = from_data(as_data(space))
     check_options(space)
     rng = random.Random(seed)
     wrong: HadnasError | None = None

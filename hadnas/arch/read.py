@@ -13,7 +13,8 @@ from typing import Any
 from hadnas.arch.node import FORMAT, Arch
 from hadnas.arch.task import Task
 from hadnas.blocks.registry import REQUIRED, Op, Slot, find_op
-from hadnas.errors import SpecError, at, unknown
+from hadnas.errors import SpecError, at, cut, unknown
+from hadnas.plain import plain
 
 Node = dict[str, Any]
 
@@ -61,11 +62,12 @@ def lower(arch: Arch, task: Task) -> Call:
 
 def _read_host(draw: Node, task: Task | None) -> tuple[Node, Call]:
     with at("architecture"):
+        draw = plain(draw)
         if not isinstance(draw, dict):
-            raise SpecError(f"found {draw!r}; allowed is a node {{'op': name, ...}}")
+            raise SpecError(f"found {cut(draw)}; allowed is a node {{'op': name, ...}}")
         version = draw.get("format", FORMAT)
         if type(version) is not int or version < 1:
-            raise SpecError(f"format = {version!r} is not allowed; allowed is an integer from 1 to {FORMAT}")
+            raise SpecError(f"format = {cut(version)} is not allowed; allowed is an integer from 1 to {FORMAT}")
         if version > FORMAT:
             raise SpecError(f"format {version} is later than {FORMAT}, the latest this hadnas reads; upgrade hadnas")
         host = find_op(draw.get("op"), ("host",))
@@ -78,7 +80,7 @@ def read(node: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[No
     """One node below a host: its completed data and its call. Raises SpecError or UnknownName with `path`."""
     with at(path):
         if not isinstance(node, dict):
-            raise SpecError(f"found {node!r}; allowed is a node {{'op': name, ...}} that is a {' or '.join(roles)}")
+            raise SpecError(f"found {cut(node)}; allowed is a node {{'op': name, ...}} that is a {' or '.join(roles)}")
         op = find_op(node.get("op"), roles)
         values = checked_values(op, node)
     calls: dict[str, Any] = {}
@@ -133,7 +135,7 @@ def _read_children(value: Any, slot: Slot, place: Place, path: str) -> tuple[Any
 def read_list(value: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[list[Node], list[Call]]:
     """A list of nodes of equal width in order: no identities, no sequence inside. Raises SpecError, UnknownName."""
     if not isinstance(value, list):
-        raise SpecError(f"{path}: found {value!r}; allowed is a list of nodes")
+        raise SpecError(f"{path}: found {cut(value)}; allowed is a list of nodes")
     pairs = [read(item, roles, place, f"{path}.{index}") for index, item in enumerate(value)]
     kept = [one for node, call in pairs for one in flat(node, call)]
     return [node for node, _ in kept], [call for _, call in kept]

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from hadnas.errors import SpecError
+from hadnas.errors import SpecError, cut
+from hadnas.limits import WIDTH
 
 
 @dataclass(frozen=True)
@@ -10,7 +11,7 @@ class Task:
     """Named inputs with their shapes, and a number of outputs.
 
     inputs: ((name, (C, H, W)), ...), in the order of the model's arguments; a mapping is accepted too.
-    Raises SpecError unless every size is a positive integer.
+    Raises SpecError unless every size is an integer from 1 to 2**20.
     """
 
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
@@ -21,8 +22,8 @@ class Task:
         object.__setattr__(self, "inputs", tuple((str(name), tuple(shape)) for name, shape in items))
         sizes = [("outputs", self.outputs)] + [(name, size) for name, shape in self.inputs for size in shape]
         for name, size in sizes:
-            if type(size) is not int or size < 1:
-                raise SpecError(f"task: {name} has the size {size!r}; allowed is an integer >= 1")
+            if type(size) is not int or not 1 <= size <= WIDTH:
+                raise SpecError(f"task: {name} has the size {cut(size)}; allowed is an integer from 1 to {WIDTH:,}")
         if not self.inputs:
             raise SpecError("task: no inputs; give at least one, such as {'image': (3, 224, 224)}")
 

@@ -58,8 +58,8 @@ class Ccp(nn.Module):
         self.multiply = interact == "mul"
 
     def forward(self, z: Tensor) -> Tensor:
-        first, *rest = self.u
-        x = first(z)
-        for u in rest:
-            x = u(z) * x + x if self.multiply else u(z) + x
+        x = self.u[0](z)
+        for index, u in enumerate(self.u):
+            if index > 0:
+                x = u(z) * x + x if self.multiply else u(z) + x
         return self.c(x)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hadnas.blocks.layers import uncast
+from hadnas.blocks.layers import classifier, uncast_product
 from hadnas.blocks.registry import register
 from hadnas.blocks.rules import at_least, require, within
 
@@ -34,7 +34,8 @@ class CoreLnet(nn.Module):
     classes. L is softmax_rows with each row's softmax over the cells up to its own, as in the authors' code. Relations
     are computed in at least float32, also under autocast.
 
-    Shapes: (B, C, H, W) -> (B, classes); grid <= H, W. With classes = 0 the hidden features.
+    Shapes: (B, C, H, W) -> (B, classes); grid <= H, W. With classes = 0 the hidden features; after `reset` to pool ""
+        the map of C, or one of the classes.
     Degree: 2 (nominal)
     Params: 2*C + grid**4*hidden + hidden + (hidden + 1)*classes
     MACs: grid**4*(C + hidden) + hidden*classes
@@ -60,6 +61,7 @@ class CoreLnet(nn.Module):
         super().__init__()
         dd = {"device": device, "dtype": dtype}
         self.dim, self.grid, self.hidden, self.scaled, self.mirror = dim, grid, hidden, scaled, mirror
+        self.related = True
         self.gamma = nn.Parameter(torch.ones(dim, **dd))
         self.beta = nn.Parameter(torch.zeros(dim, **dd))
         self.relations = nn.Linear(grid**4, hidden, **dd)
@@ -67,36 +69,31 @@ class CoreLnet(nn.Module):
         self.fc: nn.Module = nn.Identity()
         self.reset(classes, **dd)
 
-    @property
-    def hidden_size(self) -> int:
-        """The width of the features that the classifier reads."""
-        return self.hidden
+    def reset(self, classes: int, pool: str | None = None, *, device: Any = None, dtype: Any = None) -> None:
+        """Give the head another number of classes (0: none); with pool "" it has no relations, with another its own.
 
-    def reset(
-        self, classes: int, pool: str | None = None, dim: int | None = None, *, device: Any = None, dtype: Any = None
-    ) -> None:
-        """Give the head another number of classes (0: none) and, if named, another width; its pooling stays the grid.
-
-        With another width its norm starts anew.
+        Without relations each position is classified by itself.
         """
-        if dim is not None and dim != self.dim:
-            self.dim = dim
-            self.gamma = nn.Parameter(torch.ones(dim, device=device, dtype=dtype))
-            self.beta = nn.Parameter(torch.zeros(dim, device=device, dtype=dtype))
         self.classes = classes
-        self.fc = nn.Linear(self.hidden, classes, device=device, dtype=dtype) if classes else nn.Identity()
+        if pool is not None:
+            self.related = bool(pool)
+        self.hidden_size = self.hidden if self.related else self.dim
+        self.fc = classifier(self.hidden_size, classes, "grid" if self.related else "", device=device, dtype=dtype)
 
     def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        features = self.drop(self.relate(x) if self.related else x)
+        return features if pre_logits else self.fc(features)
+
+    def relate(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, hidden): what the relations of the grid's cells say."""
         z = F.adaptive_avg_pool2d(x, self.grid).flatten(2).transpose(1, 2)
         z = z.to(torch.promote_types(x.dtype, torch.float32))
         var, mean = torch.var_mean(z, dim=1, keepdim=True)
         z = self.gamma * (z - mean) / torch.sqrt(var + 1e-8) + self.beta
-        with uncast(z):
-            likeness = z @ z.transpose(1, 2) / (self.dim if self.scaled else 1)
+        likeness = uncast_product(z, z.transpose(1, 2)) / (self.dim if self.scaled else 1)
         if self.mirror:
             likeness = likeness + torch.full_like(likeness, -torch.inf).triu(1)
         r = likeness.softmax(dim=2)
         if self.mirror:
             r = r + r.tril(-1).transpose(1, 2)
-        features = self.drop(self.relations(r.flatten(1).to(x.dtype)).relu())
-        return features if pre_logits else self.fc(features)
+        return self.relations(r.flatten(1).to(x.dtype)).relu()

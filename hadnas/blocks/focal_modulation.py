@@ -61,11 +61,12 @@ class FocalModulation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, context, gates = self.f(x).split(self.splits, dim=1)
-        *local_gates, global_gate = gates.split(1, dim=1)
-        m = 0
-        for level, gate in zip(self.levels, local_gates, strict=True):
-            context = level(context)
-            m = m + context * gate
-        m = m + self.act(context.mean((2, 3), keepdim=True)) * global_gate
+        context = self.levels[0](context)
+        m = context * gates[:, :1]
+        for index, level in enumerate(self.levels):
+            if index > 0:
+                context = level(context)
+                m = m + context * gates[:, index : index + 1]
+        m = m + self.act(context.mean((2, 3), keepdim=True)) * gates[:, -1:]
         m = self.h(m if self.divisor is None else m / self.divisor)
         return self.proj(self.norm(q * m if self.multiply else q + m))

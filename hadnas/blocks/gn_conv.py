@@ -64,8 +64,8 @@ class GnConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         p, q = self.proj_in(x).split((self.dims[0], sum(self.dims)), dim=1)
-        first, *rest = (self.dw(q) * self.scale).split(self.dims, dim=1)
-        p = p * first if self.multiply else p + first
-        for g, factor in zip(self.g, rest, strict=True):
-            p = g(p) * factor if self.multiply else g(p) + factor
+        factors = (self.dw(q) * self.scale).split(self.dims, dim=1)
+        p = p * factors[0] if self.multiply else p + factors[0]
+        for index, g in enumerate(self.g):
+            p = g(p) * factors[index + 1] if self.multiply else g(p) + factors[index + 1]
         return self.proj_out(p)

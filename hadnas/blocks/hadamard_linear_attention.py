@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hadnas.blocks.layers import uncast
+from hadnas.blocks.layers import uncast_product
 from hadnas.blocks.registry import block
 from hadnas.blocks.rules import divides, require, within
 
@@ -72,8 +72,8 @@ class HadamardLinearAttention(nn.Module):
         positive = F.elu(maps) + 1 if self.phi == "elu" else F.relu(maps) + 1e-3
         parts = positive.reshape(batch, self.heads, self.factors, self.rank, tokens).unbind(2)
         joined = parts[0]
-        for part in parts[1:]:
-            joined = (joined.unsqueeze(3) * part.unsqueeze(2)).flatten(2, 3)
+        for index in range(1, self.factors):
+            joined = (joined.unsqueeze(3) * parts[index].unsqueeze(2)).flatten(2, 3)
         return joined
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,7 +82,6 @@ class HadamardLinearAttention(nn.Module):
         v = self.v(x).to(wide).reshape(x.shape[0], self.heads, -1, x.shape[2] * x.shape[3])
         # A row of ones under v makes the same product return the sum of the similarities.
         v = F.pad(v, (0, 0, 0, 1), value=1.0)
-        with uncast(x):
-            out = (v @ self.features(k).transpose(2, 3)) @ self.features(q)
+        out = uncast_product(uncast_product(v, self.features(k).transpose(2, 3)), self.features(q))
         out = out[:, :, :-1] / out[:, :, -1:]
         return self.project(out.reshape(x.shape).to(x.dtype))

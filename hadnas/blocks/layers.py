@@ -1,12 +1,12 @@
 """What ops share: activations and norms by name, precision, and maps of one fixed resolution."""
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
-from timm.layers import LayerNorm2d, create_act_layer, create_norm_layer
+from timm.layers import LayerNorm2d, create_act_layer, create_norm_layer, register_notrace_function
 from timm.models.metaformer import GroupNorm1NoBias, LayerNorm2dNoBias, SquaredReLU, StarReLU
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Act = Literal[
     "relu", "relu6", "leaky_relu", "elu", "tanh", "sigmoid", "hard_sigmoid",
@@ -59,27 +59,37 @@ class RMSNorm2d(nn.RMSNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return F.rms_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.eps).permute(0, 3, 1, 2)
 
 
-def check_pool(pool: str, classes: int, *refused: str) -> None:
-    """Raise ValueError for a pooling in `refused`, and for none ("") in front of a classifier."""
-    if pool in refused or (classes and not pool):
-        wanted = f"{classes} classes" if classes else "this head"
-        raise ValueError(f"global_pool = {pool!r} is not allowed with {wanted}; avg, max or avgmax is")
+def classifier(dim: int, classes: int, pool: str, *, device: Any = None, dtype: Any = None) -> nn.Module:
+    """The last map of a head, over features or, without pooling (""), over their map; the identity for 0 classes."""
+    if not classes:
+        return nn.Identity()
+    if not pool:
+        return nn.Conv2d(dim, classes, 1, device=device, dtype=dtype)
+    return nn.Linear(dim, classes, device=device, dtype=dtype)
 
 
-def uncast(x: Tensor) -> AbstractContextManager[Any]:
-    """Where matrix products keep the dtype of their factors: no autocast on the device of `x` (meta has none)."""
-    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
+@register_notrace_function
+def uncast_product(a: Tensor, b: Tensor) -> Tensor:
+    """The matrix product of `a` and `b` in their own dtype, also under autocast (which is not of the meta device)."""
+    if not torch.jit.is_scripting() and not a.is_meta:
+        with torch.autocast(a.device.type, enabled=False):
+            return a @ b
+    return a @ b
 
 
+@register_notrace_function
 def positions(x: Tensor, resolution: tuple[int, int]) -> Tensor:
     """The positions of a map side by side: (B, C, H, W) -> (B, C, H W).
 
     Raises ValueError unless (H, W) is the resolution, by which weights over positions are ordered.
     """
-    if x.shape[2:] != resolution:
-        found, allowed = (" x ".join(map(str, size)) for size in (x.shape[2:], resolution))
-        raise ValueError(f"found a map of {found}; weights over positions were made for {allowed}, and fit no other")
+    height, width = x.shape[2], x.shape[3]
+    if (height, width) != resolution:
+        raise ValueError(
+            f"found a map of {height} x {width}; weights over positions were made for "
+            f"{resolution[0]} x {resolution[1]}, and fit no other"
+        )
     return x.flatten(2)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hadnas.blocks.layers import uncast
+from hadnas.blocks.layers import uncast_product
 from hadnas.blocks.registry import block
 from hadnas.blocks.rules import at_least, odd
 
@@ -61,13 +61,14 @@ class LoHa(nn.Module):
         self.multiply = interact == "mul"
 
     def forward(self, x: Tensor) -> Tensor:
-        with uncast(x):  # on a CPU, autocast would cast one factor and not the other
-            w1, w2 = compose(self.t1, self.x1, self.y1), compose(self.t2, self.x2, self.y2)
+        w1, w2 = compose(self.t1, self.x1, self.y1), compose(self.t2, self.x2, self.y2)
         return F.conv2d(x, w1 * w2 if self.multiply else w1 + w2, self.bias, padding=self.padding)
 
 
 def compose(t: Tensor | None, x: Tensor, y: Tensor) -> Tensor:
     """The weight (out, in, k, k) of core t (r, r, k, k) and factors x (r, out), y (r, in); (out, in, 1, 1) without."""
     if t is None:
-        return (x.t() @ y)[:, :, None, None]
-    return torch.tensordot(torch.tensordot(x, t, dims=([0], [0])), y, dims=([1], [0])).permute(0, 3, 1, 2)
+        return uncast_product(x.t(), y)[:, :, None, None]
+    _, rank, height, width = t.shape
+    joined = uncast_product(x.t(), t.flatten(1)).reshape(-1, rank, height, width).permute(0, 2, 3, 1)
+    return uncast_product(joined.flatten(0, 2), y).reshape(-1, height, width, y.shape[1]).permute(0, 3, 1, 2)

@@ -53,10 +53,10 @@ class Mlp(nn.Module):
         self.act = activation(act, **dd)
         self.w2 = nn.Conv2d(hidden, dim, 1, bias=bias, **dd)
         self.mix = mix
+        self.dw: nn.Module = nn.Identity()
         if mix != "none":
             self.dw = nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2, groups=hidden, bias=bias, **dd)
-        if mix == "after":
-            self.act_dw = activation(act, **dd)
+        self.act_dw = activation(act if mix == "after" else None, **dd)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.w1(x)

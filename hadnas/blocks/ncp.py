@@ -65,8 +65,8 @@ class Ncp(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.dw(z)
-        first, *rest = self.a
-        x = first(h)
-        for a, s in zip(rest, self.s, strict=True):
-            x = a(h) * s(x) if self.multiply else a(h) + s(x)
+        factors = [a(h) for a in self.a]
+        x = factors[0]
+        for index, s in enumerate(self.s):
+            x = factors[index + 1] * s(x) if self.multiply else factors[index + 1] + s(x)
         return self.c(x)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from timm.layers import SelectAdaptivePool2d
 from torch import Tensor, nn
 
-from hadnas.blocks.layers import Norm, check_pool, normalisation
+from hadnas.blocks.layers import Norm, classifier, normalisation
 from hadnas.blocks.registry import register
 from hadnas.blocks.rules import within
 
@@ -16,7 +16,7 @@ class PooledLinear(nn.Module):
 
     y = W dropout(norm(pool(x))) + b
 
-    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the features, after `reset` to pool "" the map.
+    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the features; after `reset` to pool "" maps of either.
     Degree: 1
     Params: (classes*C + weights(norm, C))*(2 if pool == "catavgmax" else 1) + classes
     MACs: classes*C*(2 if pool == "catavgmax" else 1)
@@ -38,31 +38,25 @@ class PooledLinear(nn.Module):
         super().__init__()
         self.dim = dim
         self.pool = SelectAdaptivePool2d(pool_type=pool)
-        self.norm = normalisation(norm, dim * self.pool.feat_mult(), device=device, dtype=dtype)
+        self.hidden_size: int = dim * self.pool.feat_mult()  # the width of the features that the classifier reads
+        self.norm = normalisation(norm, self.hidden_size, device=device, dtype=dtype)
         self.drop = nn.Dropout(dropout)
         self.fc: nn.Module = nn.Identity()
         self.reset(classes, device=device, dtype=dtype)
 
-    @property
-    def hidden_size(self) -> int:
-        """The width of the features that the classifier reads."""
-        return int(self.dim * self.pool.feat_mult())
+    def reset(self, classes: int, pool: str | None = None, *, device: Any = None, dtype: Any = None) -> None:
+        """Give the head another number of classes (0: none) and, if named, another pooling ("": none).
 
-    def reset(
-        self, classes: int, pool: str | None = None, dim: int | None = None, *, device: Any = None, dtype: Any = None
-    ) -> None:
-        """Give the head another number of classes (0: none) and, if named, another pooling and width.
-
-        With another width of the features its norm goes. Raises ValueError for classes without a pooling.
+        With another width of the features its norm goes. Without pooling each position is classified by itself.
         """
-        check_pool(pool if pool is not None else self.pool.pool_type, classes)
-        width = self.hidden_size
-        self.dim, self.classes = dim or self.dim, classes
+        self.classes = classes
         if pool is not None:
             self.pool = SelectAdaptivePool2d(pool_type=pool)
-        if self.hidden_size != width:
+        width = self.dim * self.pool.feat_mult()
+        if width != self.hidden_size:
             self.norm = nn.Identity()
-        self.fc = nn.Linear(self.hidden_size, classes, device=device, dtype=dtype) if classes else nn.Identity()
+        self.hidden_size = width
+        self.fc = classifier(width, classes, self.pool.pool_type, device=device, dtype=dtype)
 
     def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         x = self.norm(self.pool(x))

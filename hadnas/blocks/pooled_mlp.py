@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 from timm.layers import SelectAdaptivePool2d
 from torch import Tensor, nn
 
-from hadnas.blocks.layers import Act, Norm, activation, check_pool, normalisation
+from hadnas.blocks.layers import Act, Norm, activation, classifier, normalisation
 from hadnas.blocks.registry import register
 from hadnas.blocks.rules import at_least, within
 
@@ -25,7 +25,8 @@ class PooledMlp(nn.Module):
 
     Both norms are of the kind `norm`.
 
-    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the hidden features, after `reset` to pool "" their map.
+    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the hidden features; after `reset` to pool "" maps of
+        either.
     Degree: 1
     Params: expand*C**2 + expand*C + weights(norm, C) + weights(norm, expand*C) + weights(act, expand*C)
         + (expand*C + 1)*classes
@@ -49,32 +50,27 @@ class PooledMlp(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        self.dim, self.hidden_size = dim, expand * dim
+        self.hidden_size = expand * dim
         self.pool = SelectAdaptivePool2d(pool_type=pool)
         self.norm = normalisation(norm, dim, **dd)
-        self.hidden: nn.Module = nn.Conv2d(dim, self.hidden_size, 1, **dd)
+        self.hidden = nn.Conv2d(dim, self.hidden_size, 1, **dd)
         self.act = activation(act, **dd)
         self.hidden_norm = normalisation(norm, self.hidden_size, **dd)
         self.drop = nn.Dropout(dropout)
         self.fc: nn.Module = nn.Identity()
         self.reset(classes, **dd)
 
-    def reset(
-        self, classes: int, pool: str | None = None, dim: int | None = None, *, device: Any = None, dtype: Any = None
-    ) -> None:
-        """Give the head another number of classes (0: none) and, if named, another pooling and width.
+    def reset(self, classes: int, pool: str | None = None, *, device: Any = None, dtype: Any = None) -> None:
+        """Give the head another number of classes (0: none) and, if named, another pooling ("": none).
 
-        With another width its norms and its hidden layer go. Raises ValueError for classes without a pooling, and for
-        a pooling of another width.
+        Without pooling each position is classified by itself. Raises ValueError for a pooling of another width.
         """
-        check_pool(pool if pool is not None else self.pool.pool_type, classes, "catavgmax")
-        if dim is not None and dim != self.dim:
-            self.dim = self.hidden_size = dim
-            self.norm = self.hidden = self.act = self.hidden_norm = nn.Identity()
+        if pool == "catavgmax":
+            raise ValueError(f"global_pool = {pool!r} is not allowed with this head; avg, max, avgmax or none ('') is")
         self.classes = classes
         if pool is not None:
             self.pool = SelectAdaptivePool2d(pool_type=pool)
-        self.fc = nn.Linear(self.hidden_size, classes, device=device, dtype=dtype) if classes else nn.Identity()
+        self.fc = classifier(self.hidden_size, classes, self.pool.pool_type, device=device, dtype=dtype)
 
     def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         x = self.hidden_norm(self.act(self.hidden(self.norm(self.pool(x)))))

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 
-from hadnas.errors import SpecError, unknown
+from hadnas.errors import SpecError, cut, unknown
 
 Family = Literal["hadamard", "additive", "convolution", "attention"]
 FAMILIES: tuple[str, ...] = typing.get_args(Family)
@@ -57,7 +57,7 @@ class Slot:
             return 0.0 if type(found) is float and found == 0 else found  # -0.0 is spelled otherwise
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]["msg"]
-            raise SpecError(f"{self.name} = {value!r} is not allowed: {reason[0].lower()}{reason[1:]}") from None
+            raise SpecError(f"{self.name} = {cut(value)} is not allowed: {reason[0].lower()}{reason[1:]}") from None
 
 
 @cache

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import torch
+from timm.layers import register_notrace_function
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +16,7 @@ def positive(a: Tensor) -> Tensor:
     return torch.where(a >= 0, a + 0.5, a.sigmoid())
 
 
+@register_notrace_function
 def scan(keep: Tensor, new: Tensor) -> Tensor:
     """h_t = keep_t h_{t-1} + new_t from h = 0 along the last axis, in log2(T) doubling steps."""
     step = 1

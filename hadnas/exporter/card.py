@@ -134,6 +134,9 @@ def _use(arch: Arch, task: Task, needed: str, moments: Moments | None, class_map
         if isinstance(lower(arch, task).cls, type)
         else ""
     )
+    pool = arch.node.get("head", {}).get("pool", "")
+    if "avgmax" in pool:
+        by_name += f"\nTorchScript does not compile timm's pooling `{pool}`; `torch.export` and ONNX take it.\n"
     return f"""Needs {needed}, and no hadnas (written with timm {timm.__version__}). In this folder, or with it on
 Python's path:
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from torch import nn
 from hadnas.arch.node import Arch
 from hadnas.arch.read import Call, Place, lower, resized
 from hadnas.arch.task import Task
-from hadnas.errors import BuildError, HadnasError, SpecError, StudyError
+from hadnas.errors import BuildError, HadnasError, SpecError, StudyError, first_line
+from hadnas.limits import check_memory
 
 
 def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **timm_arguments: Any) -> nn.Module:
@@ -48,8 +50,15 @@ def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **ti
     except HadnasError:
         raise
     except Exception as error:  # a stem or head of one's own that lacks what a host asks for
-        raise BuildError(f"{call.op} cannot be built: {type(error).__name__}: {error}") from error
+        raise BuildError(f"{call.op} cannot be built: {type(error).__name__}: {first_line(error)}") from error
     return model
+
+
+def check_size(arch: Arch, task: Task) -> None:
+    """Raise MachineError where the weights of `arch` do not fit into this machine's memory."""
+    with suppress(BuildError):  # of timm's, some cannot be built without weights; what else is wrong, building says
+        network = build(arch, task, device="meta")
+        check_memory(sum(tensor.nbytes for tensor in network.parameters()), "the network's weights")
 
 
 def trained(arch: Arch, task: Task, weights: Path) -> nn.Module:
@@ -161,4 +170,4 @@ def instantiate(value: Any, path: str, device: Any = None, dtype: Any = None) ->
     except HadnasError:
         raise
     except Exception as error:
-        raise BuildError(f"{path}: {value.op} cannot be built: {type(error).__name__}: {error}") from error
+        raise BuildError(f"{path}: {value.op} cannot be built: {type(error).__name__}: {first_line(error)}") from error

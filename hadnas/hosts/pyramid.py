@@ -7,6 +7,7 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from hadnas.blocks.layers import Norm, normalisation
+from hadnas.blocks.pooled_linear import PooledLinear
 from hadnas.blocks.registry import register
 from hadnas.hosts.stage import Stage
 from hadnas.hosts.wiring import wire_pyramid
@@ -96,10 +97,13 @@ class Pyramid(nn.Module):
         """The last linear map."""
         return self.head.fc
 
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None, dim: int | None = None) -> None:
-        """Give the head another number of classes (0: none) and, if named, another pooling ("" for none) and width."""
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Give the head another number of classes (0: none) and, if named, another pooling ("" for none).
+
+        Without pooling each position is classified by itself: (B, num_classes, H', W').
+        """
         self.num_classes = num_classes
-        self.head.reset(num_classes, global_pool, dim, **get_device_dtype(self))
+        self.head.reset(num_classes, global_pool, **get_device_dtype(self))
         self.head.train(self.training)
         self.head_hidden_size = self.head.hidden_size
 
@@ -146,7 +150,7 @@ class Pyramid(nn.Module):
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drop what the stages `indices` do not need, and return their indices."""
+        """Drop what the stages `indices` do not need, and return their indices; a new head has nothing but a pool."""
         taken, last_taken = feature_take_indices(len(self.stages), indices)
         shortened = last_taken < len(self.stages) - 1
         if prune_norm or shortened:
@@ -154,5 +158,6 @@ class Pyramid(nn.Module):
         self.stages = self.stages[: last_taken + 1]
         if prune_head or shortened:
             self.num_features = self.feature_info[last_taken]["num_chs"]
-            self.reset_classifier(0, "", self.num_features)
+            self.head = PooledLinear(self.num_features, 0, dropout=self.head.drop.p)
+            self.reset_classifier(0, "")
         return taken

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
@@ -31,6 +32,6 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.down(x)
-        if self.grad_checkpointing:
+        if self.grad_checkpointing and not torch.jit.is_scripting():
             return checkpoint_seq(self.blocks, x)
         return self.blocks(x)

@@ -5,8 +5,9 @@ from typing import Any
 from hadnas.arch.read import Call, Node, Place, checked_values, read, read_list, resized
 from hadnas.arch.task import Task
 from hadnas.blocks.registry import find_op
-from hadnas.errors import SpecError, at
+from hadnas.errors import SpecError, at, cut
 from hadnas.hosts.stage import Stage
+from hadnas.limits import WIDTH
 
 IMAGENET_CLASSES = 1000
 
@@ -19,9 +20,9 @@ def wire_pyramid(cls: type, node: Node, task: Task | None) -> tuple[Node, Call]:
     with at("architecture"):
         values = checked_values(find_op("pyramid", ("host",)), node)
         if not isinstance(values["stages"], list) or not values["stages"]:
-            raise SpecError(f"stages = {values['stages']!r} is not allowed; allowed is a list of at least one stage")
+            raise SpecError(f"stages = {cut(values['stages'])} is not allowed; allowed is a list of at least one stage")
         if not isinstance(values["stem"], dict):
-            raise SpecError(f"stem = {values['stem']!r} is not allowed; allowed is a stem node with its dim")
+            raise SpecError(f"stem = {cut(values['stem'])} is not allowed; allowed is a stem node with its dim")
     channels, size, classes = 3, None, IMAGENET_CLASSES
     if task is not None:
         channels, *image = task.shape
@@ -41,7 +42,7 @@ def wire_pyramid(cls: type, node: Node, task: Task | None) -> tuple[Node, Call]:
         path = f"stages.{index}"
         if not isinstance(stage, dict) or set(stage) - {"dim", "down", "blocks"}:
             raise SpecError(
-                f"{path}: found {stage!r}; allowed is {{'dim': int, 'down': node or None, 'blocks': [...]}}"
+                f"{path}: found {cut(stage)}; allowed is {{'dim': int, 'down': node or None, 'blocks': [...]}}"
             )
         place = Place(dim, _width(stage.get("dim"), path), size, classes)
         down_node, down_call = None, None
@@ -64,8 +65,8 @@ def wire_pyramid(cls: type, node: Node, task: Task | None) -> tuple[Node, Call]:
 
 
 def _width(value: Any, path: str) -> int:
-    if type(value) is not int or value < 1:
-        raise SpecError(f"{path}: dim = {value!r} is not allowed; allowed is an integer >= 1")
+    if type(value) is not int or not 1 <= value <= WIDTH:
+        raise SpecError(f"{path}: dim = {cut(value)} is not allowed; allowed is an integer from 1 to {WIDTH:,}")
     return value
 
 

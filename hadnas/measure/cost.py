@@ -66,7 +66,8 @@ def cost(module: nn.Module, shape: tuple[int, int, int]) -> Cost:
 
     No weights are allocated and the module stays as it is: one that holds weights is counted on a weightless copy,
     one on the meta device is counted itself. Raises MeasurementError, naming the sub-module, where the forward pass
-    fails, needs the value of a tensor (data-dependent control flow), or returns anything but one tensor.
+    fails, needs the value of a tensor (data-dependent control flow), uses an operation whose cost is not known
+    (`hadnas.measure.aten`), or returns anything but one tensor.
     """
     if len(shape) != 3 or any(not isinstance(n, int) or n < 1 for n in shape):
         raise MeasurementError(f"input shape {shape!r}: three positive integers (channels, height, width) are allowed")

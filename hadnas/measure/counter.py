@@ -11,7 +11,10 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hadnas.errors import MeasurementError
-from hadnas.measure.operations import KINDS, NOTHING, RULES, Rule, aten, filled, kind, largest, tensors
+from hadnas.measure.aten import KINDS, kind, rule_of
+from hadnas.measure.operations import composed, filled, tensors
+
+aten = torch.ops.aten
 
 _VALUE_READERS = {
     aten.item.default,
@@ -43,7 +46,6 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         # so what is written through one of them is seen by the others. The module holds its own storages throughout.
         held = (*module.parameters(), *module.buffers())
         self._storages: dict[int, list[int]] = {t.untyped_storage()._cdata: [1, 0, False] for t in held}
-        self._kinds: dict[Any, tuple[Rule | None, bool]] = {}
         self.enter(None)
 
     def enter(self, path: str | None) -> None:
@@ -83,35 +85,24 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
 
         self._tensors[key] = weakref.ref(tensor, free)
 
-    def _kind(self, op: Any) -> tuple[Rule | None, bool]:
-        """The rule of an operation, None for one that moves no data, and whether to look inside it instead."""
-        rule = RULES.get(op.overloadpacket)
-        if rule is not None:
-            return rule, False
-        composite = torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd")
-        return (None if op.is_view else largest), composite
-
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        known = self._kinds.get(op)
-        if known is None:
-            if op in _VALUE_READERS:
-                raise MeasurementError(f"data-dependent control flow: {op} needs the values of a tensor, not its shape")
-            known = self._kinds[op] = self._kind(op)
-        rule, composite = known
-        if composite:
+        if op in _VALUE_READERS:
+            raise MeasurementError(f"data-dependent control flow: {op} needs the values of a tensor, not its shape")
+        read = tensors((*args, *kwargs.values()))
+        rule = rule_of(op) if read else None  # a tensor made from nothing (arange, zeros) is free
+        if rule is composed:
             with self:
-                out = op.decompose(*args, **kwargs)
-            if out is not NotImplemented:
-                return out
-        read = [] if rule is filled else tensors((*args, *kwargs.values()))
+                return op.decompose(*args, **kwargs)
+        if rule is filled:
+            read = []
         if op in _MASKABLE and any(t.dtype in (torch.bool, torch.uint8) for t in tensors(args[1])):
             raise MeasurementError(f"data-dependent shape: {op} with a mask as index")
         activation = any(self._derived(t) for t in read)
         out = op(*args, **kwargs)
-        written = [out] if isinstance(out, Tensor) else tensors(out if isinstance(out, (tuple, list)) else ())
-        if rule is not None and read:  # a tensor made from nothing (arange, zeros) is free
-            work = rule(args, kwargs, out, self.is_activation) if written else NOTHING
+        written = tensors((out,)) or read  # what gives nothing has written to what it was given
+        if rule is not None and read:
+            work = rule(args, kwargs, out, self.is_activation)
             own = self._current
             own[0] += work.macs
             own[1] += work.elementwise

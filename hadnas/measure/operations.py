@@ -1,16 +1,20 @@
-"""What one ATen operation costs: the table behind `hadnas.measure.cost`.
+"""What one ATen operation costs: the rules behind `hadnas.measure.cost`.
 
 Conventions, for an operation that writes `n` elements (a batch of one, evaluation mode):
 
     convolution, linear, matrix product   MACs: n times the length of the contraction; a fused bias is free
     uncontracted product (length 1)       not MACs: n products if both factors are activations, else n element-wise;
                                           a convolution or linear layer with one weight per output stays n MACs
+    deformable convolution                MACs as a convolution, and 4 for every value sampled (1 more with a mask)
     attention, fused or not               MACs of q k^T and of the product with v; the scaling of q, and per score a
                                           softmax and the sum with a mask, if there is one
+    distances of rows (cdist)             MACs as a matrix product, a difference for each, and n roots
     sum, difference, quotient, activation function (also one with a product inside: silu, gelu, hardswish)      n
-    product of two activations            n, all of them products; x^2 is x * x and x^3 is x * x * x
+    product of two activations            n, all of them products; x^k is k - 1 of them for a whole k > 1
     product with a parameter, a buffer, a constant or a 0-dimensional tensor                        n, no products
-    glu, addcmul, lerp                    as written out: 2 n, 2 n, 3 n, with n products each
+    glu, addcmul, lerp, xlogy, ldexp      as written out: 2 n (lerp 3 n), with n products each
+    hypot, polar                          as written out: 4 n, with 2 n products each
+    product of complex numbers            as written out: 4 products and 2 sums for each, 2 products if one is real
     softmax                               5 n (maximum, difference, exponential, sum, quotient)
     batch normalisation                   2 n (in evaluation: one scale and one shift)
     layer, group, instance normalisation  5 n (mean, difference, square, mean, scale), and 1 n each for weight and bias
@@ -18,17 +22,17 @@ Conventions, for an operation that writes `n` elements (a batch of one, evaluati
     pooling                               n times the window;  interpolation: n times the points it mixes
     Fourier transform                     5 n log2(length), half of it for a real one
     moving data (views, copies, concatenation, padding, indexing, casts)                                         0
-    anything else, reductions among them  the elements of the largest tensor read or written
+    other functions of each element, reductions, scans and sorts    the elements of the largest tensor read or written
+
+What is counted is what is executed: exp(log a + log b) is four functions, and none of them is a product. An operation
+that is none of these is not counted but refused (`hadnas.measure.aten`).
 """
 
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
-
-aten = torch.ops.aten
 
 
 class Work(NamedTuple):
@@ -44,47 +48,78 @@ Rule = Callable[[Sequence[Any], dict[str, Any], Any, IsActivation], Work]
 NOTHING = Work()
 
 
+def _each(left: Any, right: Any) -> tuple[int, int]:
+    """Multiplications and sums of real numbers in one product; more than one where numbers are complex."""
+    parts = sum(v.is_complex() if isinstance(v, Tensor) else isinstance(v, complex) for v in (left, right))
+    return ((1, 0), (2, 0), (4, 2))[parts]
+
+
+def _products(written: int, left: Any, right: Any, activation: IsActivation, added: int = 0) -> Work:
+    times, sums = _each(left, right)
+    of_two = activation(left) and activation(right)
+    return Work(elementwise=written * (times + sums) + added, products=written * times if of_two else 0)
+
+
 def _contraction(written: int, length: int, left: Any, right: Any, activation: IsActivation, added: int = 0) -> Work:
     if length > 1:
-        return Work(macs=written * length, elementwise=added)
-    if activation(left) and activation(right):
-        return Work(elementwise=written + added, products=written)
-    return Work(elementwise=written + added)
+        return Work(macs=written * length * _each(left, right)[0], elementwise=added)
+    return _products(written, left, right, activation, added)
 
 
-def _convolution(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
-    weight = args[1]
-    length = math.prod(weight.shape[1:])
-    if length > 1 or not activation(weight):
-        return Work(macs=out.numel() * length)
-    return _contraction(out.numel(), length, args[0], weight, activation)
+def _weighted(written: int, length: int, data: Any, weight: Any, activation: IsActivation) -> Work:
+    """A contraction with what is a layer's weight, if it is no activation: one weight per output is a MAC, too."""
+    if activation(weight):
+        return _contraction(written, length, data, weight, activation)
+    return Work(macs=written * length * _each(data, weight)[0])
 
 
-def _transposed(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
-    return Work(macs=args[0].numel() * math.prod(args[1].shape[1:]))
+def convolution(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    image, weight = args[:2]
+    return _weighted(out.numel(), math.prod(weight.shape[1:]), image, weight, activation)
 
 
-def _any_convolution(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
-    return (_transposed if args[6] else _convolution)(args, kwargs, out, activation)
+def transposed(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    image, weight = args[:2]
+    groups = args[6] if len(args) > 6 else 1
+    return _spread(image, weight, args[3] if len(args) > 3 else 1, groups, activation)
 
 
-def _linear(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
-    if not activation(args[1]):
-        return Work(macs=out.numel() * int(args[0].shape[-1]))
+def _spread(image: Tensor, weight: Tensor, stride: Any, groups: int, activation: IsActivation) -> Work:
+    kernel = weight.shape[2:]
+    strides = [stride] * len(kernel) if isinstance(stride, int) else [*stride] * (len(kernel) // len(stride))
+    overlap = math.prod(-(-side // step) for side, step in zip(kernel, strides, strict=True))
+    if weight.shape[0] // groups * overlap > 1 or not activation(weight):
+        return Work(macs=image.numel() * math.prod(weight.shape[1:]) * _each(image, weight)[0])
+    return _products(image.numel() * math.prod(weight.shape[1:]), image, weight, activation)
+
+
+def any_convolution(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    if args[6]:
+        return _spread(args[0], args[1], args[3], args[8], activation)
+    return convolution(args, kwargs, out, activation)
+
+
+def deformable(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    image, weight = args[:2]
+    masked = args[13]  # its mask is a tensor without elements where it has none
+    sampled = image.shape[1] * math.prod(weight.shape[2:]) * out.numel() // out.shape[1]
+    return Work(macs=out.numel() * math.prod(weight.shape[1:]), elementwise=(4 + masked) * sampled)
+
+
+def linear(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    return _weighted(out.numel(), int(args[0].shape[-1]), args[0], args[1], activation)
+
+
+def matrix(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
     return _contraction(out.numel(), int(args[0].shape[-1]), args[0], args[1], activation)
 
 
-def _matrix(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
-    return _contraction(out.numel(), int(args[0].shape[-1]), args[0], args[1], activation)
+def added_matrix(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    added = _added(args[0], out, activation)
+    return _contraction(out.numel(), int(args[1].shape[-1]), args[1], args[2], activation, added)
 
 
-def _added_matrix(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
-    return _contraction(
-        out.numel(), int(args[1].shape[-1]), args[1], args[2], activation, _added(args[0], out, activation)
-    )
-
-
-def _added_batch(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+def added_batch(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
     length = int(args[1].shape[0] * args[1].shape[2])
     return _contraction(out.numel(), length, args[1], args[2], activation, _added(args[0], out, activation))
 
@@ -95,71 +130,90 @@ def _added(first: Tensor, out: Tensor, activation: IsActivation) -> int:
     return 0 if bias else out.numel()
 
 
-def _vector(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+def vector(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
     return _contraction(out.numel(), int(args[0].shape[kwargs.get("dim", -1)]), args[0], args[1], activation)
 
 
-def _bilinear(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+def bilinear(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
     left, right = int(args[0].shape[-1]), int(args[1].shape[-1])
-    return Work(macs=out.numel() * (left * right + right))
+    joined = _contraction(out.numel(), right, args[0], args[1], activation)
+    return joined._replace(macs=joined.macs + out.numel() * left * right)
 
 
-def _attention(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
+def distances(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    n = out.numel() * int(args[0].shape[-1])
+    return Work(macs=n, elementwise=n + out.numel())
+
+
+def affine_grid(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    return Work(macs=out.numel() * int(args[0].shape[-1]))
+
+
+def attention(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
     query, key, value = args[:3]
     written = out[0] if isinstance(out, (tuple, list)) else out  # the query may have been broadcast
-    scores = math.prod(written.shape[:-1]) * int(key.shape[-2])
+    length = int(key.shape[-2])
+    scores = math.prod(written.shape[:-1]) * length
     mask = kwargs.get("attn_mask", args[3] if len(args) > 3 else None)
     causal = kwargs.get("is_causal", args[5] if len(args) > 5 else False)
     masked = isinstance(mask, Tensor) or causal is True
-    elementwise = query.numel() + scores * (5 + masked)
-    return Work(macs=scores * int(query.shape[-1] + value.shape[-1]), elementwise=elementwise)
+    alike = _contraction(scores, int(query.shape[-1]), query, key, activation)
+    joined = _contraction(written.numel(), length, query if activation(query) else key, value, activation)
+    alone = Work(elementwise=query.numel() + scores * (5 + masked))
+    return Work(*map(sum, zip(alike, joined, alone, strict=True)))
 
 
-def _product(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
-    n = out.numel()
-    return Work(elementwise=n, products=n if activation(args[0]) and activation(args[1]) else 0)
+def product(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    return _products(out.numel(), args[0], args[1], activation)
 
 
-def _addcmul(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
-    n = out.numel()
-    return Work(elementwise=2 * n, products=n if activation(args[1]) and activation(args[2]) else 0)
+def addcmul(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    return _products(out.numel(), args[1], args[2], activation, out.numel())
 
 
-def _lerp(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+def lerp(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
     n = out.numel()
     ends = activation(args[0]) or activation(args[1])
     return Work(elementwise=3 * n, products=n if ends and activation(args[2]) else 0)
 
 
-def _glu(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+def glu(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
     n = out.numel()
     return Work(elementwise=2 * n, products=n if activation(args[0]) else 0)
 
 
-def _power(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
-    n = out.numel()
-    if not isinstance(args[1], Tensor) and args[1] in (2, 3):
-        times = int(args[1]) - 1
-        return Work(elementwise=times * n, products=times * n if activation(args[0]) else 0)
-    return Work(elementwise=n)
+def written_out(functions: int, times: int) -> Rule:
+    """A function of two arguments: so many operations for each element, so many of them products of both."""
+
+    def rule(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+        n = out.numel()
+        of_two = activation(args[0]) and activation(args[1])
+        return Work(elementwise=functions * n, products=times * n if of_two else 0)
+
+    return rule
 
 
-def _product_along(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
-    n = args[0].numel() - out.numel()
-    return Work(elementwise=n, products=n if activation(args[0]) else 0)
+def power(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    exponent = args[1]
+    if isinstance(exponent, (int, float)) and exponent >= 2 and exponent == int(exponent):
+        return _products(out.numel() * (int(exponent) - 1), args[0], args[0], activation)
+    return Work(elementwise=out.numel())
 
 
-def _cumulative_product(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+def product_along(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    return _products(args[0].numel() - out.numel(), args[0], args[0], activation)
+
+
+def cumulative_product(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
     n = out.numel() - out.numel() // max(1, int(out.shape[args[1]])) if out.dim() else 0
-    return Work(elementwise=n, products=n if activation(args[0]) else 0)
+    return _products(n, args[0], args[0], activation)
 
 
-def _cross(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
-    n = out.numel()
-    return Work(elementwise=3 * n, products=2 * n if activation(args[0]) and activation(args[1]) else 0)
+def cross(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+    return _products(2 * out.numel(), args[0], args[1], activation, out.numel())
 
 
-def _per_element(times: int) -> Rule:
+def per_element(times: int) -> Rule:
     def rule(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
         written = out[0] if isinstance(out, (tuple, list)) else out
         return Work(elementwise=times * written.numel())
@@ -167,7 +221,7 @@ def _per_element(times: int) -> Rule:
     return rule
 
 
-def _affine_norm(times: int, first: int) -> Rule:
+def affine_norm(times: int, first: int) -> Rule:
     """A normalisation whose weight, and bias if it can have one, are the arguments from `first` on."""
 
     def rule(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
@@ -178,7 +232,7 @@ def _affine_norm(times: int, first: int) -> Rule:
     return rule
 
 
-def _pooling(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
+def pooling(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
     written = out[0] if isinstance(out, (tuple, list)) else out
     sides = written.dim() - 2 if written.dim() > 2 else written.dim() - 1
     kernel = args[1]
@@ -186,14 +240,15 @@ def _pooling(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: 
     return Work(elementwise=written.numel() * int(window))
 
 
-def _fourier(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
+def fourier(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
     real = not args[0].is_complex() or not out.is_complex()
     grid = args[0] if not args[0].is_complex() else out
     length = math.prod(int(grid.shape[d]) for d in args[1])
     return Work(elementwise=int((2.5 if real else 5) * grid.numel() * math.log2(max(2, length))))
 
 
-def _moved(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
+def moved(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
+    """The rule of what computes nothing."""
     return NOTHING
 
 
@@ -202,24 +257,14 @@ def filled(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: Is
     return NOTHING
 
 
+def composed(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
+    """The rule of what torch composes of other operations: these are counted one by one."""
+    return NOTHING
+
+
 def largest(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
-    """The rule of every operation without its own: as many as the largest tensor read or written has elements."""
+    """The rule of a function of each element, a reduction, a scan: the elements of the largest tensor."""
     return Work(elementwise=max((t.numel() for t in (*tensors(args), *tensors((out,)))), default=0))
-
-
-KINDS = ("convolution", "grouped_convolution", "matrix_product", "other")
-
-
-def kind(rule: Rule, args: Sequence[Any], out: Any, work: Work) -> str:
-    """Which of KINDS an operation is; one without MACs is `other`, an uncontracted product among them."""
-    if not work.macs:
-        return "other"
-    if rule not in (_convolution, _transposed, _any_convolution):
-        return "matrix_product"
-    image, weight = args[:2]
-    channels = 1 - weight.dim()
-    grouped = weight.shape[0] * weight.shape[1] < image.shape[channels] * out.shape[channels]
-    return "grouped_convolution" if grouped else "convolution"
 
 
 def tensors(values: Any) -> list[Tensor]:
@@ -231,56 +276,3 @@ def tensors(values: Any) -> list[Tensor]:
         elif isinstance(value, (list, tuple)):
             found.extend(v for v in value if isinstance(v, Tensor))
     return found
-
-
-_NAMED: list[tuple[str, Rule]] = [
-    ("conv1d conv2d conv3d", _convolution),
-    ("conv_transpose1d conv_transpose2d conv_transpose3d", _transposed),
-    ("convolution _convolution", _any_convolution),
-    ("linear", _linear),
-    ("mm bmm mv dot vdot", _matrix),
-    ("linalg_vecdot", _vector),
-    ("addmm addmm_ baddbmm baddbmm_ addmv addmv_", _added_matrix),
-    ("addbmm addbmm_", _added_batch),
-    ("bilinear", _bilinear),
-    (
-        "scaled_dot_product_attention _scaled_dot_product_flash_attention _scaled_dot_product_efficient_attention",
-        _attention,
-    ),
-    ("_scaled_dot_product_cudnn_attention _scaled_dot_product_flash_attention_for_cpu", _attention),
-    ("mul mul_", _product),
-    ("addcmul addcmul_ addr addr_", _addcmul),
-    ("lerp lerp_", _lerp),
-    ("glu", _glu),
-    ("pow pow_", _power),
-    ("prod", _product_along),
-    ("cumprod cumprod_", _cumulative_product),
-    ("linalg_cross", _cross),
-    ("softmax _softmax log_softmax _log_softmax", _per_element(5)),
-    ("addcdiv addcdiv_", _per_element(2)),
-    ("batch_norm native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm", _per_element(2)),
-    ("layer_norm native_layer_norm group_norm", _affine_norm(5, 2)),
-    ("instance_norm", _affine_norm(5, 1)),
-    ("rms_norm", _affine_norm(3, 2)),
-    ("avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d", _pooling),
-    ("max_pool2d_with_indices max_pool3d_with_indices", _pooling),
-    ("upsample_bilinear2d _upsample_bilinear2d_aa grid_sampler_2d", _per_element(4)),
-    ("upsample_bicubic2d _upsample_bicubic2d_aa", _per_element(16)),
-    ("_fft_r2c _fft_c2c _fft_c2r", _fourier),
-    ("clone copy_ _to_copy cat stack repeat roll flip rot90 constant_pad_nd reflection_pad1d", _moved),
-    ("reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d", _moved),
-    ("index index_select gather scatter scatter_ index_put index_put_ index_copy index_copy_ slice_scatter", _moved),
-    ("select_scatter take embedding tril triu tril_ triu_ fill_ zero_ fill im2col col2im pixel_shuffle", _moved),
-    (
-        "pixel_unshuffle channel_shuffle native_channel_shuffle unfold_copy upsample_nearest1d upsample_nearest2d",
-        _moved,
-    ),
-    ("upsample_nearest3d _upsample_nearest_exact2d resolve_conj resolve_neg _unsafe_view", _moved),
-    ("masked_select repeat_interleave lift_fresh unsafe_split unsafe_split_with_sizes diag_embed", _moved),
-    ("empty_like zeros_like ones_like full_like rand_like randn_like randint_like", filled),
-    ("new_empty new_empty_strided new_zeros new_ones new_full", filled),
-]
-
-RULES: dict[Any, Rule] = {
-    getattr(aten, name): rule for names, rule in _NAMED for name in names.split() if hasattr(aten, name)
-}

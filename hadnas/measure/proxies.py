@@ -42,27 +42,34 @@ def nwot(module: nn.Module, images: Tensor) -> float:
 
 
 def synflow(module: nn.Module, shape: tuple[int, int, int]) -> float:
-    """Synaptic flow: sum over the weights of |w| dR/d|w|, where R is the summed output for an image of ones.
+    """Synaptic flow: the sum over weights of |w dR/dw|, where R is the summed output for an image of ones.
 
-    All parameters are replaced by their absolute values; weights are the parameters of two or more dimensions.
-    Float64 on the CPU and evaluation mode, where a fresh batch normalisation passes the signal through; layer and
-    group normalisation rescale it, which takes much of its meaning from the score.
+    The score of Abdelfattah et al.'s published code: every parameter and buffer is replaced by its absolute value and
+    every batch normalisation by the identity (with the activation that timm fuses into some); weights are those of
+    two-dimensional convolutions and linear layers, nothing else. Float64 on the CPU and evaluation mode, so that no
+    dropout makes it random. Layer and group normalisation stay and rescale the signal, which takes much of its meaning
+    from the score.
 
     Raises MeasurementError where the pass fails.
     Source: Tanaka et al., "Pruning neural networks without any data by iteratively conserving synaptic flow", 2020,
     arXiv 2006.05467, equation 3; as a score: Abdelfattah et al., "Zero-cost proxies for lightweight NAS", 2021,
-    arXiv 2101.08134.
+    arXiv 2101.08134, and github.com/SamsungLabs/zero-cost-nas.
     """
-    twin = _copied(module, torch.device("cpu")).double().eval()
+    twin = _copied(module, torch.device("cpu")).double().eval().requires_grad_()
     with torch.no_grad():
-        for parameter in twin.parameters():
-            parameter.abs_()
-    weights = [p.requires_grad_() for p in twin.parameters() if p.dim() > 1]
+        for value in twin.state_dict().values():
+            if value.is_floating_point():
+                value.abs_()
+    for part in twin.modules():
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            part.register_forward_hook(lambda norm, given, out: given[0])
+    weights = [part.weight for part in twin.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
     with torch.enable_grad():
         # two equal images, as some backward passes of torch are wrong for a single one; half their sum is R
         flow = _forward(twin, torch.ones(2, *shape, dtype=torch.float64)).sum() / 2
-        gradients = torch.autograd.grad(flow, weights, allow_unused=True)
-    return sum(float((w.detach() * g).sum()) for w, g in zip(weights, gradients, strict=True) if g is not None)
+        gradients = torch.autograd.grad(flow, weights, allow_unused=True) if weights else ()
+    flows = [(w.detach() * g).abs().sum() for w, g in zip(weights, gradients, strict=True) if g is not None]
+    return float(sum(flows))
 
 
 class _Codes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped

@@ -1,16 +1,26 @@
 """One network of a study, as it was found."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hadnas.arch.families import family_counts, main_family
 from hadnas.arch.node import Arch
-from hadnas.errors import StudyError
+from hadnas.errors import HadnasError, StudyError
+from hadnas.space import meanings
+from hadnas.store.stored import check_entry
+from hadnas.store.study import Study
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 
 @dataclass(frozen=True)
 class Found:
-    """One trial or baseline: its number (None for a baseline), name, state, architecture and figures."""
+    """One trial or baseline: its number (None for a baseline), name, state, architecture and figures.
+
+    state: complete, pruned or running; damaged where what is kept of it cannot be read, and `reason` says why
+    """
 
     number: int | None
     name: str
@@ -39,3 +49,69 @@ class Found:
     def rank(self) -> tuple[float, float]:
         """For sorting: the most accurate first, ties by fewest MACs."""
         return -self.figures["val/accuracy"], self.figures["macs"]
+
+
+def of_trial(
+    number: int,
+    trial: "FrozenTrial | StudyError",
+    run_id: str | None,
+    study: Study,
+    known: Callable[[str], Arch],
+) -> Found:
+    """What is kept of a trial, or how it is damaged.
+
+    run_id  of the run that was written anew, if any;  known  gives an architecture by its fingerprint
+    """
+    name = f"trial-{number:04d}"
+    try:
+        if isinstance(trial, StudyError):
+            raise trial
+        kept, state = trial.user_attrs, trial.state.name.lower()
+        arch = known(kept["fingerprint"]) if "fingerprint" in kept else None
+        params = meanings(study.space, trial.params)
+        if state == "complete" and (lacking := set(study.objectives) - kept["figures"].keys()):
+            raise StudyError(f"{name} is damaged: it has no {', '.join(sorted(lacking))}")
+    except HadnasError as error:
+        return _damaged(number, name, error)
+    feasible = state == "complete" and all(value <= 0 for value in trial.constraints.values())
+    return _found(number, name, state, arch, kept, params, run_id or kept.get("run_id"), feasible)
+
+
+def of_baseline(name: str, entry: dict[str, Any], known: Callable[[str], Arch]) -> Found:
+    """What is kept of a baseline that came to its end, or how it is damaged."""
+    ended = "reason" not in entry
+    try:
+        check_entry(entry, f"baseline {name!r}", trained=ended)
+        arch = known(entry["fingerprint"])
+    except HadnasError as error:
+        return _damaged(None, name, error)
+    return _found(None, name, "complete" if ended else "pruned", arch, entry, {}, entry.get("run_id"), ended)
+
+
+def _found(
+    number: int | None,
+    name: str,
+    state: str,
+    arch: Arch | None,
+    kept: dict[str, Any],
+    params: dict[str, Any],
+    run_id: str | None,
+    feasible: bool,
+) -> Found:
+    return Found(
+        number=number,
+        name=name,
+        state=state,
+        arch=arch,
+        figures=kept.get("figures", {}),
+        notes=kept.get("notes", {}),
+        reason=kept.get("reason"),
+        params=params,
+        phases=kept.get("phases", {}),
+        run_id=run_id,
+        feasible=feasible,
+    )
+
+
+def _damaged(number: int | None, name: str, error: HadnasError) -> Found:
+    return Found(number, name, "damaged", None, {}, {}, str(error), {}, {}, None, feasible=False)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from hadnas.errors import StudyError
 from hadnas.results.statistics import Estimate, accuracy, difference
 from hadnas.results.table import StudyResults
 from hadnas.store.records import Costs, TrainingKey
@@ -81,6 +82,10 @@ def read_finals(results: StudyResults) -> list[Final]:
             score = results.ledger.get_test(TrainingKey(**key))
             if score is not None:
                 own.append(score[0])
+        if len({len(hits) for hits in own}) > 1:
+            raise StudyError(
+                f"the test scores of {entry['name']} are damaged: its seeds have different numbers of images"
+            )
         if own:
             seen[entry["name"]] = own
         rival = seen.get(entry["against"])

@@ -5,6 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hadnas.errors import StudyError, printable
+from hadnas.paths import as_path
 from hadnas.results import sections as of
 from hadnas.results.candidate import Found
 from hadnas.results.finals import openings, read_finals
@@ -20,7 +21,9 @@ def write_report(results: StudyResults, out: str | Path | None = None) -> Path:
     or MLflow cannot keep it.
     """
     best = results.best
-    path = Path(out).expanduser() if out else results.home.path / results.name / "report.html"
+    path = as_path(out) if out else results.home.path / results.name / "report.html"
+    if path.exists() and not path.is_file():  # a pipe would wait for a reader
+        raise StudyError(f"{path} is no file; name one with --out")
     if path.is_file() and _MARK not in path.read_bytes()[:1000]:
         raise StudyError(f"{path} is not of an earlier report; move it, or name another file with --out")
     insights = insight(results)

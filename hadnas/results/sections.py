@@ -245,7 +245,9 @@ def finals(finals: list[Final], name: str, opened: int) -> Section:
 
 def refused(results: StudyResults) -> Section:
     section = Section("refused", "Refused and failed")
-    failed = [found for found in results.baselines if not found.feasible]
+    failed = [found for found in results.baselines if found.state == "pruned"]
+    for found in results.damaged:
+        section.text(f"{found.name} is damaged and left out: {found.reason}")
     if not results.refused and not failed:
         section.text("No draw was refused and no training failed.")
     if results.refused:

@@ -1,26 +1,25 @@
 """What a study found: its trials and baselines, its front and its best, and what the ledger knows of them."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from hadnas.arch.node import Arch, in_order
+from hadnas.arch.node import Arch, stored_arch
 from hadnas.arch.task import Task
 from hadnas.errors import StudyError, unknown
 from hadnas.hosts.build import Moments
 from hadnas.measure.latency.backends import BACKENDS
-from hadnas.results.candidate import Found
+from hadnas.results.candidate import Found, of_baseline, of_trial
 from hadnas.results.front import pareto_front
-from hadnas.space import meanings
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Latency, Training
+from hadnas.store.stored import read_trials, whole_latency
 from hadnas.store.study_store import class_names, reordered, stored_study, unknown_blocks
-from hadnas.store.trials import FINGERPRINT, STUDY, baseline_entries, latency_of, run_of
+from hadnas.store.trials import STUDY, baseline_entries, latency_of, rewritten_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,51 +49,18 @@ class StudyResults:
     @cached_property
     def found(self) -> list[Found]:
         """Every trial in order, failed ones (interrupted, taken up again) left out."""
-        out = []
-        with clear_errors(self.home.url):
-            trials, rewritten = self.book.get_trials(deepcopy=False), self.book.user_attrs
-        for trial in trials:
-            if trial.state.name == "FAIL":
-                continue
-            notes = trial.user_attrs
-            out.append(
-                Found(
-                    number=trial.number,
-                    name=f"trial-{trial.number:04d}",
-                    state=trial.state.name.lower(),
-                    arch=self.architecture(notes[FINGERPRINT]) if FINGERPRINT in notes else None,
-                    figures=notes.get("figures", {}),
-                    notes=notes.get("notes", {}),
-                    reason=notes.get("reason"),
-                    params=meanings(self.study.space, trial.params),
-                    phases=notes.get("phases", {}),
-                    run_id=run_of(rewritten, trial),
-                    feasible=trial.state.name == "COMPLETE" and all(v <= 0 for v in trial.constraints.values()),
-                )
-            )
-        return out
+        attributes = self.book.user_attrs
+        return [
+            of_trial(number, trial, rewritten_run(attributes, number), self.study, self._known)
+            for number, trial in read_trials(self.book, self.home)
+        ]
 
     @cached_property
     def baselines(self) -> list[Found]:
         """The networks from outside the space, trained by the same recipe."""
         entries = baseline_entries(self.book)
-        return [
-            Found(
-                number=None,
-                name=name,
-                state="pruned" if "reason" in entry else "complete",
-                arch=self.architecture(entry["fingerprint"]),
-                figures=entry.get("figures", {}),
-                notes=entry.get("notes", {}),
-                reason=entry.get("reason"),
-                params={},
-                phases={},
-                run_id=entry.get("run_id"),
-                feasible="reason" not in entry,
-            )
-            for name in self.study.baselines
-            if "figures" in (entry := entries.get(name, {}))  # it is at its end
-        ]
+        ended = [name for name in self.study.baselines if "figures" in entries.get(name, {})]
+        return [of_baseline(name, entries[name], self._known) for name in ended]
 
     @property
     def distinct(self) -> list[Found]:
@@ -109,6 +75,11 @@ class StudyResults:
     def refused(self) -> list[Found]:
         """Draws that were refused, or whose training failed."""
         return [found for found in self.found if found.state == "pruned"]
+
+    @property
+    def damaged(self) -> list[Found]:
+        """Trials and baselines that cannot be read, as their rows are damaged; `reason` says how."""
+        return [found for found in (*self.found, *self.baselines) if found.state == "damaged"]
 
     @property
     def refused_share(self) -> str:
@@ -140,6 +111,7 @@ class StudyResults:
         """The highest validation accuracy among feasible trials, ties by MACs. Raises StudyError without any."""
         if not self.distinct:
             said = f"{self.refused_share} were refused" if self.refused else "its search has not come to one yet"
+            said = f"{said}; {self.damaged[0].reason}" if self.damaged else said
             raise StudyError(f"study {self.name!r} has no finished trial: {said}")
         return self.ranked[0]
 
@@ -147,7 +119,9 @@ class StudyResults:
         """One finished trial. Raises UnknownName, or StudyError for a trial that was not trained to its end."""
         numbers = {found.number: found for found in self.found}
         if number not in numbers:
-            if any(trial.number == number for trial in self.book.get_trials(deepcopy=False)):
+            with clear_errors(self.home.url, f"a trial of study {self.name!r}"):
+                trials = self.book.get_trials(deepcopy=False)
+            if any(trial.number == number for trial in trials):
                 raise StudyError(f"trial {number} failed: it was interrupted, and its candidate was taken up again")
             raise unknown("trial", number, [str(n) for n in numbers])
         _ = numbers[number].trained
@@ -234,7 +208,7 @@ class StudyResults:
     def _noted(self, found: Found) -> dict[str, Mapping[str, Any]]:
         attributes, own = self.book.user_attrs, found.arch.fingerprint if found.arch else ""
         entries = {backend: latency_of(attributes, own, backend) for backend in BACKENDS}
-        return {backend: entry for backend, entry in entries.items() if entry is not None}
+        return {backend: whole_latency(entry) for backend, entry in entries.items() if entry is not None}
 
     def latency(self, found: Found) -> Latency | None:
         """The latency that the search took of a trial or baseline, with its protocol, or None."""
@@ -275,7 +249,11 @@ class StudyResults:
             text = self.ledger.measured.architecture(fingerprint)
             if text is None:
                 return None
-            node = json.loads(text)
-            node.pop("format")
-            self._archs[fingerprint] = Arch(in_order(node))
+            self._archs[fingerprint] = stored_arch(text, fingerprint)
         return self._archs[fingerprint]
+
+    def _known(self, fingerprint: str) -> Arch:
+        """An architecture that a trial or baseline had. Raises StudyError where the ledger lacks it."""
+        if (found := self.architecture(fingerprint)) is None:
+            raise StudyError(f"its architecture {fingerprint} is not in the ledger")
+        return found

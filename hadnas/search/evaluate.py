@@ -9,6 +9,7 @@ from torch import nn
 
 from hadnas.errors import BuildError, HadnasError, LostClaim, MachineError, MeasurementError, TrainingError
 from hadnas.hosts.build import build, build_seeded
+from hadnas.limits import check_memory
 from hadnas.measure.cost import cost
 from hadnas.measure.latency.latency import protocol_key
 from hadnas.measure.screen import screen
@@ -64,6 +65,7 @@ def _measure(job: Job, report: Report, data: Data, outcome: Outcome, fresh: Call
         if costs is None:
             outcome.counted = cost(build(job.arch, job.task, device="meta"), job.task.shape)
             costs = Costs(*(getattr(outcome.counted, name) for name in Costs.__dataclass_fields__))
+    check_memory(4 * costs.params, "the network's weights")
     outcome.figures |= asdict(costs) | {"flops": 2 * costs.macs}
     if _breaks(job, outcome):
         return

@@ -31,6 +31,7 @@ from hadnas.search.timing import timed
 from hadnas.source.trace import code_hash
 from hadnas.space.data import as_data
 from hadnas.store.ledger import Ledger
+from hadnas.store.records import record
 from hadnas.store.study_store import code_of, used_ops
 
 COSTS = ("macs", "params", "elementwise", "products", "activations", "bytes_moved", "calls")
@@ -143,8 +144,7 @@ def load_predictor(
             f"no latency predictor was fitted for this space, {task}, backend {backend!r} and device {device!r} "
             "on this machine and its versions; `hadnas predict STUDY` fits one"
         )
-    costs = {name: Correlation(**rank) for name, rank in fit["costs"].items()}
-    return Predictor(**{**fit, "rank": Correlation(**fit["rank"]), "costs": costs})
+    return record(Predictor, fit)
 
 
 def digest(space: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
-from hadnas.errors import HadnasError, SpecError
+from hadnas.errors import HadnasError, SpecError, first_line
 
 
 def run_file(path: Path) -> ModuleType:
@@ -31,7 +31,7 @@ def run_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        if isinstance(error, HadnasError | ValidationError) or not isinstance(error, Exception):
+        if isinstance(error, HadnasError | ValidationError | KeyboardInterrupt):
             raise
-        raise SpecError(f"the file cannot be run: {type(error).__name__}: {error}") from error
+        raise SpecError(f"the file cannot be run: {type(error).__name__}: {first_line(error)}") from error
     return module

@@ -6,11 +6,15 @@ op("star", expand=one_of(2, 3, 4), kernel=one_of(3, 5, 7), interact=one_of("mul"
 from dataclasses import dataclass
 from typing import Any
 
-from hadnas.errors import SpecError
+from hadnas.errors import SpecError, cut
+from hadnas.plain import as_given, plain
 
 Scalar = None | bool | int | float | str
 
 ROOT = "space"  # the name of a choice that is the whole space
+
+MOST = 10_000
+"""Numbers of a range, and repetitions, that a choice may have at most: they are listed."""
 
 
 @dataclass(frozen=True)
@@ -52,34 +56,40 @@ def one_of(*options: Any, name: str | None = None) -> Choice:
     """
     if not options:
         raise SpecError("one_of() got no options; give at least one")
+    options = tuple(plain(options, as_given))
     for i, option in enumerate(options):
         if any(type(option) is type(other) and option == other for other in options[:i]):
-            raise SpecError(f"one_of() got the option {option!r} twice; every option may stand once")
+            raise SpecError(f"one_of() got the option {cut(option)} twice; every option may stand once")
     return Choice(options, _checked_name(name))
 
 
 def int_range(low: int, high: int, step: int = 1, *, name: str | None = None) -> IntRange:
     """An integer `low, low + step, ..., <= high`. Raises SpecError if a bound is no integer, or the range is empty."""
+    low, high, step = plain((low, high, step), as_given)
     for label, value in (("low", low), ("high", high), ("step", step)):
         if type(value) is not int:
-            raise SpecError(f"int_range() got {label}={value!r}; allowed is an integer")
+            raise SpecError(f"int_range() got {label}={cut(value)}; allowed is an integer")
     if step < 1 or high < low:
         raise SpecError(f"int_range({low}, {high}, {step}) is empty; it needs low <= high and step >= 1")
+    if (high - low) // step >= MOST:
+        raise SpecError(f"int_range({low}, {high}, {step}) has more than {MOST:,} numbers; give a larger step")
     return IntRange(low, low + (high - low) // step * step, step, _checked_name(name))
 
 
 def repeat(item: Any, times: int | Choice | IntRange) -> Repeat:
-    """`times` independent draws of `item`; `times` may itself be a choice among integers >= 0. Raises SpecError."""
-    counts = times.options if isinstance(times, Choice) else (times.low,) if isinstance(times, IntRange) else (times,)
-    for count in counts:
-        if type(count) is not int or count < 0:
-            raise SpecError(f"repeat() got times={count!r}; allowed is an integer >= 0 or a choice among such")
-    return Repeat(item, times)
+    """`times` independent draws of `item`; `times` may itself be a choice among integers. Raises SpecError."""
+    times = plain(times, as_given)
+    ends = (times.low, times.high) if isinstance(times, IntRange) else (times,)
+    for count in times.options if isinstance(times, Choice) else ends:
+        if type(count) is not int or not 0 <= count <= MOST:
+            allowed = f"an integer from 0 to {MOST:,}, or a choice among such"
+            raise SpecError(f"repeat() got times={cut(count)}; allowed is {allowed}")
+    return Repeat(plain(item, as_given), times)
 
 
 def _checked_name(name: str | None) -> str | None:
     if name is not None and not (isinstance(name, str) and name.isidentifier()):
-        raise SpecError(f"a choice got the name {name!r}; allowed is a Python identifier")
+        raise SpecError(f"a choice got the name {cut(name)}; allowed is a Python identifier")
     return name
 
 

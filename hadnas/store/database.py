@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from hadnas.errors import HadnasError, StudyError
+from hadnas.errors import HadnasError, StudyError, first_line
 
 TIMEOUT = 60.0
 """Seconds that a connection waits for a lock that another process holds."""
@@ -52,7 +52,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session that reads, beside any writer."""
-        with clear_errors(self.url), Session(self._reader) as session:
+        with clear_errors(self.url, "a row of the ledger"), Session(self._reader) as session:
             yield session
 
     def insert(self, table: type[DeclarativeBase]) -> Any:
@@ -155,8 +155,11 @@ def _opened(path: Path, timeout: float) -> bool:
 
 
 @contextmanager
-def clear_errors(url: str) -> Iterator[None]:
-    """Turn what a database driver raises, also as the cause of Optuna's errors, into one sentence that names it."""
+def clear_errors(url: str, read: str = "") -> Iterator[None]:
+    """Turn what a database driver raises, also as the cause of Optuna's errors, into one sentence that names it.
+
+    read: what is only read inside, where anything else that fails is a damaged row (text that is no JSON, no date)
+    """
     try:
         yield
     except HadnasError:
@@ -164,7 +167,10 @@ def clear_errors(url: str) -> Iterator[None]:
     except Exception as raised:
         error = raised if isinstance(raised, DBAPIError | sqlite3.Error) else raised.__cause__
         if not isinstance(error, DBAPIError | sqlite3.Error):
-            raise
+            if not read:
+                raise
+            said = f"{type(raised).__name__}: {first_line(raised)}"
+            raise StudyError(f"{shown(url)}: {read} is damaged ({said})") from raised
         own = getattr(error, "orig", None) or error  # the driver's, which has a code
         code = getattr(own, "sqlite_errorname", None) or getattr(own, "sqlstate", None) or ""
         said = str(own).strip().partition("\n")[0]

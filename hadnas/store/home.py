@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import make_url, text
 
 from hadnas.errors import StudyError
+from hadnas.paths import as_path
 from hadnas.store.database import (
     TIMEOUT,
     SqliteConnection,
@@ -52,14 +53,14 @@ class Home:
         *,
         reading: bool = False,
     ) -> None:
-        self.path = Path(path or os.environ.get("HADNAS_HOME") or "runs").expanduser().absolute()
+        self.path = as_path(path or os.environ.get("HADNAS_HOME") or "runs").absolute()
         try:
             str(self.path).encode()
         except UnicodeEncodeError:
             raise StudyError(f"the home {str(self.path)!r} is not UTF-8, as URLs are; name another one") from None
         self.url = checked_url(storage or os.environ.get("HADNAS_STORAGE") or sqlite_url(self.path / "hadnas.db"))
         place = make_url(self.url)
-        if reading and place.get_backend_name() == "sqlite" and not Path(str(place.database)).exists():
+        if reading and place.get_backend_name() == "sqlite" and not as_path(str(place.database)).exists():
             missing = f"{place.database} is missing"
             raise StudyError(f"there is no study in {self.path}: {missing}; --home or HADNAS_HOME names a home")
         _make(self.path)

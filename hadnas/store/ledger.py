@@ -34,7 +34,7 @@ from hadnas.store.claims import Claims
 from hadnas.store.database import TIMEOUT, Database, shown
 from hadnas.store.home import weights_name
 from hadnas.store.measured import Measured, numbers
-from hadnas.store.records import Claim, Epoch, State, Status, Training, TrainingKey
+from hadnas.store.records import Claim, Epoch, State, Status, Test, Training, TrainingKey, record
 from hadnas.store.tables import EpochRow, TestRow, TrainingRow, prepare
 from hadnas.store.worker import STALE, Worker, this_host
 
@@ -213,7 +213,10 @@ class Ledger:
         with self.database.read() as session:
             query = select(TestRow).join(TrainingRow, TrainingRow.id == TestRow.training)
             row = session.scalar(query.where(*_is(key)))
-            return ([hit == "1" for hit in row.hits], row.loss) if row else None
+            if row is None:
+                return None
+            kept = record(Test, {"hits": row.hits, "loss": row.loss})
+            return [hit == "1" for hit in kept.hits], kept.loss
 
     # Reading
 
@@ -255,10 +258,11 @@ def _of(key: TrainingKey) -> Select[TrainingRow]:
 
 def _curve(session: Session, training: int) -> tuple[Epoch, ...]:
     query = select(EpochRow).where(EpochRow.training == training).order_by(EpochRow.attempt, EpochRow.epoch)
-    return tuple(Epoch(**{f.name: getattr(row, f.name) for f in fields(Epoch)}) for row in session.scalars(query))
+    rows = session.scalars(query)
+    return tuple(record(Epoch, {f.name: getattr(row, f.name) for f in fields(Epoch)}) for row in rows)
 
 
 def _training(row: TrainingRow, curve: tuple[Epoch, ...]) -> Training:
-    key = TrainingKey(**{f.name: getattr(row, f.name) for f in fields(TrainingKey)})
+    key = record(TrainingKey, {f.name: getattr(row, f.name) for f in fields(TrainingKey)})
     rest = {f.name: getattr(row, f.name) for f in fields(Training) if f.name not in ("key", "curve")}
-    return Training(key=key, curve=curve, **rest)
+    return record(Training, {"key": key, "curve": curve, **rest})

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from hadnas.store.database import Database
-from hadnas.store.records import Costs, Latency
+from hadnas.store.records import Costs, Latency, record
 from hadnas.store.tables import ArchitectureRow, CostRow, LatencyRow, PredictorRow
 
 
@@ -44,7 +44,7 @@ class Measured:
         """The costs of an architecture for a task, counted of blocks with this code, or None."""
         with self.database.read() as session:
             row = session.get(CostRow, (fingerprint, task, code))
-            return Costs(**{f.name: getattr(row, f.name) for f in fields(Costs)}) if row else None
+            return record(Costs, {f.name: getattr(row, f.name) for f in fields(Costs)}) if row else None
 
     def put_latency(
         self, fingerprint: str, task: str, code: str, key: str, protocol: Mapping[str, Any], figures: Mapping[str, Any]
@@ -65,7 +65,10 @@ class Measured:
         same = {"fingerprint": fingerprint, "task": task, "code": code, "protocol": key}
         with self.database.read() as session:
             row = session.scalar(select(LatencyRow).filter_by(**same).order_by(LatencyRow.id.desc()).limit(1))
-            return Latency(row.protocol_json, row.figures, row.host, row.created) if row else None
+            if row is None:
+                return None
+            known = {"protocol": row.protocol_json, "figures": row.figures, "host": row.host, "created": row.created}
+            return record(Latency, known)
 
     def put_predictor(
         self, space: str, task: str, key: str, protocol: Mapping[str, Any], fit: Mapping[str, Any]

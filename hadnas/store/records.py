@@ -3,7 +3,36 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
-from typing import Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from hadnas.errors import StudyError, cut
+
+T = TypeVar("T")
+
+
+def record(kind: type[T], values: Any) -> T:
+    """A record of what a row holds. Raises StudyError where the row is damaged: a value is of another type."""
+    try:
+        found: T = _adapter(cast(Any, kind)).validate_python(values)
+    except ValidationError as error:
+        raise StudyError(f"a row of the ledger ({kind.__name__}) is damaged: {damage(error)}") from None
+    return found
+
+
+def damage(error: ValidationError) -> str:
+    """Where stored data first has another type than it was written with, and what is there."""
+    first = error.errors(include_url=False)[0]
+    found = "" if first["type"] == "missing" else f" = {cut(first['input'])}"
+    return f"{'.'.join(map(str, first['loc']))}{found}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
 
 State = Literal["running", "complete", "failed", "interrupted"]
 Status = Literal["mine", "done", "running elsewhere"]
@@ -49,6 +78,14 @@ class Latency:
     figures: Mapping[str, Any]
     host: str
     created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """What a training scored on the test split: a 1 or 0 for every image, right or wrong, and the mean loss."""
+
+    hits: Annotated[str, Field(pattern="^[01]+$")]
+    loss: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from hadnas.arch.node import Arch
-from hadnas.errors import HadnasError, SpecError, unknown
+from hadnas.errors import HadnasError, SpecError, cut, unknown
+from hadnas.limits import COUNT, SEED
+from hadnas.plain import plain_fields
 from hadnas.space.data import as_data, from_data
 from hadnas.store.records import Costs
 from hadnas.train.data.spec import DataSpec
@@ -46,6 +48,7 @@ class Study(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    _plain = model_validator(mode="before")(plain_fields)
 
     name: str = ""
     space: dict[str, Any]
@@ -55,8 +58,8 @@ class Study(BaseModel):
     constraints: dict[str, float] = Field(default_factory=dict)
     sampler: str = "tpe"
     sampler_options: dict[str, Any] = Field(default_factory=dict)
-    trials: int = Field(default=20, ge=1)
-    seed: int = Field(default=0, ge=0)
+    trials: int = Field(default=20, ge=1, le=COUNT)
+    seed: int = Field(default=0, ge=0, le=SEED)
     baselines: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
     latency: Backend | None = "eager"
     backends: tuple[Backend, ...] = ()
@@ -110,7 +113,7 @@ class Study(BaseModel):
         for name, limit in constraints.items():
             if name not in DIRECTIONS or name == "val/accuracy":
                 raise unknown("constraint", name, (*COSTS, *LATENCIES))
-            if not limit > 0:
+            if not 0 < limit < float("inf"):
                 raise SpecError(f"constraint {name} = {limit!r} is not allowed; allowed is a number above 0")
         return constraints
 
@@ -156,4 +159,4 @@ def one_sentence(error: ValidationError, prefix: str = "study: ") -> HadnasError
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return SpecError(f"{prefix}{reason}")
-    return SpecError(f"{prefix}{place} = {first['input']!r} is not allowed: {reason[0].lower()}{reason[1:]}")
+    return SpecError(f"{prefix}{place} = {cut(first['input'])} is not allowed: {reason[0].lower()}{reason[1:]}")

@@ -9,13 +9,16 @@ from typing import Any
 
 import optuna
 from optuna.samplers import RandomSampler
+from pydantic import ValidationError
 
 from hadnas.arch.node import nodes
 from hadnas.blocks.registry import ops
 from hadnas.errors import StudyError, at, unknown
 from hadnas.source.trace import hash_of
+from hadnas.store.database import clear_errors
 from hadnas.store.home import Home, optuna_storage
-from hadnas.store.study import Study
+from hadnas.store.stored import check_trials, read_attributes
+from hadnas.store.study import Study, one_sentence
 from hadnas.store.trials import STUDY, Trials
 
 _GROWS = frozenset({"trials", "source", "backends", "parts", "class_names", "notes"})
@@ -39,8 +42,9 @@ def open_trials(study: Study, home: Home, facts: dict[str, Any]) -> Trials:
         sampler=RandomSampler(),  # draws are made elsewhere
         load_if_exists=True,
     )
-    stored = book.user_attrs.get(STUDY)
+    stored = read_attributes(book, home.url).get(STUDY)
     if stored is not None:
+        check_trials(book, home)
         old, new = _told_apart(stored), _told_apart(wanted)
         changed = sorted(k for k in {*old, *new} if new.get(k) != old.get(k))
         if changed:
@@ -91,16 +95,20 @@ def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = optuna_storage(home)
-    names = optuna.get_all_study_names(storage)
-    if name not in names:
-        with at(f"home {home.path}"):
-            raise unknown("study", name, names)
-    book = optuna.load_study(study_name=name, storage=storage)
-    stored = book.user_attrs.get(STUDY)
+    with clear_errors(home.url, f"study {name!r}"):
+        try:
+            book = optuna.load_study(study_name=name, storage=storage)
+        except KeyError:  # asked for by its name, as a list of all would fail where any is damaged
+            with at(f"home {home.path}"):
+                raise unknown("study", name, study_names(home)) from None
+    stored = read_attributes(book, home.url).get(STUDY)
     if stored is None:
         raise StudyError(f"study {name!r} was cut short before it began; run it again with `hadnas search`")
     fields = {key: value for key, value in stored.items() if key in Study.model_fields}
-    study = Study.model_validate(fields)
+    try:
+        study = Study.model_validate(fields)
+    except ValidationError as error:
+        raise StudyError(f"what is kept of study {name!r} is damaged: {one_sentence(error, '')}") from None
     return study, book
 
 
@@ -149,7 +157,9 @@ def _names(op: Any) -> set[str]:
 
 def study_names(home: Home) -> list[str]:
     """The studies of a home, in the order in which they were begun."""
-    summaries = optuna.get_all_study_summaries(optuna_storage(home), include_best_trial=False)
+    storage = optuna_storage(home)
+    with clear_errors(home.url, "a study"):
+        summaries = optuna.get_all_study_summaries(storage, include_best_trial=False)
     return [summary.study_name for summary in sorted(summaries, key=lambda s: s.datetime_start or _NEVER)]
 
 

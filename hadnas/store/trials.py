@@ -111,10 +111,10 @@ def note_run(book: optuna.Study, number: int, run_id: str) -> None:
     book.set_user_attr(f"{RUN}:{number}", run_id)
 
 
-def run_of(book_attributes: Mapping[str, Any], trial: FrozenTrial) -> str | None:
-    """The MLflow run of a trial, given the attributes of its study."""
-    found = book_attributes.get(f"{RUN}:{trial.number}", trial.user_attrs.get(RUN_ID))
-    return str(found) if found else None
+def rewritten_run(book_attributes: Mapping[str, Any], number: int) -> str | None:
+    """The run that a finished trial was given anew, given the attributes of its study; None where it has its own."""
+    found: str | None = book_attributes.get(f"{RUN}:{number}")
+    return found
 
 
 def note_latency(book: optuna.Study, fingerprint: str, backend: str, entry: Mapping[str, Any]) -> None:

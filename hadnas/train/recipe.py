@@ -3,9 +3,11 @@
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from hadnas.errors import SpecError, unknown
+from hadnas.limits import COUNT
+from hadnas.plain import plain_fields
 
 Plain = Literal["none", "shift", "shift_flip"]
 PLAIN: tuple[Plain, ...] = get_args(Plain)
@@ -32,6 +34,7 @@ class Policy(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    _plain = model_validator(mode="before")(plain_fields)
 
     auto_augment: str | None = None
     scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=1)]] = (0.5, 1.0)
@@ -78,14 +81,15 @@ class Recipe(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    _plain = model_validator(mode="before")(plain_fields)
 
-    epochs: int = Field(default=10, ge=1)
-    batch: int = Field(default=64, ge=2)
+    epochs: int = Field(default=10, ge=1, le=COUNT)
+    batch: int = Field(default=64, ge=2, le=COUNT)
     optimizer: str = "adamw"
     lr: float = Field(default=4e-3, gt=0, allow_inf_nan=False)
     weight_decay: float = Field(default=0.05, ge=0, allow_inf_nan=False)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_epochs: int = Field(default=1, ge=0)
+    warmup_epochs: int = Field(default=1, ge=0, le=COUNT)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     clip_grad: float | None = Field(default=1.0, gt=0)
     ema: float | None = Field(default=None, gt=0, lt=1)

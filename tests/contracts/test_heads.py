@@ -61,18 +61,18 @@ def test_another_pooling_takes_the_norm_of_its_width_along() -> None:
     head = PooledLinear(4, 5, norm="layernorm2d")
     head.reset(5, "catavgmax")
     assert head(x).shape == (2, 5) and isinstance(head.norm, torch.nn.Identity)
-    for wrong in (head, hidden := PooledMlp(4, 5)):
-        with pytest.raises(ValueError, match="global_pool = '' is not allowed with 5 classes"):
-            wrong.reset(5, "")
     with pytest.raises(ValueError, match="global_pool = 'catavgmax' is not allowed"):
-        hidden.reset(0, "catavgmax")
+        PooledMlp(4, 5).reset(0, "catavgmax")
+
+
+def network_of(head: dict[str, object]) -> hadnas.Arch:
+    stages = [{"dim": dim, "down": DOWN, "blocks": [residual(op("mlp"))]} for dim in (8, 12)]
+    return complete(op("pyramid", stem=op("conv_norm", dim=8, stride=1), stages=stages, head=head), TASK)
 
 
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: "-".join(map(str, head.values())))
 def test_classifiers_are_reset_and_networks_pruned(head: dict[str, object]) -> None:
-    stages = [{"dim": dim, "down": DOWN, "blocks": [residual(op("mlp"))]} for dim in (8, 12)]
-    arch = complete(op("pyramid", stem=op("conv_norm", dim=8, stride=1), stages=stages, head=head), TASK)
-    network = hadnas.build(arch, TASK, drop_rate=0.3).eval()
+    network = hadnas.build(network_of(head), TASK, drop_rate=0.3).eval()
     assert [part.p for part in network.head.modules() if isinstance(part, torch.nn.Dropout)] == [0.3]
     images = torch.randn(2, 3, 32, 32)
     assert network(images).shape == (2, 5)
@@ -83,5 +83,33 @@ def test_classifiers_are_reset_and_networks_pruned(head: dict[str, object]) -> N
     network.reset_classifier(0)
     assert torch.equal(network(images), network.forward_head(network.forward_features(images), pre_logits=True))
     network.prune_intermediate_layers([0])
-    assert network.num_features == 8
-    assert network(images).shape[:2] == (2, 6 if head["op"] == "corelnet" else 8)
+    assert network.num_features == 8 == network.head_hidden_size
+    assert network(images).shape == (2, 8, 16, 16)
+    network.reset_classifier(7, "avg")
+    assert network(images).shape == (2, 7)
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: "-".join(map(str, head.values())))
+def test_without_pooling_each_position_is_classified(head: dict[str, object]) -> None:
+    """As timm's tests ask: made without classes and pooling, then given classes; the pool may come back, too."""
+    images = torch.randn(2, 3, 32, 32)
+    bare = hadnas.build(network_of(head), TASK, num_classes=0, global_pool="").eval()
+    assert bare(images).shape == (2, bare.head_hidden_size, 8, 8)
+    bare.reset_classifier(2)
+    logits = bare(images)
+    assert logits.shape == (2, 2, 8, 8) and bare.num_classes == 2
+    before = bare.forward_head(bare.forward_features(images), pre_logits=True)
+    classifier = bare.get_classifier()
+    one = torch.einsum("bchw,oc->bohw", before, classifier.weight[:, :, 0, 0]) + classifier.bias[:, None, None]
+    assert torch.allclose(logits, one, atol=1e-5)
+    bare.reset_classifier(2, "avg")
+    assert bare(images).shape == (2, 2)
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: "-".join(map(str, head.values())))
+def test_a_pruned_network_keeps_no_parameter_without_use(head: dict[str, object]) -> None:
+    network = hadnas.build(network_of(head), TASK).train()
+    taken = network.prune_intermediate_layers([1], prune_norm=True)
+    maps = network.forward_intermediates(torch.randn(2, 3, 32, 32), indices=taken, intermediates_only=True)
+    maps[0].sum().backward()
+    assert not [name for name, parameter in network.named_parameters() if parameter.grad is None]

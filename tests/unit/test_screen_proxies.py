@@ -1,4 +1,4 @@
-"""nwot and synflow against the formulas of their papers, worked out one unit and one path at a time."""
+"""nwot and synflow against their formulas, worked out one unit, one path and one weight at a time."""
 
 import itertools
 import math
@@ -63,23 +63,67 @@ def test_synflow_by_brute_force():
     assert synflow(net, (1, 2, 2)) == pytest.approx(2 * paths, rel=1e-6)  # every path crosses two weights
 
 
+def flow_by_differences(weights: list[torch.Tensor], summed) -> float:
+    """The sum of |w dR/dw| over weights, R = summed(), one weight at a time by central differences."""
+    step, total = 1e-6, 0.0
+    for weight in weights:
+        for place in itertools.product(*map(range, weight.shape)):
+            kept = float(weight[place])
+            weight[place] = kept + step
+            above = float(summed())
+            weight[place] = kept - step
+            below = float(summed())
+            weight[place] = kept
+            total += abs(kept * (above - below) / (2 * step))
+    return total
+
+
 def test_synflow_by_finite_differences():
     net = rectified().double()
+    ones = torch.ones(1, 1, 4, 4, dtype=torch.float64)
     with torch.no_grad():
         for p in net.parameters():
             p.abs_()
-    ones, step, expected = torch.ones(1, 1, 4, 4, dtype=torch.float64), 1e-6, 0.0
-    with torch.no_grad():
-        for weight in (net[0].weight, net[2].weight, net[5].weight):
-            for place in itertools.product(*map(range, weight.shape)):
-                kept = float(weight[place])
-                weight[place] = kept + step
-                above = float(net(ones).sum())
-                weight[place] = kept - step
-                below = float(net(ones).sum())
-                weight[place] = kept
-                expected += kept * (above - below) / (2 * step)
+        expected = flow_by_differences([net[0].weight, net[2].weight, net[5].weight], lambda: net(ones).sum())
     assert synflow(rectified(), (1, 4, 4)) == pytest.approx(expected, rel=1e-6)
+
+
+class Residual(nn.Module):
+    """A residual branch whose last norm starts at zero, a group norm, and a weight that is no layer's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.first, self.branch = nn.Conv2d(1, 3, 2), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 3, padding=1)
+        self.last, self.norm, self.head = nn.BatchNorm2d(3), nn.GroupNorm(1, 3), nn.Linear(3, 2)
+        self.mix = nn.Parameter(torch.randn(3, 3))
+        nn.init.zeros_(self.last.weight)
+        nn.init.normal_(self.norm.weight)
+        self.last.running_mean.uniform_(1, 2)
+        self.head.weight.requires_grad_(False)
+
+    def forward(self, x):
+        x = F.relu(self.first(self.stem(x)))
+        x = self.norm(x + self.last(self.branch(x)))
+        return self.head(torch.einsum("bchw,cd->bd", x, self.mix))
+
+
+def test_synflow_passes_over_batch_norms_and_counts_convolutions_and_linear_layers():
+    """The published score: no batch norm, absolute parameters, |w dR/dw| of convolutions and linear layers alone."""
+    net = Residual()
+    values = {key: value.detach().double().abs() for key, value in net.named_parameters()}
+    ones = torch.ones(1, 1, 4, 4, dtype=torch.float64)
+
+    def summed():
+        x = F.relu(F.conv2d(ones, values["stem.weight"], values["stem.bias"]))
+        x = x + F.conv2d(x, values["branch.weight"], values["branch.bias"], padding=1)
+        x = (x - x.mean()) / (x.var(unbiased=False) + 1e-5).sqrt()
+        x = x * values["norm.weight"][:, None, None] + values["norm.bias"][:, None, None]
+        return (x.sum((2, 3)) @ values["mix"] @ values["head.weight"].T + values["head.bias"]).sum()
+
+    expected = flow_by_differences([values[f"{name}.weight"] for name in ("stem", "branch", "head")], summed)
+    assert synflow(net, (1, 4, 4)) == pytest.approx(expected, rel=1e-6)
+    assert not net.head.weight.requires_grad and not net.last.weight.any()
 
 
 def test_scores_leave_the_network_alone():

@@ -201,7 +201,7 @@ ERRORS = {
     "the name 'a.b'; allowed is a Python identifier": lambda: one_of(1, name="a.b"),
     "low=1.5; allowed is an integer": lambda: int_range(1.5, 2),  # type: ignore[arg-type]
     "is empty; it needs low <= high": lambda: int_range(4, 2),
-    "times=-1; allowed is an integer >= 0": lambda: repeat(1, -1),
+    "times=-1; allowed is an integer from 0": lambda: repeat(1, -1),
     "times='x'; allowed": lambda: repeat(1, one_of(1, "x")),
     "x: the options 1 and True of one choice cannot be told apart": lambda: list(every({"x": one_of(1, True)})),
     "x: the options .* and 'b' of one choice cannot": lambda: list(every({"x": one_of(op("b"), "b")})),

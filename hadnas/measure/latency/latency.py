@@ -25,7 +25,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from hadnas.errors import MeasurementError
+from hadnas.errors import MeasurementError, cut
+from hadnas.limits import THREADS, check_memory
 from hadnas.measure.copies import copied
 from hadnas.measure.latency import reference as fixed
 from hadnas.measure.latency.backends import BACKENDS, Call, check, versions
@@ -126,6 +127,9 @@ def latency(
     if not all(isinstance(n, int) and n > 0 for n in (batch, threads, *shape)) or not 0 < seconds < math.inf:
         said = f"shape {tuple(shape)}, batch {batch}, threads {threads}, seconds {seconds}"
         raise MeasurementError(f"{said}: positive numbers are allowed, whole ones but for the seconds")
+    if threads > THREADS:
+        raise MeasurementError(f"threads = {cut(threads)} is not allowed; allowed are up to {THREADS}")
+    check_memory(2 * 4 * batch * math.prod(shape), f"two batches of {batch} inputs {tuple(shape)}")
     known = protocol(
         shape, reference=reference, batch=batch, device=device, threads=threads, dtype=dtype, backend=backend
     )

@@ -5,15 +5,28 @@ from typing import Any
 
 import click
 
-from hadnas.shell.commands import BLOCKS, HOME
+from hadnas.shell.commands import (
+    BATCHES,
+    BLOCKS,
+    COUNTS,
+    HOME,
+    SEEDS,
+    SIDES,
+    SPLIT_SEEDS,
+    THREAD_COUNTS,
+    TRIALS,
+    WIDTHS,
+    PathType,
+    Seconds,
+)
 
 
 @click.command()
 @click.argument("study")
 @HOME
 @BLOCKS
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.")
-@click.option("--trial", type=click.IntRange(0), help="A finished trial; the best by default.")
+@click.option("--out", required=True, type=PathType(), metavar="DIR", help="Folder to write.")
+@click.option("--trial", type=TRIALS, help="A finished trial; the best by default.")
 @click.option("--onnx", is_flag=True, help="Write model.onnx, too, for any batch; needs the extra `onnx`.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 @click.option("--mlflow-model", is_flag=True, help="Log it as a model of its run and register it in MLflow, too.")
@@ -46,12 +59,12 @@ def export(
 @click.command()
 @click.argument("arch")
 @click.option("--data", required=True, metavar="DATA", help="digits, a .npz, an image folder, torch/cifar10:DIR, ...")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.")
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Start from these .safetensors.")
+@click.option("--out", required=True, type=PathType(), metavar="DIR", help="Folder to write.")
+@click.option("--weights", type=PathType(), metavar="FILE", help="Start from these .safetensors.")
 @BLOCKS
-@click.option("--size", type=click.IntRange(4), help="Side length to which the images of a folder are resized.")
-@click.option("--epochs", type=click.IntRange(1), help="50 by default.")
-@click.option("--batch", type=click.IntRange(2), help="Images per step; 64 by default.")
+@click.option("--size", type=SIDES, help="Side length to which the images of a folder are resized.")
+@click.option("--epochs", type=COUNTS, help="50 by default.")
+@click.option("--batch", type=BATCHES, help="Images per step; 64 by default.")
 @click.option("--lr", type=float, help="Largest learning rate; 0.004 by default.")
 @click.option("--augment", metavar="NAME", help="none, shift, shift_flip, timm, or a policy such as rand-m9-mstd0.5.")
 @click.option("--scale", type=(float, float), metavar="MIN MAX", help="timm's share of the image taken; 0.5 1.")
@@ -61,8 +74,8 @@ def export(
 @click.option("--mixup", type=float, help="Alpha of mixup, 0 for none; 0.2 by default.")
 @click.option("--ema", type=float, help="Decay of the averaged weights; 0.995 by default.")
 @click.option("--label-smoothing", type=float, help="0.1 by default.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
-@click.option("--split-seed", default=0, show_default=True, type=click.IntRange(0), help="Of drawn splits.")
+@click.option("--seed", default=0, show_default=True, type=SEEDS)
+@click.option("--split-seed", default=0, show_default=True, type=SPLIT_SEEDS, help="Of drawn splits.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def retrain(
@@ -104,15 +117,13 @@ def retrain(
 @click.argument("network")
 @BLOCKS
 @click.option("--size", default="3x224x224", show_default=True, metavar="CxHxW", help="Channels, height and width.")
-@click.option("--classes", default=1000, show_default=True, type=click.IntRange(1))
-@click.option("--batch", "batches", default=(1, 32), show_default=True, type=click.IntRange(1), multiple=True)
+@click.option("--classes", default=1000, show_default=True, type=WIDTHS)
+@click.option("--batch", "batches", default=(1, 32), show_default=True, type=COUNTS, multiple=True)
 @click.option("--backend", "backends", default=("eager",), show_default=True, multiple=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, or auto.")
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--threads", default=1, show_default=True, type=THREAD_COUNTS)
 @click.option("--dtype", default="float32", type=click.Choice(["float32", "bfloat16", "float16"]), show_default=True)
-@click.option(
-    "--seconds", default=8.0, show_default=True, type=click.FloatRange(0, min_open=True), help="To time one row for."
-)
+@click.option("--seconds", default=8.0, show_default=True, type=Seconds(), help="To time one row for.")
 def measure(network: str, size: str, classes: int, backends: tuple[str, ...], device: str, **protocol: Any) -> None:
     """Cost and latency of NETWORK: arch.json, an exported folder or model.py, a published network, or a timm model."""
     from hadnas.arch.task import Task

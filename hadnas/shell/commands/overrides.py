@@ -1,10 +1,12 @@
 """A study changed from the command line: the common options, checked like the study itself."""
 
+import re
 from typing import Any
 
 from pydantic import ValidationError
 
-from hadnas.errors import SpecError
+from hadnas.errors import SpecError, cut
+from hadnas.limits import WIDTH
 from hadnas.store.study import Study, one_sentence
 
 _SUFFIXES = {"k": 1e3, "m": 1e6, "g": 1e9}
@@ -59,10 +61,12 @@ def changed(
 
 def sides(text: str) -> tuple[int, int, int]:
     """`3x224x224` as (3, 224, 224). Raises SpecError for anything else."""
-    parts = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
-        raise SpecError(f"--size {text!r} is not allowed; allowed is channels, height and width, such as 3x224x224")
-    return int(parts[0]), int(parts[1]), int(parts[2])
+    found = re.fullmatch(r"([0-9]{1,7})x([0-9]{1,7})x([0-9]{1,7})", text.lower())
+    channels, height, width = map(int, found.groups()) if found else (0, 0, 0)
+    if not all(1 <= side <= WIDTH for side in (channels, height, width)):
+        allowed = f"channels, height and width from 1 to {WIDTH:,}, such as 3x224x224"
+        raise SpecError(f"--size {cut(text)} is not allowed; allowed is {allowed}")
+    return channels, height, width
 
 
 def _number(text: str | None, option: str, unit: str = "") -> float | None:
@@ -79,5 +83,5 @@ def _number(text: str | None, option: str, unit: str = "") -> float | None:
         allowed = (
             "a number of milliseconds, such as 5 or 5ms" if unit else "a number above 0, such as 500k, 50M or 1.5G"
         )
-        raise SpecError(f"{option} {text!r} is not allowed; allowed is {allowed}")
+        raise SpecError(f"{option} {cut(text)} is not allowed; allowed is {allowed}")
     return value

@@ -7,18 +7,19 @@ from typing import Any
 import click
 
 from hadnas.errors import at, unknown
-from hadnas.shell.commands import BLOCKS, HOME
+from hadnas.limits import COUNT
+from hadnas.shell.commands import BATCHES, BLOCKS, COUNTS, FRESH, HOME, SEEDS, SIDES, SPLIT_SEEDS, TRIALS, PathType
 
 
 @click.command()
 @click.argument("study")
 @HOME
-@click.option("--trials", type=click.IntRange(1), help="Budget: distinct architectures.")
+@click.option("--trials", type=COUNTS, help="Budget: distinct architectures.")
 @click.option("--data", metavar="DATA", help="digits, a .npz file or an image folder.")
-@click.option("--size", type=click.IntRange(4), help="Side length to which the images of a folder are resized.")
-@click.option("--epochs", type=click.IntRange(1), help="Epochs per candidate.")
-@click.option("--batch", type=click.IntRange(2), help="Images in a training batch.")
-@click.option("--seed", type=click.IntRange(0))
+@click.option("--size", type=SIDES, help="Side length to which the images of a folder are resized.")
+@click.option("--epochs", type=COUNTS, help="Epochs per candidate.")
+@click.option("--batch", type=BATCHES, help="Images in a training batch.")
+@click.option("--seed", type=SEEDS)
 @click.option("--sampler", metavar="NAME", help="tpe, nsga2, random or exhaustive.")
 @click.option("--name", help="Name under which it is kept; by default that of its file, with -DATA for other data.")
 @click.option("--max-macs", metavar="N", help="Largest number of MACs, such as 50M.")
@@ -48,7 +49,7 @@ def search(study: str, home: str | None, device: str, **changes: Any) -> None:
 @click.argument("study")
 @HOME
 @BLOCKS
-@click.option("-n", "count", default=10, show_default=True, type=click.IntRange(1), help="Rows of the leaderboard.")
+@click.option("-n", "count", default=10, show_default=True, type=COUNTS, help="Rows of the leaderboard.")
 def top(study: str, home: str | None, count: int) -> None:
     """Leaderboard, Pareto front and best of each family of a study."""
     from hadnas.shell.tables.study import show_top
@@ -61,9 +62,9 @@ def top(study: str, home: str | None, count: int) -> None:
 @click.argument("study")
 @HOME
 @BLOCKS
-@click.option("--top", type=click.IntRange(1), help="The K best; the Pareto front by default.")
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Fresh seeds of every network.")
-@click.option("--candidates", type=click.IntRange(0), help="Random ones beside; by default as many as the search had.")
+@click.option("--top", type=COUNTS, help="The K best; the Pareto front by default.")
+@click.option("--seeds", default=3, show_default=True, type=FRESH, help="Fresh seeds of every network.")
+@click.option("--candidates", type=TRIALS, help="Random ones beside; by default as many as the search had.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 def finals(study: str, home: str | None, **options: Any) -> None:
     """Train the best and their controls with fresh seeds, and score them once on the test split."""
@@ -88,7 +89,7 @@ def finals(study: str, home: str | None, **options: Any) -> None:
 @BLOCKS
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathType(),
     metavar="FILE",
     help="By default report.html in the study's folder.",
 )
@@ -104,7 +105,7 @@ def report(study: str, home: str | None, out: Path | None) -> None:
 @click.argument("study")
 @HOME
 @BLOCKS
-@click.option("--trial", type=click.IntRange(0), help="A finished trial; the best by default.")
+@click.option("--trial", type=TRIALS, help="A finished trial; the best by default.")
 def products(study: str, home: str | None, trial: int | None) -> None:
     """What each product of a trained candidate adds, and what accuracy it loses without."""
     from hadnas.opened import open_study
@@ -121,9 +122,11 @@ def products(study: str, home: str | None, trial: int | None) -> None:
     "--arch", metavar="ARCH", help="Say ARCH's latency by the predictor that was fitted before; times nothing."
 )
 @BLOCKS
-@click.option("-n", "count", default=120, show_default=True, type=click.IntRange(100), help="Candidates to time.")
+@click.option(
+    "-n", "count", default=120, show_default=True, type=click.IntRange(100, COUNT), help="Candidates to time."
+)
 @click.option("--backend", default="eager", show_default=True)
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--seed", default=0, show_default=True, type=SPLIT_SEEDS)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 def predict(
     study: str,
@@ -179,9 +182,9 @@ def proxies(study: str, home: str | None) -> None:
 @click.command()
 @click.argument("table", required=False)
 @HOME
-@click.option("--csv", type=click.Path(path_type=Path), metavar="FILE", help="Write the table into a file.")
+@click.option("--csv", type=PathType(), metavar="FILE", help="Write the table into a file.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
-@click.option("-n", "count", default=20, show_default=True, type=click.IntRange(1), help="Rows shown, the last ones.")
+@click.option("-n", "count", default=20, show_default=True, type=COUNTS, help="Rows shown, the last ones.")
 def ledger(table: str | None, home: str | None, csv: Path | None, force: bool, count: int) -> None:
     """What was ever measured: the ledger's tables, the rows of one, or one as CSV."""
     from hadnas.shell.tables.measured import show_ledger

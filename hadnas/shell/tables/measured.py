@@ -9,6 +9,7 @@ from rich.table import Table
 from torch import nn
 
 from hadnas.arch.task import Task
+from hadnas.limits import check_memory
 from hadnas.measure.cost import cost
 from hadnas.measure.latency.latency import latency
 from hadnas.shell.tables import console
@@ -40,6 +41,8 @@ def show_measured(
 ) -> None:
     """Costs of a network, and its latency per backend and batch beside the reference's."""
     found = cost(network, task.shape)
+    for batch in batches if device == "cpu" else ():  # of a GPU that is too small, torch says so
+        check_memory(batch * found.peak_activation_bytes, f"the forward of a batch of {batch}")
     size = "x".join(map(str, task.shape))
     title = f"{name}: cost of one image {size}, {task.outputs} classes, float32"
     table = Table(title=title, title_justify="left", box=None)
@@ -93,17 +96,21 @@ def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
             table.add_row(known, f"{number:,}")
         console.print(table)
         return
-    rows = [{**row, **(row.get("figures") or {}), **_fitted(row.get("fit"))} for row in listing.rows(ledger, name)]
+    rows = [{**row, **_inside(row)} for row in listing.rows(ledger, name)]
     columns = [key for key in (rows[0] if rows else {}) if key not in HIDDEN]
     console.print(f"{name}: the last {min(count, len(rows)):,} of {len(rows):,} rows; every column with --csv")
     table = Table(box=None)
     for column in columns:
         table.add_column(column, no_wrap=True)
     for row in rows[-count:]:
-        table.add_row(*(f"{row[key]:.5g}" if isinstance(row[key], float) else str(row[key]) for key in columns))
+        table.add_row(*(f"{row[key]:.5g}" if isinstance(row.get(key), float) else str(row.get(key)) for key in columns))
     console.print(table, width=None if console.is_terminal else WIDEST)
 
 
-def _fitted(fit: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a kept predictor is good for."""
-    return {} if fit is None else {"n": fit["n"], "error": fit["error"], "rho": fit["rank"]["rho"]}
+def _inside(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a latency, and what a kept predictor is good for; none of a row that is damaged."""
+    figures, fit = row.get("figures"), row.get("fit")
+    if not isinstance(fit, dict):
+        return figures if isinstance(figures, dict) else {}
+    rank = fit.get("rank")
+    return {"n": fit.get("n"), "error": fit.get("error"), "rho": rank.get("rho") if isinstance(rank, dict) else None}

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-from pathlib import Path
 from typing import Any
 
 from rich.syntax import Syntax
@@ -13,6 +12,7 @@ from hadnas.arch.node import Arch
 from hadnas.blocks.registry import Op, ops
 from hadnas.errors import UnknownName, unknown
 from hadnas.library import load, shipped
+from hadnas.paths import as_path
 from hadnas.shell.tables import console
 from hadnas.space import size
 from hadnas.space.data import as_data
@@ -50,7 +50,7 @@ def show_item(name: str) -> None:
     try:
         found = load(name)
     except UnknownName as error:
-        if name.endswith((".py", ".json")) or Path(name).expanduser().is_dir():
+        if name.endswith((".py", ".json")) or as_path(name).is_dir():
             raise
         known = [*ops(), *(item for kind in ("studies", "search_spaces", "published") for item in shipped(kind))]
         raise unknown("block, study, search space or architecture", name, dict.fromkeys(known)) from error

@@ -96,11 +96,13 @@ def _cell(figures: Mapping[str, Any] | None) -> str:
 
 
 def _show_refused(results: StudyResults) -> None:
-    failed = [found for found in results.baselines if not found.feasible]
+    failed = [found for found in results.baselines if found.state == "pruned"]
     if results.refused:
         console.print(f"refused: {results.refused_share}")
         for reason, times in results.reasons:
             console.print(f"  {times} x {reason[:100]}")
+    for found in results.damaged:
+        console.print(f"{found.name} is damaged and left out: {found.reason}")
     for found in failed:
         console.print(f"baseline {found.name} failed: {found.reason}")
 

@@ -10,9 +10,11 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hadnas.errors import DataError
+from hadnas.limits import SIDE, SPLIT_SEED
+from hadnas.plain import plain_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,12 +35,13 @@ class DataSpec(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    _plain = model_validator(mode="before")(plain_fields)
 
     source: str
     val_fraction: float = Field(default=0.2, gt=0, lt=1)
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
-    split_seed: int = Field(default=0, ge=0, lt=2**32)
-    size: int | None = Field(default=None, ge=1)
+    split_seed: int = Field(default=0, ge=0, le=SPLIT_SEED)
+    size: int | None = Field(default=None, ge=1, le=SIDE)
 
 
 @dataclass(frozen=True, eq=False)
