@@ -28,7 +28,7 @@ def test_a_home_of_any_name_holds_all_its_files(name: str, tmp_path: Path) -> No
     home = new_home(tmp_path / name)
     storage, ledger = optuna_storage(home), Ledger(home.url)
     optuna.create_study(storage=storage, study_name="s")
-    ledger.put_architecture("f1", "{}")
+    ledger.measured.put_architecture("f1", "{}")
     tracker = Tracker(home.tracking_uri, home.artifacts, "s")
     tracker.log_text(tracker.parent_run_id, "kept", "note.txt")
     ledger.close()
@@ -36,7 +36,7 @@ def test_a_home_of_any_name_holds_all_its_files(name: str, tmp_path: Path) -> No
     assert os.listdir(tmp_path) == [name]
     assert {"hadnas.db", "mlflow.db", "artifacts"} <= set(os.listdir(tmp_path / name))
     kept = tmp_path / name / "artifacts" / "s" / tracker.parent_run_id / "artifacts" / "note.txt"
-    assert kept.read_text() == "kept" and Ledger(Home(tmp_path / name).url).architecture("f1") == "{}"
+    assert kept.read_text() == "kept" and Ledger(Home(tmp_path / name).url).measured.architecture("f1") == "{}"
 
 
 def test_a_home_that_no_url_can_name_is_refused_before_it_is_made(tmp_path: Path) -> None:

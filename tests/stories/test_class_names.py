@@ -31,7 +31,7 @@ from hadnas.train.score import hits
 from tests.homes import new_home, study
 from tests.networks import pyramid, residual
 from tests.pictures import LABELS, PIXELS, npz
-from tests.test_export_timm import imported
+from tests.stories.test_export_timm import imported
 
 TASK = Task.image(3, 16, 16, classes=14)
 NAMES = [*(str(number) for number in range(12)), "B", "a"]

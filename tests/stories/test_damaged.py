@@ -198,7 +198,7 @@ def test_damaged_rows_of_the_ledger_are_said(home: Path, command: str, tables: l
 def test_a_damaged_predictor_is_said(home: Path, fit: str) -> None:
     results = open_study("tiny", home)
     key = protocol_key(protocol(results.task().shape))
-    results.ledger.put_predictor(digest(TINY_SPACE), str(results.task()), key, {}, {})
+    results.ledger.measured.put_predictor(digest(TINY_SPACE), str(results.task()), key, {}, {})
     hurt(home, "update hadnas_predictor set fit = ?", fit)
     with pytest.raises(StudyError, match="damaged"):
         load_predictor(TINY_SPACE, results.task(), results.ledger)

@@ -16,7 +16,6 @@ from hadnas.errors import DataError, MachineError, StudyError
 from hadnas.measure.screen import Screen as Screened
 from hadnas.measure.screen import screen
 from hadnas.search.evaluator import Evaluator
-from hadnas.search.job import Outcome
 from hadnas.source.user_file import run_file
 from hadnas.space import one_of, op
 from hadnas.store.home import Home
@@ -25,19 +24,11 @@ from hadnas.store.listing import rows
 from hadnas.store.study import Study
 from hadnas.store.study_store import open_trials, stored_study
 from hadnas.train.data.spec import load_data
-from hadnas.train.loop import Epoch
 from hadnas.train.recipe import Recipe
+from tests.homes import Unseen
 from tests.networks import TINY_SPACE, block_file, pyramid, residual
 
 STUDY = Study(name="tiny", space=TINY_SPACE, recipe=Recipe(epochs=1, batch=512), latency=None)
-
-
-class Unseen:
-    """Nobody looks on."""
-
-    def measured(self, outcome: Outcome) -> None: ...
-
-    def epoch(self, epoch: Epoch) -> None: ...
 
 
 def made(study: Study, path: Path) -> tuple[Evaluator, Arch]:

@@ -18,7 +18,7 @@ from hadnas.arch.random import sample
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.library import shipped
-from tests.test_export_timm import deeper, write
+from tests.stories.test_export_timm import deeper, write
 
 pytestmark = pytest.mark.slow
 

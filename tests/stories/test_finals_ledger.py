@@ -10,15 +10,15 @@ from hadnas.arch.read import complete
 from hadnas.arch.twins import additive_twin, one_branch
 from hadnas.opened import open_study
 from hadnas.results.finals import openings
-from hadnas.search.evaluate import Evaluation, Evaluator
+from hadnas.search.evaluator import Evaluator
 from hadnas.search.finals import run_finals
 from hadnas.space import op
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import TrainingKey
-from hadnas.store.study_store import open_optuna
+from hadnas.store.study_store import open_trials
 from hadnas.train.data.spec import load_data
-from tests.homes import new_home, study
+from tests.homes import Unseen, new_home, study
 from tests.networks import pyramid, residual
 
 SEED = 3
@@ -36,9 +36,9 @@ def home(tmp_path: Path) -> Home:
     arch = complete(made.space, judges[0].task)
     field = {"finalist": arch, "additive twin": additive_twin(arch, judges[0].task)}
     field |= {"one branch": one_branch(arch, judges[0].task)}
-    searched = Evaluation(arch)
-    judges[0].measure(searched, held=False)
     finish(ledger, judges[0].key(arch), arch)
+    searched = judges[0].evaluate(arch, Unseen(), held=False)
+    assert searched.reused
     for kind, each in field.items():
         for judge in judges[1:]:
             assert each is not None
@@ -46,7 +46,7 @@ def home(tmp_path: Path) -> Home:
             ledger.put_test(judge.key(each), [image < RIGHT[kind] for image in range(360)], 0.5)
     ledger.close()
     figures = {**searched.figures, "val/accuracy": 0.9}
-    book = open_optuna(made, home, judges[0].facts)
+    book = open_trials(made, home, judges[0].facts).book
     attrs = {"fingerprint": arch.fingerprint, "figures": figures, "notes": {"val_n": 288, **searched.notes}}
     values = [figures[name] for name in made.objectives]
     book.add_trial(optuna.trial.create_trial(values=values, user_attrs=attrs))
@@ -54,7 +54,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def finish(ledger: Ledger, key: TrainingKey, arch: Arch) -> None:
-    ledger.put_architecture(arch.fingerprint, arch.json)
+    ledger.measured.put_architecture(arch.fingerprint, arch.json)
     claim = ledger.claim(key, study="tiny")
     ledger.place_weights(claim)
     ledger.finish(claim, val_accuracy=0.9, val_loss=0.4, val_n=288, seconds=1.0)

@@ -40,7 +40,7 @@ def test_a_process_leaves_its_database_in_one_file(tmp_path: Path) -> None:
 
             home = Home(sys.argv[1])
             sys.held = optuna_storage(home), Ledger(home.url)
-            sys.held[1].put_architecture("f1", "{}")
+            sys.held[1].measured.put_architecture("f1", "{}")
 
         cli.main = main
         cli.run()

@@ -11,7 +11,7 @@ from torchvision.ops import DeformConv2d, roi_align
 
 from hadnas.errors import MeasurementError
 from hadnas.measure.cost import cost
-from tests.test_cost import SelfAttention, Two, joined
+from tests.unit.test_cost import SelfAttention, Two, joined
 
 C, H, W = 8, 6, 4
 N = C * H * W
