@@ -18,6 +18,7 @@ from hadnas.exporter.card import Accuracy, Facts
 from hadnas.exporter.folder import export
 from hadnas.hosts.build import build, check_size, save_weights, trained
 from hadnas.measure.cost import cost
+from hadnas.measure.figures import values
 from hadnas.source.module import model_source
 from hadnas.store.study import one_sentence
 from hadnas.train.data.spec import Data, DataSpec, load_data
@@ -65,7 +66,6 @@ class Retrained:
     def export(self, out: str | Path, *, origin: dict[str, Any] | None = None, force: bool = False) -> Path:
         """Write code, weights, data and model card, as `hadnas.export` does. `origin` is where the network is from."""
         scores = (("validation", self.validation), ("test", self.test))
-        counted = cost(self.module, self.data.shape)
         settings = {name.replace("_", " "): value for name, value in self.recipe if value is not None}
         facts = Facts(
             origin={
@@ -74,7 +74,7 @@ class Retrained:
                 **(origin or {}),
             },
             accuracies={name: _accuracy(score) for name, score in scores},
-            figures={name: getattr(counted, name) for name in ("params", "macs", "elementwise", "products")},
+            figures=values("cost", cost(self.module, self.data.shape)),
             data={"name": self.data.name, "digest": self.data.digest, **self.data.parts},
             recipe={**settings, "seed": self.seed},
             limits=(

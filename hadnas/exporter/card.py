@@ -1,6 +1,6 @@
 """The model card: what an exported network is, how it is loaded, what was measured, and what that does not say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from hadnas.arch.node import Arch
 from hadnas.arch.read import lower
 from hadnas.arch.task import Task
 from hadnas.hosts.build import Moments, normalisation
+from hadnas.measure.figures import shown_in
 from hadnas.measure.onnx import INPUT, OUTPUT
 
 
@@ -101,7 +102,7 @@ def card(
             f"float32, to `{OUTPUT}` (batch, {task.outputs})."
         )
     if figures := _figures(facts):
-        parts += ["## Measured", _table("figure", figures)]
+        parts += ["## Measured", _table(("figure", "", "what it is"), figures)]
     if facts.protocol:
         parts.append(_protocol(facts.protocol))
     data = {"shape": shape, "classes": task.outputs}
@@ -110,13 +111,13 @@ def card(
     data |= facts.data
     if moments is not None:
         data |= {"mean of each channel": _numbers(moments[0]), "standard deviation": _numbers(moments[1])}
-    parts += ["## Data", _table("images", data)]
+    parts += ["## Data", _table(("images", ""), data.items())]
     if facts.recipe:
-        parts += ["## Training", _table("setting", facts.recipe)]
+        parts += ["## Training", _table(("setting", ""), facts.recipe.items())]
     if facts.limits:
         parts += ["## Limits", "\n".join(f"- {limit}" for limit in facts.limits)]
     if facts.origin:
-        parts += ["## Origin", _table("what", facts.origin)]
+        parts += ["## Origin", _table(("what", ""), facts.origin.items())]
     rights = "The weights are bound by what the images allow that they were trained on." if trained else ""
     parts += ["## Licence", f"{licence} {rights}".strip()]
     return "\n\n".join(parts) + "\n"
@@ -151,26 +152,10 @@ logits = network(torch.zeros(1, {shape}))
 {normalisation(moments, '`network.pretrained_cfg["mean"]`', '`network.pretrained_cfg["std"]`')}"""
 
 
-def _figures(facts: Facts) -> dict[str, str]:
-    shown = {f"{split} accuracy": str(accuracy) for split, accuracy in facts.accuracies.items()}
-    figures = facts.figures
-    for name, label in _COUNTS.items():
-        if name in figures:
-            shown[label] = f"{figures[name]:,.0f}"
-    if "latency_ms" in figures:
-        shown["latency, median over samples"] = f"{figures['latency_ms']:.4g} ms"
-        shown["latency, 90th percentile of these"] = f"{figures['latency_p90_ms']:.4g} ms"
-        shown["latency over that of the reference network"] = f"{figures['latency_ratio']:.3f}"
-    return shown
-
-
-_COUNTS = {
-    "params": "parameters",
-    "macs": "MACs",
-    "elementwise": "element-wise operations",
-    "products": "of which products of two activations",
-    "activations": "elements written",
-}
+def _figures(facts: Facts) -> list[tuple[str, str, str]]:
+    accuracies = [(f"{split} accuracy", str(accuracy), "") for split, accuracy in facts.accuracies.items()]
+    known = [figure for figure in shown_in("card") if figure.name in facts.figures]
+    return accuracies + [(figure.label, figure.text(facts.figures[figure.name]), figure.about) for figure in known]
 
 
 def _protocol(said: Mapping[str, Any]) -> str:
@@ -187,7 +172,6 @@ def _numbers(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
 
 
-def _table(head: str, rows: Mapping[str, Any]) -> str:
-    lines = [f"| {head} | |", "|---|---|"]
-    lines += [f"| {name} | {str(value).replace('|', '&#124;')} |" for name, value in rows.items()]
-    return "\n".join(lines)
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *([str(cell).replace("|", "&#124;") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -13,7 +13,6 @@ from hadnas.results.finals import read_finals
 from hadnas.results.table import StudyResults
 from hadnas.results.weights import current_weights, network_of
 from hadnas.source.module import needed
-from hadnas.train.score import standard_error
 
 UNTESTED = "No figure here is of the test split."
 TESTED = (
@@ -24,7 +23,7 @@ TESTED = (
 
 def facts(results: StudyResults, found: Found) -> Facts:
     """Figures, data, recipe and limits of a finished trial or baseline; test accuracy where the finals had it."""
-    study, accuracy, n = results.study, found.figures["val/accuracy"], found.notes["val_n"]
+    study = results.study
     timed = results.latency(found)
     trials = len(results.distinct)
     tested = _tested(results, found)
@@ -42,17 +41,16 @@ def facts(results: StudyResults, found: Found) -> Facts:
         )
     if found.notes.get("latency_noisy"):
         limits.append("The machine was busy while the latency was taken: its ratio varied by more than 5 %.")
-    stored = results.book.user_attrs["study"]
-    limits += [f"{note}." for note in stored.get("notes", [])]
+    limits += [f"{note}." for note in results.stored.get("notes", [])]
     return Facts(
         origin={"study": study.name, "baseline" if found.number is None else "trial": found.name},
-        accuracies={"validation": Accuracy(accuracy, standard_error(accuracy, n), n)}
+        accuracies={"validation": Accuracy(found.accuracy, found.standard_error, found.notes["val_n"])}
         | ({} if tested is None else {"test": tested}),
         figures=found.figures,
         protocol=timed.protocol if timed is not None else {},
         data={
             **_named(study.data.model_dump(include={"source", "size"}, exclude_none=True)),
-            **stored.get("parts", {}),
+            **results.stored.get("parts", {}),
         },
         recipe=_named({**study.recipe.model_dump(exclude_none=True), "seed": study.seed}),
         limits=tuple(limits),
@@ -97,13 +95,14 @@ def register(results: StudyResults, found: Found, folder: Path) -> str:
 
     Raises what `example` raises, and StudyError where MLflow cannot keep the model.
     """
+    from hadnas.track import keys
     from hadnas.track.registry import register_network
 
     images = example(results, found)
     assert found.run_id is not None and found.arch is not None
     with torch.inference_mode():
         logits = network_of(results, found)(images)
-    tags = {"hadnas.fingerprint": found.arch.fingerprint, "hadnas.study": results.name, "hadnas.trial": found.name}
+    known = {keys.FINGERPRINT: found.arch.fingerprint, keys.STUDY: results.name, keys.TRIAL: found.name}
     uri, name = results.home.tracking_uri, f"hadnas-{results.name}"
     return register_network(
         uri,
@@ -112,7 +111,7 @@ def register(results: StudyResults, found: Found, folder: Path) -> str:
         folder,
         images.numpy(),
         logits.numpy(),
-        tags,
+        known,
         needed(found.arch, results.task()),
     )
 

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 from hadnas.arch.families import family_counts, main_family
 from hadnas.arch.node import Arch
 from hadnas.errors import HadnasError, StudyError
+from hadnas.measure.figures import ACCURACY
 from hadnas.space import meanings
 from hadnas.store.stored import check_entry
 from hadnas.store.study import Study
+from hadnas.store.trials import FIGURES, FINGERPRINT, NOTES, PHASES, REASON, RUN_ID
+from hadnas.train.score import standard_error
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -46,9 +49,19 @@ class Found:
             raise StudyError(f"{self.name} is {self.state}" + (f" ({self.reason})" if self.reason else ""))
         return self.arch
 
+    @property
+    def accuracy(self) -> float:
+        """On the validation images, after the last epoch."""
+        return self.figures[ACCURACY]
+
+    @property
+    def standard_error(self) -> float:
+        """Of the accuracy, over the validation images."""
+        return standard_error(self.accuracy, self.notes["val_n"])
+
     def rank(self) -> tuple[float, float]:
         """For sorting: the most accurate first, ties by fewest MACs."""
-        return -self.figures["val/accuracy"], self.figures["macs"]
+        return -self.accuracy, self.figures["macs"]
 
 
 def of_trial(
@@ -67,25 +80,25 @@ def of_trial(
         if isinstance(trial, StudyError):
             raise trial
         kept, state = trial.user_attrs, trial.state.name.lower()
-        arch = known(kept["fingerprint"]) if "fingerprint" in kept else None
+        arch = known(kept[FINGERPRINT]) if FINGERPRINT in kept else None
         params = meanings(study.space, trial.params)
-        if state == "complete" and (lacking := set(study.objectives) - kept["figures"].keys()):
+        if state == "complete" and (lacking := set(study.objectives) - kept[FIGURES].keys()):
             raise StudyError(f"{name} is damaged: it has no {', '.join(sorted(lacking))}")
     except HadnasError as error:
         return _damaged(number, name, error)
     feasible = state == "complete" and all(value <= 0 for value in trial.constraints.values())
-    return _found(number, name, state, arch, kept, params, run_id or kept.get("run_id"), feasible)
+    return _found(number, name, state, arch, kept, params, run_id or kept.get(RUN_ID), feasible)
 
 
 def of_baseline(name: str, entry: dict[str, Any], known: Callable[[str], Arch]) -> Found:
     """What is kept of a baseline that came to its end, or how it is damaged."""
-    ended = "reason" not in entry
+    ended = REASON not in entry
     try:
         check_entry(entry, f"baseline {name!r}", trained=ended)
-        arch = known(entry["fingerprint"])
+        arch = known(entry[FINGERPRINT])
     except HadnasError as error:
         return _damaged(None, name, error)
-    return _found(None, name, "complete" if ended else "pruned", arch, entry, {}, entry.get("run_id"), ended)
+    return _found(None, name, "complete" if ended else "pruned", arch, entry, {}, entry.get(RUN_ID), ended)
 
 
 def _found(
@@ -103,11 +116,11 @@ def _found(
         name=name,
         state=state,
         arch=arch,
-        figures=kept.get("figures", {}),
-        notes=kept.get("notes", {}),
-        reason=kept.get("reason"),
+        figures=kept.get(FIGURES, {}),
+        notes=kept.get(NOTES, {}),
+        reason=kept.get(REASON),
         params=params,
-        phases=kept.get("phases", {}),
+        phases=kept.get(PHASES, {}),
         run_id=run_id,
         feasible=feasible,
     )

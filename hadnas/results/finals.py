@@ -1,15 +1,12 @@
 """What the finals of a study found of each network, as the ledger keeps it."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from hadnas.errors import StudyError
 from hadnas.results.statistics import Estimate, accuracy, difference
 from hadnas.results.table import StudyResults
-from hadnas.store.records import Costs, TrainingKey
-from hadnas.store.trials import FINALS, OPENINGS
-
-Kind = Literal["finalist", "additive twin", "one branch", "baseline", "random"]
+from hadnas.store.records import Costs
+from hadnas.store.trials import OPENINGS, Kind, final_entries
 
 
 @dataclass(frozen=True)
@@ -76,31 +73,27 @@ def read_finals(results: StudyResults) -> list[Final]:
     """The finals of a study as they were held last, in their order; empty where there were none."""
     seen: dict[str, list[list[bool]]] = {}
     out = []
-    for entry in results.book.user_attrs.get(FINALS, []):
+    for entry in final_entries(results.book):
         own = []
-        for key in entry["keys"] if entry["reason"] is None else []:  # pairs need every seed
-            score = results.ledger.get_test(TrainingKey(**key))
+        for key in entry.keys if entry.reason is None else []:  # pairs need every seed
+            score = results.ledger.get_test(key)
             if score is not None:
                 own.append(score[0])
         if len({len(hits) for hits in own}) > 1:
-            raise StudyError(
-                f"the test scores of {entry['name']} are damaged: its seeds have different numbers of images"
-            )
+            raise StudyError(f"the test scores of {entry.name} are damaged: its seeds have different numbers of images")
         if own:
-            seen[entry["name"]] = own
-        rival = seen.get(entry["against"])
+            seen[entry.name] = own
+        rival = seen.get(entry.against) if entry.against is not None else None
         out.append(
             Final(
-                name=entry["name"],
-                kind=entry["kind"],
-                fingerprint=entry["fingerprint"],
-                against=entry["against"],
-                costs=results.ledger.measured.get_cost(
-                    entry["fingerprint"], str(results.task()), entry["keys"][0]["code"]
-                ),
+                name=entry.name,
+                kind=entry.kind,
+                fingerprint=entry.fingerprint,
+                against=entry.against,
+                costs=results.ledger.measured.get_cost(entry.fingerprint, str(results.task()), entry.keys[0].code),
                 accuracy=accuracy(own) if own else None,
                 lead=difference(rival, own) if rival and own else None,
-                reason=entry["reason"],
+                reason=entry.reason,
             )
         )
     return out

@@ -106,7 +106,7 @@ def _importances(found: list[Found]) -> list[Importance]:
         took = [each for each in found if decision in each.params]
         by_option: dict[object, list[float]] = defaultdict(list)
         for each in took:
-            by_option[each.params[decision]].append(each.figures["val/accuracy"])
+            by_option[each.params[decision]].append(each.accuracy)
         if len(took) < FEWEST or len(by_option) < 2:
             continue
         # a study of this one decision: Optuna compares only trials that share all their parameters
@@ -116,7 +116,7 @@ def _importances(found: list[Found]) -> list[Importance]:
                 optuna.trial.create_trial(
                     params={decision: each.params[decision]},
                     distributions={decision: distribution},
-                    value=-each.figures["val/accuracy"],
+                    value=-each.accuracy,
                 )
                 for each in took
             ]
@@ -145,7 +145,7 @@ def _differences(found: list[Found]) -> list[Difference]:
         for stage, counts in enumerate(stage_counts(each.arch)):
             blocks = len(each.arch.node["stages"][stage]["blocks"])
             for family, count in counts.items():
-                groups[stage, family][blocks][0 if count else 1].append(each.figures["val/accuracy"])
+                groups[stage, family][blocks][0 if count else 1].append(each.accuracy)
     out = []
     for (stage, family), by_blocks in sorted(groups.items(), key=lambda item: item[0][0]):
         pairs = [pair for pair in by_blocks.values() if min(map(len, pair)) >= FEWEST_ALIKE]

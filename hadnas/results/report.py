@@ -5,6 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hadnas.errors import StudyError, printable
+from hadnas.measure.figures import ACCURACY, TABLE
 from hadnas.paths import as_path
 from hadnas.results import sections as of
 from hadnas.results.candidate import Found
@@ -63,12 +64,12 @@ _MARK = b"hadnas report</title>"
 
 
 def _summary(results: StudyResults, best: Found) -> str:
-    study, facts = results.study, results.book.user_attrs["study"]
+    study, facts = results.study, results.stored
     shape = "x".join(map(str, facts["shape"]))
     chosen = f"objectives {', '.join(study.objectives)}; {f'constraints {study.limits}; ' if study.limits else ''}"
     return (
         f"{len(results.distinct)} architectures on {study.data.source} ({shape}, {facts['classes']} classes), each "
         f"trained for {study.recipe.epochs} epochs with seed {study.seed}; {chosen}"
-        f"sampler {study.sampler}. Best validation accuracy {of.accuracy(best)} on n = {best.notes['val_n']} images: "
-        "the best of many on the images it was chosen by, so expect less on others."
+        f"sampler {study.sampler}. Best validation accuracy {results.text(best, TABLE[ACCURACY])} on "
+        f"n = {best.notes['val_n']} images: the best of many on the images it was chosen by, so expect less on others."
     )

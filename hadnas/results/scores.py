@@ -7,6 +7,7 @@ import torch
 
 from hadnas.errors import MeasurementError, StudyError
 from hadnas.hosts.build import build_seeded
+from hadnas.measure.figures import shown_in
 from hadnas.measure.proxies import nwot, synflow
 from hadnas.results.candidate import Found
 from hadnas.results.statistics import Correlation, rank_correlation
@@ -14,7 +15,8 @@ from hadnas.results.table import StudyResults
 from hadnas.source.trace import code_hash
 from hadnas.train.data.images import spread
 
-SCORES = ("nwot", "synflow", "params", "macs")
+COSTS = tuple(figure.name for figure in shown_in("proxies"))
+SCORES = ("nwot", "synflow", *COSTS)
 
 IMAGES = 64
 """Training images that nwot sees, evenly spaced, or a batch if that is less."""
@@ -49,7 +51,7 @@ def score_study(results: StudyResults) -> dict[str, Score]:
     some = spread(min(IMAGES, results.study.recipe.batch), len(data.train))
     images, _ = next(data.train.batches(len(some), torch.device("cpu"), some))
     table = [_scores(found, results, images) for found in ranked]
-    accuracy = [found.figures["val/accuracy"] for found in ranked]
+    accuracy = [found.accuracy for found in ranked]
     best = math.ceil(len(ranked) / 4)
     return {name: _score([row[name] for row in table], accuracy, best) for name in SCORES}
 
@@ -58,7 +60,7 @@ def _scores(found: Found, results: StudyResults, images: torch.Tensor) -> dict[s
     assert found.arch is not None
     if found.notes.get("code") != code_hash(found.arch, results.task()):
         raise StudyError(f"{found.name}: the code of its blocks has changed since it was trained; undo the change")
-    scores: dict[str, float | None] = {name: found.figures[name] for name in ("params", "macs")}
+    scores: dict[str, float | None] = {name: found.figures[name] for name in COSTS}
     network = build_seeded(found.arch, results.task(), results.study.seed)
     try:
         scores["nwot"] = nwot(network, images)

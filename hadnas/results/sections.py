@@ -7,6 +7,7 @@ from typing import Any
 from hadnas.arch.diagram import diagram
 from hadnas.arch.families import LEGEND, families_texts
 from hadnas.errors import HadnasError
+from hadnas.measure.figures import RATIO, shown_in
 from hadnas.results import plots as figures
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
@@ -16,7 +17,6 @@ from hadnas.results.insight import FEWEST_IN_GROUP, Insight, effects
 from hadnas.results.statistics import counted
 from hadnas.results.table import StudyResults
 from hadnas.source.module import model_source
-from hadnas.train.score import standard_error
 
 MOST = 20
 """Rows of a table or bars of a figure; what is left out is said."""
@@ -45,34 +45,33 @@ class Section:
 
 def front(results: StudyResults) -> Section:
     section = Section("front", "Accuracy and cost")
-    shown = [found for found in (*results.distinct, *results.baselines) if found.feasible]
+    trained = [found for found in (*results.distinct, *results.baselines) if found.feasible]
+    columns = shown_in("report")
 
-    def ratio(found: Found) -> str:
-        value = results.comparable(found, "latency_ratio")
-        return "-" if value is None else f"{'~' * bool(found.notes.get('latency_noisy'))}{value:.3f}"
+    def figures_text(found: Found) -> str:
+        return ", ".join(f"{results.text(found, figure)} {figure.label}" for figure in columns)
 
     def points(costs: dict[str, float]) -> list[figures.Point]:
         rows = [found for found in results.distinct if found.name in costs]
-        values = [(found.figures["val/accuracy"], costs[found.name]) for found in rows]
+        values = [(found.accuracy, costs[found.name]) for found in rows]
         front = {rows[index].name for index in pareto_front(values, ("maximize", "minimize"))}
         return [
             figures.Point(
                 name=found.name,
                 x=costs[found.name],
-                accuracy=found.figures["val/accuracy"],
-                error=standard_error(found.figures["val/accuracy"], found.notes["val_n"]),
+                accuracy=found.accuracy,
+                error=found.standard_error,
                 kind="baseline" if found.number is None else "front" if found.name in front else "candidate",
-                text=f"{found.name}: {accuracy(found)}, {found.figures['macs']:,} MACs, latency ratio {ratio(found)}"
-                f"\n{found.arch}",
+                text=f"{found.name}: {figures_text(found)}\n{found.arch}",
             )
-            for found in shown
+            for found in trained
             if found.name in costs
         ]
 
-    macs = points({found.name: found.figures["macs"] for found in shown})
+    macs = points({found.name: found.figures["macs"] for found in trained})
     section.figure(figures.front(macs, "MACs of one image", log=True), "front")
     backend = results.study.latency
-    known = {found.name: results.comparable(found, "latency_ratio") for found in shown}
+    known = {found.name: results.comparable(found, RATIO) for found in trained}
     timed = {name: value for name, value in known.items() if value is not None}
     axis = "latency ratio to the reference network ({}, batch 1)"
     if timed:
@@ -84,21 +83,17 @@ def front(results: StudyResults) -> Section:
             section.figure(figures.front(points(ratios), axis.format(other), log=False), f"latency-{other}")
     ranked = [*results.front, *(found for found in results.baselines if found.feasible)]
     section.table(
-        ["", "network", "val/accuracy", "MACs", "parameters", "products", "latency ratio", "blocks", "merges"],
+        ["", "network", *(figure.label for figure in columns), "blocks", "merges"],
         [
             [
                 "baseline" if found.number is None else "front",
                 found.name,
-                accuracy(found),
-                f"{found.figures['macs']:,}",
-                f"{found.figures['params']:,}",
-                f"{found.figures['products']:,}",
-                ratio(found),
+                *(results.text(found, figure) for figure in columns),
                 *families_texts(found.arch),
             ]
             for found in ranked
         ],
-        {2, 3, 4, 5, 6},
+        set(range(2, 2 + len(columns))),
     )
     if results.timed_otherwise:
         section.text(f"{results.timed_otherwise[0].upper()}{results.timed_otherwise[1:]}.", note=True)
@@ -111,8 +106,8 @@ def front(results: StudyResults) -> Section:
 
 def history(results: StudyResults) -> Section:
     section = Section("history", "History")
-    seen = [(found.number or 0, found.figures["val/accuracy"]) for found in results.found if found.feasible]
-    lines = [(found.name, found.figures["val/accuracy"]) for found in results.baselines if found.feasible]
+    seen = [(found.number or 0, found.accuracy) for found in results.found if found.feasible]
+    lines = [(found.name, found.accuracy) for found in results.baselines if found.feasible]
     section.figure(figures.history(seen, lines), "history")
     return section
 
@@ -219,18 +214,19 @@ def finals(finals: list[Final], name: str, opened: int) -> Section:
     if not finals:
         section.text(f"Not held yet: hadnas finals {name}")
         return section
-    rows = []
+    rows, costs = [], shown_in("finals")
     for final in finals:
-        costs = ["", ""] if final.costs is None else [f"{final.costs.macs:,}", f"{final.costs.products:,}"]
+        known = ["" if final.costs is None else figure.text(figure.of(final.costs)) for figure in costs]
         found = final.accuracy
         scores = (
             ["-", "", f"not trained: {final.reason}"]
             if found is None
             else [f"{found.mean:.4f}", f"{found.low:.4f} to {found.high:.4f}", final.said]
         )
-        rows.append([final.kind, final.name, *costs, *scores])
-    columns = ["", "network", "MACs", "products", "test/accuracy", "95 % interval", "the finalist is ahead by"]
-    section.table(columns, rows, {2, 3, 4})
+        rows.append([final.kind, final.name, *known, *scores])
+    labels = [figure.label for figure in costs]
+    columns = ["", "network", *labels, "test/accuracy", "95 % interval", "the finalist is ahead by"]
+    section.table(columns, rows, set(range(2, 3 + len(costs))))
     some = next((final.accuracy for final in finals if final.accuracy is not None), None)
     if some is not None:
         section.text(
@@ -274,11 +270,6 @@ def machine(results: StudyResults, best: Found) -> Section:
     if latency is not None:
         rows.append(["latency", ", ".join(f"{name} {value}" for name, value in latency.protocol.items())])
     rows.append(["recipe", ", ".join(f"{name} {value}" for name, value in results.study.recipe.model_dump().items())])
-    rows += [["images", note] for note in results.book.user_attrs["study"].get("notes", [])]
+    rows += [["images", note] for note in results.stored.get("notes", [])]
     section.table(["", ""], rows, set())
     return section
-
-
-def accuracy(found: Found) -> str:
-    accuracy = found.figures["val/accuracy"]
-    return f"{accuracy:.4f} ± {standard_error(accuracy, found.notes['val_n']):.4f}"

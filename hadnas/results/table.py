@@ -10,6 +10,7 @@ from hadnas.arch.node import Arch, stored_arch
 from hadnas.arch.task import Task
 from hadnas.errors import StudyError, unknown
 from hadnas.hosts.build import Moments
+from hadnas.measure.figures import ACCURACY, RATIO, TABLE, Figure
 from hadnas.measure.latency.backends import BACKENDS
 from hadnas.results.candidate import Found, of_baseline, of_trial
 from hadnas.results.front import pareto_front
@@ -19,17 +20,12 @@ from hadnas.store.ledger import Ledger
 from hadnas.store.records import Latency, Training
 from hadnas.store.stored import read_trials, whole_latency
 from hadnas.store.study_store import class_names, reordered, stored_study, unknown_blocks
-from hadnas.store.trials import STUDY, baseline_entries, latency_of, rewritten_run
+from hadnas.store.trials import FIGURES, REASON, STUDY, baseline_entries, latency_of, rewritten_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from hadnas.train.data.spec import Data
-
-COLUMNS = (
-    *("val/accuracy", "val/loss", "macs", "flops", "elementwise", "products", "params", "activations"),
-    *("bytes_moved", "calls", "peak_activation_bytes", "latency_ms", "latency_p90_ms", "latency_ratio"),
-)
 
 
 class StudyResults:
@@ -46,6 +42,12 @@ class StudyResults:
     def name(self) -> str:
         return self.study.name
 
+    @property
+    def stored(self) -> dict[str, Any]:
+        """The study as data, as it was stored, with the facts of its images."""
+        stored: dict[str, Any] = self.book.user_attrs[STUDY]
+        return stored
+
     @cached_property
     def found(self) -> list[Found]:
         """Every trial in order, failed ones (interrupted, taken up again) left out."""
@@ -59,7 +61,7 @@ class StudyResults:
     def baselines(self) -> list[Found]:
         """The networks from outside the space, trained by the same recipe."""
         entries = baseline_entries(self.book)
-        ended = [name for name in self.study.baselines if "figures" in entries.get(name, {})]
+        ended = [name for name in self.study.baselines if FIGURES in entries.get(name, {})]
         return [of_baseline(name, entries[name], self._known) for name in ended]
 
     @property
@@ -133,7 +135,7 @@ class StudyResults:
 
         What was measured can be read all the same; nothing can be built.
         """
-        return unknown_blocks(self.book.user_attrs[STUDY])
+        return unknown_blocks(self.stored)
 
     def check_blocks(self) -> None:
         """Raise StudyError where blocks of the study are not known here, before anything is built of them."""
@@ -157,7 +159,7 @@ class StudyResults:
             row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state}
             row |= {"feasible": found.feasible, "fingerprint": found.arch.fingerprint if found.arch else None}
             row |= {"family": found.family, "reused": found.notes.get("reused"), "reason": found.reason}
-            row |= {name: found.figures.get(name) for name in COLUMNS}
+            row |= {name: found.figures.get(name) for name in TABLE}
             row |= {key: found.notes.get(key) for key in ("val_n", "latency_noisy", "latency_protocol")}
             rows.append({**row, **{f"phase.{k}": v for k, v in found.phases.items()}, **found.params})
         return pd.DataFrame(rows)
@@ -179,17 +181,27 @@ class StudyResults:
         return f"latency left out, as of another device or other versions: {', '.join(names)}" if names else ""
 
     def comparable(self, found: Found, figure: str) -> float | None:
-        """`latency_ms` or `latency_ratio` of a network; None without, and under another protocol than most."""
-        return found.figures.get(figure) if found.notes.get("latency_protocol") == self.protocol else None
+        """A figure of a network by name; None where it is unknown, or a latency under another protocol than most."""
+        apart = TABLE[figure].source == "latency" and found.notes.get("latency_protocol") != self.protocol
+        return None if apart else found.figures.get(figure)
+
+    def text(self, found: Found, figure: Figure, *, brief: bool = False) -> str:
+        """A figure for people: `-` where there is none to compare, `~` before a noisy ratio."""
+        value = self.comparable(found, figure.name)
+        if value is None:
+            return "-"
+        said = figure.brief(value) if brief else figure.text(value)
+        noisy = figure.name == RATIO and found.notes.get("latency_noisy")
+        return f"{'~' * bool(noisy)}{said}" + f" ± {found.standard_error:.4f}" * (figure.name == ACCURACY)
 
     def latencies(self, found: Found) -> dict[str, Mapping[str, Any]]:
         """The latency of a trial or baseline by backend, as taken when the search ended; a failure has a `reason`."""
         noted = self._noted(found)
         taken = {backend: latency.figures for backend, latency in self.taken(found).items()}
         return {
-            backend: entry if "reason" in entry else {**taken[backend], "protocol": entry["protocol"]}
+            backend: entry if REASON in entry else {**taken[backend], "protocol": entry["protocol"]}
             for backend, entry in noted.items()
-            if "reason" in entry or backend in taken
+            if REASON in entry or backend in taken
         }
 
     def taken(self, found: Found) -> dict[str, Latency]:
@@ -201,7 +213,7 @@ class StudyResults:
             latency = self.ledger.measured.get_latency(
                 found.arch.fingerprint, str(self.task()), code, entry["protocol"]
             )
-            if "reason" not in entry and latency is not None:
+            if REASON not in entry and latency is not None:
                 out[backend] = latency
         return out
 
@@ -222,7 +234,7 @@ class StudyResults:
         from hadnas.train.data.spec import load_data
 
         data = load_data(self.study.data)
-        if data.digest != self.book.user_attrs[STUDY]["digest"]:
+        if data.digest != self.stored["digest"]:
             why = reordered(self.class_names(), data.class_names)
             raise StudyError(
                 f"the data of study {self.name!r} ({self.study.data.source}) have changed since it ran{why}"
@@ -231,17 +243,15 @@ class StudyResults:
 
     def task(self) -> Task:
         """The task the study's candidates were built for."""
-        shape, classes = self.book.user_attrs[STUDY]["shape"], self.book.user_attrs[STUDY]["classes"]
-        return Task.image(*shape, classes=classes)
+        return Task.image(*self.stored["shape"], classes=self.stored["classes"])
 
     def moments(self) -> Moments:
         """Mean and standard deviation per channel that the study's images were normalised with."""
-        facts = self.book.user_attrs[STUDY]
-        return tuple(facts["mean"]), tuple(facts["std"])
+        return tuple(self.stored["mean"]), tuple(self.stored["std"])
 
     def class_names(self) -> tuple[str, ...]:
         """In the order of the logits; () for an old study that does not know them."""
-        return class_names(self.book.user_attrs[STUDY])
+        return class_names(self.stored)
 
     def architecture(self, fingerprint: str) -> Arch | None:
         """An architecture of the ledger by its fingerprint, or None."""

@@ -51,7 +51,7 @@ def check_code(results: StudyResults, found: Found, training: Training, weights:
         said = f"their validation loss is {loss:.6g}, not {recorded:.6g}"
     except SpecError:
         said = "they do not fit"
-    edited = edited_ops(results.book.user_attrs["study"])
+    edited = edited_ops(results.stored)
     whose = f"the blocks {edited} of {results.study.source}" if edited else "hadnas's own blocks"
     raise StudyError(
         f"{found.name}: the code of {whose} has changed since it was trained, and its weights are of another "

@@ -5,7 +5,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hadnas.measure.figures import ACCURACY
 from hadnas.store.study import Study
+from hadnas.store.trials import FIGURES, FINGERPRINT
 
 REPEATS = 50
 """Draws in a row without a new architecture after which a study ends."""
@@ -57,7 +59,7 @@ def tally(trials: list[FrozenTrial]) -> Tally:
         if not trial.state.is_finished() or trial.state == TrialState.FAIL:
             continue
         assignment = tuple(sorted(trial.params.items()))
-        fingerprint = trial.user_attrs.get("fingerprint")  # None where a rule refused the draw
+        fingerprint = trial.user_attrs.get(FINGERPRINT)  # None where a rule refused the draw
         if fingerprint is not None and fingerprint not in met:
             barren = 0
         elif fingerprint is not None or assignment in assignments:
@@ -69,6 +71,6 @@ def tally(trials: list[FrozenTrial]) -> Tally:
         elif fingerprint not in trained:  # one that was refused may have been met before, and tried again
             trained.add(fingerprint)
             refusals = 0
-            accuracy = trial.user_attrs["figures"]["val/accuracy"]
+            accuracy = trial.user_attrs[FIGURES][ACCURACY]
             best = accuracy if best is None else max(best, accuracy)
     return Tally(len(trained), refused, refusals, barren, len(assignments), best)

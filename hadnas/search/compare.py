@@ -1,7 +1,6 @@
 """The Pareto front and the baselines, timed on every backend of a study when its search ends."""
 
 import itertools
-import json
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -11,11 +10,10 @@ from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.results.comparison import compared
 from hadnas.results.table import StudyResults
 from hadnas.search.evaluator import Evaluator
-from hadnas.search.timing import figures
+from hadnas.search.mirror import Mirror
 from hadnas.store.home import Home
 from hadnas.store.study import Study
-from hadnas.store.trials import note_latency
-from hadnas.track.runs import Tracker
+from hadnas.store.trials import REASON, note_latency
 
 
 def backends(study: Study) -> tuple[str, ...]:
@@ -25,7 +23,7 @@ def backends(study: Study) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("eager", *((study.latency,) if study.latency else ()), *study.backends)))
 
 
-def compare(study: Study, home: Home, evaluator: Evaluator, tracker: Tracker, say: Callable[[str, str], None]) -> None:
+def compare(study: Study, home: Home, evaluator: Evaluator, mirror: Mirror, say: Callable[[str, str], None]) -> None:
     """Time the front and the baselines on every backend of the study; what is known is not taken again.
 
     A latency goes to the ledger, its protocol to the study, and both to MLflow, as `latency_ms.<backend>` and so on;
@@ -35,16 +33,16 @@ def compare(study: Study, home: Home, evaluator: Evaluator, tracker: Tracker, sa
         return
     results = StudyResults(study.name, home)
     with closing(results.ledger):
-        _compare(results, evaluator, tracker, say)
+        _compare(results, evaluator, mirror, say)
 
 
-def _compare(results: StudyResults, evaluator: Evaluator, tracker: Tracker, say: Callable[[str, str], None]) -> None:
-    shown = tracker.run_ids()
+def _compare(results: StudyResults, evaluator: Evaluator, mirror: Mirror, say: Callable[[str, str], None]) -> None:
+    shown = mirror.tracker.run_ids()
     for found, backend in itertools.product(compared(results), backends(results.study)):
         assert found.arch is not None and found.run_id is not None
         key = protocol_key(protocol(evaluator.task.shape, device=evaluator.device, backend=backend))
         known = results.latencies(found).get(backend, {})
-        if known.get("protocol") == key and "reason" not in known:
+        if known.get("protocol") == key and REASON not in known:
             continue
         say(found.name, backend)
         entry: dict[str, Any] = {"protocol": key, "code": evaluator.key(found.arch).code}
@@ -52,8 +50,7 @@ def _compare(results: StudyResults, evaluator: Evaluator, tracker: Tracker, say:
         try:
             taken = evaluator.latency(found.arch, backend)
         except MeasurementError as error:
-            entry["reason"] = str(error).partition("\n")[0]  # compilers add pages
+            entry[REASON] = str(error).partition("\n")[0]  # compilers add pages
         note_latency(results.book, found.arch.fingerprint, backend, entry)
         if taken is not None and found.run_id in shown:  # it may have been deleted in the UI
-            named = {f"{name}.{backend}": value for name, value in figures(taken).items()}
-            tracker.log_metrics(found.run_id, named, {f"hadnas.latency.{backend}": json.dumps(taken.protocol)})
+            mirror.compared(found.run_id, backend, taken)

@@ -1,7 +1,6 @@
 """One evaluation: cost, constraints, screen, latency, training; it knows no ledger, no Optuna and no MLflow."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import cache
 
 import torch
@@ -11,10 +10,10 @@ from hadnas.errors import BuildError, HadnasError, LostClaim, MachineError, Meas
 from hadnas.hosts.build import build, build_seeded
 from hadnas.limits import check_memory
 from hadnas.measure.cost import cost
+from hadnas.measure.figures import values
 from hadnas.measure.latency.latency import protocol_key
 from hadnas.measure.screen import screen
 from hadnas.search.job import Job, Outcome, Report
-from hadnas.search.timing import figures
 from hadnas.store.records import Costs
 from hadnas.train.data.images import spread
 from hadnas.train.data.spec import Data
@@ -64,9 +63,9 @@ def _measure(job: Job, report: Report, data: Data, outcome: Outcome, fresh: Call
         costs = job.costs
         if costs is None:
             outcome.counted = cost(build(job.arch, job.task, device="meta"), job.task.shape)
-            costs = Costs(*(getattr(outcome.counted, name) for name in Costs.__dataclass_fields__))
+            costs = Costs.of(outcome.counted)
     check_memory(4 * costs.params, "the network's weights")
-    outcome.figures |= asdict(costs) | {"flops": 2 * costs.macs}
+    outcome.figures |= values("cost", costs)
     if _breaks(job, outcome):
         return
     if job.screened:
@@ -75,7 +74,7 @@ def _measure(job: Job, report: Report, data: Data, outcome: Outcome, fresh: Call
     if job.latency is not None and not outcome.reason:
         with outcome.phase("latency"):
             outcome.latency = report.time(fresh)
-        outcome.figures |= figures(outcome.latency)
+        outcome.figures |= values("latency", outcome.latency.figures)
         key = protocol_key(dict(outcome.latency.protocol))
         outcome.notes |= {"latency_noisy": outcome.latency.figures["noisy"], "latency_protocol": key}
         _breaks(job, outcome)
@@ -135,7 +134,7 @@ def _take(outcome: Outcome) -> None:
     if training.state != "complete" or training.val_accuracy is None or training.val_loss is None:
         _refuse(outcome, training.reason or f"its training is {training.state}", {"trains": 1.0})
         return
-    outcome.figures |= {"val/accuracy": training.val_accuracy, "val/loss": training.val_loss}
+    outcome.figures |= values("training", training)
     outcome.notes |= {"val_n": training.val_n, "train_seconds": training.seconds, "weights": training.weights}
 
 

@@ -18,7 +18,8 @@ from hadnas.arch.random import distinct
 from hadnas.arch.twins import additive_twin, one_branch
 from hadnas.errors import Interrupted, SpecError, StudyError
 from hadnas.hosts.build import trained
-from hadnas.results.finals import Final, Kind, read_finals
+from hadnas.measure.figures import ACCURACY, TABLE
+from hadnas.results.finals import Final, read_finals
 from hadnas.results.table import StudyResults
 from hadnas.search.budget import REFUSALS
 from hadnas.search.evaluator import Evaluator
@@ -27,9 +28,10 @@ from hadnas.search.progress import Progress, Watch
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
-from hadnas.store.study import LATENCIES, Study
-from hadnas.store.trials import FINALS, FINALS_RUNS, OPENINGS
+from hadnas.store.study import Study
+from hadnas.store.trials import FINALS_RUNS, OPENINGS, FinalEntry, Kind, final_entries, note_finals
 from hadnas.store.weights import weights_of
+from hadnas.track import keys
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.device import chosen_device
 from hadnas.train.loop import Epoch
@@ -95,7 +97,7 @@ def run_finals(
 
 def _plain(results: StudyResults) -> Study:
     """The study without latency, unless that is constrained: random candidates need be held against nothing else."""
-    timed = any(name in LATENCIES for name in results.study.constraints)
+    timed = any(TABLE[name].source == "latency" for name in results.study.constraints)
     return results.study if timed else results.study.model_copy(update={"latency": None})
 
 
@@ -148,18 +150,11 @@ class _Finals:
                 self.progress.done += 1
         scored = [(judge, entry.arch) for entry in field if entry.name not in reasons for judge in judges]
         self._open_test(scored)
-        stored = [
-            {
-                "name": entry.name,
-                "kind": entry.kind,
-                "fingerprint": entry.arch.fingerprint,
-                "against": entry.against,
-                "keys": [asdict(judge.key(entry.arch)) for judge in judges],
-                "reason": reasons.get(entry.name),
-            }
-            for entry in field
-        ]
-        self.results.book.set_user_attr(FINALS, stored)
+        entries = []
+        for entry in field:
+            seen, reason = [judge.key(entry.arch) for judge in judges], reasons.get(entry.name)
+            entries.append(FinalEntry(entry.name, entry.kind, entry.arch.fingerprint, entry.against, seen, reason))
+        note_finals(self.results.book, entries)
 
     def _field(self, top: int | None) -> list[Entry]:
         """Finalists, each with its controls, and the study's baselines."""
@@ -191,7 +186,7 @@ class _Finals:
                 refused += 1
                 continue
             refused = 0
-            ranks[arch] = (-outcome.figures["val/accuracy"], outcome.figures["macs"])
+            ranks[arch] = (-outcome.figures[ACCURACY], outcome.figures["macs"])
             self.progress.done += 1
         return min(ranks, key=lambda arch: ranks[arch], default=None), len(ranks)
 
@@ -229,13 +224,13 @@ def _show(finals: list[Final], results: StudyResults, tracker: Tracker) -> None:
     known = tracker.run_ids(deleted=True)
     runs = results.book.user_attrs.get(FINALS_RUNS, {})
     shown: dict[str, str] = {sign: run_id for sign, run_id in runs.items() if run_id in known}
-    for final, entry in zip(finals, results.book.user_attrs[FINALS], strict=True):
-        sign = hashlib.sha256(repr((final.name, entry["keys"])).encode()).hexdigest()[:16]
+    for final, entry in zip(finals, final_entries(results.book), strict=True):
+        sign = hashlib.sha256(repr((final.name, [asdict(key) for key in entry.keys])).encode()).hexdigest()[:16]
         if sign in shown:
             continue
         arch = results.architecture(final.fingerprint)
         assert arch is not None
-        tags = {"hadnas.fingerprint": final.fingerprint, "hadnas.final": final.kind}
+        tags = {keys.FINGERPRINT: final.fingerprint, keys.FINAL: final.kind}
         run_id = tracker.start_trial(None, "final", f"final {final.name}", {}, tags, note=f"```\n{arch.tree()}\n```")
         if final.accuracy is not None:
             found = final.accuracy

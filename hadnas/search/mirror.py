@@ -17,8 +17,12 @@ from hadnas.arch.task import Task
 from hadnas.errors import BuildError, MeasurementError
 from hadnas.hosts.build import build
 from hadnas.measure.cost import Cost, cost
+from hadnas.measure.figures import values
 from hadnas.search.job import Outcome
 from hadnas.source.module import model_source
+from hadnas.store.records import Epoch as Kept
+from hadnas.store.records import Latency
+from hadnas.track import keys
 from hadnas.track.runs import End, Tracker
 from hadnas.train.data.spec import Data
 from hadnas.train.loop import Epoch
@@ -35,21 +39,20 @@ class Mirror:
     def start(self, number: int | None, kind: str, name: str, arch: Arch, params: Mapping[str, Any]) -> str:
         """Open the run of a candidate and return its id."""
         blocks, merges = families_texts(arch)
-        counts = {f"num_{family}": count for family, count in family_counts(arch).items()}
-        shown = {"families": blocks, "merges": merges, **counts, **params}
-        tags = {"hadnas.fingerprint": arch.fingerprint}
-        return self.tracker.start_trial(number, kind, name, shown, tags, note=f"```\n{arch.tree()}\n```")
+        counts = {keys.count_of(family): count for family, count in family_counts(arch).items()}
+        shown = {keys.BLOCKS: blocks, keys.MERGES: merges, **counts, **params}
+        known = {keys.FINGERPRINT: arch.fingerprint}
+        return self.tracker.start_trial(number, kind, name, shown, known, note=f"```\n{arch.tree()}\n```")
 
     def measured(self, run_id: str, name: str, arch: Arch, outcome: Outcome) -> None:
         """Log what was measured, and begin to write the files."""
-        tags = {"hadnas.latency": json.dumps(outcome.latency.protocol)} if outcome.latency is not None else {}
-        self.tracker.log_metrics(run_id, outcome.figures, tags)
+        timed = {keys.LATENCY: json.dumps(outcome.latency.protocol)} if outcome.latency is not None else {}
+        self.tracker.log_metrics(run_id, outcome.figures, timed)
         self._files = self._writer.submit(self._write, run_id, name, arch, outcome.counted)
 
     def epoch(self, run_id: str, epoch: Epoch) -> None:
         """Add a point to the curves."""
-        curve = {"train/loss": epoch.train_loss, "val/loss": epoch.val_loss, "val/accuracy": epoch.val_accuracy}
-        self.tracker.log_epoch(run_id, epoch.epoch, curve)
+        self.tracker.log_epoch(run_id, epoch.epoch, _point(epoch))
 
     def trained(self, run_id: str, outcome: Outcome, *, live: bool = True) -> None:
         """Log the curve as a table, and as points where it was not seen `live`."""
@@ -60,11 +63,13 @@ class Mirror:
             self.tracker.log_rows(run_id, [asdict(point) for point in curve], "curve.csv")
         if live and not outcome.reused:
             return
-        points = []
-        for point in curve:
-            values = {"train/loss": point.train_loss, "val/loss": point.val_loss, "val/accuracy": point.val_accuracy}
-            points.append((point.epoch, {name: value for name, value in values.items() if value is not None}))
-        self.tracker.log_curve(run_id, points, {"hadnas.reused": outcome.training.study} if outcome.reused else {})
+        points = [(point.epoch, _point(point)) for point in curve]
+        self.tracker.log_curve(run_id, points, {keys.REUSED: outcome.training.study} if outcome.reused else {})
+
+    def compared(self, run_id: str, backend: str, latency: Latency) -> None:
+        """Log the latency on a further backend."""
+        figures = {f"{name}.{backend}": value for name, value in values("latency", latency.figures).items()}
+        self.tracker.log_metrics(run_id, figures, {f"{keys.LATENCY}.{backend}": json.dumps(latency.protocol)})
 
     def end(self, run_id: str, state: End, reason: str | None = None) -> None:
         """Close the run once its files are there."""
@@ -90,6 +95,12 @@ class Mirror:
             log(run_id, model_source(arch, self.task, origin, moments, self.data.class_names), "model.py")
         except (BuildError, MeasurementError):  # the candidate's, and why it was refused
             return
+
+
+def _point(epoch: Epoch | Kept) -> dict[str, float]:
+    """What is finite of an epoch's point in the curves; the last one has the figures of the training."""
+    point = {"train/loss": epoch.train_loss, **values("training", epoch)}
+    return {name: value for name, value in point.items() if value is not None}
 
 
 class Live:

@@ -24,6 +24,7 @@ from hadnas.arch.task import Task
 from hadnas.errors import BuildError, MeasurementError, StudyError
 from hadnas.hosts.build import build, build_seeded
 from hadnas.measure.cost import Cost, cost
+from hadnas.measure.figures import constraints
 from hadnas.measure.latency.backends import require
 from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.results.statistics import Correlation, rank_correlation
@@ -33,9 +34,6 @@ from hadnas.space.data import as_data
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import record
 from hadnas.store.study_store import code_of, used_ops
-
-COSTS = ("macs", "params", "elementwise", "products", "activations", "bytes_moved", "calls")
-"""Costs whose rank correlation with latency stands beside the predictor's."""
 
 FOLDS = 10
 FEWEST = 2 * FOLDS
@@ -183,5 +181,9 @@ def _fitted(
         error=float(np.median(errors)),
         p90_error=float(np.quantile(errors, 0.9)),
         rank=rank_correlation(guessed.tolist(), ratios.tolist()),
-        costs={name: rank_correlation([getattr(one, name) for one in counted], ratios.tolist()) for name in COSTS},
+        costs={
+            figure.name: rank_correlation([figure.of(one) for one in counted], ratios.tolist())
+            for figure in constraints()
+            if figure.source == "cost"
+        },
     )

@@ -60,7 +60,7 @@ class LedgerReport:
         self.outcome = outcome
         outcome.notes["code"] = self.key.code
         if outcome.counted is not None:
-            costs = Costs(*(getattr(outcome.counted, name) for name in Costs.__dataclass_fields__))
+            costs = Costs.of(outcome.counted)
             self.ledger.measured.put_cost(self.key.fingerprint, self.key.task, self.key.code, costs)
         self.shown.measured(outcome)
 

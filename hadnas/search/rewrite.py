@@ -1,15 +1,14 @@
 """MLflow written anew from the database and the ledger, where its store was thrown away: it is a mirror."""
 
-import json
 from collections.abc import Callable
 from contextlib import closing
 
 from hadnas.arch.node import Arch
+from hadnas.measure.figures import TABLE
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
 from hadnas.search.job import Outcome
 from hadnas.search.mirror import Mirror
-from hadnas.search.timing import figures
 from hadnas.store.records import TrainingKey
 from hadnas.store.trials import RUN_ID, baseline_entries, note_baseline, note_run
 
@@ -31,7 +30,8 @@ def rewrite(
 
 def _write(results: StudyResults, mirror: Mirror, key: Callable[[Arch], TrainingKey], found: Found) -> None:
     assert found.arch is not None  # what had a run had an architecture
-    costs = {name: value for name, value in found.figures.items() if not name.startswith("val/")}  # those are a curve
+    trained = [figure.name for figure in TABLE.values() if figure.source == "training"]  # in MLflow a curve
+    costs = {name: value for name, value in found.figures.items() if name not in trained}
     outcome = Outcome(figures=costs, notes=found.notes, latency=results.latency(found))
     outcome.reused = bool(found.notes.get("reused"))
     if found.notes.get("weights") is not None:
@@ -42,8 +42,7 @@ def _write(results: StudyResults, mirror: Mirror, key: Callable[[Arch], Training
     run_id = mirror.start(found.number, kind, found.name, found.arch, found.params)
     mirror.measured(run_id, found.name, found.arch, outcome)
     for backend, taken in results.taken(found).items():
-        named = {f"{name}.{backend}": value for name, value in figures(taken).items()}
-        mirror.tracker.log_metrics(run_id, named, {f"hadnas.latency.{backend}": json.dumps(taken.protocol)})
+        mirror.compared(run_id, backend, taken)
     if outcome.training is not None:
         mirror.trained(run_id, outcome, live=False)
     mirror.end(run_id, "FINISHED" if found.state == "complete" else "KILLED", found.reason)

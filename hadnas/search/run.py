@@ -9,6 +9,7 @@ from hadnas.arch.random import sample as random_arch
 from hadnas.arch.read import complete
 from hadnas.blocks.registry import FAMILIES
 from hadnas.errors import Interrupted, StudyError
+from hadnas.measure.figures import shown_in
 from hadnas.measure.latency.backends import require
 from hadnas.results.table import StudyResults
 from hadnas.samplers.sampler import make_sampler
@@ -28,9 +29,8 @@ from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study
 from hadnas.store.study_store import open_trials
-from hadnas.store.trials import (
-    Trials,
-)
+from hadnas.store.trials import Trials
+from hadnas.track.keys import WORDS, count_of
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.track.view import set_view
 from hadnas.train.data.spec import load_data
@@ -72,7 +72,7 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
                 run.recorder.baselines(baselines)
                 run.candidates()
                 run.recorder.baselines(baselines)  # those of a worker that died meanwhile
-                compare(study, home, evaluator, tracker, lambda name, on: run.say(f"{name} on {on}", "latency"))
+                compare(study, home, evaluator, run.mirror, lambda name, on: run.say(f"{name} on {on}", "latency"))
                 run.tidy()
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
@@ -108,7 +108,7 @@ class _Run:
         self.trials.mend()
         self.tidy()
         with self.tracker.alone():
-            set_view(self.tracker, columns=["families", "merges"], axes=[f"num_{family}" for family in FAMILIES])
+            set_view(self.tracker, [figure.name for figure in shown_in("view")], WORDS, [count_of(f) for f in FAMILIES])
             if not self.tracker.is_whole:
                 say = partial(self.say, phase="written to MLflow anew")
                 rewrite(StudyResults(self.study.name, home), self.mirror, self.evaluator.key, say)

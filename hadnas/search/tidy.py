@@ -5,6 +5,7 @@ from collections.abc import Collection
 import optuna
 
 from hadnas.store.trials import RUN_ID, baseline_entries, draw_of
+from hadnas.track import keys
 from hadnas.track.runs import Tracker
 
 
@@ -20,7 +21,7 @@ def end_stale_runs(book: optuna.Study, tracker: Tracker, at_work: Collection[str
     }
     baselines = {name: (f"baseline {name}", entry) for name, entry in baseline_entries(book).items()}
     for run in open_runs:
-        number = run.data.tags.get("optuna.trial")
+        number = run.data.tags.get(keys.TRIAL_NUMBER)
         item, attributes = (noted if number is not None else baselines).get(number or run.info.run_name, ("", {}))
         if item not in at_work or attributes.get(RUN_ID) not in (None, run.info.run_id):
             tracker.end_stale(run)

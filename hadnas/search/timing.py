@@ -38,10 +38,3 @@ def timed(
             known = ledger.measured.get_latency(*place)
     assert known is not None
     return known
-
-
-def figures(taken: Latency) -> dict[str, float]:
-    """A latency by the names that it bears in studies and in MLflow; one that is noisy (see `NOISY`) has a 1 there."""
-    names = {"latency_ms": "median_ms", "latency_p90_ms": "p90_ms", "latency_ratio": "ratio"}
-    names |= {"latency_ratio_iqr": "ratio_iqr", "latency_n": "n", "latency_noisy": "noisy"}
-    return {name: float(taken.figures[known]) for name, known in names.items()}

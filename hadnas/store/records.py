@@ -69,6 +69,11 @@ class Costs:
     calls: int
     peak_activation_bytes: int
 
+    @classmethod
+    def of(cls, counted: object) -> "Costs":
+        """What the ledger keeps of a `Cost`."""
+        return cls(*(getattr(counted, name) for name in cls.__dataclass_fields__))
+
 
 @dataclass(frozen=True, slots=True)
 class Latency:

@@ -6,7 +6,7 @@ read; what the study as a whole says must be whole.
 
 import itertools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 from hadnas.errors import StudyError
 from hadnas.store.database import clear_errors
 from hadnas.store.home import optuna_storage
-from hadnas.store.records import TrainingKey, damage
+from hadnas.store.records import damage
+from hadnas.store.trials import BASELINE, FIGURES, NOTES, REASON, STUDY, FinalEntry
 
 if TYPE_CHECKING:
     from hadnas.store.home import Home
@@ -94,22 +95,11 @@ class KeptLatency(BaseModel):
     reason: StrictStr | None = None
 
 
-class KeptFinal(BaseModel):
-    """What took part in the finals."""
-
-    name: StrictStr
-    kind: Literal["finalist", "additive twin", "one branch", "baseline", "random"]
-    fingerprint: StrictStr
-    against: StrictStr | None
-    keys: Annotated[list[TrainingKey], Field(min_length=1)]
-    reason: StrictStr | None
-
-
 class KeptAttributes(BaseModel):
     """The attributes of a study that are not of one baseline or one latency."""
 
     study: KeptStudy
-    finals: list[KeptFinal] = []
+    finals: list[FinalEntry] = []
     finals_runs: dict[str, StrictStr] = {}
     test_opened_for: list[StrictStr] = []
 
@@ -126,7 +116,7 @@ def check_entry(entry: Any, what: str, *, trained: bool) -> None:
     """Raise StudyError where what is kept of a trial or baseline is damaged."""
     check(KeptTrial, entry, what)
     if trained:
-        check(KeptFigures, {**entry.get("notes", {}), **entry.get("figures", {})}, what)
+        check(KeptFigures, {**entry.get(NOTES, {}), **entry.get(FIGURES, {})}, what)
 
 
 def whole_latency(entry: Any) -> dict[str, Any]:
@@ -134,7 +124,7 @@ def whole_latency(entry: Any) -> dict[str, Any]:
     try:
         check(KeptLatency, entry, "what is kept of it")
     except StudyError as error:
-        return {"protocol": "", "reason": str(error)}
+        return {"protocol": "", REASON: str(error)}
     return dict(entry)
 
 
@@ -142,10 +132,10 @@ def read_attributes(book: optuna.Study, url: str) -> dict[str, Any]:
     """The attributes of a study. Raises StudyError where they are damaged; without `study`, it never began."""
     with clear_errors(url, f"study {book.study_name!r}"):
         found = book.user_attrs
-    if "study" in found:
+    if STUDY in found:
         check(KeptAttributes, found, f"what is kept of study {book.study_name!r}")
     for key, entry in found.items():
-        if key.startswith("baseline:"):
+        if key.startswith(f"{BASELINE}:"):
             check(KeptWorker, entry, key)
     return found
 

@@ -7,20 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from hadnas.arch.node import Arch
 from hadnas.errors import HadnasError, SpecError, cut, unknown
 from hadnas.limits import COUNT, SEED
+from hadnas.measure.figures import TABLE, Direction, constraints, objectives
 from hadnas.plain import plain_fields
 from hadnas.space.data import as_data, from_data
-from hadnas.store.records import Costs
 from hadnas.train.data.spec import DataSpec
 from hadnas.train.recipe import Recipe
-
-COSTS = tuple(Costs.__dataclass_fields__)
-LATENCIES = ("latency_ms", "latency_ratio")
-
-DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
-    "val/accuracy": "maximize",
-    **dict.fromkeys((*COSTS, *LATENCIES), "minimize"),
-}
-"""Every figure that can be an objective, with its direction; all but the accuracy can be constraints."""
 
 OWN_NAMES = ("hadnas.db", "mlflow.db", "artifacts")
 """What a home has beside the folders of its studies."""
@@ -36,8 +27,8 @@ class Study(BaseModel):
 
     space        the search space, `SPACE` of a file in `search_spaces/` or of one's own
     data         "digits", a path to a .npz or to an image folder, or a `DataSpec`
-    objectives   figures to optimise, of `DIRECTIONS`; one or several
-    constraints  figure -> largest value allowed; costs and latency are held before training
+    objectives   figures to optimise, of `hadnas.measure.figures`; one or several
+    constraints  figure -> largest value allowed, of the costs and latencies, which are known before the training
     trials       the budget: distinct architectures met, trained or reused
     baselines    name -> architecture (a node, an Arch as `hadnas.load` gives it, or a timm model name), trained by the
                  same recipe
@@ -99,23 +90,24 @@ class Study(BaseModel):
 
     @field_validator("objectives")
     @classmethod
-    def _known_objectives(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
-        if not objectives or len(set(objectives)) < len(objectives):
-            raise SpecError(f"objectives = {list(objectives)} is not allowed; name one or several, each once")
-        for objective in objectives:
-            if objective not in DIRECTIONS:
-                raise unknown("objective", objective, DIRECTIONS)
-        return objectives
+    def _known_objectives(cls, chosen: tuple[str, ...]) -> tuple[str, ...]:
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise SpecError(f"objectives = {list(chosen)} is not allowed; name one or several, each once")
+        for objective in chosen:
+            if objective not in objectives():
+                raise unknown("objective", objective, objectives())
+        return chosen
 
     @field_validator("constraints")
     @classmethod
-    def _known_constraints(cls, constraints: dict[str, float]) -> dict[str, float]:
-        for name, limit in constraints.items():
-            if name not in DIRECTIONS or name == "val/accuracy":
-                raise unknown("constraint", name, (*COSTS, *LATENCIES))
+    def _known_constraints(cls, limits: dict[str, float]) -> dict[str, float]:
+        allowed = [figure.name for figure in constraints()]
+        for name, limit in limits.items():
+            if name not in allowed:
+                raise unknown("constraint", name, allowed)
             if not 0 < limit < float("inf"):
                 raise SpecError(f"constraint {name} = {limit!r} is not allowed; allowed is a number above 0")
-        return constraints
+        return limits
 
     def model_post_init(self, _: Any) -> None:
         """Hold what concerns several fields at once."""
@@ -129,7 +121,7 @@ class Study(BaseModel):
     @property
     def deciding_latencies(self) -> list[str]:
         """Latencies among the objectives and constraints."""
-        return [name for name in (*self.objectives, *self.constraints) if name in LATENCIES]
+        return [name for name in (*self.objectives, *self.constraints) if TABLE[name].source == "latency"]
 
     @property
     def limits(self) -> str:
@@ -137,9 +129,9 @@ class Study(BaseModel):
         return ", ".join(f"{name} <= {limit:,.15g}" for name, limit in self.constraints.items())
 
     @property
-    def directions(self) -> list[Literal["maximize", "minimize"]]:
+    def directions(self) -> list[Direction]:
         """One direction per objective."""
-        return [DIRECTIONS[objective] for objective in self.objectives]
+        return [objectives()[objective] for objective in self.objectives]
 
 
 def one_sentence(error: ValidationError, prefix: str = "study: ") -> HadnasError:

@@ -5,12 +5,16 @@ earlier versions of hadnas: their draws were taken up again.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from pydantic import Field
+
+from hadnas.store.records import TrainingKey
 
 DRAW = "draw"  # of a trial: the number of its draw
 FINGERPRINT, RUN_ID, REASON = "fingerprint", "run_id", "reason"  # of its candidate; REASON where it was refused
@@ -104,6 +108,32 @@ def baseline_entries(book: optuna.Study) -> dict[str, dict[str, Any]]:
 def note_baseline(book: optuna.Study, name: str, entry: Mapping[str, Any]) -> None:
     """Keep what is known of a baseline."""
     book.set_user_attr(f"{BASELINE}:{name}", dict(entry))
+
+
+Kind = Literal["finalist", "additive twin", "one branch", "baseline", "random"]
+
+
+@dataclass(frozen=True)
+class FinalEntry:
+    """A network of the finals: its trainings, one key per seed, or the reason why one failed."""
+
+    name: str
+    kind: Kind
+    fingerprint: str
+    against: str | None
+    keys: Annotated[list[TrainingKey], Field(min_length=1)]
+    reason: str | None
+
+
+def note_finals(book: optuna.Study, entries: Sequence[FinalEntry]) -> None:
+    """Keep who took part in the finals; those of an earlier time are replaced."""
+    book.set_user_attr(FINALS, [asdict(entry) for entry in entries])
+
+
+def final_entries(book: optuna.Study) -> list[FinalEntry]:
+    """What `note_finals` kept; empty where no finals were held."""
+    kept = book.user_attrs.get(FINALS, [])
+    return [FinalEntry(**{**entry, "keys": [TrainingKey(**key) for key in entry["keys"]]}) for entry in kept]
 
 
 def note_run(book: optuna.Study, number: int, run_id: str) -> None:

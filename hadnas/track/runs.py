@@ -19,7 +19,7 @@ from typing import Literal
 from filelock import FileLock
 
 from hadnas.errors import StudyError
-from hadnas.track import store
+from hadnas.track import keys, store
 from hadnas.track.names import (
     PARAM_LENGTH,
     TAG_LENGTH,
@@ -42,10 +42,6 @@ End = Literal["FINISHED", "KILLED", "FAILED"]
 BATCH = 100  # parameters or tags in one request
 METRICS = 1000  # points in one request
 EVERY = 2.0  # seconds that a point of a curve waits at most for others
-
-PARENT = "mlflow.parentRunId"
-NOTE = "mlflow.note.content"
-_WHOLE = "hadnas.whole"  # a tag of the parent run
 
 
 class Tracker:
@@ -97,12 +93,12 @@ class Tracker:
         return str(experiment.experiment_id)
 
     def _open_parent(self) -> str:
-        for run in self._search("tags.`hadnas.kind` = 'study'"):
+        for run in self._search(f"tags.`{keys.KIND}` = 'study'"):
             run_id = str(run.info.run_id)
             self._found = str(run.info.status)
             self.client.update_run(run_id, status="RUNNING")
             return run_id
-        return self._create(self.study, {"hadnas.kind": "study", "hadnas.study": self.study})
+        return self._create(self.study, {keys.KIND: "study", keys.STUDY: self.study})
 
     def alone(self) -> FileLock:
         """To be held while the study's runs are put in order: by one process of this machine at a time."""
@@ -111,11 +107,11 @@ class Tracker:
     @property
     def is_whole(self) -> bool:
         """Whether the store has every run of the study; one that was thrown away and made again has not."""
-        return _WHOLE in self.client.get_run(self.parent_run_id).data.tags
+        return keys.WHOLE in self.client.get_run(self.parent_run_id).data.tags
 
     def set_whole(self) -> None:
         """Note that the store has every run of the study."""
-        self.log_tags(self.parent_run_id, {_WHOLE: True})
+        self.log_tags(self.parent_run_id, {keys.WHOLE: True})
 
     def run_ids(self, *, deleted: bool = False) -> set[str]:
         """The runs of the study, with those that were deleted in the UI if asked for."""
@@ -133,7 +129,7 @@ class Tracker:
                 return
 
     def _create(self, name: str, tags: Mapping[str, object]) -> str:
-        named = {"mlflow.source.name": "hadnas", "mlflow.source.type": "LOCAL", "mlflow.user": user(), **tags}
+        named = {keys.SOURCE_NAME: "hadnas", keys.SOURCE_TYPE: "LOCAL", keys.USER: user(), **tags}
         cut = {mlflow_name(key): clip(value, TAG_LENGTH) for key, value in named.items()}
         return str(self.client.create_run(self.experiment_id, run_name=name, tags=cut).info.run_id)
 
@@ -149,15 +145,15 @@ class Tracker:
         """Open a run under the parent and return its id; it is visible, and running, from here on.
 
         number:  the Optuna trial's number; None for what Optuna does not know, as a baseline
-        kind:    "trial", "baseline", ...; kept as tag `hadnas.kind`
+        kind:    "trial", "baseline", ...; kept as a tag
         params:  decisions and whatever else tells runs apart; values of any plain type
         note:    Markdown for the run's description, as the architecture's tree
         """
-        own: dict[str, object] = {PARENT: self.parent_run_id, "hadnas.kind": kind, "hadnas.study": self.study}
+        own: dict[str, object] = {keys.PARENT: self.parent_run_id, keys.KIND: kind, keys.STUDY: self.study}
         if number is not None:
-            own["optuna.trial"] = number
+            own[keys.TRIAL_NUMBER] = number
         if note:
-            own[NOTE] = note
+            own[keys.NOTE] = note
         run_id = self._create(name, {**tags, **own})
         self._mine.add(run_id)
         if note:
@@ -233,13 +229,13 @@ class Tracker:
     def end_trial(self, run_id: str, state: End, reason: str | None = None) -> None:
         """Close a run: FINISHED as trained, KILLED as refused, pruned or interrupted, FAILED as broken.
 
-        The reason, if any, is the tag `hadnas.reason` and opens the run's description.
+        The reason, if any, is a tag and opens the run's description.
         """
         self._write_points(run_id)
         note = self._notes.pop(run_id, "")
         if reason:
             described = f"**{state.lower()}**: {reason}" + (f"\n\n{note}" if note else "")
-            self.log_tags(run_id, {"hadnas.reason": reason, NOTE: described})
+            self.log_tags(run_id, {keys.REASON: reason, keys.NOTE: described})
         self.client.set_terminated(run_id, state)
         self._mine.discard(run_id)
         self._wrote.pop(run_id, None)
@@ -263,7 +259,7 @@ class Tracker:
                 self._interrupt(run)
 
     def _interrupt(self, run: Run) -> None:
-        self._notes[run.info.run_id] = run.data.tags.get(NOTE, "")
+        self._notes[run.info.run_id] = run.data.tags.get(keys.NOTE, "")
         self.end_trial(run.info.run_id, "KILLED", "interrupted")
 
     def close(self, state: End = "FINISHED") -> None:

@@ -27,7 +27,10 @@ def sentence(done: Result) -> str:
         (("search", "digits", "--sampler", "tpee"), "unknown sampler 'tpee'; did you mean 'tpe'"),
         (("search", "digits", "--max-macs", "many"), "--max-macs 'many' is not allowed"),
         (("search", "digits", "--max-latency", "0ms"), "--max-latency '0ms' is not allowed"),
-        (("search", "digits", "--max-latency", "5m"), "'5m' is not allowed; allowed is a number of milliseconds"),
+        (
+            ("search", "digits", "--max-latency", "5m"),
+            "'5m' is not allowed; allowed is a number above 0, in ms, such as 2.5ms",
+        ),
         (("search", "digits", "--data", "nowhere.npz"), "nowhere.npz"),
         (("search", "digits", "--data", "nowhere/"), "nowhere"),
         (("search", "digits", "--data", ""), "--data is empty"),

@@ -1,19 +1,40 @@
 """A study changed from the command line: the common options, checked like the study itself."""
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+import click
 
 from hadnas.errors import SpecError, cut
 from hadnas.limits import WIDTH
-from hadnas.store.study import Study, one_sentence
+from hadnas.measure.figures import Figure, constraints
+
+if TYPE_CHECKING:
+    from hadnas.store.study import Study
 
 _SUFFIXES = {"k": 1e3, "m": 1e6, "g": 1e9}
 
 
+def limits(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for every figure that may be a constraint: `--max-latency` for `latency_ms`."""
+    for name, figure in reversed(_options().items()):
+        said = f"Limit on {figure.label}, such as {_example(figure)}."
+        command = click.option(name, metavar="MS" if figure.unit == "ms" else "N", help=said)(command)
+    return command
+
+
+def _options() -> dict[str, Figure]:
+    names = ((figure.name.removesuffix(f"_{figure.unit}").replace("_", "-"), figure) for figure in constraints())
+    return {f"--max-{name}": figure for name, figure in names}
+
+
+def _example(figure: Figure) -> str:
+    return "50M" if figure.source == "cost" else f"2.5{figure.unit}"
+
+
 def changed(
-    study: Study,
+    study: "Study",
     *,
     trials: int | None = None,
     data: str | None = None,
@@ -23,15 +44,18 @@ def changed(
     seed: int | None = None,
     sampler: str | None = None,
     name: str | None = None,
-    max_macs: str | None = None,
-    max_params: str | None = None,
-    max_latency: str | None = None,
     backends: str | None = None,
-) -> Study:
+    **largest: str | None,
+) -> "Study":
     """`study` with what is given put in its place. Raises SpecError, or UnknownName, as the study itself would.
 
+    `largest` are values of the options that `limits` gives, such as `max_macs="50M"`.
     A study on other data than its own is another study: unless named, it is called `<study>-<data>`.
     """
+    from pydantic import ValidationError
+
+    from hadnas.store.study import Study, one_sentence
+
     fields: dict[str, Any] = {key: getattr(study, key) for key in Study.model_fields}
     given = {"trials": trials, "seed": seed, "sampler": sampler, "name": name}
     fields |= {key: value for key, value in given.items() if value is not None}
@@ -47,12 +71,12 @@ def changed(
         fields["backends"] = [part.strip() for part in backends.split(",") if part.strip()]
     chosen = {"epochs": epochs, "batch": batch}
     fields["recipe"] = study.recipe.model_dump() | {key: value for key, value in chosen.items() if value is not None}
-    limits = {
-        "macs": _number(max_macs, "--max-macs"),
-        "params": _number(max_params, "--max-params"),
-        "latency_ms": _number(max_latency, "--max-latency", "ms"),
-    }
-    fields["constraints"] = study.constraints | {key: value for key, value in limits.items() if value is not None}
+    fields["constraints"] = dict(study.constraints)
+    for name, text in largest.items():
+        option = f"--{name.replace('_', '-')}"
+        figure = _options()[option]
+        if text is not None:
+            fields["constraints"][figure.name] = _number(text, option, figure)
     try:
         return Study(**fields)
     except ValidationError as error:
@@ -69,19 +93,15 @@ def sides(text: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _number(text: str | None, option: str, unit: str = "") -> float | None:
-    """`50M` as 50e6, `5ms` as 5; what has a unit has no k, M or G."""
-    if text is None:
-        return None
-    plain = text.strip().lower().removesuffix(unit)
-    suffix = plain[-1:] if plain[-1:] in _SUFFIXES and not unit else ""
+def _number(text: str, option: str, figure: Figure) -> float:
+    """`50M` as 50e6 for a cost, `5ms` as 5 for a latency."""
+    plain = text.strip().lower().removesuffix(figure.unit)
+    suffix = plain[-1:] if figure.source == "cost" and plain[-1:] in _SUFFIXES else ""
     try:
         value = float(plain.removesuffix(suffix)) * _SUFFIXES.get(suffix, 1.0)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        allowed = (
-            "a number of milliseconds, such as 5 or 5ms" if unit else "a number above 0, such as 500k, 50M or 1.5G"
-        )
-        raise SpecError(f"{option} {cut(text)} is not allowed; allowed is {allowed}")
+        said = f"a number above 0{f', in {figure.unit}' * bool(figure.unit)}, such as {_example(figure)}"
+        raise SpecError(f"{option} {cut(text)} is not allowed; allowed is {said}")
     return value

@@ -9,6 +9,7 @@ import click
 from hadnas.errors import at, unknown
 from hadnas.limits import COUNT
 from hadnas.shell.commands import BATCHES, BLOCKS, COUNTS, FRESH, HOME, SEEDS, SIDES, SPLIT_SEEDS, TRIALS, PathType
+from hadnas.shell.commands.overrides import changed, limits
 
 
 @click.command()
@@ -22,16 +23,13 @@ from hadnas.shell.commands import BATCHES, BLOCKS, COUNTS, FRESH, HOME, SEEDS, S
 @click.option("--seed", type=SEEDS)
 @click.option("--sampler", metavar="NAME", help="tpe, nsga2, random or exhaustive.")
 @click.option("--name", help="Name under which it is kept; by default that of its file, with -DATA for other data.")
-@click.option("--max-macs", metavar="N", help="Largest number of MACs, such as 50M.")
-@click.option("--max-params", metavar="N", help="Largest number of parameters, such as 1M.")
-@click.option("--max-latency", metavar="MS", help="Largest latency in milliseconds, such as 5 or 5ms.")
+@limits
 @click.option("--backends", metavar="LIST", help="Time front and baselines on these, too: compile,onnxruntime.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 def search(study: str, home: str | None, device: str, **changes: Any) -> None:
     """Run a study by name or path; the same command again goes on to the same total."""
     from hadnas.library import load_study
     from hadnas.search.run import run_study
-    from hadnas.shell.commands.overrides import changed
     from hadnas.shell.progress import Shown
     from hadnas.shell.tables.study import show_top
     from hadnas.store.home import Home

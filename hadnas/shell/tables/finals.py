@@ -2,12 +2,13 @@
 
 from rich.table import Table
 
+from hadnas.measure.figures import shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.finals import Final, lacking, opened_words
 from hadnas.results.insight import effects
 from hadnas.results.statistics import FEWEST_PAIRS, counted
 from hadnas.results.table import StudyResults
-from hadnas.shell.tables import console, short
+from hadnas.shell.tables import console
 
 
 def show_finals(study: str, finals: list[Final], opened: int) -> None:
@@ -17,17 +18,19 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
     if some is not None:
         title += f" over {some.seeds} {'seed' if some.seeds == 1 else 'seeds'} and n = {some.n} images"
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
-    for column in ("", "network", "MACs", "products", "test/accuracy", "interval", "seeds' std", "finalist ahead by"):
+    costs = shown_in("finals")
+    scores = ("test/accuracy", "interval", "seeds' std", "finalist ahead by")
+    for column in ("", "network", *(figure.label for figure in costs), *scores):
         table.add_column(column, no_wrap=column != "finalist ahead by")
     for final in finals:
-        costs = ("", "") if final.costs is None else (short(final.costs.macs), short(final.costs.products))
+        known = ["" if final.costs is None else figure.brief(figure.of(final.costs)) for figure in costs]
         if final.accuracy is None:
-            table.add_row(final.kind, final.name, *costs, "-", "", "", f"not trained: {final.reason}")
+            table.add_row(final.kind, final.name, *known, "-", "", "", f"not trained: {final.reason}")
             continue
         found = final.accuracy
         spread = "" if found.seed_std is None else f"{found.seed_std:.4f}"
         interval = f"{found.low:.4f} to {found.high:.4f}"
-        table.add_row(final.kind, final.name, *costs, f"{found.mean:.4f}", interval, spread, final.said)
+        table.add_row(final.kind, final.name, *known, f"{found.mean:.4f}", interval, spread, final.said)
     console.print(table)
     said = "" if some is None else f"{counted(some.seeds)}; "
     console.print(

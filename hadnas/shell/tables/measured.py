@@ -11,6 +11,7 @@ from torch import nn
 from hadnas.arch.task import Task
 from hadnas.limits import check_memory
 from hadnas.measure.cost import cost
+from hadnas.measure.figures import RATIO, shown_in
 from hadnas.measure.latency.latency import latency
 from hadnas.shell.tables import console
 from hadnas.store import listing
@@ -46,19 +47,17 @@ def show_measured(
     size = "x".join(map(str, task.shape))
     title = f"{name}: cost of one image {size}, {task.outputs} classes, float32"
     table = Table(title=title, title_justify="left", box=None)
-    figures = {"params": found.params, "MACs": found.macs, "FLOPs": found.flops, "element-wise": found.elementwise}
-    figures |= {"products": found.products, "activations": found.activations, "calls": found.calls}
-    memory = {"bytes moved": found.bytes_moved, "peak activations": found.peak_activation_bytes}
-    for column in (*figures, *memory):
-        table.add_column(column, justify="right")
-    mebibytes = (f"{value / 2**20:.1f} MiB" for value in memory.values())
-    table.add_row(*(f"{value:,}" for value in figures.values()), *mebibytes)
+    figures = shown_in("measure", "cost")
+    for figure in figures:
+        table.add_column(figure.label, justify="right")
+    table.add_row(*(figure.text(figure.of(found)) for figure in figures))
     console.print(table)
     console.print("calls, bytes moved and peak activations depend on how the module is written")
     table = Table(
         title=f"latency on {device}, {threads} thread{'s' * (threads > 1)}, {dtype}", title_justify="left", box=None
     )
-    for column in ("backend", "batch", "median ms", "p90 ms", "min ms", "images/s", "ratio", "IQR of ratio", "n"):
+    figures = shown_in("measure", "latency")
+    for column in ("backend", "batch", *(figure.label for figure in figures), "min", "images/s"):
         table.add_column(column, justify="left" if column == "backend" else "right")
     versions: dict[str, str] = {}
     for backend, batch in itertools.product(backends, batches):
@@ -73,10 +72,9 @@ def show_measured(
             seconds=seconds,
         )
         versions |= taken.protocol["versions"]
-        times = (f"{value:.4g}" for value in (taken.median_ms, taken.p90_ms, taken.min_ms))
-        ratio = f"{'~' if taken.noisy else ''}{taken.ratio:.3f}"
+        texts = ["~" * (taken.noisy and f.name == RATIO) + f.text(f.of(vars(taken))) for f in figures]
         speed = f"{1000 * batch / taken.median_ms:.4g}"
-        table.add_row(backend, str(batch), *times, speed, ratio, f"{taken.ratio_iqr:.1%}", str(taken.n))
+        table.add_row(backend, str(batch), *texts, f"{taken.min_ms:.3f} ms", speed)
     console.print(table)
     libraries = ", ".join(f"{library} {version}" for library, version in versions.items())
     said = f"{taken.protocol['device_name']}, memory format {taken.protocol['memory_format']}, {libraries}"

@@ -7,7 +7,6 @@ from hadnas.results.scores import score_study
 from hadnas.results.table import StudyResults
 from hadnas.search.predictor import Predictor
 from hadnas.shell.tables import console
-from hadnas.train.score import standard_error
 
 
 def show_predictor(study: str, found: Predictor) -> None:
@@ -61,13 +60,12 @@ def show_scores(results: StudyResults) -> None:
     lacking = [f"{score.lacking} without {name}" for name, score in found.items() if score.lacking]
     if lacking:
         console.print(f"left out: {', '.join(lacking)}")
-    error = standard_error(results.best.figures["val/accuracy"], results.best.notes["val_n"])
     console.print(
-        f"one standard error of the best accuracy is {error:.4f}: the best quarter spans "
+        f"one standard error of the best accuracy is {results.best.standard_error:.4f}: the best quarter spans "
         f"{_span(results, some.quarter.n):.4f}",
     )
 
 
 def _span(results: StudyResults, count: int) -> float:
-    accuracies = [found.figures["val/accuracy"] for found in results.ranked[:count]]
-    return float(accuracies[0] - accuracies[-1])
+    best = results.ranked[:count]
+    return best[0].accuracy - best[-1].accuracy

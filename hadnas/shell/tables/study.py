@@ -8,12 +8,13 @@ from rich.table import Table
 
 from hadnas.arch.families import LEGEND, MIXED, families_texts, family_counts, merge_counts
 from hadnas.blocks.registry import FAMILIES
+from hadnas.measure.figures import shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
 from hadnas.results.table import StudyResults
-from hadnas.shell.tables import console, short
+from hadnas.shell.tables import console
 from hadnas.store.home import Home
-from hadnas.train.score import standard_error
+from hadnas.store.trials import REASON
 
 PAIRS = 6
 """Pairs that are named; of more only the number is said."""
@@ -85,8 +86,8 @@ def _show_backends(results: StudyResults) -> None:
         console.print(f"{backend} against eager: {said} (apart by over 5 % and the noise on both)")
     for name, row in found.rows.items():
         for backend, figures in row.items():
-            if "reason" in figures:
-                console.print(f"{name} has no latency on {backend}: {figures['reason']}")
+            if REASON in figures:
+                console.print(f"{name} has no latency on {backend}: {figures[REASON]}")
 
 
 def _cell(figures: Mapping[str, Any] | None) -> str:
@@ -111,26 +112,14 @@ def _table(title: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
     table.add_column("", no_wrap=True)
     table.add_column("name", no_wrap=True)
-    for column in ("val/accuracy", "MACs", "params", "latency ms", "ratio", "products"):
-        table.add_column(column, justify="right", no_wrap=True)
+    for figure in shown_in("top"):
+        table.add_column(figure.label, justify="right", no_wrap=True)
     for column in ("blocks", "merges"):
         table.add_column(column, no_wrap=True)
     return table
 
 
 def _add(table: Table, results: StudyResults, found: Found, label: str) -> None:
-    figures = found.figures
-    accuracy = figures["val/accuracy"]
-    noisy = "~" if found.notes.get("latency_noisy") else ""
-    latency, ratio = (results.comparable(found, name) for name in ("latency_ms", "latency_ratio"))
-    table.add_row(
-        label,
-        found.name + (" (reused)" if found.notes.get("reused") else ""),
-        f"{accuracy:.4f} ±{standard_error(accuracy, found.notes['val_n']):.4f}",
-        short(figures["macs"]),
-        short(figures["params"]),
-        "-" if latency is None else f"{latency:.3f}",
-        "-" if ratio is None else f"{noisy}{ratio:.3f}",
-        short(figures["products"]),
-        *families_texts(found.arch),
-    )
+    name = found.name + (" (reused)" if found.notes.get("reused") else "")
+    figures = (results.text(found, figure, brief=True) for figure in shown_in("top"))
+    table.add_row(label, name, *figures, *families_texts(found.arch))
