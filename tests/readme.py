@@ -10,6 +10,7 @@ import hadnas
 from hadnas.blocks.registry import ops
 from hadnas.library import load, shipped
 from hadnas.measure.cost import Cost
+from hadnas.measure.figures import TABLE
 from hadnas.space import size
 
 README = Path(__file__).parent.parent / "README.md"
@@ -23,6 +24,14 @@ def ops_table() -> str:
     for op in sorted(own, key=lambda op: (ROLES.index(op.roles[0]), op.family or "", op.name)):
         cells = (f"`{op.name}`", ", ".join(op.roles), op.family or "", op.summary, _source(op.cls.__doc__ or ""))
         rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def figures_table() -> str:
+    """Every figure with its unit, its direction where it may be an objective, and what it is."""
+    rows = ["| figure | unit | objective | what it is |", "|---|---|---|---|"]
+    for figure in TABLE.values():
+        rows.append(f"| `{figure.name}` | {figure.unit} | {figure.direction or ''} | {figure.about} |")
     return "\n".join(rows)
 
 
@@ -62,7 +71,7 @@ def _first_line(module: str) -> str:
     return (inspect.getdoc(import_module(module)) or "").partition("\n")[0]
 
 
-TABLES = {"ops": ops_table, "shelf": shelf_table, "published": published_table}
+TABLES = {"figures": figures_table, "ops": ops_table, "shelf": shelf_table, "published": published_table}
 
 
 def written(text: str, names: Iterable[str] = TABLES) -> str:

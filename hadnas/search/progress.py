@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Progress:
-    """`done` of `budget` architectures, the candidate at work and its epoch, the best validation accuracy so far.
+    """`done` of `budget` architectures, the candidate at work and its epochs done, the best validation accuracy so far.
 
     notes: sentences on the images, for people
     """

@@ -95,7 +95,7 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One point of a training curve; a value that was not finite is None."""
+    """One point of a training curve: `epoch` counts from 1; a value that was not finite is None."""
 
     attempt: int
     epoch: int

@@ -173,14 +173,14 @@ class Tracker:
         figures = [Metric(mlflow_name(k), float(v), now, 0) for k, v in metrics.items()]
         self.client.log_batch(run_id, metrics=figures, tags=_tags(tags or {}))
 
-    def log_epoch(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Add one point to the run's curves: `val/accuracy`, `val/loss`, `train/loss`; visible within `EVERY` seconds.
+    def log_epoch(self, run_id: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Add the point of an epoch (counted from 1) to the run's curves; visible within `EVERY` seconds.
 
         Points of short epochs are written together, as each write of MLflow is a transaction of its own.
         """
         now = time.time_ns() // 1_000_000
         points = self._points.setdefault(run_id, [])
-        points += [Metric(mlflow_name(key), float(value), now, step) for key, value in metrics.items()]
+        points += [Metric(mlflow_name(key), float(value), now, epoch) for key, value in metrics.items()]
         if now - self._wrote.get(run_id, 0) >= 1000 * EVERY:
             self._write_points(run_id)
             self._wrote[run_id] = now
@@ -188,10 +188,12 @@ class Tracker:
     def log_curve(
         self, run_id: str, points: Iterable[tuple[int, Mapping[str, float]]], tags: Mapping[str, object]
     ) -> None:
-        """Add whole curves, as (step, values), and tags that say whose they are, in as few writes as MLflow takes."""
+        """Add whole curves, as (epoch, values), and tags that say whose they are, in as few writes as MLflow takes."""
         now = time.time_ns() // 1_000_000
         self._points.setdefault(run_id, []).extend(
-            Metric(mlflow_name(key), float(value), now, step) for step, known in points for key, value in known.items()
+            Metric(mlflow_name(key), float(value), now, epoch)
+            for epoch, known in points
+            for key, value in known.items()
         )
         self._write_points(run_id, tags)
 

@@ -56,10 +56,10 @@ def fill(study: Tracker) -> None:
         figures = {"macs": macs, "params": macs // 9, "latency_ms": macs / 2e6 + draw.random()}
         study.log_metrics(run, figures)
         if number != 0:
-            study.log_epoch(run, 0, {"val/accuracy": 0.9 + draw.random() * 0.09})
+            study.log_epoch(run, 1, {"val/accuracy": 0.9 + draw.random() * 0.09})
         else:
-            for epoch in range(3):
-                study.log_epoch(run, epoch, {"val/accuracy": 0.99 + epoch / 1000, "val/loss": 0.1, "train/loss": 0.2})
+            for epoch in range(1, 4):
+                study.log_epoch(run, epoch, {"val/accuracy": 0.989 + epoch / 1000, "val/loss": 0.1, "train/loss": 0.2})
             study.log_text(run, "class Backbone: ...", "model.py")
         if number < TRIALS - 1:
             study.end_trial(run, "FINISHED")
@@ -74,7 +74,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(home: Path) -> Iterator[str]:
     uri = f"sqlite:///{home / 'mlflow.db'}"
     study = Tracker(uri, home / "artifacts", "digits")
-    set_view(study, columns=("summary",))
+    set_view(study, ("val/accuracy", "macs", "latency_ms", "params"), ("summary",))
     fill(study)
     trained = Study(name="real", space=TINY_SPACE, recipe=Recipe(epochs=1), latency=None, trials=2)
     run_study(trained, Home(home))

@@ -30,7 +30,7 @@ for i in range(8):
     ledger.measured.put_architecture(key.fingerprint, "{}")
     claim = ledger.claim(key, name, wait=60)
     if claim.status == "mine":
-        for epoch in range(2):
+        for epoch in (1, 2):
             ledger.add_epoch(claim, epoch, val_accuracy=0.5)
             time.sleep(0.01)
         ledger.finish(claim, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=0.02)
@@ -44,7 +44,7 @@ from hadnas.store.records import TrainingKey
 ledger = Ledger(sys.argv[1])
 ledger.measured.put_architecture("f0", "{}")
 claim = ledger.claim(TrainingKey("f0", "t", "d", "r", 2, 0, "c"), "doomed")
-ledger.add_epoch(claim, 0, val_accuracy=0.1)
+ledger.add_epoch(claim, 1, val_accuracy=0.1)
 print(claim.status, flush=True)
 time.sleep(600)
 """
@@ -135,7 +135,7 @@ def test_a_silent_worker_elsewhere_is_taken_over_and_can_no_longer_write(ledger,
     second = ledger.claim(KEYS[0], "other")
     assert (second.status, second.attempt) == ("mine", 2)
     for write in (
-        lambda: silent.add_epoch(first, 0, val_accuracy=0.9),
+        lambda: silent.add_epoch(first, 1, val_accuracy=0.9),
         lambda: silent.finish(first, val_accuracy=0.9, val_loss=1.0, val_n=10, seconds=1.0),
         lambda: silent.fail(first, "late"),
     ):

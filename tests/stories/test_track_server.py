@@ -43,7 +43,7 @@ def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
     home = new_home(tmp_path / "a?b #1")
     uri = home.tracking_uri
     study = Tracker(uri, home.artifacts, "digits")
-    set_view(study)
+    set_view(study, ["val/accuracy", "macs"])
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

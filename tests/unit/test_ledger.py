@@ -51,8 +51,8 @@ def test_the_newest_latency_counts_and_none_is_lost(ledger):
 def test_a_finished_training_is_done_for_all_with_curve_and_figures(ledger):
     claim = ledger.claim(KEY, "w1", study="digits", versions={"torch": "2"})
     assert (claim.status, claim.attempt) == ("mine", 1)
-    ledger.add_epoch(claim, 0, train_loss=2.0, val_loss=1.5, val_accuracy=0.5, seconds=0.1)
-    ledger.add_epoch(claim, 1, train_loss=math.nan, val_loss=math.inf, val_accuracy=0.6, seconds=0.1)
+    ledger.add_epoch(claim, 1, train_loss=2.0, val_loss=1.5, val_accuracy=0.5, seconds=0.1)
+    ledger.add_epoch(claim, 2, train_loss=math.nan, val_loss=math.inf, val_accuracy=0.6, seconds=0.1)
     ledger.finish(claim, val_accuracy=0.6, val_loss=1.25, val_n=360, seconds=0.25)
     done = ledger.claim(KEY, "w2", study="another")
     assert done.status == "done"
@@ -61,8 +61,8 @@ def test_a_finished_training_is_done_for_all_with_curve_and_figures(ledger):
     assert (training.state, training.study, training.worker) == ("complete", "digits", "w1")
     assert (training.val_accuracy, training.val_loss, training.val_n, training.seconds) == (0.6, 1.25, 360, 0.25)
     assert [(p.epoch, p.train_loss, p.val_loss, p.val_accuracy) for p in training.curve] == [
-        (0, 2.0, 1.5, 0.5),
-        (1, None, None, 0.6),
+        (1, 2.0, 1.5, 0.5),
+        (2, None, None, 0.6),
     ]
     assert training.versions == {"torch": "2"} and training.started <= training.heartbeat <= training.finished
 
@@ -79,7 +79,7 @@ def test_every_part_of_the_key_makes_another_training(ledger, name):
 
 def test_failed_trainings_keep_curve_and_reason_and_are_not_repeated(ledger):
     claim = ledger.claim(KEY)
-    ledger.add_epoch(claim, 0, val_accuracy=0.1)
+    ledger.add_epoch(claim, 1, val_accuracy=0.1)
     ledger.fail(claim, "loss is not finite")
     again = ledger.claim(KEY)
     assert (again.status, again.training.state) == ("done", "failed")
@@ -88,11 +88,11 @@ def test_failed_trainings_keep_curve_and_reason_and_are_not_repeated(ledger):
 
 def test_a_released_claim_may_be_taken_at_once_and_its_curve_stays(ledger):
     first = ledger.claim(KEY)
-    ledger.add_epoch(first, 0, val_accuracy=0.1)
+    ledger.add_epoch(first, 1, val_accuracy=0.1)
     ledger.release(first, "Ctrl-C")
     second = ledger.claim(KEY)
     assert (second.status, second.attempt) == ("mine", 2)
-    ledger.add_epoch(second, 0, val_accuracy=0.2)
+    ledger.add_epoch(second, 1, val_accuracy=0.2)
     curve = ledger.finish(second, val_accuracy=0.2, val_loss=1.0, val_n=10, seconds=1.0).curve
     assert [(point.attempt, point.val_accuracy) for point in curve] == [(1, 0.1), (2, 0.2)]
 

@@ -44,7 +44,7 @@ def test_a_trial_is_visible_with_its_curve_while_it_trains(home: Path, monkeypat
     monkeypatch.setattr(runs, "EVERY", 0.0)
     study = tracker(home, "live")
     run_id = study.start_trial(3, "trial", "trial-0003", DEPTH, {"hadnas.fingerprint": "ab12"}, note="the tree")
-    for epoch in range(3):
+    for epoch in (1, 2, 3):
         study.log_epoch(run_id, epoch, {"val/accuracy": epoch / 10, "val/loss": 2.0, "train/loss": math.nan})
         run = seen(home, run_id)
         assert run.info.status == "RUNNING"
@@ -55,19 +55,19 @@ def test_a_trial_is_visible_with_its_curve_while_it_trains(home: Path, monkeypat
     assert tags["hadnas.kind"] == "trial" and tags["optuna.trial"] == "3" and tags["hadnas.fingerprint"] == "ab12"
     assert tags["mlflow.runName"] == "trial-0003" and tags["mlflow.note.content"] == "the tree"
     curve = MlflowClient(uri(home)).get_metric_history(run_id, "val/accuracy")
-    assert [(point.step, point.value) for point in curve] == [(0, 0.0), (1, 0.1), (2, 0.2)]
+    assert [(point.step, point.value) for point in curve] == [(1, 0.1), (2, 0.2), (3, 0.3)]
     assert math.isnan(run.data.metrics["train/loss"])
 
 
 def test_points_of_short_epochs_are_written_together_and_none_is_lost(home: Path) -> None:
     study = tracker(home, "short")
     run_id = study.start_trial(0, "trial", "trial-0000", {}, {})
-    for epoch in range(5):
+    for epoch in range(1, 6):
         study.log_epoch(run_id, epoch, {"val/accuracy": epoch / 10})
-    assert seen(home, run_id).data.metrics["val/accuracy"] == 0.0  # the first at once
+    assert seen(home, run_id).data.metrics["val/accuracy"] == 0.1  # the first at once
     study.end_trial(run_id, "KILLED", "interrupted")
     curve = MlflowClient(uri(home)).get_metric_history(run_id, "val/accuracy")
-    assert [(point.step, point.value) for point in curve] == [(epoch, epoch / 10) for epoch in range(5)]
+    assert [(point.step, point.value) for point in curve] == [(epoch, epoch / 10) for epoch in range(1, 6)]
 
 
 def test_a_store_that_breaks_is_named(home: Path, tmp_path: Path) -> None:

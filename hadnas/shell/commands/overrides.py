@@ -72,8 +72,8 @@ def changed(
     chosen = {"epochs": epochs, "batch": batch}
     fields["recipe"] = study.recipe.model_dump() | {key: value for key, value in chosen.items() if value is not None}
     fields["constraints"] = dict(study.constraints)
-    for name, text in largest.items():
-        option = f"--{name.replace('_', '-')}"
+    for key, text in largest.items():
+        option = f"--{key.replace('_', '-')}"
         figure = _options()[option]
         if text is not None:
             fields["constraints"][figure.name] = _number(text, option, figure)
