@@ -20,15 +20,7 @@ from filelock import FileLock
 
 from hadnas.errors import StudyError
 from hadnas.track import keys, store
-from hadnas.track.names import (
-    PARAM_LENGTH,
-    TAG_LENGTH,
-    clip,
-    experiment_name,
-    mlflow_name,
-    user,
-    without_password,
-)
+from hadnas.track.names import PARAM_LENGTH, TAG_LENGTH, clip, experiment_name, mlflow_name, user, without_password
 
 # MLflow reads it when imported: a search sends nothing anywhere.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -10,7 +10,7 @@ from hadnas.arch.task import Task
 from hadnas.hosts.build import build
 from hadnas.measure.cost import cost
 from hadnas.measure.figures import TABLE, Figure
-from hadnas.results.table import open_study
+from hadnas.opened import open_study
 from hadnas.search.run import run_study
 from hadnas.shell.commands.overrides import changed
 from hadnas.shell.tables.study import show_top
