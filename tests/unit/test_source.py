@@ -13,9 +13,10 @@ from hadnas.arch.task import Task
 from hadnas.blocks.registry import ops
 from hadnas.errors import BuildError
 from hadnas.hosts.build import build_seeded, save_weights, trained
+from hadnas.hosts.expression import repeats
+from hadnas.hosts.host import make_plan
 from hadnas.library import own_ops
 from hadnas.retraining import retrain
-from hadnas.source.expression import repeats
 from hadnas.source.module import model_source, needed
 from hadnas.source.trace import code_hash, hash_of
 from hadnas.space import op
@@ -171,17 +172,17 @@ def test_code_of_ones_own_keeps_its_style_and_its_names(tmp_path: Path) -> None:
 def test_weights_under_two_names_are_kept_under_both(tmp_path: Path) -> None:
     text = block_file("Tied").replace("    def forward", "        self.again = self.conv\n\n    def forward")
     arch = own_network(tmp_path / "tied.py", "tied", text, "mlp")
-    network = build_seeded(arch, DIGITS, 0).eval()
+    network = build_seeded(make_plan(arch, DIGITS), 0).eval()
     save_weights(network, tmp_path / "tied.safetensors")
     x = torch.randn(2, *DIGITS.shape)
-    assert torch.equal(trained(arch, DIGITS, tmp_path / "tied.safetensors")(x), network(x))
+    assert torch.equal(trained(make_plan(arch, DIGITS), tmp_path / "tied.safetensors")(x), network(x))
 
 
 def test_an_installed_package_that_a_block_imports_is_named(tmp_path: Path) -> None:
     text = block_file("Packaged").replace("from torch", "import scipy.special\nfrom torch", 1)
     text = text.replace("2 * self", "scipy.special.binom(2, 1) * self")
     arch = own_network(tmp_path / "packaged.py", "packaged", text, "mlp")
-    assert needed(arch, DIGITS) == ["torch", "timm", "scipy"]
+    assert needed(make_plan(arch, DIGITS)) == ["torch", "timm", "scipy"]
     assert "needs torch, timm and scipy only" in model_source(arch, DIGITS, {})
 
 
