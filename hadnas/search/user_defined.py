@@ -27,7 +27,8 @@ def check_user_defined(study: Study, task: Task, baselines: Sequence[Plan]) -> N
     The rule is that of `hadnas check`. Each op is tried with every set of values that the baselines and random
     candidates give it, once, where it stands in them. An op that fails is passed over: that is said of each candidate.
     """
-    names = set(own_ops(study.model_dump(mode="json")))
+    own = own_ops(study.model_dump(mode="json"))
+    names = {name for name in own if "host" not in ops()[name].roles}  # a host stands in no other network
     if not names:
         return
     with torch.random.fork_rng(devices=[]):
