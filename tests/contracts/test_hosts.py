@@ -134,7 +134,7 @@ def test_an_architecture_of_an_unknown_host_is_shown_as_data() -> None:
     assert families_texts(Arch({"op": "of_a_file"}))[0] == "-"
 
 
-PARTS = {"stages", "stem"}
+PARTS = {"stages", "stem", "head"}
 """Keys of a pyramid's node."""
 
 
