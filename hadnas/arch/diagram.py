@@ -1,7 +1,7 @@
 """An architecture as a drawing: a column per stage, a box per node coloured by family, its right edge by the merge."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -24,14 +24,15 @@ class Box(NamedTuple):
     """A node as it is drawn: `merge` is the family of the merge behind it, None for the plain sum."""
 
     title: str
-    small: str
+    small: str = ""
     family: str | None = None
     merge: str | None = None
 
 
 def diagram(arch: Arch) -> str:
     """SVG text: stem, stages with their blocks from top to bottom, norm and head, from left to right."""
-    columns = list(_columns(arch.node))
+    unknown = [(arch.node["op"], [Box(arch.node["op"])])]  # a host whose file was not run
+    columns = unknown if arch.host is None else arch.host.columns(arch.node)
     rows = max(len(boxes) for _, boxes in columns)
     width = MARGIN + len(columns) * (WIDTH + GAP)
     height = 30 + rows * (HEIGHT + GAP) + 34
@@ -68,34 +69,28 @@ def _drawn(box: Box, left: int, top: int, *, last: bool) -> Iterator[str]:
         yield f'<path d="M{middle} {top + HEIGHT} v{GAP}" stroke="#555"/>'
 
 
-def _columns(node: dict[str, Any]) -> Iterator[tuple[str, list[Box]]]:
-    if "stages" not in node:
-        yield node["op"], [Box(str(node.get("model", node["op"])), _values(node))]
-        return
-    yield "stem", [_box(node["stem"])]
-    for index, stage in enumerate(node["stages"]):
-        boxes = [_box(stage["down"])] if stage["down"] else []
-        for _, run in groupby(stage["blocks"], key=lambda block: json.dumps(block, sort_keys=True)):
-            same = list(run)
-            box = _box(same[0])
-            boxes.append(box if len(same) == 1 else box._replace(title=f"{len(same)} \u00d7 {box.title}"))
-        yield f"stage {index}: {stage['dim']} channels", boxes or [Box("nothing", "")]
-    norm = [Box(node["norm"], "norm")] if node["norm"] else []
-    yield "head", [*norm, _box(node["head"])]
+def boxes(nodes: Iterable[dict[str, Any]]) -> list[Box]:
+    """Nodes as boxes, a run of equal ones as one with their number."""
+    drawn = []
+    for _, run in groupby(nodes, key=lambda node: json.dumps(node, sort_keys=True)):
+        same = list(run)
+        box = _box(same[0])
+        drawn.append(box if len(same) == 1 else box._replace(title=f"{len(same)} \u00d7 {box.title}"))
+    return drawn
 
 
 def _box(node: dict[str, Any]) -> Box:
     """A node as a box; a residual shows its block, and how that joins the skip where it is not the plain sum."""
     if node["op"] != "residual":
-        return Box(node["op"], _values(node), family_of(node))
+        return Box(node["op"], values_text(node), family_of(node))
     block, merge = node["block"], node["merge"]
     if merge["op"] == "add":
-        return Box(block["op"], _values(block), family_of(block))
-    small = "; ".join(part for part in (f"joined by {merge['op']}", _values(block)) if part)
+        return Box(block["op"], values_text(block), family_of(block))
+    small = "; ".join(part for part in (f"joined by {merge['op']}", values_text(block)) if part)
     return Box(block["op"], small, family_of(block), family_of(merge))
 
 
-def _values(node: dict[str, Any]) -> str:
+def values_text(node: dict[str, Any]) -> str:
     """What is not as it is by default."""
     op = ops().get(node["op"])
     slots = op.slots if op else {}

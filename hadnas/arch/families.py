@@ -4,11 +4,7 @@ A block computes what a merge then joins with the skip, so one residual node hol
 up. The family of a network is that of most of its blocks.
 """
 
-from functools import cache
 from typing import Any
-
-import timm
-from torch import nn
 
 from hadnas.arch.node import Arch, nodes
 from hadnas.blocks.registry import FAMILIES, ops
@@ -35,57 +31,41 @@ def family_of(node: dict[str, Any]) -> str | None:
 def family_counts(arch: Arch) -> dict[str, int]:
     """Blocks of each family, in the order of FAMILIES.
 
-    A network without blocks counts its convolutions: a pyramid its stem and the steps between stages, one of timm its
-    convolution layers and nothing else. Empty for one of timm with linear layers before its classifier, as these may be
-    of any family, and where no block is of an op that is known.
+    A network without blocks counts what its host says of its layers (see `Host.layers`). Empty where the host does
+    not know them, and where no block is of an op that is known.
     """
     counts = _counts(arch.node, "block")
     if any(counts.values()):
         return counts
     if any(node["op"] not in ops() for node in nodes(arch.node)):
         return {}
-    if "stages" in arch.node:
-        return counts | {"convolution": sum(_is(node, "stem") or _is(node, "down") for node in nodes(arch.node))}
-    layers = _convolutions(arch.node["model"]) if arch.node["op"] == "timm" else None
-    return {} if layers is None else {"convolution": layers}
+    return dict(arch.host.layers(arch.node))
 
 
 def merge_counts(arch: Arch) -> dict[str, int]:
     """Merges of each family, in the order of FAMILIES; `add`, the sum of every common residual, is an additive one.
 
-    Empty for a network of timm, whose own are not known.
+    Empty for an architecture of one node, as those of timm's networks: their own are not known.
     """
-    return _counts(arch.node, "merge") if "stages" in arch.node else {}
+    return _counts(arch.node, "merge") if len(arch.ops()) > 1 else {}
 
 
 def stage_counts(arch: Arch) -> list[dict[str, int]]:
     """Of each stage its blocks by family and its merges by `<family> merge`; empty for a host without stages."""
     return [
         _counts(stage, "block") | {f"{family} merge": n for family, n in _counts(stage, "merge").items()}
-        for stage in arch.node.get("stages", [])
+        for stage in arch.stages
     ]
 
 
 def _counts(part: Any, role: str) -> dict[str, int]:
-    found = [family_of(node) for node in nodes(part) if _is(node, role)]
+    found = [family_of(node) for node in nodes(part) if has_role(node, role)]
     return {family: found.count(family) for family in FAMILIES}
 
 
-def _is(node: dict[str, Any], role: str) -> bool:
+def has_role(node: dict[str, Any], role: str) -> bool:
+    """Whether the op of a node is known and may stand in a role."""
     return (op := ops().get(node["op"])) is not None and role in op.roles
-
-
-@cache
-def _convolutions(model: str) -> int | None:
-    """Convolution layers of a timm network; None where it has linear ones before its classifier, or is not built."""
-    if not timm.is_model(model):
-        return None
-    try:
-        network = timm.create_model(model, num_classes=0, device="meta")
-    except Exception:  # whatever a constructor of timm raises: it is refused where it is measured, with the reason
-        return None
-    layers = list(network.modules())
-    return None if any(isinstance(m, nn.Linear) for m in layers) else sum(isinstance(m, nn.Conv2d) for m in layers)
 
 
 def families_text(counts: dict[str, int]) -> str:

@@ -8,11 +8,14 @@ from itertools import groupby
 from typing import Any
 
 from hadnas.blocks.registry import ops
-from hadnas.errors import SpecError, at
+from hadnas.errors import SpecError, at, cut
 from hadnas.plain import from_json
 
 FORMAT = 1
 """The version of the grammar that this hadnas writes; it reads this and every earlier one."""
+
+BESIDE = ("format", "class_names")
+"""Keys of an arch.json that say nothing of the network: an export has the names of the classes beside it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,17 @@ class Arch:
     def fingerprint(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.json.encode()).hexdigest()[:16]
+
+    @property
+    def host(self) -> Any:
+        """The `hadnas.hosts.host.Host` of its op; None if the file that defines that op was not run."""
+        op = ops().get(self.node["op"])
+        return None if op is None else op.host
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        """Its stages in order, each with its `blocks`; none for a host without stages or an unknown one."""
+        return [] if self.host is None else list(self.host.stages(self.node))
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
@@ -49,15 +63,16 @@ class Arch:
 def stored_arch(text: str, fingerprint: str) -> Arch:
     """The architecture that `Arch.json` wrote, also of ops that are not known here.
 
-    Raises SpecError where the text is not what was written, by the fingerprint that it was kept under.
+    Raises SpecError where the text is not what was written, by the fingerprint that it was kept under, or of a later
+    format.
     """
     with at(f"architecture {fingerprint}"):
         if not isinstance(text, str) or hashlib.sha256(text.encode()).hexdigest()[:16] != fingerprint:
             raise SpecError("its text is damaged: it has another fingerprint")
-        node = from_json(text)
-        if not isinstance(node, dict) or not all(isinstance(inner.get("op"), str) for inner in (node, *nodes(node))):
+        node = unversioned(from_json(text))
+        if not all(isinstance(inner.get("op"), str) for inner in (node, *nodes(node))):
             raise SpecError("its text is no architecture")
-    return Arch(in_order({key: value for key, value in node.items() if key != "format"}))
+    return Arch(in_order(node))
 
 
 def nodes(value: Any) -> Iterator[dict[str, Any]]:
@@ -70,6 +85,18 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for item in value:
             yield from nodes(item)
+
+
+def unversioned(draw: Any) -> dict[str, Any]:
+    """A node without what stands beside it. Raises SpecError for what is no node, or of a later format."""
+    if not isinstance(draw, dict):
+        raise SpecError(f"found {cut(draw)}; allowed is a node {{'op': name, ...}}")
+    version = draw.get("format", FORMAT)
+    if type(version) is not int or version < 1:
+        raise SpecError(f"format = {cut(version)} is not allowed; allowed is an integer from 1 to {FORMAT}")
+    if version > FORMAT:
+        raise SpecError(f"format {version} is later than {FORMAT}, the latest this hadnas reads; upgrade hadnas")
+    return {key: value for key, value in draw.items() if key not in BESIDE}
 
 
 def in_order(value: Any) -> Any:

@@ -1,8 +1,8 @@
 """From a draw to an architecture, and from an architecture to a tree of constructor calls: one recursive reading.
 
 Every node is read once: its op is looked up, its values are checked and completed with the defaults, its rules are
-held against the place where it stands, and what it will be built by is noted. `complete` keeps the data, `lower` the
-calls, so neither can disagree with the other.
+held against the place where it stands, and what it will be built by is noted. `complete` keeps the data, a
+`hadnas.hosts.host.Plan` the calls, too, so neither can disagree with the other.
 """
 
 import json
@@ -10,16 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hadnas.arch.node import FORMAT, Arch
+from hadnas.arch.node import Arch, unversioned
 from hadnas.arch.task import Task
 from hadnas.blocks.registry import REQUIRED, Op, Slot, find_op
 from hadnas.errors import SpecError, at, cut, unknown
 from hadnas.plain import plain
 
 Node = dict[str, Any]
-
-BESIDE = ("format", "class_names")
-"""Keys of an arch.json that say nothing of the network: an export has the names of the classes beside it."""
 
 
 @dataclass(frozen=True)
@@ -52,28 +49,16 @@ def complete(draw: Node, task: Task | None = None) -> Arch:
     Without a task only what does not depend on one is checked. Raises SpecError or UnknownName with the path of the
     node, the value found and what is allowed.
     """
-    return Arch(_read_host(draw, task)[0])
+    return Arch(read_host(draw, task)[0])
 
 
-def lower(arch: Arch, task: Task) -> Call:
-    """The tree of constructor calls that builds `arch` for `task`. Raises SpecError where a rule does not hold."""
-    return _read_host(arch.node, task)[1]
-
-
-def _read_host(draw: Node, task: Task | None) -> tuple[Node, Call]:
+def read_host(draw: Node, task: Task | None) -> tuple[Node, Call]:
+    """The completed node of a whole architecture and its call. Raises as `complete`."""
     with at("architecture"):
-        draw = plain(draw)
-        if not isinstance(draw, dict):
-            raise SpecError(f"found {cut(draw)}; allowed is a node {{'op': name, ...}}")
-        version = draw.get("format", FORMAT)
-        if type(version) is not int or version < 1:
-            raise SpecError(f"format = {cut(version)} is not allowed; allowed is an integer from 1 to {FORMAT}")
-        if version > FORMAT:
-            raise SpecError(f"format {version} is later than {FORMAT}, the latest this hadnas reads; upgrade hadnas")
-        host = find_op(draw.get("op"), ("host",))
-    assert host.wire is not None, f"the host {host.name!r} is registered without a wire function"
-    node, call = host.wire(host.cls, {key: value for key, value in draw.items() if key not in BESIDE}, task)
-    return node, call
+        node = unversioned(plain(draw))
+        op = find_op(node.get("op"), ("host",))
+    completed, call = op.host.read(node, task)
+    return completed, call
 
 
 def read(node: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[Node, Call]:

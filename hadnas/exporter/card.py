@@ -6,10 +6,8 @@ from typing import Any
 
 import timm
 
-from hadnas.arch.node import Arch
-from hadnas.arch.read import lower
-from hadnas.arch.task import Task
-from hadnas.hosts.build import Moments, normalisation
+from hadnas.arch.node import nodes
+from hadnas.hosts.host import Moments, Plan, normalisation_text
 from hadnas.measure.figures import shown_in
 from hadnas.measure.onnx import INPUT, OUTPUT
 
@@ -65,8 +63,7 @@ class Facts:
 
 
 def card(
-    arch: Arch,
-    task: Task,
+    plan: Plan,
     facts: Facts,
     moments: Moments | None,
     class_names: Sequence[str],
@@ -82,14 +79,15 @@ def card(
     `licence` is what the code says of itself, `needed` what it imports, in words, `trained` whether the weights are,
     `class_map` the file of class names if there is one, `onnx` whether model.onnx is there.
     """
+    task = plan.task
     shape = "x".join(map(str, task.shape))
     parts = [
-        f"# hadnas_{arch.fingerprint}",
+        f"# {plan.name}",
         f"A classifier of {shape} images (channels x height x width) into {task.outputs} classes, "
         "built and written by hadnas." + ("" if trained else " Its weights are fresh: it is not trained."),
-        f"```\n{arch.tree()}\n```",
+        f"```\n{plan.arch.tree()}\n```",
         "## Use",
-        _use(arch, task, needed, moments, class_map),
+        _use(plan, needed, moments, class_map),
     ]
     if class_names:
         places = [*([f"`{class_map}`"] if class_map else []), '`network.pretrained_cfg["label_names"]`', "`arch.json`"]
@@ -123,20 +121,20 @@ def card(
     return "\n\n".join(parts) + "\n"
 
 
-def _use(arch: Arch, task: Task, needed: str, moments: Moments | None, class_map: str) -> str:
-    shape, size = ", ".join(map(str, task.shape)), " ".join(map(str, task.shape))
+def _use(plan: Plan, needed: str, moments: Moments | None, class_map: str) -> str:
+    shape, size = ", ".join(map(str, plan.task.shape)), " ".join(map(str, plan.task.shape))
     options = f"{size} --class-map {class_map}" if class_map else size
     by_name = (
         f"""
-`import model` also registers it with timm: `timm.create_model("hadnas_{arch.fingerprint}", pretrained=True)`, with
+`import model` also registers it with timm: `timm.create_model("{plan.name}", pretrained=True)`, with
 `features_only`, `num_classes` and timm's other arguments. timm's training script takes it, too:
-`PYTHONPATH=. python train.py DATA --device-modules model --model hadnas_{arch.fingerprint} --input-size {options}`.
+`PYTHONPATH=. python train.py DATA --device-modules model --model {plan.name} --input-size {options}`.
 """
-        if isinstance(lower(arch, task).cls, type)
+        if plan.host.in_timm
         else ""
     )
-    pool = arch.node.get("head", {}).get("pool", "")
-    if "avgmax" in pool:
+    pools = (str(node.get("pool")) for node in nodes(plan.arch.node))
+    if pool := next((pool for pool in pools if "avgmax" in pool), ""):
         by_name += f"\nTorchScript does not compile timm's pooling `{pool}`; `torch.export` and ONNX take it.\n"
     return f"""Needs {needed}, and no hadnas (written with timm {timm.__version__}). In this folder, or with it on
 Python's path:
@@ -149,7 +147,7 @@ network = build_model(pretrained=True).eval()
 logits = network(torch.zeros(1, {shape}))
 ```
 {by_name}
-{normalisation(moments, '`network.pretrained_cfg["mean"]`', '`network.pretrained_cfg["std"]`')}"""
+{normalisation_text(moments, '`network.pretrained_cfg["mean"]`', '`network.pretrained_cfg["std"]`')}"""
 
 
 def _figures(facts: Facts) -> list[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ import torch
 
 from hadnas.errors import StudyError
 from hadnas.exporter.card import Accuracy, Facts, Repeated
-from hadnas.exporter.folder import export
+from hadnas.exporter.folder import export_plan
 from hadnas.results.candidate import Found
 from hadnas.results.finals import read_finals
 from hadnas.results.table import StudyResults
@@ -62,11 +62,12 @@ def deliver(results: StudyResults, found: Found, out: str | Path, *, onnx: bool,
 
     Raises StudyError for one that was not trained to its end, and what `hadnas.export` and `current_weights` raise.
     """
-    return export(
-        found.trained,
-        results.task(),
+    _ = found.trained  # says where it is not
+    weights = current_weights(results, found)
+    return export_plan(
+        results.plan(found),
         out,
-        current_weights(results, found),
+        weights,
         facts=facts(results, found),
         moments=results.moments(),
         class_names=results.class_names(),
@@ -112,7 +113,7 @@ def register(results: StudyResults, found: Found, folder: Path) -> str:
         images.numpy(),
         logits.numpy(),
         known,
-        needed(found.arch, results.task()),
+        needed(results.plan(found)),
     )
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from hadnas.blocks.layers import Norm, normalisation
 from hadnas.blocks.pooled_linear import PooledLinear
 from hadnas.blocks.registry import register
+from hadnas.hosts.pyramid_host import PyramidHost
 from hadnas.hosts.stage import Stage
-from hadnas.hosts.wiring import wire_pyramid
 
 
 def init_weights(model: nn.Module) -> None:
@@ -25,7 +25,7 @@ def init_weights(model: nn.Module) -> None:
             own()
 
 
-@register("host", children={"stem": "stem", "stages": "stage", "head": "head"}, wire=wire_pyramid)
+@register("host", children={"stem": "stem", "stages": "stage", "head": "head"}, host=PyramidHost())
 class Pyramid(nn.Module):
     """Stem, any number of stages, norm and head, with timm's model interface.
 

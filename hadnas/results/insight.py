@@ -142,8 +142,8 @@ def _differences(found: list[Found]) -> list[Difference]:
     groups: dict[tuple[int, str], dict[int, tuple[list[float], list[float]]]] = defaultdict(alike)
     for each in found:
         assert each.arch is not None
-        for stage, counts in enumerate(stage_counts(each.arch)):
-            blocks = len(each.arch.node["stages"][stage]["blocks"])
+        for stage, (node, counts) in enumerate(zip(each.arch.stages, stage_counts(each.arch), strict=True)):
+            blocks = len(node["blocks"])
             for family, count in counts.items():
                 groups[stage, family][blocks][0 if count else 1].append(each.accuracy)
     out = []

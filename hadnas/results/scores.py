@@ -12,7 +12,7 @@ from hadnas.measure.proxies import nwot, synflow
 from hadnas.results.candidate import Found
 from hadnas.results.statistics import Correlation, rank_correlation
 from hadnas.results.table import StudyResults
-from hadnas.source.trace import code_hash
+from hadnas.source.trace import hash_of
 from hadnas.train.data.images import spread
 
 COSTS = tuple(figure.name for figure in shown_in("proxies"))
@@ -57,11 +57,11 @@ def score_study(results: StudyResults) -> dict[str, Score]:
 
 
 def _scores(found: Found, results: StudyResults, images: torch.Tensor) -> dict[str, float | None]:
-    assert found.arch is not None
-    if found.notes.get("code") != code_hash(found.arch, results.task()):
+    plan = results.plan(found)
+    if found.notes.get("code") != hash_of(plan.classes):
         raise StudyError(f"{found.name}: the code of its blocks has changed since it was trained; undo the change")
     scores: dict[str, float | None] = {name: found.figures[name] for name in COSTS}
-    network = build_seeded(found.arch, results.task(), results.study.seed)
+    network = build_seeded(plan, results.study.seed)
     try:
         scores["nwot"] = nwot(network, images)
     except MeasurementError:

@@ -16,7 +16,7 @@ from hadnas.results.front import pareto_front
 from hadnas.results.insight import FEWEST_IN_GROUP, Insight, effects
 from hadnas.results.statistics import counted
 from hadnas.results.table import StudyResults
-from hadnas.source.module import model_source
+from hadnas.source.module import plan_source
 
 MOST = 20
 """Rows of a table or bars of a figure; what is left out is said."""
@@ -204,9 +204,8 @@ def winner(results: StudyResults, best: Found) -> Section:
 
 
 def source(results: StudyResults, found: Found) -> str:
-    assert found.arch is not None
     origin = {"study": results.name, "trial": found.name}
-    return model_source(found.arch, results.task(), origin, results.moments(), results.class_names())
+    return plan_source(results.plan(found), origin, results.moments(), results.class_names())
 
 
 def finals(finals: list[Final], name: str, opened: int) -> Section:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hadnas.arch.node import Arch, stored_arch
 from hadnas.arch.task import Task
 from hadnas.errors import StudyError, unknown
-from hadnas.hosts.build import Moments
+from hadnas.hosts.host import Moments, Plan, make_plan
 from hadnas.measure.figures import ACCURACY, RATIO, TABLE, Figure
 from hadnas.measure.latency.backends import BACKENDS
 from hadnas.results.candidate import Found, of_baseline, of_trial
@@ -37,6 +37,7 @@ class StudyResults:
             self.study, self.book = stored_study(name, home)
         self.ledger = Ledger(home.url)
         self._archs: dict[str, Arch] = {}
+        self._plans: dict[str, Plan] = {}
 
     @property
     def name(self) -> str:
@@ -141,6 +142,17 @@ class StudyResults:
         """Raise StudyError where blocks of the study are not known here, before anything is built of them."""
         if self.unknown_blocks:
             raise StudyError(f"study {self.name!r}: {self.unknown_blocks}")
+
+    def plan(self, found: Found) -> Plan:
+        """How a trial or baseline is built; it is read once, however much is asked of the network.
+
+        Raises StudyError where its blocks are not known here.
+        """
+        self.check_blocks()
+        assert found.arch is not None
+        if found.arch.fingerprint not in self._plans:
+            self._plans[found.arch.fingerprint] = make_plan(found.arch, self.task())
+        return self._plans[found.arch.fingerprint]
 
     def training(self, found: Found) -> Training | None:
         """The training that made the weights of a trial or baseline, or None: it was not trained."""
@@ -254,7 +266,7 @@ class StudyResults:
         return class_names(self.stored)
 
     def architecture(self, fingerprint: str) -> Arch | None:
-        """An architecture of the ledger by its fingerprint, or None."""
+        """An architecture of the ledger by its fingerprint, or None. Raises SpecError for one of a later format."""
         if fingerprint not in self._archs:
             text = self.ledger.measured.architecture(fingerprint)
             if text is None:

@@ -8,7 +8,7 @@ from hadnas.errors import SpecError, StudyError, at
 from hadnas.hosts.build import trained
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
-from hadnas.source.trace import code_hash
+from hadnas.source.trace import hash_of
 from hadnas.store.records import Training
 from hadnas.store.study_store import edited_ops
 from hadnas.store.weights import weights_of
@@ -30,7 +30,9 @@ def current_weights(results: StudyResults, found: Found) -> Path:
 
 def network_of(results: StudyResults, found: Found) -> nn.Module:
     """A trial or baseline with its trained weights, in eval mode. Raises StudyError as `current_weights` does."""
-    return trained(found.trained, results.task(), current_weights(results, found))
+    _ = found.trained  # says where it is not
+    weights = current_weights(results, found)
+    return trained(results.plan(found), weights)
 
 
 def check_code(results: StudyResults, found: Found, training: Training, weights: Path) -> None:
@@ -38,13 +40,13 @@ def check_code(results: StudyResults, found: Found, training: Training, weights:
 
     An edit that changed nothing of the network passes, as its validation loss shows.
     """
-    assert found.arch is not None
-    if training.key.code == code_hash(found.arch, results.task()):
+    plan = results.plan(found)
+    if training.key.code == hash_of(plan.classes):
         return
     batch, device = results.study.recipe.evaluation_batch, chosen_device("auto")
     recorded = found.figures["val/loss"]
     try:
-        network = trained(found.arch, results.task(), weights)
+        network = trained(plan, weights)
         loss = evaluate(network, results.data(), batch=batch, device=device).loss
         if abs(loss - recorded) <= 1e-3 * recorded:  # of the same pixels and weights: what is left is rounding
             return

@@ -40,15 +40,16 @@ def _compare(results: StudyResults, evaluator: Evaluator, mirror: Mirror, say: C
     shown = mirror.tracker.run_ids()
     for found, backend in itertools.product(compared(results), backends(results.study)):
         assert found.arch is not None and found.run_id is not None
+        plan = results.plan(found)
         key = protocol_key(protocol(evaluator.task.shape, device=evaluator.device, backend=backend))
         known = results.latencies(found).get(backend, {})
         if known.get("protocol") == key and REASON not in known:
             continue
         say(found.name, backend)
-        entry: dict[str, Any] = {"protocol": key, "code": evaluator.key(found.arch).code}
+        entry: dict[str, Any] = {"protocol": key, "code": evaluator.key(plan).code}
         taken = None
         try:
-            taken = evaluator.latency(found.arch, backend)
+            taken = evaluator.latency(plan, backend)
         except MeasurementError as error:
             entry[REASON] = str(error).partition("\n")[0]  # compilers add pages
         note_latency(results.book, found.arch.fingerprint, backend, entry)

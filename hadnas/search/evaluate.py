@@ -1,13 +1,14 @@
 """One evaluation: cost, constraints, screen, latency, training; it knows no ledger, no Optuna and no MLflow."""
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import nn
 
 from hadnas.errors import BuildError, HadnasError, LostClaim, MachineError, MeasurementError, TrainingError
-from hadnas.hosts.build import build, build_seeded
+from hadnas.hosts.build import build_plan, build_seeded
+from hadnas.hosts.host import Plan, make_plan
 from hadnas.limits import check_memory
 from hadnas.measure.cost import cost
 from hadnas.measure.figures import values
@@ -30,16 +31,17 @@ FAULTS = (BuildError, MeasurementError, TrainingError)
 """What is the candidate's fault, as is whatever its own code raises: it ends as pruned and never ends a study."""
 
 
-def evaluate(job: Job, report: Report, data: Data) -> Outcome:
-    """Measure and train one candidate on `data`.
+def evaluate(job: Job, report: Report, data: Data, plan: Plan | None = None) -> Outcome:
+    """Measure and train one candidate on `data`; `plan` is that of the job, if this process has made it.
 
     A candidate that breaks a constraint, cannot be built or does not train has a `reason`. Raises what is not its
     fault: DataError, StudyError, KeyboardInterrupt.
     """
     outcome = Outcome()
-    fresh = cache(lambda: build_seeded(job.arch, job.task, job.seed))  # screen and latency work on copies of it
+    plan = plan or make_plan(job.arch, job.task)
+    fresh = cache(partial(build_seeded, plan, job.seed))  # screen and latency work on copies of it
     try:
-        _measure(job, report, data, outcome, fresh)
+        _measure(job, plan, report, data, outcome, fresh)
     except FAULTS as error:
         _refuse(outcome, str(error), {"trains": 1.0})
     finally:
@@ -58,11 +60,13 @@ def evaluate(job: Job, report: Report, data: Data) -> Outcome:
     return outcome
 
 
-def _measure(job: Job, report: Report, data: Data, outcome: Outcome, fresh: Callable[[], nn.Module]) -> None:
+def _measure(
+    job: Job, plan: Plan, report: Report, data: Data, outcome: Outcome, fresh: Callable[[], nn.Module]
+) -> None:
     with outcome.phase("cost"):
         costs = job.costs
         if costs is None:
-            outcome.counted = cost(build(job.arch, job.task, device="meta"), job.task.shape)
+            outcome.counted = cost(build_plan(plan, device="meta"), job.task.shape)
             costs = Costs.of(outcome.counted)
     check_memory(4 * costs.params, "the network's weights")
     outcome.figures |= values("cost", costs)

@@ -5,15 +5,15 @@ from typing import Any
 
 from torch import nn
 
-from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.hosts.build import build_seeded
+from hadnas.hosts.host import Plan
 from hadnas.measure.latency.latency import protocol
 from hadnas.search.evaluate import constraints, evaluate
 from hadnas.search.job import Job, Outcome
 from hadnas.search.report import LedgerReport, Shown
 from hadnas.search.timing import timed
-from hadnas.source.trace import code_hash
+from hadnas.source.trace import hash_of
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Latency, TrainingKey
@@ -46,25 +46,26 @@ class Evaluator:
             facts["latency protocol"] = protocol(self.task.shape, device=self.device, backend=self.study.latency)
         return facts
 
-    def key(self, arch: Arch) -> TrainingKey:
-        """What decides the outcome of training `arch` in this study."""
-        if arch.fingerprint not in self._keys:
-            self._keys[arch.fingerprint] = TrainingKey(
-                fingerprint=arch.fingerprint,
+    def key(self, plan: Plan) -> TrainingKey:
+        """What decides the outcome of training a candidate in this study."""
+        fingerprint = plan.arch.fingerprint
+        if fingerprint not in self._keys:
+            self._keys[fingerprint] = TrainingKey(
+                fingerprint=fingerprint,
                 task=str(self.task),
                 data=self.data.digest,
                 recipe=self.recipe,
                 epochs=self.study.recipe.epochs,
                 seed=self.study.seed,
-                code=code_hash(arch, self.task),
+                code=hash_of(plan.classes),
             )
-        return self._keys[arch.fingerprint]
+        return self._keys[fingerprint]
 
-    def job(self, arch: Arch, *, held: bool) -> Job:
-        """What is to be done for `arch`; `held`: screened, and held to the study's constraints."""
-        key = self.key(arch)
+    def job(self, plan: Plan, *, held: bool) -> Job:
+        """What is to be done for a candidate; `held`: screened, and held to the study's constraints."""
+        key = self.key(plan)
         return Job(
-            arch=arch,
+            arch=plan.arch,
             task=self.task,
             recipe=self.study.recipe,
             seed=self.study.seed,
@@ -75,19 +76,19 @@ class Evaluator:
             costs=self.ledger.measured.get_cost(key.fingerprint, key.task, key.code),
         )
 
-    def evaluate(self, arch: Arch, shown: Shown, *, held: bool) -> Outcome:
-        """Measure and train `arch`, or tell back what is known. Raises what is not the candidate's fault."""
-        job = self.job(arch, held=held)
-        with LedgerReport(job, self.key(arch), self.study.name, self.home, self.ledger, shown) as report:
-            return evaluate(job, report, self.data)
+    def evaluate(self, plan: Plan, shown: Shown, *, held: bool) -> Outcome:
+        """Measure and train a candidate, or tell back what is known. Raises what is not the candidate's fault."""
+        job = self.job(plan, held=held)
+        with LedgerReport(job, self.key(plan), self.study.name, self.home, self.ledger, shown) as report:
+            return evaluate(job, report, self.data, plan)
 
     def constraints(self, outcome: Outcome) -> dict[str, float]:
         """What the sampler learns of a candidate that was trained: constraint -> value / limit - 1."""
         return constraints(self.study.constraints, outcome.figures)
 
-    def latency(self, arch: Arch, backend: str) -> Latency:
+    def latency(self, plan: Plan, backend: str) -> Latency:
         """From the ledger, or taken now. Raises MeasurementError where the module or the backend fails."""
-        self.ledger.measured.put_architecture(arch.fingerprint, arch.json)
-        fresh: partial[nn.Module] = partial(build_seeded, arch, self.task, self.study.seed)
-        code = self.key(arch).code
-        return timed(arch, self.task, code, fresh, self.ledger, device=self.device, backend=backend)
+        self.ledger.measured.put_architecture(plan.arch.fingerprint, plan.arch.json)
+        fresh: partial[nn.Module] = partial(build_seeded, plan, self.study.seed)
+        code = self.key(plan).code
+        return timed(plan.arch, self.task, code, fresh, self.ledger, device=self.device, backend=backend)

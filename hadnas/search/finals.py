@@ -18,6 +18,7 @@ from hadnas.arch.random import distinct
 from hadnas.arch.twins import additive_twin, one_branch
 from hadnas.errors import Interrupted, SpecError, StudyError
 from hadnas.hosts.build import trained
+from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.figures import ACCURACY, TABLE
 from hadnas.results.finals import Final, read_finals
 from hadnas.results.table import StudyResults
@@ -46,7 +47,7 @@ class Entry:
 
     name: str
     kind: Kind
-    arch: Arch
+    plan: Plan
     against: str | None
 
 
@@ -143,17 +144,18 @@ class _Finals:
         for entry in field:
             for judge in judges:
                 if entry.name not in reasons:
-                    outcome = self._evaluate(judge, entry.arch, f"{entry.name}, seed {judge.study.seed}", held=False)
+                    outcome = self._evaluate(judge, entry.plan, f"{entry.name}, seed {judge.study.seed}", held=False)
                     if outcome.reason:
                         seed = f"seed {judge.study.seed}: " if outcome.training is not None else ""
                         reasons[entry.name] = f"{seed}{outcome.reason}"
                 self.progress.done += 1
-        scored = [(judge, entry.arch) for entry in field if entry.name not in reasons for judge in judges]
+        scored = [(judge, entry.plan) for entry in field if entry.name not in reasons for judge in judges]
         self._open_test(scored)
         entries = []
         for entry in field:
-            seen, reason = [judge.key(entry.arch) for judge in judges], reasons.get(entry.name)
-            entries.append(FinalEntry(entry.name, entry.kind, entry.arch.fingerprint, entry.against, seen, reason))
+            seen, reason = [judge.key(entry.plan) for judge in judges], reasons.get(entry.name)
+            fingerprint = entry.plan.arch.fingerprint
+            entries.append(FinalEntry(entry.name, entry.kind, fingerprint, entry.against, seen, reason))
         note_finals(self.results.book, entries)
 
     def _field(self, top: int | None) -> list[Entry]:
@@ -162,58 +164,60 @@ class _Finals:
         field = []
         for found in finalists:
             assert found.arch is not None
-            field.append(Entry(found.name, "finalist", found.arch, None))
+            field.append(Entry(found.name, "finalist", self.results.plan(found), None))
             for kind, control in CONTROLS.items():
                 if (arch := control(found.arch, self.searcher.task)) is not None:
-                    field.append(Entry(f"{found.name} {kind}", kind, arch, found.name))
+                    field.append(Entry(f"{found.name} {kind}", kind, make_plan(arch, self.searcher.task), found.name))
         baselines = [found for found in self.results.baselines if found.feasible and found.arch is not None]
-        return field + [Entry(b.name, "baseline", b.arch, field[0].name) for b in baselines if b.arch is not None]
+        return field + [Entry(b.name, "baseline", self.results.plan(b), field[0].name) for b in baselines]
 
-    def _best_random(self, count: int) -> tuple[Arch | None, int]:
+    def _best_random(self, count: int) -> tuple[Plan | None, int]:
         """The best by validation accuracy, ties by MACs, of `count` random architectures, and how many were trained.
 
         They are held to the constraints and trained as the search does its own. Fewer where the space has no more to
         give, or `REFUSALS` in a row were refused.
         """
         study = self.searcher.study
-        ranks: dict[Arch, tuple[float, float]] = {}
+        ranks: list[tuple[float, float, Plan]] = []
         refused = 0
         for arch in distinct(study.space, self.searcher.task, study.seed):
             if len(ranks) == count or refused == REFUSALS:
                 break
-            outcome = self._evaluate(self.searcher, arch, f"random {len(ranks)}", held=True)
+            plan = make_plan(arch, self.searcher.task)
+            outcome = self._evaluate(self.searcher, plan, f"random {len(ranks)}", held=True)
             if outcome.reason:
                 refused += 1
                 continue
             refused = 0
-            ranks[arch] = (-outcome.figures[ACCURACY], outcome.figures["macs"])
+            ranks.append((-outcome.figures[ACCURACY], outcome.figures["macs"], plan))
             self.progress.done += 1
-        return min(ranks, key=lambda arch: ranks[arch], default=None), len(ranks)
+        best = min(ranks, key=lambda rank: rank[:2], default=None)
+        return (None if best is None else best[2]), len(ranks)
 
-    def _evaluate(self, judge: Evaluator, arch: Arch, label: str, *, held: bool) -> Outcome:
+    def _evaluate(self, judge: Evaluator, plan: Plan, label: str, *, held: bool) -> Outcome:
         self._say(label, 0)
-        return judge.evaluate(arch, _Shown(partial(self._say, label)), held=held)
+        return judge.evaluate(plan, _Shown(partial(self._say, label)), held=held)
 
     def _say(self, label: str, epoch: int) -> None:
         self.progress.label, self.progress.phase, self.progress.epoch = label, "train", epoch
         self.watch(self.progress)
 
-    def _open_test(self, scored: list[tuple[Evaluator, Arch]]) -> None:
+    def _open_test(self, scored: list[tuple[Evaluator, Plan]]) -> None:
         """Score finished trainings on the test split, each once; cut short and gone on with, it is one opening."""
         unscored = []
-        for judge, arch in scored:
-            key = judge.key(arch)
+        for judge, plan in scored:
+            key = judge.key(plan)
             training = self.ledger.training(key)
             assert training is not None
             if self.ledger.get_test(key) is None:
-                unscored.append((judge, arch, key, weights_of(training, judge.home)))  # before the split is opened
+                unscored.append((judge, plan, key, weights_of(training, judge.home)))  # before the split is opened
         if not unscored:
             return
-        field = hashlib.sha256(repr([judge.key(arch) for judge, arch in scored]).encode()).hexdigest()[:16]
+        field = hashlib.sha256(repr([judge.key(plan) for judge, plan in scored]).encode()).hexdigest()[:16]
         opened = self.results.book.user_attrs.get(OPENINGS, [])
         self.results.book.set_user_attr(OPENINGS, list(dict.fromkeys([*opened, field])))
-        for judge, arch, key, weights in unscored:
-            network = trained(arch, judge.task, weights)
+        for judge, plan, key, weights in unscored:
+            network = trained(plan, weights)
             batch = judge.study.recipe.evaluation_batch
             right, loss = hits(network, judge.data, "test", batch=batch, device=judge.device)
             self.ledger.put_test(key, right.tolist(), loss)

@@ -13,13 +13,13 @@ from typing import Any
 from hadnas.arch.diagram import diagram
 from hadnas.arch.families import families_texts, family_counts
 from hadnas.arch.node import Arch
-from hadnas.arch.task import Task
 from hadnas.errors import BuildError, MeasurementError
-from hadnas.hosts.build import build
+from hadnas.hosts.build import build_plan
+from hadnas.hosts.host import Plan
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.figures import values
 from hadnas.search.job import Outcome
-from hadnas.source.module import model_source
+from hadnas.source.module import plan_source
 from hadnas.store.records import Epoch as Kept
 from hadnas.store.records import Latency
 from hadnas.track import keys
@@ -31,8 +31,8 @@ from hadnas.train.loop import Epoch
 class Mirror:
     """Writes one process's candidates to MLflow, one at a time."""
 
-    def __init__(self, tracker: Tracker, task: Task, data: Data) -> None:
-        self.tracker, self.task, self.data = tracker, task, data
+    def __init__(self, tracker: Tracker, data: Data) -> None:
+        self.tracker, self.data = tracker, data
         self._writer = ThreadPoolExecutor(1)
         self._files: Future[None] | None = None
 
@@ -44,11 +44,11 @@ class Mirror:
         known = {keys.FINGERPRINT: arch.fingerprint}
         return self.tracker.start_trial(number, kind, name, shown, known, note=f"```\n{arch.tree()}\n```")
 
-    def measured(self, run_id: str, name: str, arch: Arch, outcome: Outcome) -> None:
+    def measured(self, run_id: str, name: str, plan: Plan, outcome: Outcome) -> None:
         """Log what was measured, and begin to write the files."""
         timed = {keys.LATENCY: json.dumps(outcome.latency.protocol)} if outcome.latency is not None else {}
         self.tracker.log_metrics(run_id, outcome.figures, timed)
-        self._files = self._writer.submit(self._write, run_id, name, arch, outcome.counted)
+        self._files = self._writer.submit(self._write, run_id, name, plan, outcome.counted)
 
     def epoch(self, run_id: str, epoch: Epoch) -> None:
         """Add a point to the curves."""
@@ -80,19 +80,19 @@ class Mirror:
         finally:
             self.tracker.end_trial(run_id, state, reason)
 
-    def _write(self, run_id: str, name: str, arch: Arch, counted: Cost | None) -> None:
+    def _write(self, run_id: str, name: str, plan: Plan, counted: Cost | None) -> None:
         """Data, tree, diagram, cost by module (counted again where it was known from before), and code."""
-        log = self.tracker.log_text
+        log, arch = self.tracker.log_text, plan.arch
         log(run_id, arch.json, "arch.json")
         log(run_id, arch.tree(), "arch.txt")
         log(run_id, diagram(arch), "architecture.svg")
         try:
-            counted = counted or cost(build(arch, self.task, device="meta"), self.task.shape)
+            counted = counted or cost(build_plan(plan, device="meta"), plan.task.shape)
             parts = [{"module": path, **asdict(own)} for path, own in counted.by_module.items()]
             self.tracker.log_rows(run_id, parts, "cost.csv")
             origin = {"study": self.tracker.study, "network": name}
             moments = (self.data.mean, self.data.std)
-            log(run_id, model_source(arch, self.task, origin, moments, self.data.class_names), "model.py")
+            log(run_id, plan_source(plan, origin, moments, self.data.class_names), "model.py")
         except (BuildError, MeasurementError):  # the candidate's, and why it was refused
             return
 
@@ -106,12 +106,12 @@ def _point(epoch: Epoch | Kept) -> dict[str, float]:
 class Live:
     """A candidate as it is seen while it is evaluated: its run, and the progress of the search."""
 
-    def __init__(self, mirror: Mirror, run_id: str, name: str, arch: Arch, say: Callable[[str, int], None]) -> None:
-        self.mirror, self.run_id, self.name, self.arch, self.say = mirror, run_id, name, arch, say
+    def __init__(self, mirror: Mirror, run_id: str, name: str, plan: Plan, say: Callable[[str, int], None]) -> None:
+        self.mirror, self.run_id, self.name, self.plan, self.say = mirror, run_id, name, plan, say
 
     def measured(self, outcome: Outcome) -> None:
         """Log what was measured."""
-        self.mirror.measured(self.run_id, self.name, self.arch, outcome)
+        self.mirror.measured(self.run_id, self.name, self.plan, outcome)
         if not outcome.reason:
             self.say("train", 0)
 

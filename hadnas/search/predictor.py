@@ -22,14 +22,15 @@ from sklearn.preprocessing import MaxAbsScaler
 from hadnas.arch.random import distinct
 from hadnas.arch.task import Task
 from hadnas.errors import BuildError, MeasurementError, StudyError
-from hadnas.hosts.build import build, build_seeded
+from hadnas.hosts.build import build_plan, build_seeded
+from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.figures import constraints
 from hadnas.measure.latency.backends import require
 from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.results.statistics import Correlation, rank_correlation
 from hadnas.search.timing import timed
-from hadnas.source.trace import code_hash
+from hadnas.source.trace import hash_of
 from hadnas.space.data import as_data
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import record
@@ -106,10 +107,11 @@ def fit_predictor(
         if len(ratios) == n:
             break
         try:
-            found = cost(build(arch, task, device="meta"), task.shape)
+            plan = make_plan(arch, task)
+            found = cost(build_plan(plan, device="meta"), task.shape)
             ledger.measured.put_architecture(arch.fingerprint, arch.json)
-            fresh = partial(build_seeded, arch, task, seed)
-            code = code_hash(arch, task)
+            fresh = partial(build_seeded, plan, seed)
+            code = hash_of(plan.classes)
             taken = timed(arch, task, code, fresh, ledger, device=device, backend=backend)
         except (BuildError, MeasurementError) as error:
             failed, reason = failed + 1, str(error)

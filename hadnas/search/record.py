@@ -5,9 +5,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from hadnas.arch.node import Arch
-from hadnas.arch.read import complete
 from hadnas.errors import HadnasError, LostClaim
+from hadnas.hosts.host import Plan, make_plan
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
 from hadnas.search.mirror import Live, Mirror
@@ -45,26 +44,26 @@ class Recorder:
             self._tell(proposal, Outcome(reason=proposal.held.reason, broken={"trains": 1.0}))
             return
         try:
-            arch = complete(proposal.node, self.evaluator.task)
+            plan = make_plan(proposal.node, self.evaluator.task)
         except HadnasError as error:
             self._tell(proposal, Outcome(reason=str(error), broken={"valid": 1.0}))
             return
         name = f"trial-{proposal.number:04d}"
-        self.trials.note(proposal.number, **{FINGERPRINT: arch.fingerprint})
-        run_id = self.mirror.start(proposal.number, "trial", name, arch, proposal.params)
+        self.trials.note(proposal.number, **{FINGERPRINT: plan.arch.fingerprint})
+        run_id = self.mirror.start(proposal.number, "trial", name, plan.arch, proposal.params)
         self.trials.note(proposal.number, **{RUN_ID: run_id})
         with self._at_work(proposal.held, run_id):
-            outcome = self._evaluate(f"trial {proposal.number}", arch, run_id, held=True)
+            outcome = self._evaluate(f"trial {proposal.number}", plan, run_id, held=True)
             outcome.phases["sample"] = proposal.seconds
             self.claims.check(proposal.held)
             self.mirror.end(run_id, "KILLED" if outcome.reason else "FINISHED", outcome.reason)
             self._tell(proposal, outcome)
 
-    def _evaluate(self, label: str, arch: Arch, run_id: str, *, held: bool) -> Outcome:
+    def _evaluate(self, label: str, plan: Plan, run_id: str, *, held: bool) -> Outcome:
         """Measure and train one candidate while MLflow and the watcher see it."""
         self.say(label, "measure", 0)
         outcome = self.evaluator.evaluate(
-            arch, Live(self.mirror, run_id, label, arch, partial(self.say, label)), held=held
+            plan, Live(self.mirror, run_id, label, plan, partial(self.say, label)), held=held
         )
         if outcome.training is not None:
             self.mirror.trained(run_id, outcome)
@@ -83,25 +82,25 @@ class Recorder:
         self.trials.tell(number, outcome.broken or trained, values)
         self.claims.end(proposal.held)
 
-    def baselines(self, archs: Mapping[str, Arch]) -> None:
+    def baselines(self, plans: Mapping[str, Plan]) -> None:
         """Evaluate the networks from outside the space; one that another worker is at is left to it."""
-        for name, arch in archs.items():
+        for name, plan in plans.items():
             known = baseline_entries(self.trials.book).get(name, {})
             if name not in self.tried and (FIGURES not in known or REASON in known):
                 held = self.claims.take(self.study.name, [f"baseline {name}"])
                 if held is not None:
                     self.tried.add(name)
-                    self._baseline(name, arch, held)
+                    self._baseline(name, plan, held)
 
-    def _baseline(self, name: str, arch: Arch, held: Held) -> None:
+    def _baseline(self, name: str, plan: Plan, held: Held) -> None:
         """A ledger row and a run, never a trial."""
-        entry: dict[str, Any] = {FINGERPRINT: arch.fingerprint}
+        entry: dict[str, Any] = {FINGERPRINT: plan.arch.fingerprint}
         note_baseline(self.trials.book, name, entry)
-        entry[RUN_ID] = run_id = self.mirror.start(None, "baseline", name, arch, {})
+        entry[RUN_ID] = run_id = self.mirror.start(None, "baseline", name, plan.arch, {})
         note_baseline(self.trials.book, name, entry)
         with self._at_work(held, run_id):
             outcome = (
-                Outcome(reason=held.reason) if held.is_hopeless else self._evaluate(name, arch, run_id, held=False)
+                Outcome(reason=held.reason) if held.is_hopeless else self._evaluate(name, plan, run_id, held=False)
             )
             self.claims.check(held)
             self.mirror.end(run_id, "KILLED" if outcome.reason else "FINISHED", outcome.reason)

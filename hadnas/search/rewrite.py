@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 
-from hadnas.arch.node import Arch
+from hadnas.hosts.host import Plan
 from hadnas.measure.figures import TABLE
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
@@ -14,11 +14,11 @@ from hadnas.store.trials import RUN_ID, baseline_entries, note_baseline, note_ru
 
 
 def rewrite(
-    results: StudyResults, mirror: Mirror, key: Callable[[Arch], TrainingKey], say: Callable[[str], None]
+    results: StudyResults, mirror: Mirror, key: Callable[[Plan], TrainingKey], say: Callable[[str], None]
 ) -> None:
     """Give every finished trial and baseline whose run is gone another one; one deleted in the UI stays deleted.
 
-    `key` names the training of an architecture in the study; `say(name)` comes before each. Closes the ledger.
+    `key` names the training of a candidate in the study; `say(name)` comes before each. Closes the ledger.
     """
     known = mirror.tracker.run_ids(deleted=True)
     with closing(results.ledger):
@@ -28,7 +28,7 @@ def rewrite(
                 _write(results, mirror, key, found)
 
 
-def _write(results: StudyResults, mirror: Mirror, key: Callable[[Arch], TrainingKey], found: Found) -> None:
+def _write(results: StudyResults, mirror: Mirror, key: Callable[[Plan], TrainingKey], found: Found) -> None:
     assert found.arch is not None  # what had a run had an architecture
     trained = [figure.name for figure in TABLE.values() if figure.source == "training"]  # in MLflow a curve
     costs = {name: value for name, value in found.figures.items() if name not in trained}
@@ -37,10 +37,10 @@ def _write(results: StudyResults, mirror: Mirror, key: Callable[[Arch], Training
     if found.notes.get("weights") is not None:
         outcome.training = results.training(found)
     elif "train" in found.phases:  # it failed in training
-        outcome.training = results.ledger.training(key(found.arch))
+        outcome.training = results.ledger.training(key(results.plan(found)))
     kind = "baseline" if found.number is None else "trial"
     run_id = mirror.start(found.number, kind, found.name, found.arch, found.params)
-    mirror.measured(run_id, found.name, found.arch, outcome)
+    mirror.measured(run_id, found.name, results.plan(found), outcome)
     for backend, taken in results.taken(found).items():
         mirror.compared(run_id, backend, taken)
     if outcome.training is not None:

@@ -4,11 +4,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from hadnas.arch.node import Arch
 from hadnas.arch.random import sample as random_arch
-from hadnas.arch.read import complete
 from hadnas.blocks.registry import FAMILIES
 from hadnas.errors import Interrupted, StudyError
+from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.figures import shown_in
 from hadnas.measure.latency.backends import require
 from hadnas.results.table import StudyResults
@@ -88,8 +87,8 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     return run.progress
 
 
-def _baseline(node: dict[str, Any] | str, evaluator: Evaluator) -> Arch:
-    return complete({"op": "timm", "model": node} if isinstance(node, str) else node, evaluator.task)
+def _baseline(node: dict[str, Any] | str, evaluator: Evaluator) -> Plan:
+    return make_plan({"op": "timm", "model": node} if isinstance(node, str) else node, evaluator.task)
 
 
 class _Run:
@@ -98,7 +97,7 @@ class _Run:
     def __init__(self, study: Study, evaluator: Evaluator, trials: Trials, tracker: Tracker, watch: Watch) -> None:
         self.study, self.evaluator, self.trials, self.tracker, self.watch = study, evaluator, trials, tracker, watch
         self.claims = evaluator.ledger.claims
-        self.mirror = Mirror(tracker, evaluator.task, evaluator.data)
+        self.mirror = Mirror(tracker, evaluator.data)
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=evaluator.data.notes)
         self.size = size(study.space)
         self.recorder = Recorder(evaluator, trials, self.mirror, self.say)

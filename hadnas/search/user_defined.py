@@ -6,15 +6,14 @@ from itertools import chain
 
 import torch
 
-from hadnas.arch.node import Arch
 from hadnas.arch.random import TRIES, distinct
-from hadnas.arch.read import lower
 from hadnas.arch.task import Task
 from hadnas.blocks.registry import ops
 from hadnas.contract.cases import Case
 from hadnas.contract.state_dict import outside_state_dict
 from hadnas.errors import StudyError
-from hadnas.source.expression import calls
+from hadnas.hosts.expression import calls
+from hadnas.hosts.host import Plan, make_plan
 from hadnas.store.study import Study
 from hadnas.store.study_store import own_ops
 
@@ -22,18 +21,20 @@ DRAWS = 64
 """Random candidates at least, in which the values of a study's ops are met."""
 
 
-def check_user_defined(study: Study, task: Task, baselines: Sequence[Arch]) -> None:
+def check_user_defined(study: Study, task: Task, baselines: Sequence[Plan]) -> None:
     """Raise StudyError for a user-defined op that has state outside its state dict.
 
     The rule is that of `hadnas check`. Each op is tried with every set of values that the baselines and random
     candidates give it, once, where it stands in them. An op that fails is passed over: that is said of each candidate.
     """
-    names = set(own_ops(study.model_dump(mode="json")))
+    own = own_ops(study.model_dump(mode="json"))
+    names = {name for name in own if "host" not in ops()[name].roles}  # a host stands in no other network
     if not names:
         return
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(study.seed)
-        for case in _cases(names, task, chain(baselines, distinct(study.space, task, study.seed))):
+        drawn = (make_plan(arch, task) for arch in distinct(study.space, task, study.seed))
+        for case in _cases(names, chain(baselines, drawn)):
             try:
                 found = next(outside_state_dict(case), None)
             except Exception:
@@ -42,13 +43,13 @@ def check_user_defined(study: Study, task: Task, baselines: Sequence[Arch]) -> N
                 raise StudyError(f"study {study.name!r} cannot start with the op {case}: {found}")
 
 
-def _cases(names: set[str], task: Task, archs: Iterator[Arch]) -> Iterator[Case]:
-    """The ops `names` as they are in `archs`, each set of values once, until all were met; TRIES archs at most."""
+def _cases(names: set[str], plans: Iterator[Plan]) -> Iterator[Case]:
+    """The ops `names` as they are in `plans`, each set of values once, until all were met; TRIES plans at most."""
     met: set[str] = set()
-    for count, arch in enumerate(archs):
+    for count, plan in enumerate(plans):
         if count >= TRIES or (count >= DRAWS and names <= {json.loads(key)[0] for key in met}):
             return
-        for call in calls(lower(arch, task)):
+        for call in calls(plan.call):
             if call.op not in names or call.place is None or call.place.size is None:
                 continue
             op = ops()[call.op]

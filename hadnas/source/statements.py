@@ -1,4 +1,4 @@
-"""What a statement of a Python file binds, changes and reads, and its text."""
+"""What a statement of a Python file binds, changes, reads and means, and its text."""
 
 import ast
 import symtable
@@ -68,6 +68,26 @@ def _types_in_strings(annotation: ast.AST) -> Iterator[ast.expr]:
             yield ast.parse(annotation.value, mode="eval").body
     for part in ast.iter_child_nodes(annotation):
         yield from _types_in_strings(part)
+
+
+def meaning(value: object) -> str:
+    """A part of a syntax tree as text in which comments, docstrings and formatting are left out.
+
+    Unlike `ast.dump`, it leaves out all that is empty, so that a field that a later Python adds changes no text.
+    """
+    if isinstance(value, list):
+        return f"[{', '.join(meaning(item) for item in value if not _is_note(item))}]"
+    if not isinstance(value, ast.AST):
+        return repr(value)
+    if isinstance(value, ast.Constant):
+        return repr(value.value)
+    fields = ((name, part) for name, part in ast.iter_fields(value) if part is not None and part != [])
+    return f"{type(value).__name__}({', '.join(f'{name}={meaning(part)}' for name, part in fields)})"
+
+
+def _is_note(value: object) -> bool:
+    """Whether a statement is a string by itself: a docstring, or a note in the midst of code."""
+    return isinstance(value, ast.Expr) and isinstance(value.value, ast.Constant) and isinstance(value.value.value, str)
 
 
 def text_of(node: ast.stmt, text: str) -> str:

@@ -21,17 +21,13 @@ from typing import Any
 from timm.models import build_model_with_cfg, register_model
 
 from hadnas.arch.node import Arch
-from hadnas.arch.read import lower
 from hadnas.arch.task import Task
 from hadnas.errors import BuildError
-from hadnas.source.expression import calls
-from hadnas.source.statements import binds, changes, lines_of, names_read, text_of
+from hadnas.hosts.host import ENTRY, make_plan
+from hadnas.source.statements import binds, changes, meaning, names_read, text_of
 
 _REGISTRY = "hadnas.blocks.registry"
 _OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__"})
-
-ENTRY = "build_model"
-"""The function of an exported file that makes the network."""
 
 EVERYWHERE = frozenset({"torch", "timm", *sys.stdlib_module_names})
 """What every exported file may import."""
@@ -111,11 +107,11 @@ def _needed(cls: Any) -> Definitions:
 
 def code_hash(arch: Arch, task: Task) -> str:
     """A hash of all code that `arch` is built from: an edited block is a new block. 16 hexadecimal digits."""
-    return hash_of(frozenset(call.cls for call in calls(lower(arch, task))))
+    return hash_of(make_plan(arch, task).classes)
 
 
 def hash_of(classes: frozenset[Any]) -> str:
-    """A hash of the code of `classes` and of all they need, docstrings left out. 16 hexadecimal digits.
+    """A hash of the code of `classes` and of all they need, by its `meaning`. 16 hexadecimal digits.
 
     Raises BuildError as `definitions` does: before a network is trained that could not be written down.
     """
@@ -125,13 +121,9 @@ def hash_of(classes: frozenset[Any]) -> str:
 
 @cache
 def _hash(cls: Any) -> str:
-    text = _needed(cls).source()
-    said: set[int] = set()  # lines of docstrings
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            said.update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
-    code = [line for number, line in enumerate(lines_of(text), 1) if number not in said]
-    return hashlib.sha256("\n".join(code).encode()).hexdigest()
+    statements = ast.parse(_needed(cls).source()).body
+    # Sorted: an order of definitions is one of the file, not of the network.
+    return hashlib.sha256("\n".join(sorted(map(meaning, statements))).encode()).hexdigest()
 
 
 @cache

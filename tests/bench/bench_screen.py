@@ -35,6 +35,7 @@ from hadnas.arch.random import sample
 from hadnas.arch.task import Task
 from hadnas.errors import TrainingError
 from hadnas.hosts.build import build_seeded
+from hadnas.hosts.host import make_plan
 from hadnas.library import load
 from hadnas.measure import screen as screening
 from hadnas.search.evaluate import SCREENED
@@ -83,7 +84,7 @@ def candidate(group: str, seed: int) -> tuple[dict[str, Any], Recipe]:
 def tried(group: str, seed: int) -> tuple[bool, dict[float, str | None]]:
     """Whether a candidate diverges, and what the screen says of it at each bound on trial updates."""
     space, recipe = candidate(group, seed)
-    network = build_seeded(sample(space, TASK, seed=seed), TASK, seed)
+    network = build_seeded(make_plan(sample(space, TASK, seed=seed), TASK), seed)
     some = spread(SCREENED, len(DATA.train))
     images, labels = next(DATA.train.batches(SCREENED, torch.device("cpu"), some))
     said: dict[float, str | None] = {}

@@ -99,6 +99,12 @@ def test_an_unknown_role_is_refused() -> None:
         register("blok")(Scaled)
 
 
+def test_a_host_brings_its_host_and_no_other_op_does() -> None:
+    for role, host in (("host", None), ("block", find_op("pyramid").host)):
+        with pytest.raises(SpecError, match=r"scaled: host = .* the role 'host' needs a Host"):
+            register(role, host=host)(Scaled)
+
+
 class WithoutDtype(nn.Module):
     def __init__(self, dim: int, *, device: Any = None) -> None: ...
 

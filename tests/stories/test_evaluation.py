@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hadnas.arch.node import Arch
-from hadnas.arch.read import complete
 from hadnas.blocks import registry
 from hadnas.errors import DataError, MachineError, StudyError
+from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.screen import Screen as Screened
 from hadnas.measure.screen import screen
 from hadnas.search.evaluator import Evaluator
@@ -31,23 +30,23 @@ from tests.networks import TINY_SPACE, block_file, pyramid, residual
 STUDY = Study(name="tiny", space=TINY_SPACE, recipe=Recipe(epochs=1, batch=512), latency=None)
 
 
-def made(study: Study, path: Path) -> tuple[Evaluator, Arch]:
+def made(study: Study, path: Path) -> tuple[Evaluator, Plan]:
     """An evaluator in a fresh home, and a plain candidate that its ledger knows."""
     home = Home(path)
     evaluator = Evaluator(study, load_data("digits"), home, Ledger(home.url), "cpu")
-    arch = complete(pyramid((8, [])), evaluator.task)
-    evaluator.ledger.measured.put_architecture(arch.fingerprint, arch.json)
-    return evaluator, arch
+    plan = make_plan(pyramid((8, [])), evaluator.task)
+    evaluator.ledger.measured.put_architecture(plan.arch.fingerprint, plan.arch.json)
+    return evaluator, plan
 
 
 def test_what_another_worker_trains_is_waited_for(tmp_path: Path) -> None:
-    evaluator, arch = made(STUDY, tmp_path)
+    evaluator, plan = made(STUDY, tmp_path)
     another_ledger = Ledger(evaluator.home.url)
-    claim = another_ledger.claim(evaluator.key(arch), "another")
+    claim = another_ledger.claim(evaluator.key(plan), "another")
     scores = {"val_accuracy": 0.5, "val_loss": 1.0, "val_n": 10, "seconds": 1.0}
     another = threading.Timer(0.3, another_ledger.finish, (claim,), scores)
     another.start()
-    outcome = evaluator.evaluate(arch, Unseen(), held=False)
+    outcome = evaluator.evaluate(plan, Unseen(), held=False)
     another.join()
     assert outcome.reused and outcome.figures["val/accuracy"] == 0.5
     another_ledger.close()
@@ -55,11 +54,11 @@ def test_what_another_worker_trains_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_figure_may_reach_its_limit_and_not_pass_it(tmp_path: Path) -> None:
-    evaluator, arch = made(STUDY, tmp_path)
-    macs = evaluator.evaluate(arch, Unseen(), held=False).figures["macs"]
+    evaluator, plan = made(STUDY, tmp_path)
+    macs = evaluator.evaluate(plan, Unseen(), held=False).figures["macs"]
     for limit, reason in ((macs, ""), (macs - 1, f"macs = {macs:.6g} is above the limit {macs - 1:.6g}")):
         evaluator.study = STUDY.model_copy(update={"constraints": {"macs": limit}})
-        assert evaluator.evaluate(arch, Unseen(), held=True).reason == reason
+        assert evaluator.evaluate(plan, Unseen(), held=True).reason == reason
     evaluator.ledger.close()
 
 
@@ -77,7 +76,7 @@ def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monk
         run_file(tmp_path / file)
         evaluator, _ = made(timed, tmp_path)
         for _ in range(2):  # the second time from the ledger
-            outcome = evaluator.evaluate(complete(space, evaluator.task), Unseen(), held=False)
+            outcome = evaluator.evaluate(make_plan(space, evaluator.task), Unseen(), held=False)
         macs.append(outcome.figures["macs"])
         taken = [row["code"] for row in rows(evaluator.ledger, "latencies")]
         evaluator.ledger.close()
@@ -88,8 +87,8 @@ def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monk
 
 def test_one_architecture_is_timed_once_by_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hadnas.search.timing.SECONDS", 0.2)
-    evaluator, arch = made(STUDY, tmp_path)
-    workers = [threading.Thread(target=evaluator.latency, args=(arch, "eager")) for _ in range(2)]
+    evaluator, plan = made(STUDY, tmp_path)
+    workers = [threading.Thread(target=evaluator.latency, args=(plan, "eager")) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -102,12 +101,12 @@ def test_weights_that_cannot_be_written_give_the_claim_back(tmp_path: Path, monk
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    evaluator, arch = made(STUDY, tmp_path)
+    evaluator, plan = made(STUDY, tmp_path)
     with monkeypatch.context() as patch, pytest.raises(StudyError, match=r"safetensors cannot be written: .*No space"):
         patch.setattr("hadnas.hosts.build.save_file", full)
-        evaluator.evaluate(arch, Unseen(), held=False)
+        evaluator.evaluate(plan, Unseen(), held=False)
     assert [row["state"] for row in rows(evaluator.ledger, "trainings")] == ["interrupted"]
-    again = evaluator.evaluate(arch, Unseen(), held=False)
+    again = evaluator.evaluate(plan, Unseen(), held=False)
     assert again.training is not None and (tmp_path / str(again.training.weights)).is_file()
     assert not list(tmp_path.rglob("*.part"))
     evaluator.ledger.close()
@@ -117,21 +116,21 @@ def test_a_failure_of_the_machine_may_be_tried_again(tmp_path: Path, monkeypatch
     def full(*args: Any, **options: Any) -> None:
         raise MachineError("out of memory: 80 GiB")
 
-    evaluator, arch = made(STUDY, tmp_path)
+    evaluator, plan = made(STUDY, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("hadnas.search.evaluate.fit", full)
-        outcome = evaluator.evaluate(arch, Unseen(), held=False)
+        outcome = evaluator.evaluate(plan, Unseen(), held=False)
     assert outcome.reason == "out of memory: 80 GiB" and outcome.broken == {"trains": 1.0}
-    training = evaluator.ledger.training(evaluator.key(arch))
+    training = evaluator.ledger.training(evaluator.key(plan))
     assert training is not None and (training.state, training.reason) == ("interrupted", "out of memory: 80 GiB")
-    outcome = evaluator.evaluate(arch, Unseen(), held=False)
+    outcome = evaluator.evaluate(plan, Unseen(), held=False)
     assert not outcome.reused and outcome.training is not None and outcome.training.attempt == 2
     evaluator.ledger.close()
 
 
 def test_the_screen_sees_images_of_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a set in the order of its classes, as an image folder is read; and none that do not fit on the device."""
-    evaluator, arch = made(STUDY, tmp_path)
+    evaluator, plan = made(STUDY, tmp_path)
     images = evaluator.data.train.images
     evaluator.data.train.images = images.subset(np.argsort(images.labels.numpy(), kind="stable"))
     seen: list[Tensor] = []
@@ -141,7 +140,7 @@ def test_the_screen_sees_images_of_every_class(tmp_path: Path, monkeypatch: pyte
         return screen(module, images, labels, **options)
 
     monkeypatch.setattr("hadnas.search.evaluate.screen", note)
-    evaluator.evaluate(arch, Unseen(), held=True)
+    evaluator.evaluate(plan, Unseen(), held=True)
     assert len(seen[0]) == 32 and set(seen[0].tolist()) == set(range(10))
 
     def full(tensor: Tensor, device: Any) -> None:

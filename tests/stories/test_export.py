@@ -30,6 +30,7 @@ from hadnas.errors import BuildError, SpecError, StudyError
 from hadnas.exporter.card import Accuracy, Facts, card
 from hadnas.exporter.folder import FILES, check_folder, export, usage
 from hadnas.hosts.build import build
+from hadnas.hosts.host import make_plan
 from hadnas.library import shipped
 from hadnas.search_spaces import four_families, star_or_sum
 from hadnas.source.module import licence, model_source
@@ -193,8 +194,9 @@ def test_export_writes_a_verified_folder(exported: tuple[Arch, nn.Module, Path])
 
 def test_the_code_of_the_card_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without facts it has no figures; what it says of loading the network is so."""
-    arch = complete(pyramid((8, [residual(op("mlp"))])), DIGITS)
-    text = card(arch, DIGITS, Facts(), None, (), licence(arch, DIGITS), "torch and timm", trained=False)
+    plan = make_plan(pyramid((8, [residual(op("mlp"))])), DIGITS)
+    arch = plan.arch
+    text = card(plan, Facts(), None, (), licence(plan), "torch and timm", trained=False)
     assert "Its weights are fresh" in text and "Measured" not in text and "accuracy" not in text
     (tmp_path / "model.py").write_text(model_source(arch, DIGITS, {}))
     save_file(build(arch, DIGITS).state_dict(), tmp_path / "model.safetensors")

@@ -12,6 +12,7 @@ from hadnas.errors import Interrupted, StudyError
 from hadnas.exporter.card import card
 from hadnas.exporter.deliver import facts
 from hadnas.hosts.build import trained
+from hadnas.hosts.host import make_plan
 from hadnas.opened import open_study
 from hadnas.results.finals import Final, lacking, opened_words, openings, read_finals
 from hadnas.results.table import StudyResults
@@ -82,7 +83,7 @@ def test_figures_are_those_of_the_weights_on_the_test_split(finals: list[Final],
         for key in keys:
             training = results.ledger.training(key)
             assert training is not None and training.weights is not None
-            network = trained(arch, results.task(), results.home.path / training.weights)
+            network = trained(make_plan(arch, results.task()), results.home.path / training.weights)
             scores.append(evaluate(network, data, "test").accuracy)
         assert final.accuracy.mean == pytest.approx(sum(scores) / 2)
         assert (final.accuracy.seeds, final.accuracy.n) == (2, data.sizes["test"])
@@ -145,7 +146,7 @@ def test_the_model_card_has_the_test_accuracy_of_the_finals(finals: list[Final],
     for found in results.ranked:
         assert found.arch is not None
         known = facts(results, found)
-        text = card(found.arch, results.task(), known, None, "", "torch and timm", trained=True)
+        text = card(results.plan(found), known, None, (), "", "torch and timm", trained=True)
         assert f"| validation accuracy | {found.figures['val/accuracy']:.4f} ±" in text
         if found.arch.fingerprint not in chosen:
             assert "test accuracy" not in text and "No figure here is of the test split." in text

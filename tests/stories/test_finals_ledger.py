@@ -8,6 +8,7 @@ import pytest
 from hadnas.arch.node import Arch
 from hadnas.arch.read import complete
 from hadnas.arch.twins import additive_twin, one_branch
+from hadnas.hosts.host import make_plan
 from hadnas.opened import open_study
 from hadnas.results.finals import openings
 from hadnas.search.evaluator import Evaluator
@@ -36,14 +37,15 @@ def home(tmp_path: Path) -> Home:
     arch = complete(made.space, judges[0].task)
     field = {"finalist": arch, "additive twin": additive_twin(arch, judges[0].task)}
     field |= {"one branch": one_branch(arch, judges[0].task)}
-    finish(ledger, judges[0].key(arch), arch)
-    searched = judges[0].evaluate(arch, Unseen(), held=False)
+    finish(ledger, judges[0].key(make_plan(arch, judges[0].task)), arch)
+    searched = judges[0].evaluate(make_plan(arch, judges[0].task), Unseen(), held=False)
     assert searched.reused
     for kind, each in field.items():
         for judge in judges[1:]:
             assert each is not None
-            finish(ledger, judge.key(each), each)
-            ledger.put_test(judge.key(each), [image < RIGHT[kind] for image in range(360)], 0.5)
+            key = judge.key(make_plan(each, judge.task))
+            finish(ledger, key, each)
+            ledger.put_test(key, [image < RIGHT[kind] for image in range(360)], 0.5)
     ledger.close()
     figures = {**searched.figures, "val/accuracy": 0.9}
     book = open_trials(made, home, judges[0].facts).book

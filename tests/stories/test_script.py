@@ -14,6 +14,7 @@ from hadnas.blocks.registry import find_op, ops
 from hadnas.contract.cases import cases
 from hadnas.exporter.card import Facts, card
 from hadnas.hosts.build import build
+from hadnas.hosts.host import make_plan
 from hadnas.space import op
 from tests.networks import pyramid, residual
 
@@ -55,8 +56,8 @@ def test_every_op_gives_the_same_output_scripted_and_traced(name: str) -> None:
 
 @pytest.mark.parametrize(("pool", "said"), [("avg", False), ("avgmax", True)])
 def test_the_card_says_which_pooling_cannot_be_scripted(pool: str, said: bool) -> None:
-    arch = complete({**pyramid((8, [])), "head": op("pooled_linear", pool=pool)}, TASK)
-    text = card(arch, TASK, Facts(), None, "", "torch and timm", trained=False)
+    plan = make_plan({**pyramid((8, [])), "head": op("pooled_linear", pool=pool)}, TASK)
+    text = card(plan, Facts(), None, (), "", "torch and timm", trained=False)
     assert ("TorchScript does not compile timm's pooling `avgmax`" in text) == said
 
 

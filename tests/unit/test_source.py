@@ -1,6 +1,8 @@
 """The text of an architecture: runs as loops, and a hash of the code behind it."""
 
+import ast
 import importlib
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ from hadnas.arch.task import Task
 from hadnas.blocks.registry import ops
 from hadnas.errors import BuildError
 from hadnas.hosts.build import build_seeded, save_weights, trained
+from hadnas.hosts.expression import repeats
+from hadnas.hosts.host import make_plan
+from hadnas.hosts.pyramid import Pyramid
 from hadnas.library import own_ops
 from hadnas.retraining import retrain
-from hadnas.source.expression import repeats
 from hadnas.source.module import model_source, needed
 from hadnas.source.trace import code_hash, hash_of
 from hadnas.space import op
@@ -69,26 +73,71 @@ def test_code_hash_follows_the_classes_that_are_used() -> None:
     assert code_hash(star, DIGITS) == code_hash(wide, DIGITS) != code_hash(mlp, DIGITS)
 
 
-def test_code_hash_passes_over_docstrings_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An edited line of code is a new block; an edited docstring is the same one."""
-    text = '''
+BLOCK = '''
 import torch
+
+FACTOR = 2
 
 
 class Block(torch.nn.Module):
     """One line."""
 
-    def forward(self, x):
+    def forward(self, x, power=1):
         "Two."
-        return x * 2
+        return scaled(x * FACTOR) ** power
+
+
+def scaled(x):
+    return x
 '''
-    longer = text.replace("One line.", "Lines\n\n    of another text.").replace('"Two."', '"""Twice."""')
+SAME = {
+    "docstring": ("One line.", "Lines\n\n    of another text."),
+    "no docstring": ('        "Two."\n', ""),
+    "note": ("        return scaled", '        "A note in the midst."\n        return scaled'),
+    "comment": ("FACTOR = 2", "FACTOR = 2  # of the map\n# and a line"),
+    "format": (
+        "def forward(self, x, power=1):",
+        "def forward(\n        self,\n        x,\n        power = 1,\n    ):\n",
+    ),
+    "brackets": ("x * FACTOR", "(x * (FACTOR))"),
+}
+OTHER = {
+    "factor": ("FACTOR = 2", "FACTOR = 3"),
+    "float": ("FACTOR = 2", "FACTOR = 2.0"),
+    "none": ("FACTOR = 2", "FACTOR = None"),
+    "order": ("x * FACTOR", "FACTOR * x"),
+    "default": ("power=1", "power=None"),
+    "no default": ("power=1", "power"),
+    "below": ("    return x\n", "    return x + 0\n"),
+    "nothing": ("return scaled(x * FACTOR) ** power", "return"),
+}
+
+
+@pytest.mark.parametrize("edit", ["", *SAME, *OTHER])
+def test_the_hash_of_code_is_of_what_it_does(edit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edited line of code is a new block; an edited docstring, comment or line break is the same one."""
+    before, after = {**SAME, **OTHER, "": ("", "")}[edit]
+    assert before in BLOCK
     monkeypatch.syspath_prepend(str(tmp_path))
     found = []
-    for name, code in {"said": text, "said_otherwise": longer, "edited": text.replace("* 2", "* 3")}.items():
-        (tmp_path / f"{name}.py").write_text(code)
-        found.append(hash_of(frozenset({importlib.import_module(name).Block})))
-    assert found[0] == found[1] != found[2]
+    for name, text in {"plain": BLOCK, "edited": BLOCK.replace(before, after, 1)}.items():
+        module = f"{name}_{edit.replace(' ', '_')}_block"
+        (tmp_path / f"{module}.py").write_text(text)
+        found.append(hash_of(frozenset({importlib.import_module(module).Block})))
+    assert (found[0] == found[1]) == (edit not in OTHER)
+
+
+def test_a_comment_in_a_shipped_file_changes_no_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pyramid written anew by `ast`, without its comments, in another style, a comment above every method."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tree = ast.parse(Path(inspect.getsourcefile(Pyramid) or "").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            node.decorator_list = []  # it would be registered a second time
+    text = ast.unparse(tree).replace("\n    def ", "\n    # a comment\n    def ")
+    (tmp_path / "pyramid_again.py").write_text(text)
+    again = importlib.import_module("pyramid_again").Pyramid
+    assert again is not Pyramid and hash_of(frozenset({again})) == hash_of(frozenset({Pyramid}))
 
 
 def own_network(path: Path, name: str, text: str, beside: str) -> Arch:
@@ -171,17 +220,17 @@ def test_code_of_ones_own_keeps_its_style_and_its_names(tmp_path: Path) -> None:
 def test_weights_under_two_names_are_kept_under_both(tmp_path: Path) -> None:
     text = block_file("Tied").replace("    def forward", "        self.again = self.conv\n\n    def forward")
     arch = own_network(tmp_path / "tied.py", "tied", text, "mlp")
-    network = build_seeded(arch, DIGITS, 0).eval()
+    network = build_seeded(make_plan(arch, DIGITS), 0).eval()
     save_weights(network, tmp_path / "tied.safetensors")
     x = torch.randn(2, *DIGITS.shape)
-    assert torch.equal(trained(arch, DIGITS, tmp_path / "tied.safetensors")(x), network(x))
+    assert torch.equal(trained(make_plan(arch, DIGITS), tmp_path / "tied.safetensors")(x), network(x))
 
 
 def test_an_installed_package_that_a_block_imports_is_named(tmp_path: Path) -> None:
     text = block_file("Packaged").replace("from torch", "import scipy.special\nfrom torch", 1)
     text = text.replace("2 * self", "scipy.special.binom(2, 1) * self")
     arch = own_network(tmp_path / "packaged.py", "packaged", text, "mlp")
-    assert needed(arch, DIGITS) == ["torch", "timm", "scipy"]
+    assert needed(make_plan(arch, DIGITS)) == ["torch", "timm", "scipy"]
     assert "needs torch, timm and scipy only" in model_source(arch, DIGITS, {})
 
 
@@ -249,4 +298,4 @@ def test_the_hash_of_a_code_stays_what_it_is(tmp_path: Path, monkeypatch: pytest
         "import torch\n\nFACTOR = 2\n\n\nclass Block(torch.nn.Module):\n"
         '    """A docstring."""\n\n    def forward(self, x):\n        return FACTOR * x\n'
     )
-    assert hash_of(frozenset({importlib.import_module("kept").Block})) == "e5c42d464d74071a"
+    assert hash_of(frozenset({importlib.import_module("kept").Block})) == "f85d612a430638b8"
