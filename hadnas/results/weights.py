@@ -9,9 +9,9 @@ from hadnas.hosts.build import trained
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
 from hadnas.source.trace import hash_of
+from hadnas.store.home import weights_of
 from hadnas.store.records import Training
 from hadnas.store.study_store import edited_ops
-from hadnas.store.weights import weights_of
 from hadnas.train.device import chosen_device
 from hadnas.train.score import evaluate
 

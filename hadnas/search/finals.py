@@ -22,16 +22,14 @@ from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.figures import ACCURACY, TABLE
 from hadnas.results.finals import Final, read_finals
 from hadnas.results.table import StudyResults
-from hadnas.search.budget import REFUSALS
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
-from hadnas.search.progress import Progress, Watch
+from hadnas.search.progress import REFUSALS, Progress, Watch
 from hadnas.store.database import clear_errors
-from hadnas.store.home import Home
+from hadnas.store.home import Home, weights_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study
 from hadnas.store.trials import FINALS_RUNS, OPENINGS, FinalEntry, Kind, final_entries, note_finals
-from hadnas.store.weights import weights_of
 from hadnas.track import keys
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.device import chosen_device

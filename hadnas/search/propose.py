@@ -7,11 +7,11 @@ from typing import Any
 
 from hadnas.samplers.draw import draw_from
 from hadnas.samplers.sampler import Seeded
-from hadnas.search.budget import tally
+from hadnas.search.progress import tally
 from hadnas.space import Params, meanings, replay
-from hadnas.store.claims import Claims, Held
 from hadnas.store.study import Study
 from hadnas.store.trials import RUN_ID, Trials, draw_of
+from hadnas.store.worker import Claims, Held
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
 from hadnas.search.mirror import Live, Mirror
 from hadnas.search.propose import Proposal
-from hadnas.store.claims import Held
 from hadnas.store.trials import (
     FIGURES,
     FINGERPRINT,
@@ -23,6 +22,7 @@ from hadnas.store.trials import (
     baseline_entries,
     note_baseline,
 )
+from hadnas.store.worker import Held
 
 Say = Callable[[str, str, int], None]
 """Called with a label, a phase and an epoch."""

@@ -6,28 +6,26 @@ from typing import Any
 
 from hadnas.arch.random import sample as random_arch
 from hadnas.blocks.registry import FAMILIES
+from hadnas.contract.user_defined import check_user_defined
 from hadnas.errors import Interrupted, StudyError
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.figures import shown_in
 from hadnas.measure.latency.backends import require
 from hadnas.results.table import StudyResults
 from hadnas.samplers.sampler import make_sampler
-from hadnas.search.budget import tally
 from hadnas.search.compare import backends, compare
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.mirror import Mirror
-from hadnas.search.progress import Progress, Watch
+from hadnas.search.progress import Progress, Watch, tally
 from hadnas.search.propose import propose
 from hadnas.search.record import Recorder
-from hadnas.search.rewrite import rewrite
-from hadnas.search.tidy import end_stale_runs
-from hadnas.search.user_defined import check_user_defined
+from hadnas.search.restore import end_stale_runs, rewrite
 from hadnas.space import size
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study
-from hadnas.store.study_store import open_trials
+from hadnas.store.study_store import open_trials, own_ops
 from hadnas.store.trials import Trials
 from hadnas.track.keys import WORDS, count_of
 from hadnas.track.runs import Tracker, store_errors
@@ -57,7 +55,8 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     evaluator = Evaluator(study, data, home, ledger, device)
     random_arch(study.space, evaluator.task)  # a space without a valid draw is refused before any work
     baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
-    check_user_defined(study, evaluator.task, [*baselines.values()])
+    own = own_ops(study.model_dump(mode="json"))
+    check_user_defined(own, study.space, evaluator.task, [*baselines.values()], study.seed)
     home.make_place(study.name)
     with clear_errors(home.url), store_errors(home.tracking_uri):
         trials = open_trials(study, home, evaluator.facts)

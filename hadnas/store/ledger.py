@@ -30,13 +30,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from hadnas.errors import LostClaim, StudyError
-from hadnas.store.claims import Claims
 from hadnas.store.database import TIMEOUT, Database, shown
 from hadnas.store.home import weights_name
 from hadnas.store.measured import Measured, numbers
 from hadnas.store.records import Claim, Epoch, State, Status, Test, Training, TrainingKey, record
 from hadnas.store.tables import EpochRow, TestRow, TrainingRow, prepare
-from hadnas.store.worker import STALE, Worker, this_host
+from hadnas.store.worker import STALE, Claims, Worker, this_host
 
 
 class Ledger:

@@ -4,10 +4,10 @@ Parameters of a run are its decisions as well, by the names of the search space,
 `hadnas.measure.figures`.
 """
 
-# Tags of runs. `track.runs` writes these and reads them to find the parent run, with `track.view` and `search.tidy`.
+# Tags of runs. `track.runs` writes these and reads them to find the parent run, with `track.view` and `search.restore`.
 KIND = "hadnas.kind"  # study (the parent run), trial, baseline or final
 STUDY = "hadnas.study"  # its name; of registered models, too
-TRIAL_NUMBER = "optuna.trial"  # Optuna's number of a trial, by which `search.tidy` finds the run's trial
+TRIAL_NUMBER = "optuna.trial"  # Optuna's number of a trial, by which `search.restore` finds the run's trial
 WHOLE = "hadnas.whole"  # of the parent run: the store has every run of the study
 REASON = "hadnas.reason"  # why the run was refused, failed or was cut short; for people
 

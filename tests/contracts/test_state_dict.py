@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from hadnas.arch.task import Task
 from hadnas.blocks.registry import block, find_op
 from hadnas.contract.check import check
+from hadnas.contract.user_defined import check_user_defined
 from hadnas.errors import StudyError
 from hadnas.search.run import run_study
-from hadnas.search.user_defined import check_user_defined
 from hadnas.space import one_of, op, repeat
 from hadnas.store.study_store import study_names
 from tests.homes import new_home, study
@@ -185,13 +185,13 @@ def test_every_set_of_values_is_tried_and_each_once() -> None:
     name = registered(Sometimes)
     task = Task.image(1, 8, 8, classes=10)
     before = torch.random.get_rng_state()
-    check_user_defined(study(space=pyramid((8, [repeat(residual(op(name)), one_of(1, 2, 3))]))), task, [])
+    check_user_defined([name], pyramid((8, [repeat(residual(op(name)), one_of(1, 2, 3))])), task, [])
     assert Sometimes.built == ["sound"] * 2  # two builds
-    unsound = study(space=pyramid((8, [residual(op(name, mode=one_of("sound", "unsound")))])))
+    unsound = pyramid((8, [residual(op(name, mode=one_of("sound", "unsound")))]))
     with pytest.raises(
         StudyError, match=r"tried_sometimes \(mode='unsound', 8x4x4\): two builds under different seeds"
     ):
-        check_user_defined(unsound, task, [])
+        check_user_defined([name], unsound, task, [])
     assert torch.equal(before, torch.random.get_rng_state())
 
 
@@ -202,7 +202,7 @@ class Failing(Kept):
 
 def test_an_op_that_fails_is_left_to_the_screen() -> None:
     name = registered(Failing)
-    check_user_defined(study(space=pyramid((8, [residual(op(name))]))), Task.image(1, 8, 8, classes=10), [])
+    check_user_defined([name], pyramid((8, [residual(op(name))])), Task.image(1, 8, 8, classes=10), [])
 
 
 FILE = '''

@@ -1,8 +1,9 @@
 """Before a study trains user-defined ops: whether the networks it gives back will be those that it trained."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+from typing import Any
 
 import torch
 
@@ -14,33 +15,30 @@ from hadnas.contract.state_dict import outside_state_dict
 from hadnas.errors import StudyError
 from hadnas.hosts.expression import calls
 from hadnas.hosts.host import Plan, make_plan
-from hadnas.store.study import Study
-from hadnas.store.study_store import own_ops
 
 DRAWS = 64
 """Random candidates at least, in which the values of a study's ops are met."""
 
 
-def check_user_defined(study: Study, task: Task, baselines: Sequence[Plan]) -> None:
-    """Raise StudyError for a user-defined op that has state outside its state dict.
+def check_user_defined(own: Iterable[str], space: Any, task: Task, baselines: Sequence[Plan], seed: int = 0) -> None:
+    """Raise StudyError for one of the user-defined ops `own` of a space that has state outside its state dict.
 
     The rule is that of `hadnas check`. Each op is tried with every set of values that the baselines and random
     candidates give it, once, where it stands in them. An op that fails is passed over: that is said of each candidate.
     """
-    own = own_ops(study.model_dump(mode="json"))
     names = {name for name in own if "host" not in ops()[name].roles}  # a host stands in no other network
     if not names:
         return
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(study.seed)
-        drawn = (make_plan(arch, task) for arch in distinct(study.space, task, study.seed))
+        torch.manual_seed(seed)
+        drawn = (make_plan(arch, task) for arch in distinct(space, task, seed))
         for case in _cases(names, chain(baselines, drawn)):
             try:
                 found = next(outside_state_dict(case), None)
             except Exception:
                 continue
             if found is not None:
-                raise StudyError(f"study {study.name!r} cannot start with the op {case}: {found}")
+                raise StudyError(f"a study cannot start with the op {case}: {found}")
 
 
 def _cases(names: set[str], plans: Iterator[Plan]) -> Iterator[Case]:
