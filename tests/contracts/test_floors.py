@@ -11,7 +11,21 @@ import pytest
 import hadnas
 
 PACKAGE = Path(hadnas.__file__).parent
-FLOORS = ["errors", "space", "blocks", "arch", "hosts", "source", "measure", "contract", "train", "samplers"]
+FLOORS = [
+    "errors",
+    "limits",
+    "paths",
+    "plain",
+    "space",
+    "blocks",
+    "arch",
+    "hosts",
+    "source",
+    "measure",
+    "contract",
+    "train",
+    "samplers",
+]
 FLOORS += ["store", "track", "results", "search", "exporter", "opened", "library", "retraining", "shell", "__main__"]
 """The rooms from the ground up: a room imports from those before it, and from itself."""
 
