@@ -72,16 +72,16 @@ def figures() -> str:
     rows = [row(f"`{f.name}`", f.unit, f.direction or "", f.about) for f in TABLE.values()]
     return page(
         "Figures",
-        "All are of one image, latencies of one forward pass at batch 1. An operation whose cost is not known is refused "
-        "by name. Every objective but the accuracy may be a constraint: in a study, or as `--max-macs 50M`, "
+        "All are of one image, latencies of one forward pass at batch 1. An operation whose cost is not known is "
+        "refused by name. Every objective but the accuracy may be a constraint: in a study, or as `--max-macs 50M`, "
         "`--max-latency 5ms` and so on.",
         table(("figure", "unit", "objective", "what it is"), rows),
         "Runs in MLflow have more:",
-        "- `families` and `merges`: blocks and merges of each family, as `H0 A2 C1 T0`: hadamard, additive, convolution, "
-        "attention. The family of a network is that of most of its blocks, `mixed` in a tie; one without blocks counts "
-        "its convolutions.\n"
-        "- `latency_ms.compile`, `latency_ratio.compile` and so on: the same on another backend, of the Pareto front and "
-        "the baselines.\n"
+        "- `families` and `merges`: blocks and merges of each family, as `H0 A2 C1 T0`: hadamard, additive, "
+        "convolution, attention. The family of a network is that of most of its blocks, `mixed` in a tie; "
+        "one without blocks counts its convolutions.\n"
+        "- `latency_ms.compile`, `latency_ratio.compile` and so on: the same on another backend, of the Pareto front "
+        "and the baselines.\n"
         "- `test/accuracy`, `test/low`, `test/high`: of `hadnas finals` alone, the mean over fresh seeds on the test "
         "split and its 95 % interval over seeds and images, on the logit scale.",
         "[Latency by backend](searching.md#latency-by-backend) says more on timing.",
