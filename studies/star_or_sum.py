@@ -8,7 +8,7 @@ Machine: 2 CPU cores, no GPU; 5 to 8 minutes a seed on 10,000 images of 28 x 28,
 for two thirds of the time. Expected on a Fashion-MNIST subset after four epochs: differences of validation accuracy in
 %, paired by seed (6) and by image (n = 2,000), with 95 % intervals over both; p corrected by Holm for the twelve
 comparisons. At each width all have equal MACs, product and sum equal parameters. On another processor means with an
-activation differed by up to 0.06. The README has the accuracies.
+activation differed by up to 0.06. docs/results.md has the accuracies.
 
     width  activation  product - sum                      product - one branch
     4      none        +1.38 (+0.16 to +2.61), p = 0.22   +1.28 (-0.19 to +2.76), p = 0.4

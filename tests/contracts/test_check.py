@@ -7,7 +7,7 @@ import pytest
 
 from hadnas.blocks import registry
 from hadnas.blocks.registry import ops
-from tests.readme import README
+from tests.readme import DOCS
 from tests.shell import hadnas
 
 FILE = '''
@@ -85,12 +85,12 @@ def test_the_command_reports_the_faulty_blocks_of_a_file(tmp_path: Path, monkeyp
         assert text in said, name
 
 
-def test_the_readmes_own_block_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_block_of_the_docs_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_OPS", {name: op for name, op in ops().items() if name != "squared"})
-    example = re.search(r"```python\n(# mine.py.*?)```", README.read_text(), re.S)
+    example = re.search(r"```python\n(# mine.py.*?)```", (DOCS / "user_defined.md").read_text(), re.S)
     assert example is not None
-    (tmp_path / "readme.py").write_text(example[1])
-    done = hadnas("check", tmp_path / "readme.py")
+    (tmp_path / "mine.py").write_text(example[1])
+    done = hadnas("check", tmp_path / "mine.py")
     assert done.exit_code == 0 and "squared" in done.output, done.output
 
 

@@ -11,13 +11,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import hadnas
+from docs.generate import DOCS, published_row
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.hosts.build import build
 from hadnas.library import shipped
 from tests.networks import fvcore_counts
-from tests.readme import README, published_row
 
+PAGE = DOCS / "published.md"
 IMAGENET = Task.image(3, 224, 224, classes=1000)
 
 PARAMETERS = {
@@ -87,7 +88,7 @@ def test_macs_are_those_of_timms_network(name: str) -> None:
     reference = timm.create_model(name, device="meta")
     found = hadnas.cost(network, IMAGENET.shape)
     assert found.macs == hadnas.cost(reference, IMAGENET.shape).macs
-    assert published_row(name, found) in README.read_text().splitlines(), "run `python -m tests.readme`"
+    assert published_row(name, found) in PAGE.read_text().splitlines(), "run `python -m docs.generate`"
 
 
 @pytest.mark.parametrize("name", by_size(FIGURES))
@@ -96,7 +97,7 @@ def test_figures_are_those_of_the_paper(name: str) -> None:
     network = build(hadnas.load(name), IMAGENET, device="meta")
     found = hadnas.cost(network, IMAGENET.shape)
     assert found.params == pytest.approx(parameters, abs=0.005e6)
-    assert published_row(name, found) in README.read_text().splitlines(), "run `python -m tests.readme`"
+    assert published_row(name, found) in PAGE.read_text().splitlines(), "run `python -m docs.generate`"
     if name != "monet_tiny":
         assert found.macs == pytest.approx(macs, rel=0.015)
 
