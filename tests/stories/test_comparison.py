@@ -10,7 +10,8 @@ import pytest
 
 from hadnas.errors import MeasurementError, SpecError
 from hadnas.opened import open_study
-from hadnas.results.comparison import Comparison, backends, comparison
+from hadnas.results.comparison import Comparison, comparison
+from hadnas.search.compare import backends
 from hadnas.search.run import run_study
 from hadnas.shell.commands.overrides import changed
 from hadnas.shell.tables.study import show_top

@@ -5,6 +5,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from docs.generate import figures
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.hosts.build import build
@@ -17,7 +18,6 @@ from hadnas.shell.tables.study import show_top
 from hadnas.space import every, one_of, op
 from tests.homes import new_home, study
 from tests.networks import pyramid, residual
-from tests.readme import figures_table
 
 DENSITY = Figure(
     name="macs_per_byte",
@@ -56,7 +56,7 @@ def test_an_entry_is_enough_for_a_figure(
     show_top("tiny", home, 5)
     shown = capsys.readouterr().out
     assert "MACs per byte" in shown and f" {least:.4f} " in shown
-    assert "`macs_per_byte`" in figures_table()
+    assert "`macs_per_byte`" in figures()
 
 
 def test_texts_and_values() -> None:
