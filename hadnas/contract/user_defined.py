@@ -38,7 +38,7 @@ def check_user_defined(own: Iterable[str], space: Any, task: Task, baselines: Se
             except Exception:
                 continue
             if found is not None:
-                raise StudyError(f"a study cannot start with the op {case}: {found}")
+                raise StudyError(f"cannot start with the op {case}: {found}")
 
 
 def _cases(names: set[str], plans: Iterator[Plan]) -> Iterator[Case]:

@@ -7,7 +7,7 @@ from typing import Any
 from hadnas.arch.random import sample as random_arch
 from hadnas.blocks.registry import FAMILIES
 from hadnas.contract.user_defined import check_user_defined
-from hadnas.errors import Interrupted, StudyError
+from hadnas.errors import Interrupted, StudyError, at
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.figures import shown_in
 from hadnas.measure.latency.backends import require
@@ -56,7 +56,8 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     random_arch(study.space, evaluator.task)  # a space without a valid draw is refused before any work
     baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
     own = own_ops(study.model_dump(mode="json"))
-    check_user_defined(own, study.space, evaluator.task, [*baselines.values()], study.seed)
+    with at(f"study {study.name!r}"):
+        check_user_defined(own, study.space, evaluator.task, [*baselines.values()], study.seed)
     home.make_place(study.name)
     with clear_errors(home.url), store_errors(home.tracking_uri):
         trials = open_trials(study, home, evaluator.facts)

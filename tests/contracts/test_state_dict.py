@@ -154,7 +154,7 @@ def test_a_study_with_such_an_op_does_not_start(cls: type[nn.Module], tmp_path: 
     with pytest.raises(StudyError) as caught:
         run_study(study(space=pyramid((8, [residual(op(name))]))), home)
     assert str(caught.value).startswith(
-        f"study 'tiny' cannot start with the op {name} (defaults, 8x4x4): {FAULTS[cls]}"
+        f"study 'tiny': cannot start with the op {name} (defaults, 8x4x4): {FAULTS[cls]}"
     )
     assert study_names(home) == []
 
@@ -240,6 +240,6 @@ def test_a_file_with_convolutions_in_a_list_trains_nothing(of: str, starts: bool
     if starts:
         assert study_names(home) == ["branches"]
     else:
-        assert done.output.startswith("error: study 'branches' cannot start with the op branches (defaults, ")
+        assert done.output.startswith("error: study 'branches': cannot start with the op branches (defaults, ")
         assert f"branches holds 3 Conv2d outside the state dict: {UNSAVED}" in done.output
         assert done.output.count("\n") == 1 and study_names(home) == []
