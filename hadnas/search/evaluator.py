@@ -78,7 +78,6 @@ class LedgerReport:
         self.claim: Claim | None = None
 
     def __enter__(self) -> "LedgerReport":
-        self.ledger.measured.put_architecture(self.job.arch.fingerprint, self.job.arch.json)
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -199,6 +198,10 @@ class Evaluator:
             )
         return self._keys[fingerprint]
 
+    def keep(self, plan: Plan) -> None:
+        """Let the ledger know the architecture: whatever names it afterwards finds it there."""
+        self.ledger.measured.put_architecture(plan.arch.fingerprint, plan.arch.json)
+
     def job(self, plan: Plan, *, held: bool) -> Job:
         """What is to be done for a candidate; `held`: screened, and held to the study's constraints."""
         key = self.key(plan)
@@ -216,6 +219,7 @@ class Evaluator:
 
     def evaluate(self, plan: Plan, shown: Shown, *, held: bool) -> Outcome:
         """Measure and train a candidate, or tell back what is known. Raises what is not the candidate's fault."""
+        self.keep(plan)
         job = self.job(plan, held=held)
         with LedgerReport(job, self.key(plan), self.study.name, self.home, self.ledger, shown) as report:
             return evaluate(job, report, self.data, plan)
@@ -226,7 +230,7 @@ class Evaluator:
 
     def latency(self, plan: Plan, backend: str) -> Latency:
         """From the ledger, or taken now. Raises MeasurementError where the module or the backend fails."""
-        self.ledger.measured.put_architecture(plan.arch.fingerprint, plan.arch.json)
+        self.keep(plan)
         fresh: partial[nn.Module] = partial(build_seeded, plan, self.study.seed)
         code = self.key(plan).code
         return timed(plan.arch, self.task, code, fresh, self.ledger, device=self.device, backend=backend)

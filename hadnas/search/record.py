@@ -49,6 +49,7 @@ class Recorder:
             self._tell(proposal, Outcome(reason=str(error), broken={"valid": 1.0}))
             return
         name = f"trial-{proposal.number:04d}"
+        self.evaluator.keep(plan)  # before the trial names it
         self.trials.note(proposal.number, **{FINGERPRINT: plan.arch.fingerprint})
         run_id = self.mirror.start(proposal.number, "trial", name, plan.arch, proposal.params)
         self.trials.note(proposal.number, **{RUN_ID: run_id})
@@ -94,6 +95,7 @@ class Recorder:
 
     def _baseline(self, name: str, plan: Plan, held: Held) -> None:
         """A ledger row and a run, never a trial."""
+        self.evaluator.keep(plan)
         entry: dict[str, Any] = {FINGERPRINT: plan.arch.fingerprint}
         note_baseline(self.trials.book, name, entry)
         entry[RUN_ID] = run_id = self.mirror.start(None, "baseline", name, plan.arch, {})

@@ -28,7 +28,7 @@ def test_measure_shows_cost_and_latency(tmp_path: Path) -> None:
     for arguments, said in (
         (["measure", "resnet8000"], "unknown timm model 'resnet8000'"),
         (["measure", "resnet18", "--size", "3x32"], "--size '3x32' is not allowed"),
-        (["measure", "resnet18", "--seconds", 0], "0.0 is not in the range x>0"),
+        (["measure", "resnet18", "--seconds", 0], "0.0 is not in the range 0<x<=86400"),
         (["measure", "resnet18", "--backend", "tvm"], "unknown backend 'tvm'"),
         (["measure", "resnet18", "--device", "cuda:9"], "device 'cuda:9' is not on this machine"),
         (["measure", tmp_path], "there is no file"),

@@ -18,7 +18,7 @@ from hadnas.hosts.build import build
 from hadnas.measure.cost import cost
 from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.results.statistics import rank_correlation
-from hadnas.search import timing
+from hadnas.search import evaluator
 from hadnas.search.predictor import _fitted, digest, features, fit_predictor, load_predictor
 from hadnas.space import one_of, op, size
 from hadnas.store.ledger import Ledger
@@ -89,7 +89,7 @@ def test_the_regression_finds_a_law_of_calls_and_macs_and_the_ledger_keeps_it(tm
 
 @pytest.mark.slow
 def test_a_fit_times_through_the_ledger_and_is_kept_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "SECONDS", 0.02)
+    monkeypatch.setattr(evaluator, "SECONDS", 0.02)
     ledger = Ledger(f"sqlite:///{tmp_path / 'hadnas.db'}")
     said: list[int] = []
     found = fit_predictor(TINY_SPACE, TASK, ledger, n=20, say=said.append)
@@ -103,7 +103,7 @@ def test_a_fit_times_through_the_ledger_and_is_kept_there(tmp_path: Path, monkey
 
 
 def test_what_cannot_be_fitted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "SECONDS", 0.02)
+    monkeypatch.setattr(evaluator, "SECONDS", 0.02)
     ledger = Ledger(f"sqlite:///{tmp_path / 'hadnas.db'}")
     few = pyramid((8, [residual(op("mlp", expand=one_of(1, 2)))]))
     with pytest.raises(StudyError, match="the space gave 2 candidates to time, a predictor needs 20"):

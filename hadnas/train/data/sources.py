@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from hadnas.errors import DataError
+from hadnas.paths import as_path
 from hadnas.train.data.folder import read_folder
 from hadnas.train.data.images import HeldImages, Source
 from hadnas.train.data.npz import read_npz
@@ -16,19 +17,14 @@ HELD_BYTES = 2 << 30
 
 
 def read(source: str, size: int | None) -> Source:
-    """Read "digits", a `.npz` file, an image folder or `torch/NAME:DIR`. Raises DataError."""
-    path, named = Path(source), source == "digits" or source.startswith(PREFIX)
+    """Read "digits", a `.npz` file, an image folder or `torch/NAME:DIR`. Raises DataError, SpecError for no path."""
+    path, named = as_path(source), source == "digits" or source.startswith(PREFIX)
     if source.startswith(ELSEWHERE):
         raise DataError(
             f"data source {source!r}: of timm's readers {PREFIX}NAME:DIR is allowed, as the others go to the network "
             "or through a library of their own; write the images into a folder with one sub-folder per class"
         )
-    try:
-        path = path.expanduser()
-        missing = not named and not path.exists()
-    except (OSError, RuntimeError) as error:  # a name that is too long, a home of nobody
-        raise DataError(f"data source {source!r} cannot be read ({error})") from error
-    if missing:
+    if not named and not path.exists():
         raise DataError(
             f"data source {source!r} not found in {Path.cwd()}: it is neither 'digits' nor an existing .npz file or "
             "image folder"
