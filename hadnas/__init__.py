@@ -4,57 +4,57 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hadnas.arch.node import Arch
+    from hadnas.arch.random import sample
+    from hadnas.arch.task import Task
     from hadnas.blocks.registry import block, register
-    from hadnas.effects import product_effects
     from hadnas.errors import HadnasError
     from hadnas.exporter.folder import export
+    from hadnas.hosts.build import build
     from hadnas.library import load
     from hadnas.measure.cost import cost
-    from hadnas.measure.latency import latency
-    from hadnas.models.arch import Arch
-    from hadnas.models.build import build
-    from hadnas.models.random import sample
-    from hadnas.models.task import Task
-    from hadnas.report import write_report
+    from hadnas.measure.latency.latency import latency
+    from hadnas.opened import open_study
+    from hadnas.results.report import write_report
     from hadnas.retraining import retrain
     from hadnas.search.finals import run_finals
     from hadnas.search.predictor import load_predictor
-    from hadnas.search.results import open_study
     from hadnas.search.run import run_study
-    from hadnas.search.storage import Home
-    from hadnas.search.study import Study
     from hadnas.space import int_range, one_of, op, repeat
-    from hadnas.train.data import DataSpec
+    from hadnas.store.home import Home
+    from hadnas.store.study import Study
+    from hadnas.train.data.spec import DataSpec
+    from hadnas.train.effects import product_effects
     from hadnas.train.recipe import Recipe
 
 # Public name -> where it lives; imported when first asked for, so that `import hadnas` costs nothing.
 _PUBLIC = {
-    "Arch": "hadnas.models.arch",
-    "DataSpec": "hadnas.train.data",
+    "Arch": "hadnas.arch.node",
+    "DataSpec": "hadnas.train.data.spec",
     "HadnasError": "hadnas.errors",
-    "Home": "hadnas.search.storage",
+    "Home": "hadnas.store.home",
     "Recipe": "hadnas.train.recipe",
-    "Study": "hadnas.search.study",
-    "Task": "hadnas.models.task",
+    "Study": "hadnas.store.study",
+    "Task": "hadnas.arch.task",
     "block": "hadnas.blocks.registry",
-    "build": "hadnas.models.build",
+    "build": "hadnas.hosts.build",
     "cost": "hadnas.measure.cost",
     "export": "hadnas.exporter.folder",
     "int_range": "hadnas.space",
-    "latency": "hadnas.measure.latency",
+    "latency": "hadnas.measure.latency.latency",
     "load": "hadnas.library",
     "load_predictor": "hadnas.search.predictor",
     "one_of": "hadnas.space",
     "op": "hadnas.space",
-    "open_study": "hadnas.search.results",
-    "product_effects": "hadnas.effects",
+    "open_study": "hadnas.opened",
+    "product_effects": "hadnas.train.effects",
     "register": "hadnas.blocks.registry",
     "repeat": "hadnas.space",
     "retrain": "hadnas.retraining",
     "run_finals": "hadnas.search.finals",
     "run_study": "hadnas.search.run",
-    "sample": "hadnas.models.random",
-    "write_report": "hadnas.report",
+    "sample": "hadnas.arch.random",
+    "write_report": "hadnas.results.report",
 }
 
 __all__ = sorted(_PUBLIC)

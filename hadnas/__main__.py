@@ -1,5 +1,5 @@
 """`python -m hadnas`."""
 
-from hadnas.cli import run
+from hadnas.shell.cli import run
 
 run()

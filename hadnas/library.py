@@ -12,18 +12,18 @@ from typing import Any, Literal, cast, get_args
 from pydantic import ValidationError
 from torch import nn
 
+from hadnas.arch.node import Arch, nodes
+from hadnas.arch.read import complete
+from hadnas.arch.task import Task
 from hadnas.blocks.registry import Op, ops
 from hadnas.errors import SpecError, StudyError, UnknownName, at, unknown
-from hadnas.models.arch import Arch, nodes
-from hadnas.models.build import build, check_size
-from hadnas.models.complete import complete
-from hadnas.models.files import run_file
-from hadnas.models.source import ENTRY
-from hadnas.models.task import Task
+from hadnas.hosts.build import build_plan, check_size
+from hadnas.hosts.host import ENTRY, make_plan
 from hadnas.paths import as_path
 from hadnas.plain import from_json, from_json_file
-from hadnas.search.study import Study, one_sentence
+from hadnas.source.user_file import run_file
 from hadnas.space.data import as_data, from_data
+from hadnas.store.study import Study, one_sentence
 
 Kind = Literal["studies", "search_spaces", "published"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -97,14 +97,14 @@ def load_network(name: str, task: Task) -> nn.Module:
         with at(name):
             return _exported(as_path(name), task)
     if name.endswith(".json") or name.rpartition("/")[2] in shipped("published") or as_path(name).is_dir():
-        arch = load_architecture(name)
+        plan = make_plan(load_architecture(name), task)
     else:
         try:
-            arch = complete({"op": "timm", "model": name}, task)
+            plan = make_plan({"op": "timm", "model": name}, task)
         except UnknownName as error:
             raise UnknownName(f"{error}; hadnas has {', '.join(shipped('published'))}") from None
-    check_size(arch, task)
-    return build(arch, task)
+    check_size(plan)
+    return build_plan(plan)
 
 
 def _exported(path: Path, task: Task) -> nn.Module:

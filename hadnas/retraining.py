@@ -10,17 +10,18 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from hadnas.arch.node import Arch
+from hadnas.arch.task import Task
 from hadnas.errors import SpecError
 from hadnas.exporter.card import Accuracy, Facts
-from hadnas.exporter.folder import export
-from hadnas.exporter.module import model_source
+from hadnas.exporter.folder import export_plan
+from hadnas.hosts.build import build_plan, check_size, save_weights, trained
+from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.cost import cost
-from hadnas.models.arch import Arch
-from hadnas.models.build import build, check_size, save_weights, trained
-from hadnas.models.complete import complete
-from hadnas.models.task import Task
-from hadnas.search.study import one_sentence
-from hadnas.train.data import Data, DataSpec, load_data
+from hadnas.measure.figures import values
+from hadnas.source.module import plan_source
+from hadnas.store.study import one_sentence
+from hadnas.train.data.spec import Data, DataSpec, load_data
 from hadnas.train.device import chosen_device
 from hadnas.train.loop import Epoch, Fit, fit
 from hadnas.train.recipe import Policy, Recipe
@@ -43,7 +44,7 @@ class Retrained:
     started_from: the file of the weights it began with; None for fresh ones
     """
 
-    arch: Arch
+    plan: Plan
     module: nn.Module
     data: Data
     recipe: Recipe
@@ -53,9 +54,14 @@ class Retrained:
     test: Score
 
     @property
+    def arch(self) -> Arch:
+        """The architecture, as completed for the task."""
+        return self.plan.arch
+
+    @property
     def task(self) -> Task:
         """What the network is for: the shape and the classes of its data."""
-        return Task.image(*self.data.shape, classes=self.data.classes)
+        return self.plan.task
 
     @property
     def validation(self) -> Score:
@@ -65,7 +71,6 @@ class Retrained:
     def export(self, out: str | Path, *, origin: dict[str, Any] | None = None, force: bool = False) -> Path:
         """Write code, weights, data and model card, as `hadnas.export` does. `origin` is where the network is from."""
         scores = (("validation", self.validation), ("test", self.test))
-        counted = cost(self.module, self.data.shape)
         settings = {name.replace("_", " "): value for name, value in self.recipe if value is not None}
         facts = Facts(
             origin={
@@ -74,7 +79,7 @@ class Retrained:
                 **(origin or {}),
             },
             accuracies={name: _accuracy(score) for name, score in scores},
-            figures={name: getattr(counted, name) for name in ("params", "macs", "elementwise", "products")},
+            figures=values("cost", cost(self.module, self.data.shape)),
             data={"name": self.data.name, "digest": self.data.digest, **self.data.parts},
             recipe={**settings, "seed": self.seed},
             limits=(
@@ -89,9 +94,7 @@ class Retrained:
             weights = Path(scratch) / "weights.safetensors"
             save_weights(self.module, weights)
             moments, names = (self.data.mean, self.data.std), self.data.class_names
-            return export(
-                self.arch, self.task, out, weights, facts=facts, moments=moments, class_names=names, force=force
-            )
+            return export_plan(self.plan, out, weights, facts=facts, moments=moments, class_names=names, force=force)
 
 
 def retrain(
@@ -114,16 +117,16 @@ def retrain(
         data = load_data(data)
     device = chosen_device(device)
     task = Task.image(*data.shape, classes=data.classes)
-    arch = complete(arch.node, task)
-    check_size(arch, task)
+    plan = make_plan(arch.node, task)
+    check_size(plan)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = build(arch, task) if weights is None else trained(arch, task, Path(weights))
-    model_source(arch, task, {})  # before the training: its end is an export
+        module = build_plan(plan) if weights is None else trained(plan, Path(weights))
+    plan_source(plan, {})  # before the training: its end is an export
     result = fit(module, data, recipe, seed=seed, device=device, on_epoch=on_epoch)
     test = evaluate(module, data, "test", batch=recipe.evaluation_batch, device=device)
     started_from = None if weights is None else Path(weights)
-    return Retrained(arch, module.cpu(), data, recipe, seed, started_from, result, test)
+    return Retrained(plan, module.cpu(), data, recipe, seed, started_from, result, test)
 
 
 def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:

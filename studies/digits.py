@@ -10,8 +10,8 @@ have a merge that multiplies. The best is additive: pooling, an MLP and an inver
 best are within the error of 288 images: `hadnas finals digits` says what is left.
 """
 
-from hadnas.search.study import Study
 from hadnas.search_spaces.four_families import SPACE
+from hadnas.store.study import Study
 from hadnas.train.recipe import Recipe
 
 PLAIN = {

@@ -10,8 +10,8 @@ with `--trials 4` on two cores that others used, too: 40 minutes, the best of 4 
 (standard error .011) at 22.4M MACs and 197k parameters, the baseline resnet10t .6690 at 22.4M MACs and 4.93M.
 """
 
-from hadnas.search.study import Study
 from hadnas.search_spaces.four_families import SPACE
+from hadnas.store.study import Study
 from hadnas.train.recipe import Recipe
 
 STUDY = Study(

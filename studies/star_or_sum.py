@@ -2,13 +2,13 @@
 
     export OMP_NUM_THREADS=1  # to the digit: sums in another order of threads are others
     for seed in 0 1 2 3 4 5; do hadnas search star_or_sum --data images.npz --seed $seed --name star_or_sum_$seed; done
-    python tests/benchmarks/star_or_sum.py star_or_sum_0 star_or_sum_1 ... star_or_sum_5
+    python tests/bench/star_or_sum.py star_or_sum_0 star_or_sum_1 ... star_or_sum_5
 
 Machine: 2 CPU cores, no GPU; 5 to 8 minutes a seed on 10,000 images of 28 x 28, one thread, where the host halts it
 for two thirds of the time. Expected on a Fashion-MNIST subset after four epochs: differences of validation accuracy in
 %, paired by seed (6) and by image (n = 2,000), with 95 % intervals over both; p corrected by Holm for the twelve
 comparisons. At each width all have equal MACs, product and sum equal parameters. On another processor means with an
-activation differed by up to 0.06. The README has the accuracies.
+activation differed by up to 0.06. docs/results.md has the accuracies.
 
     width  activation  product - sum                      product - one branch
     4      none        +1.38 (+0.16 to +2.61), p = 0.22   +1.28 (-0.19 to +2.76), p = 0.4
@@ -23,8 +23,8 @@ an activation nothing does: the product is level with the sum, and the one-branc
 width. The published lead of the product there, at widths from 96, does not show in networks this small.
 """
 
-from hadnas.search.study import Study
 from hadnas.search_spaces.star_or_sum_widths import SPACE
+from hadnas.store.study import Study
 from hadnas.train.recipe import Recipe
 
 STUDY = Study(

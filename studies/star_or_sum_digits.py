@@ -8,8 +8,8 @@ with seed 0 and one thread: the best of 18 networks, all of 779k MACs, recognise
 study `star_or_sum` asks harder images.
 """
 
-from hadnas.search.study import Study
 from hadnas.search_spaces.star_or_sum import SPACE
+from hadnas.store.study import Study
 from hadnas.train.recipe import Recipe
 
 STUDY = Study(

@@ -9,8 +9,10 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from hadnas.search.storage import Home
-from hadnas.search.study import Study
+from hadnas.search.job import Outcome
+from hadnas.store.home import Home
+from hadnas.store.study import Study
+from hadnas.train.loop import Epoch
 from hadnas.train.recipe import Recipe
 from tests.networks import TINY_SPACE
 
@@ -36,3 +38,11 @@ def _made_by_mlflow() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
     return folder / "mlflow.db"
+
+
+class Unseen:
+    """An evaluation that nobody looks at."""
+
+    def measured(self, outcome: Outcome) -> None: ...
+
+    def epoch(self, epoch: Epoch) -> None: ...

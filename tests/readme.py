@@ -1,77 +1,46 @@
-"""Writes the generated tables of the README: `python -m tests.readme`."""
+"""The pages for users, and what of them a test can check: their commands, code, links and file tree."""
 
-import inspect
 import re
-from collections.abc import Iterable
-from importlib import import_module
+import shlex
 from pathlib import Path
 
-import hadnas
-from hadnas.blocks.registry import ops
-from hadnas.library import load, shipped
-from hadnas.measure.cost import Cost
-from hadnas.space import size
-
-README = Path(__file__).parent.parent / "README.md"
-ROLES = ("block", "merge", "residual", "stem", "down", "head", "host")
+ROOT = Path(__file__).parent.parent
+README, DOCS = ROOT / "README.md", ROOT / "docs"
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
 
-def ops_table() -> str:
-    """Every op, blocks first, with the first line of its docstring and its source."""
-    rows = ["| op | role | family | what it is | source |", "|---|---|---|---|---|"]
-    own = [op for op in ops().values() if op.cls.__module__.startswith("hadnas.")]  # not what a test registered
-    for op in sorted(own, key=lambda op: (ROLES.index(op.roles[0]), op.family or "", op.name)):
-        cells = (f"`{op.name}`", ", ".join(op.roles), op.family or "", op.summary, _source(op.cls.__doc__ or ""))
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+def fenced(page: Path, language: str) -> list[str]:
+    """The blocks of code of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
 
 
-def shelf_table() -> str:
-    """Search spaces and studies with the first line of their docstrings."""
-    rows = ["| search space | assignments | question |", "|---|---|---|"]
-    for name in shipped("search_spaces"):
-        count = size(load(f"search_spaces/{name}"))
-        rows.append(f"| `{name}` | {count:.3g} | {_first_line(f'hadnas.search_spaces.{name}')} |")
-    rows += ["", "| study | data | budget | experiment |", "|---|---|---|---|"]
-    for name in shipped("studies"):
-        study = load(f"studies/{name}")
-        rows.append(f"| `{name}` | {study.data.source} | {study.trials} | {_first_line(f'hadnas.studies.{name}')} |")
-    return "\n".join(rows)
+def shell_lines(page: Path) -> list[str]:
+    """The commands of a page, one a line, without comments: those of its blocks, and those within its text."""
+    text = page.read_text(encoding="utf-8")
+    blocks = [line.partition("  #")[0].rstrip() for block in fenced(page, "sh") for line in block.splitlines()]
+    within = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
+    return blocks + [" ".join(found.split()) for found in within]
 
 
-def published_table() -> str:
-    """Published networks with their size at 3 x 224 x 224 and 1,000 classes."""
-    rows = ["| network | parameters | MACs | element-wise products |", "|---|---|---|---|"]
-    task = hadnas.Task.image(3, 224, 224, classes=1000)
-    for name in shipped("published"):
-        rows.append(published_row(name, hadnas.cost(hadnas.build(hadnas.load(name), task, device="meta"), task.shape)))
-    return "\n".join(rows)
+def commands(page: Path) -> list[list[str]]:
+    """The `hadnas` commands of a page as words, behind `uv run` too, without the first word."""
+    found = (re.search(r"(?:^|uv run (?:--extra \w+ )?)hadnas (.*)", line) for line in shell_lines(page))
+    return [shlex.split(match[1]) for match in found if match]
 
 
-def published_row(name: str, cost: Cost) -> str:
-    """One network of the table; test_published, which counts them all, finds it in the README."""
-    return f"| `{name}` | {cost.params:,} | {cost.macs:,} | {cost.products:,} |"
+def links(page: Path) -> list[str]:
+    """Where a page points to, other addresses of the web left out."""
+    return [to for to in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")) if "://" not in to]
 
 
-def _source(doc: str) -> str:
-    found = re.search(r"arXiv (\d{4}\.\d{4,5})", doc)
-    return f"[{found[1]}](https://arxiv.org/abs/{found[1]})" if found else ""
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub makes links of them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def _first_line(module: str) -> str:
-    return (inspect.getdoc(import_module(module)) or "").partition("\n")[0]
-
-
-TABLES = {"ops": ops_table, "shelf": shelf_table, "published": published_table}
-
-
-def written(text: str, names: Iterable[str] = TABLES) -> str:
-    """`text` with its generated parts written anew."""
-    for name in names:
-        part = rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- /{name} -->)"
-        text = re.sub(part, rf"\g<1>{TABLES[name]()}\n\g<2>", text, flags=re.S)
-    return text
-
-
-if __name__ == "__main__":
-    README.write_text(written(README.read_text()))
+def rooms(page: Path) -> list[str]:
+    """The folders of hadnas/ in the file tree of a page, from the top."""
+    tree = re.search(r"^```\nhadnas/\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    assert tree is not None
+    return re.findall(r"^  (\w+)/", tree[1], re.M)

@@ -2,7 +2,7 @@
 
 from click.testing import CliRunner, Result
 
-from hadnas.cli import main
+from hadnas.shell.cli import main
 
 
 def hadnas(*arguments: object) -> Result:

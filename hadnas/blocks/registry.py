@@ -80,7 +80,7 @@ class Op:
     unused: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
     resize: Callable[[int, Mapping[str, Any]], int] | None = None
     twin: tuple[str, Any, Any] | None = None
-    wire: Callable[..., Any] | None = None
+    host: Any = None  # of hosts: the hadnas.hosts.host.Host that reads and builds it
     symmetric: tuple[str, ...] = ()
     idle: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
 
@@ -109,7 +109,7 @@ def register(
     unused: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None,
     resize: Callable[[int, Mapping[str, Any]], int] | None = None,
     twin: tuple[str, Any, Any] | None = None,
-    wire: Callable[..., Any] | None = None,
+    host: Any = None,
     symmetric: tuple[str, ...] = (),
     idle: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None,
 ) -> Callable[[T], T]:
@@ -122,14 +122,14 @@ def register(
     unused    values -> names of the slots that have no effect under these values (reset in the canonical form)
     resize    (height or width, values) -> the same after the op; None where the op keeps the resolution
     twin      (slot, value of the product, value of the sum) where the op has an additive twin
-    wire      of a host: (class, node, task) -> (completed node, call)
+    host      for the role "host": the hadnas.hosts.host.Host that reads and builds it
     symmetric slots of one kind whose values may change places without changing the function (sorted in the canonical
               form, by their JSON)
     idle      values -> names in the state dict of the parameters that have no effect under these values, and that are
               there because published weights have them: a bias that a softmax or a norm behind it takes out again
 
     Raises UnknownName for a role, family or symmetric slot that does not exist, and SpecError where the name is taken
-    by another class or the constructor is not of the house's form.
+    by another class, the constructor is not of the house's form, or a host lacks its `host`.
     """
     for role in roles:
         if role not in ROLES:
@@ -142,11 +142,15 @@ def register(
         # The same definition may be read again (a file loaded twice, a module reloaded); another one may not.
         if (old := _OPS.get(key)) and _identity(old.cls) != _identity(cls):
             raise SpecError(f"the op name {key!r} is taken by {old.cls.__module__}.{old.cls.__qualname__}; rename one")
+        if ("host" in roles) != (host is not None):
+            raise SpecError(
+                f"{key}: host = {host!r} with the roles {roles}; the role 'host' needs a Host, no other does"
+            )
         slots, given = _schema(cls, dict(children or {}), GIVEN | OF_HOSTS if "host" in roles else GIVEN)
         for slot in symmetric:
             if slot not in slots:
                 raise unknown(f"parameter of {key}", slot, slots)
-        _OPS[key] = Op(key, cls, roles, family, rules, slots, given, unused, resize, twin, wire, symmetric, idle)
+        _OPS[key] = Op(key, cls, roles, family, rules, slots, given, unused, resize, twin, host, symmetric, idle)
         return cls
 
     return decorate
@@ -229,13 +233,16 @@ def _plain(kind: Any) -> bool:
     return kind in (bool, int, float, str, types.NoneType, Any)
 
 
+SHIPPED = ("hadnas.blocks", "hadnas.hosts")
+"""The packages whose files register the shipped ops."""
+
+
 @cache
 def _load_shipped() -> None:
-    """Import every file of this folder, so that adding a block means adding a file, and the hosts."""
-    package = importlib.import_module("hadnas.blocks")
-    blocks = [f"hadnas.blocks.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
-    for name in [*blocks, "hadnas.models.pyramid", "hadnas.models.timm_model"]:
-        importlib.import_module(name)
+    """Import every file of the shipped packages, so that adding a block or a host means adding a file."""
+    for package in SHIPPED:
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            importlib.import_module(f"{package}.{module.name}")
 
 
 def ops(role: str | None = None) -> dict[str, Op]:

@@ -1,16 +1,15 @@
 """The model card: what an exported network is, how it is loaded, what was measured, and what that does not say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import timm
 
-from hadnas.models.arch import Arch
-from hadnas.models.build import Moments, normalisation
-from hadnas.models.complete import lower
-from hadnas.models.task import Task
-from hadnas.onnx_model import INPUT, OUTPUT
+from hadnas.arch.node import nodes
+from hadnas.hosts.host import Moments, Plan, normalisation_text
+from hadnas.measure.figures import shown_in
+from hadnas.measure.onnx import INPUT, OUTPUT
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Facts:
     origin      where it comes from, such as {"study": "digits", "trial": "trial-0005"}; the code says it, too
     accuracies  split -> accuracy after the last epoch: "validation", and "test" only where that split was opened
     figures     costs and latency, by their names in MLflow
-    protocol    how the latency was taken, as `hadnas.measure.latency.protocol` says it
+    protocol    how the latency was taken, as `hadnas.measure.latency.latency.protocol` says it
     data        what it was trained on, how that was split
     recipe      how it was trained, with the seed
     limits      sentences: what the figures do not say
@@ -64,8 +63,7 @@ class Facts:
 
 
 def card(
-    arch: Arch,
-    task: Task,
+    plan: Plan,
     facts: Facts,
     moments: Moments | None,
     class_names: Sequence[str],
@@ -81,14 +79,15 @@ def card(
     `licence` is what the code says of itself, `needed` what it imports, in words, `trained` whether the weights are,
     `class_map` the file of class names if there is one, `onnx` whether model.onnx is there.
     """
+    task = plan.task
     shape = "x".join(map(str, task.shape))
     parts = [
-        f"# hadnas_{arch.fingerprint}",
+        f"# {plan.name}",
         f"A classifier of {shape} images (channels x height x width) into {task.outputs} classes, "
         "built and written by hadnas." + ("" if trained else " Its weights are fresh: it is not trained."),
-        f"```\n{arch.tree()}\n```",
+        f"```\n{plan.arch.tree()}\n```",
         "## Use",
-        _use(arch, task, needed, moments, class_map),
+        _use(plan, needed, moments, class_map),
     ]
     if class_names:
         places = [*([f"`{class_map}`"] if class_map else []), '`network.pretrained_cfg["label_names"]`', "`arch.json`"]
@@ -101,7 +100,7 @@ def card(
             f"float32, to `{OUTPUT}` (batch, {task.outputs})."
         )
     if figures := _figures(facts):
-        parts += ["## Measured", _table("figure", figures)]
+        parts += ["## Measured", _table(("figure", "", "what it is"), figures)]
     if facts.protocol:
         parts.append(_protocol(facts.protocol))
     data = {"shape": shape, "classes": task.outputs}
@@ -110,32 +109,32 @@ def card(
     data |= facts.data
     if moments is not None:
         data |= {"mean of each channel": _numbers(moments[0]), "standard deviation": _numbers(moments[1])}
-    parts += ["## Data", _table("images", data)]
+    parts += ["## Data", _table(("images", ""), data.items())]
     if facts.recipe:
-        parts += ["## Training", _table("setting", facts.recipe)]
+        parts += ["## Training", _table(("setting", ""), facts.recipe.items())]
     if facts.limits:
         parts += ["## Limits", "\n".join(f"- {limit}" for limit in facts.limits)]
     if facts.origin:
-        parts += ["## Origin", _table("what", facts.origin)]
+        parts += ["## Origin", _table(("what", ""), facts.origin.items())]
     rights = "The weights are bound by what the images allow that they were trained on." if trained else ""
     parts += ["## Licence", f"{licence} {rights}".strip()]
     return "\n\n".join(parts) + "\n"
 
 
-def _use(arch: Arch, task: Task, needed: str, moments: Moments | None, class_map: str) -> str:
-    shape, size = ", ".join(map(str, task.shape)), " ".join(map(str, task.shape))
+def _use(plan: Plan, needed: str, moments: Moments | None, class_map: str) -> str:
+    shape, size = ", ".join(map(str, plan.task.shape)), " ".join(map(str, plan.task.shape))
     options = f"{size} --class-map {class_map}" if class_map else size
     by_name = (
         f"""
-`import model` also registers it with timm: `timm.create_model("hadnas_{arch.fingerprint}", pretrained=True)`, with
+`import model` also registers it with timm: `timm.create_model("{plan.name}", pretrained=True)`, with
 `features_only`, `num_classes` and timm's other arguments. timm's training script takes it, too:
-`PYTHONPATH=. python train.py DATA --device-modules model --model hadnas_{arch.fingerprint} --input-size {options}`.
+`PYTHONPATH=. python train.py DATA --device-modules model --model {plan.name} --input-size {options}`.
 """
-        if isinstance(lower(arch, task).cls, type)
+        if plan.host.in_timm
         else ""
     )
-    pool = arch.node.get("head", {}).get("pool", "")
-    if "avgmax" in pool:
+    pools = (str(node.get("pool")) for node in nodes(plan.arch.node))
+    if pool := next((pool for pool in pools if "avgmax" in pool), ""):
         by_name += f"\nTorchScript does not compile timm's pooling `{pool}`; `torch.export` and ONNX take it.\n"
     return f"""Needs {needed}, and no hadnas (written with timm {timm.__version__}). In this folder, or with it on
 Python's path:
@@ -148,29 +147,13 @@ network = build_model(pretrained=True).eval()
 logits = network(torch.zeros(1, {shape}))
 ```
 {by_name}
-{normalisation(moments, '`network.pretrained_cfg["mean"]`', '`network.pretrained_cfg["std"]`')}"""
+{normalisation_text(moments, '`network.pretrained_cfg["mean"]`', '`network.pretrained_cfg["std"]`')}"""
 
 
-def _figures(facts: Facts) -> dict[str, str]:
-    shown = {f"{split} accuracy": str(accuracy) for split, accuracy in facts.accuracies.items()}
-    figures = facts.figures
-    for name, label in _COUNTS.items():
-        if name in figures:
-            shown[label] = f"{figures[name]:,.0f}"
-    if "latency_ms" in figures:
-        shown["latency, median over samples"] = f"{figures['latency_ms']:.4g} ms"
-        shown["latency, 90th percentile of these"] = f"{figures['latency_p90_ms']:.4g} ms"
-        shown["latency over that of the reference network"] = f"{figures['latency_ratio']:.3f}"
-    return shown
-
-
-_COUNTS = {
-    "params": "parameters",
-    "macs": "MACs",
-    "elementwise": "element-wise operations",
-    "products": "of which products of two activations",
-    "activations": "elements written",
-}
+def _figures(facts: Facts) -> list[tuple[str, str, str]]:
+    accuracies = [(f"{split} accuracy", str(accuracy), "") for split, accuracy in facts.accuracies.items()]
+    known = [figure for figure in shown_in("card") if figure.name in facts.figures]
+    return accuracies + [(figure.label, figure.text(facts.figures[figure.name]), figure.about) for figure in known]
 
 
 def _protocol(said: Mapping[str, Any]) -> str:
@@ -187,7 +170,6 @@ def _numbers(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
 
 
-def _table(head: str, rows: Mapping[str, Any]) -> str:
-    lines = [f"| {head} | |", "|---|---|"]
-    lines += [f"| {name} | {str(value).replace('|', '&#124;')} |" for name, value in rows.items()]
-    return "\n".join(lines)
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *([str(cell).replace("|", "&#124;") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -13,15 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from hadnas.arch.node import FORMAT, Arch
+from hadnas.arch.task import Task
 from hadnas.errors import BuildError, SpecError, StudyError
 from hadnas.exporter.card import Facts, card
-from hadnas.exporter.module import licence, listed, model_source, needed
 from hadnas.exporter.onnx_file import TOLERANCE, write_onnx
-from hadnas.models.arch import FORMAT, Arch
-from hadnas.models.build import Moments, build, save_weights, trained
-from hadnas.models.source import ENTRY
-from hadnas.models.task import Task
-from hadnas.onnx_model import require_onnx
+from hadnas.hosts.build import build_plan, save_weights, trained
+from hadnas.hosts.host import ENTRY, Moments, Plan, make_plan
+from hadnas.measure.onnx import require_onnx
+from hadnas.source.module import licence, listed, needed, plan_source
 
 FILES = ("model.py", "model.safetensors", "arch.json", "README.md")
 ONNX = "model.onnx"
@@ -57,7 +57,31 @@ def export(
     All or nothing: what raises leaves the folder as it was. Raises StudyError if the folder is not empty or cannot be
     written, SpecError if weights or class names do not fit, BuildError if code or ONNX model cannot be had or differ.
     """
-    folder, facts = Path(out), facts or Facts()
+    return export_plan(
+        make_plan(arch, task),
+        out,
+        weights,
+        facts=facts,
+        moments=moments,
+        class_names=class_names,
+        onnx=onnx,
+        force=force,
+    )
+
+
+def export_plan(
+    plan: Plan,
+    out: str | Path,
+    weights: str | Path | None = None,
+    *,
+    facts: Facts | None = None,
+    moments: Moments | None = None,
+    class_names: Sequence[str] = (),
+    onnx: bool = False,
+    force: bool = False,
+) -> Path:
+    """Write a plan; otherwise as `export`."""
+    folder, facts, task = Path(out), facts or Facts(), plan.task
     if len(class_names) not in (0, task.outputs):
         raise SpecError(f"class_names has {len(class_names)} names; allowed is one for each of {task.outputs} classes")
     check_folder(folder, onnx=onnx, force=force)
@@ -65,16 +89,15 @@ def export(
         require_onnx()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = build(arch, task).eval() if weights is None else trained(arch, task, Path(weights))
-    source = model_source(arch, task, facts.origin, moments, class_names)
-    libraries = listed(needed(arch, task))
+        network = build_plan(plan).eval() if weights is None else trained(plan, Path(weights))
+    source = plan_source(plan, facts.origin, moments, class_names)
+    libraries = listed(needed(plan))
     text = card(
-        arch,
-        task,
+        plan,
         facts,
         moments,
         class_names,
-        licence(arch, task),
+        licence(plan),
         libraries,
         trained=weights is not None,
         class_map=CLASS_MAP if _is_mappable(class_names) else "",
@@ -85,13 +108,13 @@ def export(
         place = Path(scratch)
         (place / "model.py").write_text(source, encoding="utf-8")
         save_weights(network, place / FILES[1], class_names)
-        (place / "arch.json").write_text(json.dumps({"format": FORMAT, **arch.node, **beside}, indent=1) + "\n")
+        (place / "arch.json").write_text(json.dumps({"format": FORMAT, **plan.arch.node, **beside}, indent=1) + "\n")
         if _is_mappable(class_names):
             (place / CLASS_MAP).write_text(_class_map(class_names), encoding="utf-8")
         (place / "README.md").write_text(text, encoding="utf-8")
         verify(place, network, task)
         if onnx:
-            write_onnx(network, task, place / ONNX, f"hadnas_{arch.fingerprint}")
+            write_onnx(network, task, place / ONNX, plan.name)
         _move(place, folder)
     return folder
 

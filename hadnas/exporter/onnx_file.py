@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from hadnas.arch.task import Task
 from hadnas.errors import BuildError
-from hadnas.models.task import Task
-from hadnas.onnx_model import INPUT, as_onnx
+from hadnas.measure.onnx import INPUT, as_onnx
 
 TOLERANCE = 1e-4
 """Largest difference of a logit allowed, over the largest logit."""

@@ -1,0 +1,1 @@
+"""Figures of any module without training: cost, screen, proxies; latency in its own room."""

@@ -22,7 +22,7 @@ from hadnas.measure.copies import copied
 # deviations, and float16 ends at 65,504; sound networks, normalised or not, stay below a few hundred.
 EXPLODING_ACTIVATION = 1e4
 # The same after UPDATES trial updates: sound networks keep values like those they had. With it the screen rejects 90 %
-# of what diverges and 4 % of what trains (tests/benchmarks/bench_screen.py, seeds it was not chosen on).
+# of what diverges and 4 % of what trains (tests/bench/bench_screen.py, seeds it was not chosen on).
 EXPLODING_UPDATE = 3e4
 UPDATES = 3
 # Standard deviation of the gradient at a sub-module over that at the logits. Pooling and normalisation make it smaller

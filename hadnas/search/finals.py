@@ -11,22 +11,26 @@ split once more, which is counted and said.
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 
+from hadnas.arch.node import Arch
+from hadnas.arch.random import distinct
+from hadnas.arch.twins import additive_twin, one_branch
 from hadnas.errors import Interrupted, SpecError, StudyError
-from hadnas.models.arch import Arch
-from hadnas.models.build import trained
-from hadnas.models.random import distinct
-from hadnas.models.twins import additive_twin, one_branch
-from hadnas.search.budget import REFUSALS
-from hadnas.search.database import clear_errors
-from hadnas.search.evaluation import Evaluation, Evaluator, Refused
-from hadnas.search.final import OPENINGS, Final, Kind, read_finals
-from hadnas.search.ledger import Ledger
-from hadnas.search.progress import Progress, Watch
-from hadnas.search.results import StudyResults
-from hadnas.search.storage import Home
-from hadnas.search.study import LATENCIES, Study
-from hadnas.search.weights import weights_of
+from hadnas.hosts.build import trained
+from hadnas.hosts.host import Plan, make_plan
+from hadnas.measure.figures import ACCURACY, TABLE
+from hadnas.results.finals import Final, read_finals
+from hadnas.results.table import StudyResults
+from hadnas.search.evaluator import Evaluator
+from hadnas.search.job import Outcome
+from hadnas.search.progress import REFUSALS, Progress, Watch
+from hadnas.store.database import clear_errors
+from hadnas.store.home import Home, weights_of
+from hadnas.store.ledger import Ledger
+from hadnas.store.study import Study
+from hadnas.store.trials import FINALS_RUNS, OPENINGS, FinalEntry, Kind, final_entries, note_finals
+from hadnas.track import keys
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.device import chosen_device
 from hadnas.train.loop import Epoch
@@ -41,7 +45,7 @@ class Entry:
 
     name: str
     kind: Kind
-    arch: Arch
+    plan: Plan
     against: str | None
 
 
@@ -75,7 +79,8 @@ def run_finals(
         try:
             judge = Evaluator(_plain(results), data, home, ledger, chosen_device(device))
             candidates = len(results.distinct) if candidates is None else candidates
-            _Finals(results, ledger, judge, watch).hold(seeds, top, candidates)
+            with ledger.worker.alive():
+                _Finals(results, ledger, judge, watch).hold(seeds, top, candidates)
         except KeyboardInterrupt:
             raise Interrupted(f"the finals of {name!r} were interrupted; the same command goes on from here") from None
         finally:
@@ -91,8 +96,21 @@ def run_finals(
 
 def _plain(results: StudyResults) -> Study:
     """The study without latency, unless that is constrained: random candidates need be held against nothing else."""
-    timed = any(name in LATENCIES for name in results.study.constraints)
+    timed = any(TABLE[name].source == "latency" for name in results.study.constraints)
     return results.study if timed else results.study.model_copy(update={"latency": None})
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Progress alone: the finals are shown in MLflow when all are scored."""
+
+    say: Callable[[int], None]
+
+    def measured(self, outcome: Outcome) -> None:
+        """Nothing to see."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        self.say(epoch.epoch)
 
 
 class _Finals:
@@ -122,31 +140,21 @@ class _Finals:
             field.append(Entry(f"best of {trained} random{asked}", "random", chosen, field[0].name))
         reasons: dict[str, str] = {}
         for entry in field:
-            try:
-                self.searcher.measure(Evaluation(entry.arch), held=False)
-            except Refused as error:
-                reasons[entry.name] = str(error)
             for judge in judges:
-                try:
-                    if entry.name not in reasons:
-                        self._train(judge, entry.arch, f"{entry.name}, seed {judge.study.seed}")
-                except Refused as error:
-                    reasons[entry.name] = f"seed {judge.study.seed}: {error}"
+                if entry.name not in reasons:
+                    outcome = self._evaluate(judge, entry.plan, f"{entry.name}, seed {judge.study.seed}", held=False)
+                    if outcome.reason:
+                        seed = f"seed {judge.study.seed}: " if outcome.training is not None else ""
+                        reasons[entry.name] = f"{seed}{outcome.reason}"
                 self.progress.done += 1
-        scored = [(judge, entry.arch) for entry in field if entry.name not in reasons for judge in judges]
+        scored = [(judge, entry.plan) for entry in field if entry.name not in reasons for judge in judges]
         self._open_test(scored)
-        stored = [
-            {
-                "name": entry.name,
-                "kind": entry.kind,
-                "fingerprint": entry.arch.fingerprint,
-                "against": entry.against,
-                "keys": [asdict(judge.key(entry.arch)) for judge in judges],
-                "reason": reasons.get(entry.name),
-            }
-            for entry in field
-        ]
-        self.results.book.set_user_attr("finals", stored)
+        entries = []
+        for entry in field:
+            seen, reason = [judge.key(entry.plan) for judge in judges], reasons.get(entry.name)
+            fingerprint = entry.plan.arch.fingerprint
+            entries.append(FinalEntry(entry.name, entry.kind, fingerprint, entry.against, seen, reason))
+        note_finals(self.results.book, entries)
 
     def _field(self, top: int | None) -> list[Entry]:
         """Finalists, each with its controls, and the study's baselines."""
@@ -154,63 +162,60 @@ class _Finals:
         field = []
         for found in finalists:
             assert found.arch is not None
-            field.append(Entry(found.name, "finalist", found.arch, None))
+            field.append(Entry(found.name, "finalist", self.results.plan(found), None))
             for kind, control in CONTROLS.items():
                 if (arch := control(found.arch, self.searcher.task)) is not None:
-                    field.append(Entry(f"{found.name} {kind}", kind, arch, found.name))
+                    field.append(Entry(f"{found.name} {kind}", kind, make_plan(arch, self.searcher.task), found.name))
         baselines = [found for found in self.results.baselines if found.feasible and found.arch is not None]
-        return field + [Entry(b.name, "baseline", b.arch, field[0].name) for b in baselines if b.arch is not None]
+        return field + [Entry(b.name, "baseline", self.results.plan(b), field[0].name) for b in baselines]
 
-    def _best_random(self, count: int) -> tuple[Arch | None, int]:
+    def _best_random(self, count: int) -> tuple[Plan | None, int]:
         """The best by validation accuracy, ties by MACs, of `count` random architectures, and how many were trained.
 
         They are held to the constraints and trained as the search does its own. Fewer where the space has no more to
         give, or `REFUSALS` in a row were refused.
         """
         study = self.searcher.study
-        ranks: dict[Arch, tuple[float, float]] = {}
+        ranks: list[tuple[float, float, Plan]] = []
         refused = 0
         for arch in distinct(study.space, self.searcher.task, study.seed):
             if len(ranks) == count or refused == REFUSALS:
                 break
-            evaluation = Evaluation(arch)
-            try:
-                self.searcher.measure(evaluation, held=True)
-                self._train(self.searcher, arch, f"random {len(ranks)}", evaluation)
-            except Refused:
+            plan = make_plan(arch, self.searcher.task)
+            outcome = self._evaluate(self.searcher, plan, f"random {len(ranks)}", held=True)
+            if outcome.reason:
                 refused += 1
                 continue
             refused = 0
-            ranks[arch] = (-evaluation.figures["val/accuracy"], evaluation.figures["macs"])
+            ranks.append((-outcome.figures[ACCURACY], outcome.figures["macs"], plan))
             self.progress.done += 1
-        return min(ranks, key=lambda arch: ranks[arch], default=None), len(ranks)
+        best = min(ranks, key=lambda rank: rank[:2], default=None)
+        return (None if best is None else best[2]), len(ranks)
 
-    def _train(self, judge: Evaluator, arch: Arch, label: str, evaluation: Evaluation | None = None) -> None:
-        self.progress.label, self.progress.phase, self.progress.epoch = label, "train", 0
+    def _evaluate(self, judge: Evaluator, plan: Plan, label: str, *, held: bool) -> Outcome:
+        self._say(label, 0)
+        return judge.evaluate(plan, _Shown(partial(self._say, label)), held=held)
+
+    def _say(self, label: str, epoch: int) -> None:
+        self.progress.label, self.progress.phase, self.progress.epoch = label, "train", epoch
         self.watch(self.progress)
 
-        def seen(epoch: Epoch) -> None:
-            self.progress.epoch = epoch.epoch
-            self.watch(self.progress)
-
-        judge.train(evaluation or Evaluation(arch), seen)
-
-    def _open_test(self, scored: list[tuple[Evaluator, Arch]]) -> None:
+    def _open_test(self, scored: list[tuple[Evaluator, Plan]]) -> None:
         """Score finished trainings on the test split, each once; cut short and gone on with, it is one opening."""
         unscored = []
-        for judge, arch in scored:
-            key = judge.key(arch)
+        for judge, plan in scored:
+            key = judge.key(plan)
             training = self.ledger.training(key)
             assert training is not None
             if self.ledger.get_test(key) is None:
-                unscored.append((judge, arch, key, weights_of(training, judge.home)))  # before the split is opened
+                unscored.append((judge, plan, key, weights_of(training, judge.home)))  # before the split is opened
         if not unscored:
             return
-        field = hashlib.sha256(repr([judge.key(arch) for judge, arch in scored]).encode()).hexdigest()[:16]
+        field = hashlib.sha256(repr([judge.key(plan) for judge, plan in scored]).encode()).hexdigest()[:16]
         opened = self.results.book.user_attrs.get(OPENINGS, [])
         self.results.book.set_user_attr(OPENINGS, list(dict.fromkeys([*opened, field])))
-        for judge, arch, key, weights in unscored:
-            network = trained(arch, judge.task, weights)
+        for judge, plan, key, weights in unscored:
+            network = trained(plan, weights)
             batch = judge.study.recipe.evaluation_batch
             right, loss = hits(network, judge.data, "test", batch=batch, device=judge.device)
             self.ledger.put_test(key, right.tolist(), loss)
@@ -219,15 +224,15 @@ class _Finals:
 def _show(finals: list[Final], results: StudyResults, tracker: Tracker) -> None:
     """One run per network in MLflow, with its test accuracy and interval; one that is there already stays."""
     known = tracker.run_ids(deleted=True)
-    runs = results.book.user_attrs.get("finals_runs", {})
+    runs = results.book.user_attrs.get(FINALS_RUNS, {})
     shown: dict[str, str] = {sign: run_id for sign, run_id in runs.items() if run_id in known}
-    for final, entry in zip(finals, results.book.user_attrs["finals"], strict=True):
-        sign = hashlib.sha256(repr((final.name, entry["keys"])).encode()).hexdigest()[:16]
+    for final, entry in zip(finals, final_entries(results.book), strict=True):
+        sign = hashlib.sha256(repr((final.name, [asdict(key) for key in entry.keys])).encode()).hexdigest()[:16]
         if sign in shown:
             continue
         arch = results.architecture(final.fingerprint)
         assert arch is not None
-        tags = {"hadnas.fingerprint": final.fingerprint, "hadnas.final": final.kind}
+        tags = {keys.FINGERPRINT: final.fingerprint, keys.FINAL: final.kind}
         run_id = tracker.start_trial(None, "final", f"final {final.name}", {}, tags, note=f"```\n{arch.tree()}\n```")
         if final.accuracy is not None:
             found = final.accuracy
@@ -235,4 +240,4 @@ def _show(finals: list[Final], results: StudyResults, tracker: Tracker) -> None:
             tracker.log_metrics(run_id, figures | {"test/n": found.n, "test/seeds": found.seeds})
         tracker.end_trial(run_id, "FINISHED" if final.accuracy is not None else "KILLED", final.reason)
         shown[sign] = run_id
-    results.book.set_user_attr("finals_runs", shown)
+    results.book.set_user_attr(FINALS_RUNS, shown)

@@ -4,67 +4,72 @@ Files are written by a thread while the network trains, not while it is timed: o
 code and cost table would be a good part.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
+from hadnas.arch.diagram import diagram
+from hadnas.arch.families import families_texts, family_counts
+from hadnas.arch.node import Arch
 from hadnas.errors import BuildError, MeasurementError
-from hadnas.exporter.module import model_source
+from hadnas.hosts.build import build_plan
+from hadnas.hosts.host import Plan
 from hadnas.measure.cost import Cost, cost
-from hadnas.models.arch import Arch
-from hadnas.models.build import build
-from hadnas.models.diagram import diagram
-from hadnas.models.families import families_texts, family_counts
-from hadnas.models.task import Task
-from hadnas.search.evaluation import Evaluation
+from hadnas.measure.figures import values
+from hadnas.search.job import Outcome
+from hadnas.source.module import plan_source
+from hadnas.store.records import Epoch as Kept
+from hadnas.store.records import Latency
+from hadnas.track import keys
 from hadnas.track.runs import End, Tracker
-from hadnas.train.data import Data
+from hadnas.train.data.spec import Data
 from hadnas.train.loop import Epoch
 
 
 class Mirror:
     """Writes one process's candidates to MLflow, one at a time."""
 
-    def __init__(self, tracker: Tracker, task: Task, data: Data) -> None:
-        self.tracker, self.task, self.data = tracker, task, data
+    def __init__(self, tracker: Tracker, data: Data) -> None:
+        self.tracker, self.data = tracker, data
         self._writer = ThreadPoolExecutor(1)
         self._files: Future[None] | None = None
 
     def start(self, number: int | None, kind: str, name: str, arch: Arch, params: Mapping[str, Any]) -> str:
         """Open the run of a candidate and return its id."""
         blocks, merges = families_texts(arch)
-        counts = {f"num_{family}": count for family, count in family_counts(arch).items()}
-        shown = {"families": blocks, "merges": merges, **counts, **params}
-        tags = {"hadnas.fingerprint": arch.fingerprint}
-        return self.tracker.start_trial(number, kind, name, shown, tags, note=f"```\n{arch.tree()}\n```")
+        counts = {keys.count_of(family): count for family, count in family_counts(arch).items()}
+        shown = {keys.BLOCKS: blocks, keys.MERGES: merges, **counts, **params}
+        known = {keys.FINGERPRINT: arch.fingerprint}
+        return self.tracker.start_trial(number, kind, name, shown, known, note=f"```\n{arch.tree()}\n```")
 
-    def measured(self, run_id: str, name: str, evaluation: Evaluation) -> None:
+    def measured(self, run_id: str, name: str, plan: Plan, outcome: Outcome) -> None:
         """Log what was measured, and begin to write the files."""
-        self.tracker.log_metrics(run_id, evaluation.figures, evaluation.tags)
-        self._files = self._writer.submit(self._write, run_id, name, evaluation.arch, evaluation.counted)
+        timed = {keys.LATENCY: json.dumps(outcome.latency.protocol)} if outcome.latency is not None else {}
+        self.tracker.log_metrics(run_id, outcome.figures, timed)
+        self._files = self._writer.submit(self._write, run_id, name, plan, outcome.counted)
 
     def epoch(self, run_id: str, epoch: Epoch) -> None:
         """Add a point to the curves."""
-        curve = {"train/loss": epoch.train_loss, "val/loss": epoch.val_loss, "val/accuracy": epoch.val_accuracy}
-        self.tracker.log_epoch(run_id, epoch.epoch, curve)
+        self.tracker.log_epoch(run_id, epoch.epoch, _point(epoch))
 
-    def trained(self, run_id: str, evaluation: Evaluation, *, live: bool = True) -> None:
+    def trained(self, run_id: str, outcome: Outcome, *, live: bool = True) -> None:
         """Log the curve as a table, and as points where it was not seen `live`."""
-        assert evaluation.training is not None
-        last = evaluation.training.attempt  # earlier attempts were cut short
-        curve = [point for point in evaluation.training.curve if point.attempt == last]
+        assert outcome.training is not None
+        last = outcome.training.attempt  # earlier attempts were cut short
+        curve = [point for point in outcome.training.curve if point.attempt == last]
         if curve:
             self.tracker.log_rows(run_id, [asdict(point) for point in curve], "curve.csv")
-        if live and not evaluation.reused:
+        if live and not outcome.reused:
             return
-        points = []
-        for point in curve:
-            values = {"train/loss": point.train_loss, "val/loss": point.val_loss, "val/accuracy": point.val_accuracy}
-            points.append((point.epoch, {name: value for name, value in values.items() if value is not None}))
-        self.tracker.log_curve(
-            run_id, points, {"hadnas.reused": evaluation.training.study} if evaluation.reused else {}
-        )
+        points = [(point.epoch, _point(point)) for point in curve]
+        self.tracker.log_curve(run_id, points, {keys.REUSED: outcome.training.study} if outcome.reused else {})
+
+    def compared(self, run_id: str, backend: str, latency: Latency) -> None:
+        """Log the latency on a further backend."""
+        figures = {f"{name}.{backend}": value for name, value in values("latency", latency.figures).items()}
+        self.tracker.log_metrics(run_id, figures, {f"{keys.LATENCY}.{backend}": json.dumps(latency.protocol)})
 
     def end(self, run_id: str, state: End, reason: str | None = None) -> None:
         """Close the run once its files are there."""
@@ -75,18 +80,42 @@ class Mirror:
         finally:
             self.tracker.end_trial(run_id, state, reason)
 
-    def _write(self, run_id: str, name: str, arch: Arch, counted: Cost | None) -> None:
+    def _write(self, run_id: str, name: str, plan: Plan, counted: Cost | None) -> None:
         """Data, tree, diagram, cost by module (counted again where it was known from before), and code."""
-        log = self.tracker.log_text
+        log, arch = self.tracker.log_text, plan.arch
         log(run_id, arch.json, "arch.json")
         log(run_id, arch.tree(), "arch.txt")
         log(run_id, diagram(arch), "architecture.svg")
         try:
-            counted = counted or cost(build(arch, self.task, device="meta"), self.task.shape)
+            counted = counted or cost(build_plan(plan, device="meta"), plan.task.shape)
             parts = [{"module": path, **asdict(own)} for path, own in counted.by_module.items()]
             self.tracker.log_rows(run_id, parts, "cost.csv")
             origin = {"study": self.tracker.study, "network": name}
             moments = (self.data.mean, self.data.std)
-            log(run_id, model_source(arch, self.task, origin, moments, self.data.class_names), "model.py")
+            log(run_id, plan_source(plan, origin, moments, self.data.class_names), "model.py")
         except (BuildError, MeasurementError):  # the candidate's, and why it was refused
             return
+
+
+def _point(epoch: Epoch | Kept) -> dict[str, float]:
+    """What is finite of an epoch's point in the curves; the last one has the figures of the training."""
+    point = {"train/loss": epoch.train_loss, **values("training", epoch)}
+    return {name: value for name, value in point.items() if value is not None}
+
+
+class Live:
+    """A candidate as it is seen while it is evaluated: its run, and the progress of the search."""
+
+    def __init__(self, mirror: Mirror, run_id: str, name: str, plan: Plan, say: Callable[[str, int], None]) -> None:
+        self.mirror, self.run_id, self.name, self.plan, self.say = mirror, run_id, name, plan, say
+
+    def measured(self, outcome: Outcome) -> None:
+        """Log what was measured."""
+        self.mirror.measured(self.run_id, self.name, self.plan, outcome)
+        if not outcome.reason:
+            self.say("train", 0)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Add a point to the curves."""
+        self.mirror.epoch(self.run_id, epoch)
+        self.say("train", epoch.epoch)

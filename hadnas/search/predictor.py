@@ -19,22 +19,22 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
+from hadnas.arch.random import distinct
+from hadnas.arch.task import Task
 from hadnas.errors import BuildError, MeasurementError, StudyError
-from hadnas.measure.backends import require
+from hadnas.hosts.build import build_plan, build_seeded
+from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import Cost, cost
-from hadnas.measure.latency import protocol, protocol_key
-from hadnas.models.build import build, build_seeded
-from hadnas.models.random import distinct
-from hadnas.models.task import Task
-from hadnas.search.correlation import Correlation, rank_correlation
-from hadnas.search.ledger import Ledger
-from hadnas.search.opening import code_of, used_ops
-from hadnas.search.records import record
-from hadnas.search.timing import timed
+from hadnas.measure.figures import constraints
+from hadnas.measure.latency.backends import require
+from hadnas.measure.latency.latency import protocol, protocol_key
+from hadnas.results.statistics import Correlation, rank_correlation
+from hadnas.search.evaluator import timed
+from hadnas.source.trace import hash_of
 from hadnas.space.data import as_data
-
-COSTS = ("macs", "params", "elementwise", "products", "activations", "bytes_moved", "calls")
-"""Costs whose rank correlation with latency stands beside the predictor's."""
+from hadnas.store.ledger import Ledger
+from hadnas.store.records import record
+from hadnas.store.study_store import code_of, used_ops
 
 FOLDS = 10
 FEWEST = 2 * FOLDS
@@ -107,9 +107,12 @@ def fit_predictor(
         if len(ratios) == n:
             break
         try:
-            found = cost(build(arch, task, device="meta"), task.shape)
-            ledger.put_architecture(arch.fingerprint, arch.json)
-            taken = timed(arch, task, partial(build_seeded, arch, task, seed), ledger, device=device, backend=backend)
+            plan = make_plan(arch, task)
+            found = cost(build_plan(plan, device="meta"), task.shape)
+            ledger.measured.put_architecture(arch.fingerprint, arch.json)
+            fresh = partial(build_seeded, plan, seed)
+            code = hash_of(plan.classes)
+            taken = timed(arch, task, code, fresh, ledger, device=device, backend=backend)
         except (BuildError, MeasurementError) as error:
             failed, reason = failed + 1, str(error)
             if failed > n:
@@ -123,7 +126,7 @@ def fit_predictor(
         why = f"; {failed} failed, the last: {reason}" if failed else ""
         raise StudyError(f"the space gave {len(ratios)} candidates to time, a predictor needs {FEWEST}{why}")
     predictor = _fitted(counted, np.array(ratios), said, failed, seed)
-    ledger.put_predictor(*whose, protocol_key(said), said, asdict(predictor))
+    ledger.measured.put_predictor(*whose, protocol_key(said), said, asdict(predictor))
     return predictor
 
 
@@ -135,7 +138,7 @@ def load_predictor(
     Raises StudyError where there is none, UnknownName for a backend that does not exist.
     """
     key = protocol_key(protocol(task.shape, device=device, backend=backend))
-    fit = ledger.get_predictor(digest(space), str(task), key)
+    fit = ledger.measured.get_predictor(digest(space), str(task), key)
     if fit is None:
         raise StudyError(
             f"no latency predictor was fitted for this space, {task}, backend {backend!r} and device {device!r} "
@@ -180,5 +183,9 @@ def _fitted(
         error=float(np.median(errors)),
         p90_error=float(np.quantile(errors, 0.9)),
         rank=rank_correlation(guessed.tolist(), ratios.tolist()),
-        costs={name: rank_correlation([getattr(one, name) for one in counted], ratios.tolist()) for name in COSTS},
+        costs={
+            figure.name: rank_correlation([figure.of(one) for one in counted], ratios.tolist())
+            for figure in constraints()
+            if figure.source == "cost"
+        },
     )

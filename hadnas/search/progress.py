@@ -1,12 +1,85 @@
-"""Where a search stands, as the search says it to whoever shows it."""
+"""How far a search has come: where it stands now, what its trials count, and the first reason to stop."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from hadnas.measure.figures import ACCURACY
+from hadnas.store.study import Study
+from hadnas.store.trials import FIGURES, FINGERPRINT
+
+REPEATS = 50
+"""Draws in a row without a new architecture after which a study ends."""
+
+REFUSALS = 200
+"""Refused draws since the last trained architecture after which a study ends."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts of a study's trials.
+
+    done         distinct architectures that were trained, or reused; the budget counts these
+    refused      draws that were refused; `refusals` are those since the last that was not
+    barren       repeats since the last architecture not met before; a new assignment without one is no repeat
+    assignments  distinct assignments of the space that were drawn
+    best         highest validation accuracy
+    """
+
+    done: int
+    refused: int
+    refusals: int
+    barren: int
+    assignments: int
+    best: float | None
+
+    def end(self, study: Study, size: int) -> str:
+        """Why the study ends here, in words; empty where it goes on. `size` is that of its space, in assignments."""
+        if self.done >= study.trials:
+            return f"the budget of {study.trials} architectures is met"
+        if self.barren >= REPEATS:
+            met = f"{self.assignments} of {size} assignments were met"
+            return f"{REPEATS} draws in a row brought no new architecture; {met}"
+        if self.refusals >= REFUSALS:
+            return f"the last {REFUSALS} draws were all refused; `hadnas top` says why"
+        if self.assignments >= size:
+            return f"all {self.assignments} assignments of the space were met"
+        return ""
+
+
+def tally(trials: list[FrozenTrial]) -> Tally:
+    """Count the finished ones of the trials of all workers; failed ones (interrupted, taken up again) are none."""
+    trained: set[str | None] = set()
+    met: set[str | None] = set()
+    assignments: set[tuple[tuple[str, Any], ...]] = set()
+    refused = refusals = barren = 0
+    best: float | None = None
+    for trial in trials:
+        if not trial.state.is_finished() or trial.state == TrialState.FAIL:
+            continue
+        assignment = tuple(sorted(trial.params.items()))
+        fingerprint = trial.user_attrs.get(FINGERPRINT)  # None where a rule refused the draw
+        if fingerprint is not None and fingerprint not in met:
+            barren = 0
+        elif fingerprint is not None or assignment in assignments:
+            barren += 1
+        met.add(fingerprint)
+        assignments.add(assignment)
+        if trial.state == TrialState.PRUNED:
+            refused, refusals = refused + 1, refusals + 1
+        elif fingerprint not in trained:  # one that was refused may have been met before, and tried again
+            trained.add(fingerprint)
+            refusals = 0
+            accuracy = trial.user_attrs[FIGURES][ACCURACY]
+            best = accuracy if best is None else max(best, accuracy)
+    return Tally(len(trained), refused, refusals, barren, len(assignments), best)
 
 
 @dataclass
 class Progress:
-    """`done` of `budget` architectures, the candidate at work and its epoch, the best validation accuracy so far.
+    """`done` of `budget` architectures, the candidate at work and its epochs done, the best validation accuracy so far.
 
     notes: sentences on the images, for people
     """

@@ -1,0 +1,1 @@
+"""MLflow: runs, view, server, registry. Plain values in."""

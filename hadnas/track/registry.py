@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hadnas.errors import StudyError
+from hadnas.track.keys import FINGERPRINT, MADE_BY
 from hadnas.track.names import without_password
 from hadnas.track.runs import quieten
 
@@ -72,7 +73,7 @@ def register_network(
         run = client.get_run(run_id)
         model = client.create_logged_model(
             run.info.experiment_id,
-            f"hadnas_{tags['hadnas.fingerprint']}",
+            f"hadnas_{tags[FINGERPRINT]}",
             source_run_id=run_id,
             tags=dict(tags),
             model_type="classifier",
@@ -93,7 +94,7 @@ def register_network(
             client.finalize_logged_model(model.model_id, "READY")
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
             if not client.search_registered_models(f"name = '{name}'"):
-                client.create_registered_model(name, tags={"hadnas": "export"})
+                client.create_registered_model(name, tags={MADE_BY: "export"})
             known = client.create_model_version(
                 name, model.artifact_location, run_id=run_id, model_id=model.model_id, tags=dict(tags)
             )

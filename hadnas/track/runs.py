@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -19,16 +19,8 @@ from typing import Literal
 from filelock import FileLock
 
 from hadnas.errors import StudyError
-from hadnas.track import store
-from hadnas.track.names import (
-    PARAM_LENGTH,
-    TAG_LENGTH,
-    clip,
-    experiment_name,
-    mlflow_name,
-    user,
-    without_password,
-)
+from hadnas.track import keys, store
+from hadnas.track.names import PARAM_LENGTH, TAG_LENGTH, clip, experiment_name, mlflow_name, user, without_password
 
 # MLflow reads it when imported: a search sends nothing anywhere.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -42,10 +34,6 @@ End = Literal["FINISHED", "KILLED", "FAILED"]
 BATCH = 100  # parameters or tags in one request
 METRICS = 1000  # points in one request
 EVERY = 2.0  # seconds that a point of a curve waits at most for others
-
-PARENT = "mlflow.parentRunId"
-NOTE = "mlflow.note.content"
-_WHOLE = "hadnas.whole"  # a tag of the parent run
 
 
 class Tracker:
@@ -97,12 +85,12 @@ class Tracker:
         return str(experiment.experiment_id)
 
     def _open_parent(self) -> str:
-        for run in self._search("tags.`hadnas.kind` = 'study'"):
+        for run in self._search(f"tags.`{keys.KIND}` = 'study'"):
             run_id = str(run.info.run_id)
             self._found = str(run.info.status)
             self.client.update_run(run_id, status="RUNNING")
             return run_id
-        return self._create(self.study, {"hadnas.kind": "study", "hadnas.study": self.study})
+        return self._create(self.study, {keys.KIND: "study", keys.STUDY: self.study})
 
     def alone(self) -> FileLock:
         """To be held while the study's runs are put in order: by one process of this machine at a time."""
@@ -111,11 +99,11 @@ class Tracker:
     @property
     def is_whole(self) -> bool:
         """Whether the store has every run of the study; one that was thrown away and made again has not."""
-        return _WHOLE in self.client.get_run(self.parent_run_id).data.tags
+        return keys.WHOLE in self.client.get_run(self.parent_run_id).data.tags
 
     def set_whole(self) -> None:
         """Note that the store has every run of the study."""
-        self.log_tags(self.parent_run_id, {_WHOLE: True})
+        self.log_tags(self.parent_run_id, {keys.WHOLE: True})
 
     def run_ids(self, *, deleted: bool = False) -> set[str]:
         """The runs of the study, with those that were deleted in the UI if asked for."""
@@ -133,7 +121,7 @@ class Tracker:
                 return
 
     def _create(self, name: str, tags: Mapping[str, object]) -> str:
-        named = {"mlflow.source.name": "hadnas", "mlflow.source.type": "LOCAL", "mlflow.user": user(), **tags}
+        named = {keys.SOURCE_NAME: "hadnas", keys.SOURCE_TYPE: "LOCAL", keys.USER: user(), **tags}
         cut = {mlflow_name(key): clip(value, TAG_LENGTH) for key, value in named.items()}
         return str(self.client.create_run(self.experiment_id, run_name=name, tags=cut).info.run_id)
 
@@ -149,15 +137,15 @@ class Tracker:
         """Open a run under the parent and return its id; it is visible, and running, from here on.
 
         number:  the Optuna trial's number; None for what Optuna does not know, as a baseline
-        kind:    "trial", "baseline", ...; kept as tag `hadnas.kind`
+        kind:    "trial", "baseline", ...; kept as a tag
         params:  decisions and whatever else tells runs apart; values of any plain type
         note:    Markdown for the run's description, as the architecture's tree
         """
-        own: dict[str, object] = {PARENT: self.parent_run_id, "hadnas.kind": kind, "hadnas.study": self.study}
+        own: dict[str, object] = {keys.PARENT: self.parent_run_id, keys.KIND: kind, keys.STUDY: self.study}
         if number is not None:
-            own["optuna.trial"] = number
+            own[keys.TRIAL_NUMBER] = number
         if note:
-            own[NOTE] = note
+            own[keys.NOTE] = note
         run_id = self._create(name, {**tags, **own})
         self._mine.add(run_id)
         if note:
@@ -177,14 +165,14 @@ class Tracker:
         figures = [Metric(mlflow_name(k), float(v), now, 0) for k, v in metrics.items()]
         self.client.log_batch(run_id, metrics=figures, tags=_tags(tags or {}))
 
-    def log_epoch(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Add one point to the run's curves: `val/accuracy`, `val/loss`, `train/loss`; visible within `EVERY` seconds.
+    def log_epoch(self, run_id: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Add the point of an epoch (counted from 1) to the run's curves; visible within `EVERY` seconds.
 
         Points of short epochs are written together, as each write of MLflow is a transaction of its own.
         """
         now = time.time_ns() // 1_000_000
         points = self._points.setdefault(run_id, [])
-        points += [Metric(mlflow_name(key), float(value), now, step) for key, value in metrics.items()]
+        points += [Metric(mlflow_name(key), float(value), now, epoch) for key, value in metrics.items()]
         if now - self._wrote.get(run_id, 0) >= 1000 * EVERY:
             self._write_points(run_id)
             self._wrote[run_id] = now
@@ -192,10 +180,12 @@ class Tracker:
     def log_curve(
         self, run_id: str, points: Iterable[tuple[int, Mapping[str, float]]], tags: Mapping[str, object]
     ) -> None:
-        """Add whole curves, as (step, values), and tags that say whose they are, in as few writes as MLflow takes."""
+        """Add whole curves, as (epoch, values), and tags that say whose they are, in as few writes as MLflow takes."""
         now = time.time_ns() // 1_000_000
         self._points.setdefault(run_id, []).extend(
-            Metric(mlflow_name(key), float(value), now, step) for step, known in points for key, value in known.items()
+            Metric(mlflow_name(key), float(value), now, epoch)
+            for epoch, known in points
+            for key, value in known.items()
         )
         self._write_points(run_id, tags)
 
@@ -233,13 +223,13 @@ class Tracker:
     def end_trial(self, run_id: str, state: End, reason: str | None = None) -> None:
         """Close a run: FINISHED as trained, KILLED as refused, pruned or interrupted, FAILED as broken.
 
-        The reason, if any, is the tag `hadnas.reason` and opens the run's description.
+        The reason, if any, is a tag and opens the run's description.
         """
         self._write_points(run_id)
         note = self._notes.pop(run_id, "")
         if reason:
             described = f"**{state.lower()}**: {reason}" + (f"\n\n{note}" if note else "")
-            self.log_tags(run_id, {"hadnas.reason": reason, NOTE: described})
+            self.log_tags(run_id, {keys.REASON: reason, keys.NOTE: described})
         self.client.set_terminated(run_id, state)
         self._mine.discard(run_id)
         self._wrote.pop(run_id, None)
@@ -253,7 +243,17 @@ class Tracker:
         """Close a run that a dead process left, as KILLED and "interrupted"."""
         if self.client.get_run(run.info.run_id).info.status != run.info.status:
             return  # it has ended since it was looked up
-        self._notes[run.info.run_id] = run.data.tags.get(NOTE, "")
+        self._interrupt(run)
+
+    def interrupt(self, run_id: str) -> None:
+        """Close the run of a candidate that another run takes up, as KILLED; one that is gone is let go."""
+        with suppress(MlflowException):  # thrown away with its store
+            run = self.client.get_run(run_id)
+            if run.info.status != "KILLED":
+                self._interrupt(run)
+
+    def _interrupt(self, run: Run) -> None:
+        self._notes[run.info.run_id] = run.data.tags.get(keys.NOTE, "")
         self.end_trial(run.info.run_id, "KILLED", "interrupted")
 
     def close(self, state: End = "FINISHED") -> None:

@@ -10,30 +10,33 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from hadnas.track.keys import KIND, SHARED_VIEW
+
 if TYPE_CHECKING:  # an address is known without importing MLflow
     from hadnas.track.runs import Tracker
 
 KEY = "hadnas"
-ACCURACY = "val/accuracy"
-METRICS = (ACCURACY, "macs", "latency_ms", "params")
 
 
-def set_view(tracker: "Tracker", columns: Sequence[str] = (), axes: Sequence[str] = ()) -> None:
+def set_view(tracker: "Tracker", metrics: Sequence[str], columns: Sequence[str] = (), axes: Sequence[str] = ()) -> None:
     """Keep the view with the experiment.
 
-    columns:  run parameters shown in the table beside accuracy, MACs, latency and the number of parameters
-    axes:     run parameters drawn in the parallel coordinates before the figures; only runs that bear all of them
+    metrics:  metrics shown in the table and in the parallel coordinates, two at least: runs are sorted by the first,
+              the highest on top, and drawn over the second
+    columns:  run parameters shown in the table beside the metrics
+    axes:     run parameters drawn in the parallel coordinates before the metrics; only runs that have all of them
               are drawn, so name what every run has
     """
-    figures = [f"metrics.`{metric}`" for metric in METRICS]
+    best, cost, *_ = metrics
+    figures = [f"metrics.`{metric}`" for metric in metrics]
     words = [f"params.`{column}`" for column in columns]
     section = "hadnas-front"
     common = {"deleted": False, "isGenerated": False, "metricSectionId": section}
     state = {
-        "orderByKey": f"metrics.`{ACCURACY}`",
+        "orderByKey": f"metrics.`{best}`",
         "orderByAsc": False,
         # The parent run has no figures of its own; it stays reachable from any of its trials.
-        "searchFilter": "tags.`hadnas.kind` != 'study'",
+        "searchFilter": f"tags.`{KIND}` != 'study'",
         "selectedColumns": ["attributes.`Run Name`", *figures, *words],
         "columnOrder": [*figures, *words],  # by name otherwise
         "columnWidths": {**dict.fromkeys(figures, 110), **dict.fromkeys(words, 260)},
@@ -45,8 +48,8 @@ def set_view(tracker: "Tracker", columns: Sequence[str] = (), axes: Sequence[str
                 "uuid": "hadnas-scatter",
                 "type": "SCATTER",
                 "runsCountToCompare": 1000,
-                "xaxis": {"type": "METRIC", "key": "macs"},
-                "yaxis": {"type": "METRIC", "key": ACCURACY},
+                "xaxis": {"type": "METRIC", "key": cost},
+                "yaxis": {"type": "METRIC", "key": best},
             },
             {
                 **common,
@@ -54,7 +57,7 @@ def set_view(tracker: "Tracker", columns: Sequence[str] = (), axes: Sequence[str
                 "type": "PARALLEL",
                 "runsCountToCompare": 1000,
                 "selectedParams": list(axes),
-                "selectedMetrics": ["macs", "latency_ms", "params", ACCURACY],
+                "selectedMetrics": [*metrics[1:], best],
                 "showAllRuns": True,
             },
         ],
@@ -69,7 +72,7 @@ def set_view(tracker: "Tracker", columns: Sequence[str] = (), axes: Sequence[str
             }
         ],
     }
-    tracker.client.set_experiment_tag(tracker.experiment_id, f"mlflow.sharedViewState.{KEY}", json.dumps(state))
+    tracker.client.set_experiment_tag(tracker.experiment_id, f"{SHARED_VIEW}.{KEY}", json.dumps(state))
 
 
 def view_url(port: int, experiment_id: str, mode: Literal["CHART", "TABLE"] = "CHART") -> str:

@@ -1,0 +1,1 @@
+"""Training of any module: recipe, loop, score, effects; data in its own room."""

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from hadnas.errors import DataError, MachineError, TrainingError
 from hadnas.train.augment import Shifts
-from hadnas.train.data import Data
-from hadnas.train.images import Batches
+from hadnas.train.data.images import Batches
+from hadnas.train.data.spec import Data
 from hadnas.train.policy import CHANNELS, Augmented
 from hadnas.train.recipe import PLAIN, Policy, Recipe
 from hadnas.train.score import Score, checked_logits, evaluate

@@ -4,7 +4,8 @@ The trainer draws one seed per image and epoch. It alone decides what becomes of
 the same to the last bit whether images are held or streamed, and however many processes decode them.
 """
 
-from unittest.mock import patch
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from PIL import Image
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import to_pil_image
 
-from hadnas.train.images import Batches, Split, loaded
+from hadnas.train.data.images import Batches, Split, loaded
 from hadnas.train.recipe import Policy
 from hadnas.train.seeds import seeded
 
@@ -31,12 +32,23 @@ def _posterized(image: Image.Image, bits: int, **_: object) -> Image.Image:
 POSTERIZED = {name: _posterized for name in NAME_TO_OP if name.startswith("Posterize")}
 
 
+@contextmanager
+def _mended() -> Iterator[None]:
+    """timm's operations, mended; one is looked up where a policy is made, and nowhere else."""
+    before = {name: NAME_TO_OP[name] for name in POSTERIZED}
+    NAME_TO_OP.update(POSTERIZED)
+    try:
+        yield
+    finally:
+        NAME_TO_OP.update(before)
+
+
 class Augmented(Dataset[tuple[Tensor, int]]):
     """The images of a split through a policy, normalised; an item is asked for as (place, seed)."""
 
     def __init__(self, split: Split, policy: Policy) -> None:
         self.images, self.scale = split.images, split.normalise.scale
-        with patch.dict(NAME_TO_OP, POSTERIZED):  # an operation is looked up where a policy is made, and nowhere else
+        with _mended():
             self.transform = create_transform(
                 self.images.shape,
                 is_training=True,

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hadnas.errors import TrainingError
-from hadnas.train.data import Data
-from hadnas.train.images import Split
+from hadnas.train.data.images import Split
+from hadnas.train.data.spec import Data
 from hadnas.train.recipe import Recipe
 
 BATCH = Recipe().evaluation_batch

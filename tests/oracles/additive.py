@@ -66,4 +66,4 @@ def token_mlp(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
 
 @oracle("sequence")
 def sequence(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
-    return x.clone()  # of no blocks; tests/test_sequence.py runs some
+    return x.clone()  # of no blocks; tests/contracts/test_sequence.py runs some

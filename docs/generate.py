@@ -1,0 +1,168 @@
+"""Writes the pages that are lists, from the code: `python -m docs.generate`. A test fails while a page is stale."""
+
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+import hadnas
+from hadnas.blocks.registry import Op, ops
+from hadnas.library import load, shipped
+from hadnas.measure.cost import Cost
+from hadnas.measure.figures import TABLE
+from hadnas.shell.cli import main
+from hadnas.space import size
+
+DOCS = Path(__file__).parent
+NOTE = "<!-- written by `python -m docs.generate`: change the code, not this page -->"
+TITLES = {
+    "block": "Blocks",
+    "merge": "Merges",
+    "residual": "Residuals",
+    "stem": "Stem and down-sampling",
+    "head": "Heads",
+    "host": "Hosts",
+}
+"""First role of an op -> the title of its section, in the order of the page."""
+
+
+def page(title: str, *parts: str) -> str:
+    return "\n\n".join([f"# {title}", NOTE, *parts]) + "\n"
+
+
+def row(*cells: str) -> str:
+    """A row of a Markdown table; no cell breaks it."""
+    return " | ".join(["", *(cell.replace("|", r"\|") for cell in cells), ""]).strip()
+
+
+def table(head: tuple[str, ...], rows: list[str]) -> str:
+    return "\n".join([row(*head), "|---" * len(head) + "|", *rows])
+
+
+def blocks() -> str:
+    """Every shipped op by role and family, with the first line of its docstring and its source."""
+    own = [op for _, op in sorted(ops().items()) if op.cls.__module__.startswith("hadnas.")]  # not what a test made
+    sections: dict[tuple[str, str], list[Op]] = defaultdict(list)
+    for op in own:
+        sections[op.roles[0], op.family or "of no family"].append(op)
+    parts = [
+        f"{len(own)} ops. `hadnas show NAME` prints the formula, shapes, cost, source and options of one; a search "
+        "space chooses among them by name. Adding one is adding a file: [CONTRIBUTING](../CONTRIBUTING.md)."
+    ]
+    for (role, family), found in sorted(
+        sections.items(), key=lambda item: (list(TITLES).index(item[0][0]), item[0][1])
+    ):
+        rows = [row(f"`{op.name}`", op.summary, source(op)) for op in found]
+        title = f"{TITLES[role]}: {family}" if role in ("block", "merge") else TITLES[role]
+        parts.append(f"## {title}\n\n{table(('op', 'what it is', 'source'), rows)}")
+    return page("Blocks, merges and other ops", *parts)
+
+
+def source(op: Op) -> str:
+    found = re.search(r"arXiv (\d{4}\.\d{4,5})", op.cls.__doc__ or "")
+    return f"[{found[1]}](https://arxiv.org/abs/{found[1]})" if found else ""
+
+
+def figures() -> str:
+    """Every figure with its unit, its direction if it may be an objective, and what it is."""
+    rows = [row(f"`{f.name}`", f.unit, f.direction or "", f.about) for f in TABLE.values()]
+    return page(
+        "Figures",
+        "All are of one image, latencies of one forward pass at batch 1. An operation whose cost is not known is "
+        "refused by name. Every objective but the accuracy may be a constraint: in a study, or as `--max-macs 50M`, "
+        "`--max-latency 5ms` and so on.",
+        table(("figure", "unit", "objective", "what it is"), rows),
+        "Runs in MLflow have more:",
+        "- `families` and `merges`: blocks and merges of each family, as `H0 A2 C1 T0`: hadamard, additive, "
+        "convolution, attention. The family of a network is that of most of its blocks, `mixed` in a tie; "
+        "one without blocks counts its convolutions.\n"
+        "- `latency_ms.compile`, `latency_ratio.compile` and so on: the same on another backend, of the Pareto front "
+        "and the baselines.\n"
+        "- `test/accuracy`, `test/low`, `test/high`: of `hadnas finals` alone, the mean over fresh seeds on the test "
+        "split and its 95 % interval over seeds and images, on the logit scale.",
+        "[Latency by backend](searching.md#latency-by-backend) says more on timing.",
+    )
+
+
+def search_spaces() -> str:
+    """Search spaces and studies with the first line of their docstrings."""
+    spaces, studies = [], []
+    for name in shipped("search_spaces"):
+        count = size(load(f"search_spaces/{name}"))
+        spaces.append(row(f"`{name}`", f"{count:.3g}", first_line(f"hadnas.search_spaces.{name}")))
+    for name in shipped("studies"):
+        study = load(f"studies/{name}")
+        studies.append(row(f"`{name}`", study.data.source, str(study.trials), first_line(f"hadnas.studies.{name}")))
+    return page(
+        "Search spaces and studies",
+        "`hadnas show NAME` prints one, `hadnas search NAME` runs it, `hadnas copy NAME` writes its file here for you "
+        "to change. A search space says what may be chosen; a study adds data, objectives, a budget and baselines.",
+        table(("search space", "assignments", "question"), spaces),
+        table(("study", "data", "trials", "experiment"), studies),
+    )
+
+
+def first_line(module: str) -> str:
+    return (inspect.getdoc(import_module(module)) or "").partition("\n")[0]
+
+
+def published() -> str:
+    """Published networks with their cost at 3 x 224 x 224 and 1,000 classes."""
+    task = hadnas.Task.image(3, 224, 224, classes=1000)
+    rows = []
+    for name in shipped("published"):
+        network = hadnas.build(hadnas.load(name), task, device="meta")
+        rows.append(published_row(name, hadnas.cost(network, task.shape)))
+    return published_page(rows)
+
+
+def published_row(name: str, cost: Cost) -> str:
+    """One network of the page; test_published, which counts them all, looks for it there."""
+    return row(f"`{name}`", f"{cost.params:,}", f"{cost.macs:,}", f"{cost.products:,}")
+
+
+def published_page(rows: list[str]) -> str:
+    return page(
+        "Published networks",
+        'Points of the search space: `hadnas show starnet_s1`, `hadnas.load("starnet_s1")`, `hadnas measure '
+        "starnet_s1`, or a baseline of a study. Cost at 3 x 224 x 224 and 1,000 classes.",
+        table(("network", "parameters", "MACs", "element-wise products"), rows),
+    )
+
+
+def commands() -> str:
+    """Every command with its arguments and options, as click has them."""
+    parent = click.Context(main, info_name="hadnas")
+    return page(
+        "Commands",
+        "`hadnas COMMAND --help` prints the same. Exit status: 0 done, 2 refused with one sentence, 130 after Ctrl-C.",
+        *(command(click.Context(found, parent, name)) for name, found in main.commands.items()),
+    )
+
+
+def command(context: click.Context) -> str:
+    found = context.command
+    usage = " ".join(["hadnas", str(found.name), *found.collect_usage_pieces(context)])
+    parts = [f"## {found.name}", f"```text\n{usage}\n```", inspect.cleandoc(found.help or "")]
+    options = [option for option in found.params if isinstance(option, click.Option)]
+    records = [record for option in options if (record := option.get_help_record(context)) is not None]
+    if records:
+        parts.append(table(("option", "meaning"), [row(f"`{names}`", meaning) for names, meaning in records]))
+    return "\n\n".join(parts)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "blocks.md": blocks,
+    "commands.md": commands,
+    "figures.md": figures,
+    "published.md": published,
+    "search_spaces.md": search_spaces,
+}
+
+if __name__ == "__main__":
+    for name, written in PAGES.items():
+        (DOCS / name).write_text(written(), encoding="utf-8")

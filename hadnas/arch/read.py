@@ -1,0 +1,149 @@
+"""From a draw to an architecture, and from an architecture to a tree of constructor calls: one recursive reading.
+
+Every node is read once: its op is looked up, its values are checked and completed with the defaults, its rules are
+held against the place where it stands, and what it will be built by is noted. `complete` keeps the data, a
+`hadnas.hosts.host.Plan` the calls, too, so neither can disagree with the other.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hadnas.arch.node import Arch, unversioned
+from hadnas.arch.task import Task
+from hadnas.blocks.registry import REQUIRED, Op, Slot, find_op
+from hadnas.errors import SpecError, at, cut, unknown
+from hadnas.plain import plain
+
+Node = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a node gets from its surroundings: channels in and out, and the resolution of its input.
+
+    The resolution is None where no task is given; then rules are not held, as they may depend on it.
+    """
+
+    in_dim: int
+    dim: int
+    size: tuple[int, int] | None
+    classes: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """A constructor call; arguments are plain values, calls or lists of calls. `place` is that of a part of a host."""
+
+    op: str
+    cls: Any  # a class or function that gives a module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    place: Place | None = field(default=None, compare=False)
+
+
+def complete(draw: Node, task: Task | None = None) -> Arch:
+    """The architecture that a draw describes: every default written, every value and rule checked, canonical.
+
+    Without a task only what does not depend on one is checked. Raises SpecError or UnknownName with the path of the
+    node, the value found and what is allowed.
+    """
+    return Arch(read_host(draw, task)[0])
+
+
+def read_host(draw: Node, task: Task | None) -> tuple[Node, Call]:
+    """The completed node of a whole architecture and its call. Raises as `complete`."""
+    with at("architecture"):
+        node = unversioned(plain(draw))
+        op = find_op(node.get("op"), ("host",))
+    completed, call = op.host.read(node, task)
+    return completed, call
+
+
+def read(node: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[Node, Call]:
+    """One node below a host: its completed data and its call. Raises SpecError or UnknownName with `path`."""
+    with at(path):
+        if not isinstance(node, dict):
+            raise SpecError(f"found {cut(node)}; allowed is a node {{'op': name, ...}} that is a {' or '.join(roles)}")
+        op = find_op(node.get("op"), roles)
+        values = checked_values(op, node)
+    calls: dict[str, Any] = {}
+    for name, slot in op.slots.items():
+        if slot.roles:
+            values[name], calls[name] = _read_children(values[name], slot, place, f"{path}.{name}")
+    if op.unused is not None:
+        values |= {name: op.slots[name].default for name in op.unused(values)}
+    ordered = sorted(op.symmetric, key=lambda name: json.dumps(values[name], sort_keys=True))
+    for found in (values, calls):
+        found |= {slot: found[name] for slot, name in zip(op.symmetric, ordered, strict=True) if name in found}
+    facts = {**values, "in_dim": place.in_dim, "dim": place.dim}
+    if place.size is not None:
+        height, width = place.size
+        with at(path):
+            for rule in op.rules:
+                if (wrong := rule({**facts, "height": height, "width": width})) is not None:
+                    raise SpecError(f"{op.name}: {wrong}")
+    given = {"dim": place.dim, "in_dim": place.in_dim, "classes": place.classes, "resolution": place.size}
+    args = tuple(given[name] for name in op.given if name in ("in_dim", "dim", "classes"))
+    kwargs = {name: calls.get(name, value) for name, value in values.items()}
+    if "resolution" in op.given:
+        kwargs["resolution"] = place.size
+    completed, call = {"op": op.name, **values}, Call(op.name, op.cls, args, kwargs, place)
+    if op.name == "sequence" and len(values["blocks"]) < 2:  # the block itself, or nothing
+        return flat(completed, call)[0] if values["blocks"] else read({"op": "identity"}, roles, place, path)
+    return completed, call
+
+
+def checked_values(op: Op, node: Mapping[str, Any]) -> Node:
+    """Every slot of `op` with the node's value or the default; children as they are. Raises SpecError, UnknownName."""
+    for key in node:
+        if key != "op" and key not in op.slots:
+            raise unknown(f"parameter of {op.name}", key, op.slots)
+    values: Node = {}
+    for name, slot in op.slots.items():
+        value = node.get(name, slot.default)
+        if value is REQUIRED:
+            raise SpecError(f"{op.name} lacks {name!r}, which has no default")
+        values[name] = value if slot.roles else slot.check(value)
+    return values
+
+
+def _read_children(value: Any, slot: Slot, place: Place, path: str) -> tuple[Any, Any]:
+    if value is None and slot.default is None:
+        return None, None
+    if not slot.many:
+        return read(value, slot.roles, place, path)
+    return read_list(value, slot.roles, place, path)
+
+
+def read_list(value: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[list[Node], list[Call]]:
+    """A list of nodes of equal width in order: no identities, no sequence inside. Raises SpecError, UnknownName."""
+    if not isinstance(value, list):
+        raise SpecError(f"{path}: found {cut(value)}; allowed is a list of nodes")
+    pairs = [read(item, roles, place, f"{path}.{index}") for index, item in enumerate(value)]
+    kept = [one for node, call in pairs for one in flat(node, call)]
+    return [node for node, _ in kept], [call for _, call in kept]
+
+
+def flat(node: Node, call: Call) -> list[tuple[Node, Call]]:
+    """What a node of a list stands for: an identity for nothing, a sequence for its blocks, any other for itself."""
+    if node["op"] == "identity":
+        return []
+    if node["op"] == "sequence":
+        return list(zip(node["blocks"], call.kwargs["blocks"], strict=True))
+    return [(node, call)]
+
+
+def resized(node: Node, place: Place, path: str) -> tuple[int, int] | None:
+    """The resolution after a stem or down node. Raises SpecError if nothing of the map is left."""
+    resize = find_op(node["op"]).resize
+    if place.size is None or resize is None:
+        return place.size
+    height, width = (resize(size, node) for size in place.size)
+    if height < 1 or width < 1:
+        raise SpecError(
+            f"{path}: {node['op']} leaves {height} x {width} of a {place.size[0]} x {place.size[1]} map; "
+            "use fewer or smaller strides"
+        )
+    return height, width

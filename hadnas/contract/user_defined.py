@@ -1,0 +1,58 @@
+"""Before a study trains user-defined ops: whether the networks it gives back will be those that it trained."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+
+from hadnas.arch.random import TRIES, distinct
+from hadnas.arch.task import Task
+from hadnas.blocks.registry import ops
+from hadnas.contract.cases import Case
+from hadnas.contract.state_dict import outside_state_dict
+from hadnas.errors import StudyError
+from hadnas.hosts.expression import calls
+from hadnas.hosts.host import Plan, make_plan
+
+DRAWS = 64
+"""Random candidates at least, in which the values of a study's ops are met."""
+
+
+def check_user_defined(own: Iterable[str], space: Any, task: Task, baselines: Sequence[Plan], seed: int = 0) -> None:
+    """Raise StudyError for one of the user-defined ops `own` of a space that has state outside its state dict.
+
+    The rule is that of `hadnas check`. Each op is tried with every set of values that the baselines and random
+    candidates give it, once, where it stands in them. An op that fails is passed over: that is said of each candidate.
+    """
+    names = {name for name in own if "host" not in ops()[name].roles}  # a host stands in no other network
+    if not names:
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = (make_plan(arch, task) for arch in distinct(space, task, seed))
+        for case in _cases(names, chain(baselines, drawn)):
+            try:
+                found = next(outside_state_dict(case), None)
+            except Exception:
+                continue
+            if found is not None:
+                raise StudyError(f"cannot start with the op {case}: {found}")
+
+
+def _cases(names: set[str], plans: Iterator[Plan]) -> Iterator[Case]:
+    """The ops `names` as they are in `plans`, each set of values once, until all were met; TRIES plans at most."""
+    met: set[str] = set()
+    for count, plan in enumerate(plans):
+        if count >= TRIES or (count >= DRAWS and names <= {json.loads(key)[0] for key in met}):
+            return
+        for call in calls(plan.call):
+            if call.op not in names or call.place is None or call.place.size is None:
+                continue
+            op = ops()[call.op]
+            values = {name: call.kwargs[name] for name, slot in op.slots.items() if not slot.roles}
+            if (key := json.dumps([op.name, values])) not in met:
+                met.add(key)
+                varied = ", ".join(f"{name}={value!r}" for name, value in values.items()) or "defaults"
+                yield Case(op, values, call.place.dim, *call.place.size, varied)

@@ -1,0 +1,130 @@
+"""A study's network on its way out: what its model card says of it, and its entry in MLflow's registry."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hadnas.errors import StudyError
+from hadnas.exporter.card import Accuracy, Facts, Repeated
+from hadnas.exporter.folder import export_plan
+from hadnas.results.candidate import Found
+from hadnas.results.finals import read_finals
+from hadnas.results.table import StudyResults
+from hadnas.results.weights import current_weights, network_of
+from hadnas.source.module import needed
+
+UNTESTED = "No figure here is of the test split."
+TESTED = (
+    "The test accuracy is that of this architecture, trained anew with other seeds for the finals of the study; these "
+    "weights were not scored on the test split."
+)
+
+
+def facts(results: StudyResults, found: Found) -> Facts:
+    """Figures, data, recipe and limits of a finished trial or baseline; test accuracy where the finals had it."""
+    study = results.study
+    timed = results.latency(found)
+    trials = len(results.distinct)
+    tested = _tested(results, found)
+    limits = [
+        "These weights are of one training with one seed: another seed gives another accuracy.",
+        UNTESTED if tested is None else TESTED,
+        f"Accuracy is of images like those of {study.data.source}, at this size; others were not tried.",
+    ]
+    if found.number is not None:
+        chosen = "best" if found.arch == results.best.arch else "one"
+        said = f"It is the {chosen} of {trials}" if chosen == "best" else f"It is one of {trials}"
+        within = f" within {study.limits}" if study.limits else ""
+        limits.insert(
+            0, f"{said} architectures{within} compared on the validation images, so its accuracy there is optimistic."
+        )
+    if found.notes.get("latency_noisy"):
+        limits.append("The machine was busy while the latency was taken: its ratio varied by more than 5 %.")
+    limits += [f"{note}." for note in results.stored.get("notes", [])]
+    return Facts(
+        origin={"study": study.name, "baseline" if found.number is None else "trial": found.name},
+        accuracies={"validation": Accuracy(found.accuracy, found.standard_error, found.notes["val_n"])}
+        | ({} if tested is None else {"test": tested}),
+        figures=found.figures,
+        protocol=timed.protocol if timed is not None else {},
+        data={
+            **_named(study.data.model_dump(include={"source", "size"}, exclude_none=True)),
+            **results.stored.get("parts", {}),
+        },
+        recipe=_named({**study.recipe.model_dump(exclude_none=True), "seed": study.seed}),
+        limits=tuple(limits),
+    )
+
+
+def deliver(results: StudyResults, found: Found, out: str | Path, *, onnx: bool, force: bool) -> Path:
+    """Write a trial or baseline as `hadnas.export` does, with its weights and all that the study knows of it.
+
+    Raises StudyError for one that was not trained to its end, and what `hadnas.export` and `current_weights` raise.
+    """
+    _ = found.trained  # says where it is not
+    weights = current_weights(results, found)
+    return export_plan(
+        results.plan(found),
+        out,
+        weights,
+        facts=facts(results, found),
+        moments=results.moments(),
+        class_names=results.class_names(),
+        onnx=onnx,
+        force=force,
+    )
+
+
+def example(results: StudyResults, found: Found) -> torch.Tensor:
+    """Two validation images as a trial was trained on them: the input example of its model in MLflow.
+
+    Raises StudyError where the trial has no run there, DataError where the study's data are not there any more: before
+    anything is written.
+    """
+    from hadnas.track.registry import check_run  # brings MLflow, which an export into a folder needs not
+
+    if found.run_id is None:
+        raise StudyError(f"{found.name} has no run in MLflow to which its model could be logged")
+    check_run(results.home.tracking_uri, found.run_id)
+    images: torch.Tensor = next(results.data().val.batches(2))[0]
+    return images
+
+
+def register(results: StudyResults, found: Found, folder: Path) -> str:
+    """Log an exported folder to the run of its trial and register it as `hadnas-<study>`; returns the model's URI.
+
+    Raises what `example` raises, and StudyError where MLflow cannot keep the model.
+    """
+    from hadnas.track import keys
+    from hadnas.track.registry import register_network
+
+    images = example(results, found)
+    assert found.run_id is not None and found.arch is not None
+    with torch.inference_mode():
+        logits = network_of(results, found)(images)
+    known = {keys.FINGERPRINT: found.arch.fingerprint, keys.STUDY: results.name, keys.TRIAL: found.name}
+    uri, name = results.home.tracking_uri, f"hadnas-{results.name}"
+    return register_network(
+        uri,
+        found.run_id,
+        name,
+        folder,
+        images.numpy(),
+        logits.numpy(),
+        known,
+        needed(results.plan(found)),
+    )
+
+
+def _tested(results: StudyResults, found: Found) -> Repeated | None:
+    """What the finals of the study found of this architecture; None where they were not held, or without it."""
+    for final in read_finals(results):
+        if found.arch is not None and final.fingerprint == found.arch.fingerprint and final.accuracy is not None:
+            seen = final.accuracy
+            return Repeated(seen.mean, seen.low, seen.high, seen.seeds, seen.n)
+    return None
+
+
+def _named(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name.replace("_", " "): value for name, value in settings.items()}

@@ -1,0 +1,96 @@
+"""From an architecture to a module, fresh or with weights from a file."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from hadnas.arch.node import Arch
+from hadnas.arch.task import Task
+from hadnas.errors import BuildError, SpecError, StudyError
+from hadnas.hosts.host import Plan, make_plan
+from hadnas.limits import check_memory
+
+
+def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **timm_arguments: Any) -> nn.Module:
+    """The module of `arch` for `task`, freshly initialised from torch's global generator.
+
+    `timm_arguments` are those of `timm.create_model`: features_only, out_indices, num_classes, global_pool.
+    Raises SpecError if `arch` does not fit `task`, BuildError if a constructor fails.
+    """
+    return build_plan(make_plan(arch, task), device=device, dtype=dtype, **timm_arguments)
+
+
+def build_plan(plan: Plan, *, device: Any = None, dtype: Any = None, **timm_arguments: Any) -> nn.Module:
+    """The module of a plan; otherwise as `build`."""
+    return plan.host.build(plan, device, dtype, **timm_arguments)
+
+
+def check_size(plan: Plan) -> None:
+    """Raise MachineError where the weights of a network do not fit into this machine's memory."""
+    with suppress(BuildError):  # of timm's, some cannot be built without weights; what else is wrong, building says
+        network = build_plan(plan, device="meta")
+        check_memory(sum(tensor.nbytes for tensor in network.parameters()), "the network's weights")
+
+
+def trained(plan: Plan, weights: Path) -> nn.Module:
+    """The module of a plan with the weights of a .safetensors file, in eval mode.
+
+    Raises StudyError where there is no such file, SpecError where it does not fit.
+    """
+    if not weights.is_file():
+        raise StudyError(f"there is no file {weights}")
+    network = build_plan(plan)
+    try:
+        held = load_file(weights)
+    except Exception as error:
+        raise SpecError(f"{weights} is no file of weights: {error}") from error
+    own = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in held.items()}
+    if unlike := [key for key in {**own, **found} if own.get(key) != found.get(key)]:
+        first = unlike[0]
+        raise SpecError(
+            f"{weights} does not fit the architecture in {len(unlike)} of {len({**own, **found})} tensors: {first} is "
+            f"{found.get(first, 'missing')}; allowed is {own.get(first, 'no tensor of this name')}"
+        )
+    network.load_state_dict(held)
+    return network.eval()
+
+
+def save_weights(network: nn.Module, path: Path, class_names: Sequence[str] = ()) -> str:
+    """Write what `trained` reads, whole or not at all, and return the `sha256_of` the file.
+
+    Weights that a network holds under two names are written twice. The names of the classes, in the order of the
+    logits, go into the metadata as a JSON list. Raises StudyError where the file cannot be written.
+    """
+    half = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        said = {"class_names": json.dumps(list(class_names))} if class_names else None
+        save_file({key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()}, half, said)
+        written = sha256_of(half)
+        half.replace(path)
+        return written
+    except (OSError, SafetensorError) as error:  # a disk that is full is told by either
+        half.unlink(missing_ok=True)
+        raise StudyError(f"{path} cannot be written: {error}") from error
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def build_seeded(plan: Plan, seed: int) -> nn.Module:
+    """The module of a plan with the initial weights that `seed` gives it; torch's generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_plan(plan)

@@ -1,0 +1,191 @@
+"""What stands around the blocks (`Host`), and an architecture read for a task, as constructor calls (`Plan`)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from timm.models import build_model_with_cfg
+from torch import nn
+
+from hadnas.arch.diagram import Box, values_text
+from hadnas.arch.node import Arch
+from hadnas.arch.read import Call, Node, read_host
+from hadnas.arch.task import Task
+from hadnas.errors import BuildError, HadnasError, first_line
+from hadnas.hosts.expression import calls, expression
+
+ENTRY = "build_model"
+"""The function of an exported file that makes the network."""
+
+Moments = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel, of pixels scaled to 0..1."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An architecture for a task as a tree of constructor calls; of this process, as it holds classes."""
+
+    arch: Arch
+    task: Task
+    call: Call
+    host: "Host"
+
+    @property
+    def name(self) -> str:
+        """The name of the network in timm: `hadnas_` and the fingerprint."""
+        return f"hadnas_{self.arch.fingerprint}"
+
+    @property
+    def classes(self) -> frozenset[Any]:
+        """Every class or function that is called."""
+        return frozenset(call.cls for call in calls(self.call))
+
+
+def make_plan(arch: Arch | Node, task: Task) -> Plan:
+    """Read an architecture or a draw, once per candidate and process: what follows takes the plan.
+
+    An architecture stays as it is, a draw is completed. Raises SpecError or UnknownName as `complete` does.
+    """
+    node, call = read_host(arch.node if isinstance(arch, Arch) else arch, task)
+    arch = arch if isinstance(arch, Arch) else Arch(node)
+    return Plan(arch, task, call, arch.host)
+
+
+class Host(ABC):
+    """What stands around the blocks, by its op: `@register("host", host=MyHost())` above a module class.
+
+    `read` must be defined. All else is as for a module class that timm's builder takes: its constructor has `in_chans`
+    and `num_classes`, and exported code registers it with timm.
+    """
+
+    in_timm: ClassVar[bool] = True
+    """Whether `build` takes the arguments of `timm.create_model` and exported code registers the network."""
+
+    @abstractmethod
+    def read(self, node: Node, task: Task | None) -> tuple[Node, Call]:
+        """The completed node and its call; without a task, what does not depend on one is checked.
+
+        Raises SpecError or UnknownName with the path, the value found and what is allowed.
+        """
+
+    def stages(self, node: Node) -> list[Node]:
+        """The stages in order, each with its `blocks`; by default none."""
+        return []
+
+    def layers(self, node: Node) -> dict[str, int]:
+        """Layers by family of a network without blocks; by default empty: they may be of any family."""
+        return {}
+
+    def columns(self, node: Node) -> list[tuple[str, list[Box]]]:
+        """Titles and boxes of the diagram, from left to right; by default one box."""
+        return [(node["op"], [Box(node["op"], values_text(node))])]
+
+    def build(self, plan: Plan, device: Any = None, dtype: Any = None, **timm_arguments: Any) -> nn.Module:
+        """The module, freshly initialised. Raises BuildError if a constructor fails, SpecError for other arguments."""
+        parts = {name: instantiate(value, name, device, dtype) for name, value in plan.call.kwargs.items()}
+        try:
+            model: nn.Module = build_model_with_cfg(
+                plan.call.cls,
+                plan.name,
+                pretrained=False,
+                pretrained_cfg=self.config(plan),
+                feature_cfg={"out_indices": self._indices(plan), "flatten_sequential": True},
+                **{**parts, **timm_arguments},
+                device=device,
+                dtype=dtype,
+            )
+        except HadnasError:
+            raise
+        except Exception as error:  # a user-defined stem or head that lacks what a host asks for
+            raise BuildError(f"{plan.call.op} cannot be built: {type(error).__name__}: {first_line(error)}") from error
+        return model
+
+    def _indices(self, plan: Plan) -> tuple[int, ...]:
+        return tuple(range(len(self.stages(plan.arch.node))))
+
+    def config(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> dict[str, Any]:
+        """The default configuration that timm keeps with a network.
+
+        `moments` are what its images are normalised with, `class_names` are in the order of the logits, () if not
+        known.
+        """
+        channels, height, width = plan.task.shape
+        mean, std = moments or ((0.5,) * channels, (0.5,) * channels)
+        return {
+            "architecture": plan.name,
+            "num_classes": plan.task.outputs,
+            "input_size": (channels, height, width),
+            "pool_size": None,
+            "fixed_input_size": False,
+            # as hadnas reads images: none of the border is cut off, and folders are resized bilinearly
+            "crop_pct": 1.0,
+            "crop_mode": "center",
+            "interpolation": "bilinear",
+            "first_conv": None,
+            "classifier": None,
+            "mean": mean,
+            "std": std,
+            **({"label_names": tuple(class_names)} if class_names else {}),
+        }
+
+    def source(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> str:
+        """Code that defines ENTRY, below the classes of the plan; it may use Any, Path and timm's builder."""
+        config, kwargs = self.config(plan, moments, class_names), dict(plan.call.kwargs)
+        cls, channels = plan.call.cls.__name__, kwargs.pop("in_chans")
+        parts = "\n".join(f"        {key}={expression(value)}," for key, value in kwargs.items() if _is_part(value))
+        plain = {key: value for key, value in kwargs.items() if not _is_part(value)}
+        settings = ", ".join(f"{key!r}: {value!r}" for key, value in plain.items())
+        known = ", ".join(f"{key!r}: {value!r}" for key, value in config.items())
+        return f'''
+# {normalisation_text(moments, "`mean`", "`std`")}
+# timm reads this when the network is registered.
+default_cfgs = {{{plan.name!r}: {{{known}, "file": str(Path(__file__).with_name("model.safetensors"))}}}}
+
+
+@register_model
+def {plan.name}(
+    pretrained: bool = False, *, in_chans: int = {channels}, device: Any = None, dtype: Any = None, **kwargs: Any
+) -> {cls}:
+    """The network, for `timm.create_model` by this name; `pretrained` loads model.safetensors beside this file."""
+    dd = {{"device": device, "dtype": dtype}}
+    return build_model_with_cfg(
+        {cls},
+        {plan.name!r},
+        pretrained,
+        feature_cfg={{"out_indices": {self._indices(plan)!r}, "flatten_sequential": True}},
+{parts}
+        in_chans=in_chans,
+        **{{{settings}, **kwargs}},
+        **dd,
+    )
+
+
+{ENTRY} = {plan.name}
+'''
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, Call) or (isinstance(value, list) and any(isinstance(item, Call) for item in value))
+
+
+def instantiate(value: Any, path: str, device: Any = None, dtype: Any = None) -> Any:
+    """Run a tree of calls, children first; plain values stay. Raises BuildError with the path of the failing call."""
+    if isinstance(value, list):
+        return [instantiate(item, f"{path}.{index}", device, dtype) for index, item in enumerate(value)]
+    if not isinstance(value, Call):
+        return value
+    kwargs = {name: instantiate(item, f"{path}.{name}", device, dtype) for name, item in value.kwargs.items()}
+    try:
+        return value.cls(*value.args, **kwargs, device=device, dtype=dtype)
+    except HadnasError:
+        raise
+    except Exception as error:
+        raise BuildError(f"{path}: {value.op} cannot be built: {type(error).__name__}: {first_line(error)}") from error
+
+
+def normalisation_text(moments: Moments | None, mean: str, std: str) -> str:
+    """A sentence: what is done to images, in names of code; without moments, that nothing is known of it."""
+    if moments is None:
+        return f"How images are to be normalised is not known here: {mean} and {std} are stand-ins."
+    return f"Images are pixels scaled to 0..1, minus {mean}, over {std}."

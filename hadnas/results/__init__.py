@@ -1,0 +1,1 @@
+"""What a study found, read only: candidates, front, statistics, plots, report."""

@@ -1,0 +1,130 @@
+"""One network of a study, as it was found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hadnas.arch.families import family_counts, main_family
+from hadnas.arch.node import Arch
+from hadnas.errors import HadnasError, StudyError
+from hadnas.measure.figures import ACCURACY
+from hadnas.space import meanings
+from hadnas.store.stored import check_entry
+from hadnas.store.study import Study
+from hadnas.store.trials import FIGURES, FINGERPRINT, NOTES, PHASES, REASON, RUN_ID
+from hadnas.train.score import standard_error
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+@dataclass(frozen=True)
+class Found:
+    """One trial or baseline: its number (None for a baseline), name, state, architecture and figures.
+
+    state: complete, pruned or running; damaged where what is kept of it cannot be read, and `reason` says why
+    """
+
+    number: int | None
+    name: str
+    state: str
+    arch: Arch | None
+    figures: dict[str, float]
+    notes: dict[str, Any]
+    reason: str | None
+    params: dict[str, Any]
+    phases: dict[str, float]
+    run_id: str | None
+    feasible: bool
+
+    @property
+    def family(self) -> str | None:
+        """The family of most blocks, `mixed` where another has as many; None where no block is counted."""
+        return main_family(family_counts(self.arch)) if self.arch is not None else None
+
+    @property
+    def trained(self) -> Arch:
+        """The architecture. Raises StudyError where it was not trained to its end."""
+        if self.state != "complete" or self.arch is None:
+            raise StudyError(f"{self.name} is {self.state}" + (f" ({self.reason})" if self.reason else ""))
+        return self.arch
+
+    @property
+    def accuracy(self) -> float:
+        """On the validation images, after the last epoch."""
+        return self.figures[ACCURACY]
+
+    @property
+    def standard_error(self) -> float:
+        """Of the accuracy, over the validation images."""
+        return standard_error(self.accuracy, self.notes["val_n"])
+
+    def rank(self) -> tuple[float, float]:
+        """For sorting: the most accurate first, ties by fewest MACs."""
+        return -self.accuracy, self.figures["macs"]
+
+
+def of_trial(
+    number: int,
+    trial: "FrozenTrial | StudyError",
+    run_id: str | None,
+    study: Study,
+    known: Callable[[str], Arch],
+) -> Found:
+    """What is kept of a trial, or how it is damaged.
+
+    run_id  of the run that was written anew, if any;  known  gives an architecture by its fingerprint
+    """
+    name = f"trial-{number:04d}"
+    try:
+        if isinstance(trial, StudyError):
+            raise trial
+        kept, state = trial.user_attrs, trial.state.name.lower()
+        arch = known(kept[FINGERPRINT]) if FINGERPRINT in kept else None
+        params = meanings(study.space, trial.params)
+        if state == "complete" and (lacking := set(study.objectives) - kept[FIGURES].keys()):
+            raise StudyError(f"{name} is damaged: it has no {', '.join(sorted(lacking))}")
+    except HadnasError as error:
+        return _damaged(number, name, error)
+    feasible = state == "complete" and all(value <= 0 for value in trial.constraints.values())
+    return _found(number, name, state, arch, kept, params, run_id or kept.get(RUN_ID), feasible)
+
+
+def of_baseline(name: str, entry: dict[str, Any], known: Callable[[str], Arch]) -> Found:
+    """What is kept of a baseline that came to its end, or how it is damaged."""
+    ended = REASON not in entry
+    try:
+        check_entry(entry, f"baseline {name!r}", trained=ended)
+        arch = known(entry[FINGERPRINT])
+    except HadnasError as error:
+        return _damaged(None, name, error)
+    return _found(None, name, "complete" if ended else "pruned", arch, entry, {}, entry.get(RUN_ID), ended)
+
+
+def _found(
+    number: int | None,
+    name: str,
+    state: str,
+    arch: Arch | None,
+    kept: dict[str, Any],
+    params: dict[str, Any],
+    run_id: str | None,
+    feasible: bool,
+) -> Found:
+    return Found(
+        number=number,
+        name=name,
+        state=state,
+        arch=arch,
+        figures=kept.get(FIGURES, {}),
+        notes=kept.get(NOTES, {}),
+        reason=kept.get(REASON),
+        params=params,
+        phases=kept.get(PHASES, {}),
+        run_id=run_id,
+        feasible=feasible,
+    )
+
+
+def _damaged(number: int | None, name: str, error: HadnasError) -> Found:
+    return Found(number, name, "damaged", None, {}, {}, str(error), {}, {}, None, feasible=False)

@@ -1,0 +1,281 @@
+"""What a study found: its trials and baselines, its front and its best, and what the ledger knows of them."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from hadnas.arch.node import Arch, stored_arch
+from hadnas.arch.task import Task
+from hadnas.errors import StudyError, unknown
+from hadnas.hosts.host import Moments, Plan, make_plan
+from hadnas.measure.figures import ACCURACY, RATIO, TABLE, Figure
+from hadnas.measure.latency.backends import BACKENDS
+from hadnas.results.candidate import Found, of_baseline, of_trial
+from hadnas.results.front import pareto_front
+from hadnas.store.database import clear_errors
+from hadnas.store.home import Home
+from hadnas.store.ledger import Ledger
+from hadnas.store.records import Latency, Training
+from hadnas.store.stored import read_trials, whole_latency
+from hadnas.store.study_store import class_names, reordered, stored_study, unknown_blocks
+from hadnas.store.trials import FIGURES, REASON, STUDY, baseline_entries, latency_of, rewritten_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hadnas.train.data.spec import Data
+
+
+class StudyResults:
+    """A stored study, read only. `.trials` is a DataFrame; `.found`, `.front` and `.best` are values."""
+
+    def __init__(self, name: str, home: Home) -> None:
+        self.home = home
+        with clear_errors(home.url):
+            self.study, self.book = stored_study(name, home)
+        self.ledger = Ledger(home.url)
+        self._archs: dict[str, Arch] = {}
+        self._plans: dict[str, Plan] = {}
+
+    @property
+    def name(self) -> str:
+        return self.study.name
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """The study as data, as it was stored, with the facts of its images."""
+        stored: dict[str, Any] = self.book.user_attrs[STUDY]
+        return stored
+
+    @cached_property
+    def found(self) -> list[Found]:
+        """Every trial in order, failed ones (interrupted, taken up again) left out."""
+        attributes = self.book.user_attrs
+        return [
+            of_trial(number, trial, rewritten_run(attributes, number), self.study, self._known)
+            for number, trial in read_trials(self.book, self.home)
+        ]
+
+    @cached_property
+    def baselines(self) -> list[Found]:
+        """The networks from outside the space, trained by the same recipe."""
+        entries = baseline_entries(self.book)
+        ended = [name for name in self.study.baselines if FIGURES in entries.get(name, {})]
+        return [of_baseline(name, entries[name], self._known) for name in ended]
+
+    @property
+    def distinct(self) -> list[Found]:
+        """Feasible trials, each architecture once, the first time it was met."""
+        seen: dict[str, Found] = {}
+        for found in self.found:
+            if found.feasible and found.arch is not None:
+                seen.setdefault(found.arch.fingerprint, found)
+        return list(seen.values())
+
+    @property
+    def refused(self) -> list[Found]:
+        """Draws that were refused, or whose training failed."""
+        return [found for found in self.found if found.state == "pruned"]
+
+    @property
+    def damaged(self) -> list[Found]:
+        """Trials and baselines that cannot be read, as their rows are damaged; `reason` says how."""
+        return [found for found in (*self.found, *self.baselines) if found.state == "damaged"]
+
+    @property
+    def refused_share(self) -> str:
+        """Refused draws among those that came to an end, as words."""
+        ended = sum(found.state in ("complete", "pruned") for found in self.found)
+        return f"{len(self.refused)} of {ended} draws ({len(self.refused) / ended:.0%})"
+
+    @property
+    def reasons(self) -> list[tuple[str, int]]:
+        """Why draws were refused and how often, the most frequent first; without the figure above a limit."""
+        reasons = (found.reason or "no reason kept" for found in self.refused)
+        return Counter(re.sub(r" = \S+ is above", " is above", reason) for reason in reasons).most_common()
+
+    @property
+    def ranked(self) -> list[Found]:
+        """`distinct`, most accurate first, ties by fewest MACs."""
+        return sorted(self.distinct, key=Found.rank)
+
+    @property
+    def front(self) -> list[Found]:
+        """The Pareto front of the objectives over feasible trials, most accurate first."""
+        rows = self.distinct
+        values = [[found.figures[name] for name in self.study.objectives] for found in rows]
+        chosen = [rows[index] for index in pareto_front(values, self.study.directions)]
+        return sorted(chosen, key=Found.rank)
+
+    @property
+    def best(self) -> Found:
+        """The highest validation accuracy among feasible trials, ties by MACs. Raises StudyError without any."""
+        if not self.distinct:
+            said = f"{self.refused_share} were refused" if self.refused else "its search has not come to one yet"
+            said = f"{said}; {self.damaged[0].reason}" if self.damaged else said
+            raise StudyError(f"study {self.name!r} has no finished trial: {said}")
+        return self.ranked[0]
+
+    def trial(self, number: int) -> Found:
+        """One finished trial. Raises UnknownName, or StudyError for a trial that was not trained to its end."""
+        numbers = {found.number: found for found in self.found}
+        if number not in numbers:
+            with clear_errors(self.home.url, f"a trial of study {self.name!r}"):
+                trials = self.book.get_trials(deepcopy=False)
+            if any(trial.number == number for trial in trials):
+                raise StudyError(f"trial {number} failed: it was interrupted, and its candidate was taken up again")
+            raise unknown("trial", number, [str(n) for n in numbers])
+        _ = numbers[number].trained
+        return numbers[number]
+
+    @property
+    def unknown_blocks(self) -> str:
+        """A sentence on blocks that are not known here, as their file was neither named nor imported; "" without any.
+
+        What was measured can be read all the same; nothing can be built.
+        """
+        return unknown_blocks(self.stored)
+
+    def check_blocks(self) -> None:
+        """Raise StudyError where blocks of the study are not known here, before anything is built of them."""
+        if self.unknown_blocks:
+            raise StudyError(f"study {self.name!r}: {self.unknown_blocks}")
+
+    def plan(self, found: Found) -> Plan:
+        """How a trial or baseline is built; it is read once, however much is asked of the network.
+
+        Raises StudyError where its blocks are not known here.
+        """
+        self.check_blocks()
+        assert found.arch is not None
+        if found.arch.fingerprint not in self._plans:
+            self._plans[found.arch.fingerprint] = make_plan(found.arch, self.task())
+        return self._plans[found.arch.fingerprint]
+
+    def training(self, found: Found) -> Training | None:
+        """The training that made the weights of a trial or baseline, or None: it was not trained."""
+        if found.arch is None or (place := found.notes.get("weights")) is None:
+            return None
+        known = self.ledger.trainings(fingerprint=found.arch.fingerprint)
+        return next((training for training in known if training.weights == place), None)
+
+    @property
+    def trials(self) -> "pd.DataFrame":
+        """Trials and baselines as a table: one row each, figures and parameters as columns."""
+        import pandas as pd
+
+        rows = []
+        for found in [*self.found, *self.baselines]:
+            row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state}
+            row |= {"feasible": found.feasible, "fingerprint": found.arch.fingerprint if found.arch else None}
+            row |= {"family": found.family, "reused": found.notes.get("reused"), "reason": found.reason}
+            row |= {name: found.figures.get(name) for name in TABLE}
+            row |= {key: found.notes.get(key) for key in ("val_n", "latency_noisy", "latency_protocol")}
+            rows.append({**row, **{f"phase.{k}": v for k, v in found.phases.items()}, **found.params})
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def protocol(self) -> str | None:
+        """The key of the protocol that most networks were timed under: latencies of others do not compare with them."""
+        met = Counter(found.notes.get("latency_protocol") for found in self._timed)
+        return met.most_common(1)[0][0] if met else None
+
+    @property
+    def _timed(self) -> list[Found]:
+        return [found for found in [*self.found, *self.baselines] if "latency_ms" in found.figures]
+
+    @property
+    def timed_otherwise(self) -> str:
+        """A sentence on the networks timed under another protocol than most, as after an upgrade; empty without any."""
+        names = [found.name for found in self._timed if found.notes.get("latency_protocol") != self.protocol]
+        return f"latency left out, as of another device or other versions: {', '.join(names)}" if names else ""
+
+    def comparable(self, found: Found, figure: str) -> float | None:
+        """A figure of a network by name; None where it is unknown, or a latency under another protocol than most."""
+        apart = TABLE[figure].source == "latency" and found.notes.get("latency_protocol") != self.protocol
+        return None if apart else found.figures.get(figure)
+
+    def text(self, found: Found, figure: Figure, *, brief: bool = False) -> str:
+        """A figure for people: `-` where there is none to compare, `~` before a noisy ratio."""
+        value = self.comparable(found, figure.name)
+        if value is None:
+            return "-"
+        said = figure.brief(value) if brief else figure.text(value)
+        noisy = figure.name == RATIO and found.notes.get("latency_noisy")
+        return f"{'~' * bool(noisy)}{said}" + f" ± {found.standard_error:.4f}" * (figure.name == ACCURACY)
+
+    def latencies(self, found: Found) -> dict[str, Mapping[str, Any]]:
+        """The latency of a trial or baseline by backend, as taken when the search ended; a failure has a `reason`."""
+        noted = self._noted(found)
+        taken = {backend: latency.figures for backend, latency in self.taken(found).items()}
+        return {
+            backend: entry if REASON in entry else {**taken[backend], "protocol": entry["protocol"]}
+            for backend, entry in noted.items()
+            if REASON in entry or backend in taken
+        }
+
+    def taken(self, found: Found) -> dict[str, Latency]:
+        """The latencies of `latencies` that did not fail, with their protocols."""
+        out = {}
+        for backend, entry in self._noted(found).items():
+            assert found.arch is not None
+            code = entry.get("code", "")  # none was noted before version 4 of the ledger, nor with its latencies
+            latency = self.ledger.measured.get_latency(
+                found.arch.fingerprint, str(self.task()), code, entry["protocol"]
+            )
+            if REASON not in entry and latency is not None:
+                out[backend] = latency
+        return out
+
+    def _noted(self, found: Found) -> dict[str, Mapping[str, Any]]:
+        attributes, own = self.book.user_attrs, found.arch.fingerprint if found.arch else ""
+        entries = {backend: latency_of(attributes, own, backend) for backend in BACKENDS}
+        return {backend: whole_latency(entry) for backend, entry in entries.items() if entry is not None}
+
+    def latency(self, found: Found) -> Latency | None:
+        """The latency that the search took of a trial or baseline, with its protocol, or None."""
+        key, code = found.notes.get("latency_protocol"), found.notes.get("code", "")
+        if key is None or found.arch is None:
+            return None
+        return self.ledger.measured.get_latency(found.arch.fingerprint, str(self.task()), code, key)
+
+    def data(self) -> "Data":
+        """The study's images. Raises DataError where they are not there, StudyError where they have changed since."""
+        from hadnas.train.data.spec import load_data
+
+        data = load_data(self.study.data)
+        if data.digest != self.stored["digest"]:
+            why = reordered(self.class_names(), data.class_names)
+            raise StudyError(
+                f"the data of study {self.name!r} ({self.study.data.source}) have changed since it ran{why}"
+            )
+        return data
+
+    def task(self) -> Task:
+        """The task the study's candidates were built for."""
+        return Task.image(*self.stored["shape"], classes=self.stored["classes"])
+
+    def moments(self) -> Moments:
+        """Mean and standard deviation per channel that the study's images were normalised with."""
+        return tuple(self.stored["mean"]), tuple(self.stored["std"])
+
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the logits; () for an old study that does not know them."""
+        return class_names(self.stored)
+
+    def architecture(self, fingerprint: str) -> Arch | None:
+        """An architecture of the ledger by its fingerprint, or None. Raises SpecError for one of a later format."""
+        if fingerprint not in self._archs:
+            text = self.ledger.measured.architecture(fingerprint)
+            if text is None:
+                return None
+            self._archs[fingerprint] = stored_arch(text, fingerprint)
+        return self._archs[fingerprint]
+
+    def _known(self, fingerprint: str) -> Arch:
+        """An architecture that a trial or baseline had. Raises StudyError where the ledger lacks it."""
+        if (found := self.architecture(fingerprint)) is None:
+            raise StudyError(f"its architecture {fingerprint} is not in the ledger")
+        return found

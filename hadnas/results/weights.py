@@ -1,0 +1,61 @@
+"""The weights of a study's network, unless code that was edited since they were trained makes another network."""
+
+from pathlib import Path
+
+from torch import nn
+
+from hadnas.errors import SpecError, StudyError, at
+from hadnas.hosts.build import trained
+from hadnas.results.candidate import Found
+from hadnas.results.table import StudyResults
+from hadnas.source.trace import hash_of
+from hadnas.store.home import weights_of
+from hadnas.store.records import Training
+from hadnas.store.study_store import edited_ops
+from hadnas.train.device import chosen_device
+from hadnas.train.score import evaluate
+
+
+def current_weights(results: StudyResults, found: Found) -> Path:
+    """The file of the weights of a trial or baseline. Raises StudyError as `weights_of` and `check_code` do."""
+    results.check_blocks()
+    training = results.training(found)
+    if training is None:
+        raise StudyError(f"{found.name} has no weights in the ledger: it is {found.state}")
+    with at(found.name):
+        path = weights_of(training, results.home)
+    check_code(results, found, training, path)
+    return path
+
+
+def network_of(results: StudyResults, found: Found) -> nn.Module:
+    """A trial or baseline with its trained weights, in eval mode. Raises StudyError as `current_weights` does."""
+    _ = found.trained  # says where it is not
+    weights = current_weights(results, found)
+    return trained(results.plan(found), weights)
+
+
+def check_code(results: StudyResults, found: Found, training: Training, weights: Path) -> None:
+    """Raise StudyError where the blocks of `found` have other code than at its training and make another network.
+
+    An edit that changed nothing of the network passes, as its validation loss shows.
+    """
+    plan = results.plan(found)
+    if training.key.code == hash_of(plan.classes):
+        return
+    batch, device = results.study.recipe.evaluation_batch, chosen_device("auto")
+    recorded = found.figures["val/loss"]
+    try:
+        network = trained(plan, weights)
+        loss = evaluate(network, results.data(), batch=batch, device=device).loss
+        if abs(loss - recorded) <= 1e-3 * recorded:  # of the same pixels and weights: what is left is rounding
+            return
+        said = f"their validation loss is {loss:.6g}, not {recorded:.6g}"
+    except SpecError:
+        said = "they do not fit"
+    edited = edited_ops(results.stored)
+    whose = f"the blocks {edited} of {results.study.source}" if edited else "hadnas's own blocks"
+    raise StudyError(
+        f"{found.name}: the code of {whose} has changed since it was trained, and its weights are of another "
+        f"network ({said}); undo the change, or run the study again under another name"
+    )

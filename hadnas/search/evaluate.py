@@ -1,0 +1,146 @@
+"""One evaluation: cost, constraints, screen, latency, training; it knows no ledger, no Optuna and no MLflow."""
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+
+import torch
+from torch import nn
+
+from hadnas.errors import BuildError, HadnasError, LostClaim, MachineError, MeasurementError, TrainingError
+from hadnas.hosts.build import build_plan, build_seeded
+from hadnas.hosts.host import Plan, make_plan
+from hadnas.limits import check_memory
+from hadnas.measure.cost import cost
+from hadnas.measure.figures import values
+from hadnas.measure.latency.latency import protocol_key
+from hadnas.measure.screen import screen
+from hadnas.search.job import Job, Outcome, Report
+from hadnas.store.records import Costs
+from hadnas.train.data.images import spread
+from hadnas.train.data.spec import Data
+from hadnas.train.loop import fit, training_dtype
+from hadnas.train.recipe import Recipe
+
+SCREENED = 32
+"""Images that a candidate is screened with, or a batch if that is less."""
+
+SIGN_LIKE = ("adam", "adamw", "nadam", "nadamw", "lion")
+"""Optimizers whose first steps move every weight by about the learning rate, as the screen's trial updates do."""
+
+FAULTS = (BuildError, MeasurementError, TrainingError)
+"""What is the candidate's fault, as is whatever its own code raises: it ends as pruned and never ends a study."""
+
+
+def evaluate(job: Job, report: Report, data: Data, plan: Plan | None = None) -> Outcome:
+    """Measure and train one candidate on `data`; `plan` is that of the job, if this process has made it.
+
+    A candidate that breaks a constraint, cannot be built or does not train has a `reason`. Raises what is not its
+    fault: DataError, StudyError, KeyboardInterrupt.
+    """
+    outcome = Outcome()
+    plan = plan or make_plan(job.arch, job.task)
+    fresh = cache(partial(build_seeded, plan, job.seed))  # screen and latency work on copies of it
+    try:
+        _measure(job, plan, report, data, outcome, fresh)
+    except FAULTS as error:
+        _refuse(outcome, str(error), {"trains": 1.0})
+    finally:
+        with outcome.phase("track"):
+            report.measured(outcome)
+    while not outcome.reason and outcome.training is None:
+        outcome.training = report.training()
+        outcome.reused = outcome.training is not None
+        if outcome.training is None:
+            try:
+                _train(job, report, data, outcome, fresh())
+            except LostClaim:  # to another worker, as this machine slept: its training is waited for
+                fresh.cache_clear()
+    if outcome.training is not None:
+        _take(outcome)
+    return outcome
+
+
+def _measure(
+    job: Job, plan: Plan, report: Report, data: Data, outcome: Outcome, fresh: Callable[[], nn.Module]
+) -> None:
+    with outcome.phase("cost"):
+        costs = job.costs
+        if costs is None:
+            outcome.counted = cost(build_plan(plan, device="meta"), job.task.shape)
+            costs = Costs.of(outcome.counted)
+    check_memory(4 * costs.params, "the network's weights")
+    outcome.figures |= values("cost", costs)
+    if _breaks(job, outcome):
+        return
+    if job.screened:
+        with outcome.phase("screen"):
+            _screen(job, data, outcome, fresh)
+    if job.latency is not None and not outcome.reason:
+        with outcome.phase("latency"):
+            outcome.latency = report.time(fresh)
+        outcome.figures |= values("latency", outcome.latency.figures)
+        key = protocol_key(dict(outcome.latency.protocol))
+        outcome.notes |= {"latency_noisy": outcome.latency.figures["noisy"], "latency_protocol": key}
+        _breaks(job, outcome)
+
+
+def _breaks(job: Job, outcome: Outcome) -> bool:
+    """Refuse a candidate that breaks a constraint on a figure that is known."""
+    found = constraints(job.constraints, outcome.figures)
+    for name, over in found.items():
+        if over > 0:
+            value, limit = outcome.figures[name], job.constraints[name]
+            _refuse(outcome, f"{name} = {value:.6g} is above the limit {limit:.6g}", found)
+            return True
+    return False
+
+
+def constraints(limits: Mapping[str, float], figures: Mapping[str, float]) -> dict[str, float]:
+    """value / limit - 1 for every constraint whose figure is known: above 0 is infeasible."""
+    return {name: figures[name] / limit - 1 for name, limit in limits.items() if name in figures}
+
+
+def _screen(job: Job, data: Data, outcome: Outcome, fresh: Callable[[], nn.Module]) -> None:
+    """Refuse a candidate whose signal dies, explodes or is not finite before any training."""
+    device = torch.device(job.device)
+    some = spread(min(SCREENED, job.recipe.batch), len(data.train))
+    images, labels = next(data.train.batches(len(some), device, some))
+    dtype = training_dtype(job.recipe, device)
+    seen = screen(fresh(), images, labels, device=device, dtype=dtype, lr=_step(job.recipe))
+    if seen.rejected is not None:
+        _refuse(outcome, f"screen: {seen.rejected}", {"trains": 1.0})
+
+
+def _step(recipe: Recipe) -> float | None:
+    return recipe.lr if recipe.optimizer in SIGN_LIKE else None
+
+
+def _train(job: Job, report: Report, data: Data, outcome: Outcome, module: nn.Module) -> None:
+    try:
+        with outcome.phase("train"):
+            result = fit(module, data, job.recipe, seed=job.seed, device=job.device, on_epoch=report.epoch)
+        with outcome.phase("record"):
+            outcome.training = report.trained(module, result)
+    except LostClaim:
+        raise
+    except Exception as error:
+        if isinstance(error, HadnasError) and not isinstance(error, FAULTS):
+            raise
+        reason = str(error) if isinstance(error, HadnasError) else f"{type(error).__name__}: {error}"
+        report.failed(reason, again=isinstance(error, MachineError))
+        _refuse(outcome, reason, {"trains": 1.0})
+
+
+def _take(outcome: Outcome) -> None:
+    """The figures of a finished training; one that failed is refused again, for the same reason."""
+    training = outcome.training
+    assert training is not None
+    if training.state != "complete" or training.val_accuracy is None or training.val_loss is None:
+        _refuse(outcome, training.reason or f"its training is {training.state}", {"trains": 1.0})
+        return
+    outcome.figures |= values("training", training)
+    outcome.notes |= {"val_n": training.val_n, "train_seconds": training.seconds, "weights": training.weights}
+
+
+def _refuse(outcome: Outcome, reason: str, broken: dict[str, float]) -> None:
+    outcome.reason, outcome.broken = reason, broken

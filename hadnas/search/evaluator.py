@@ -1,0 +1,236 @@
+"""The candidates of one study: what must be the same for all of them, and what the ledger knows of each."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from hadnas.arch.node import Arch
+from hadnas.arch.task import Task
+from hadnas.errors import HadnasError, LostClaim, StudyError
+from hadnas.hosts.build import build_seeded, save_weights
+from hadnas.hosts.host import Plan
+from hadnas.measure.latency.latency import alone, latency, protocol, protocol_key
+from hadnas.search.evaluate import constraints, evaluate
+from hadnas.search.job import Job, Outcome
+from hadnas.source.trace import hash_of
+from hadnas.store.home import Home
+from hadnas.store.ledger import Ledger
+from hadnas.store.records import Claim, Costs, Latency, Training, TrainingKey
+from hadnas.store.study import Study
+from hadnas.train.data.spec import Data
+from hadnas.train.loop import Epoch, Fit
+
+SECONDS = 0.6
+"""Of warm-up and timing; with copying and the first call a candidate's eager latency takes at most 1.5 s."""
+
+
+def timed(
+    arch: Arch, task: Task, code: str, fresh: Callable[[], nn.Module], ledger: Ledger, *, device: str, backend: str
+) -> Latency:
+    """The latency of `arch` at batch 1 on one thread; only where the ledger has none is `fresh()` built and timed.
+
+    An edited block is a new block: the ledger is asked for a latency of its `code`, a hash.
+    The ledger must know the architecture. Raises MeasurementError where the module or the backend fails, UnknownName
+    for a backend that does not exist.
+    """
+    said = protocol(task.shape, device=device, backend=backend)
+    key = protocol_key(said)
+    place = arch.fingerprint, str(task), code, key
+    known = ledger.measured.get_latency(*place)
+    if known is not None:
+        return known
+    # Measurements on a host wait for each other: what was waited for may be what is asked for.
+    with alone():
+        if (known := ledger.measured.get_latency(*place)) is None:
+            taken = asdict(latency(fresh(), task.shape, device=device, backend=backend, seconds=SECONDS))
+            ledger.measured.put_latency(*place, taken.pop("protocol"), taken)
+            known = ledger.measured.get_latency(*place)
+    assert known is not None
+    return known
+
+
+_POINTS = ("train_loss", "val_loss", "val_accuracy", "seconds")
+
+
+class Shown(Protocol):
+    """Where an evaluation is seen while it goes on: a run in MLflow, a progress display."""
+
+    def measured(self, outcome: Outcome) -> None:
+        """Everything before the training is known."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """An epoch has ended."""
+
+
+class LedgerReport:
+    """The report of one job, to the ledger and to `shown`; to be used as a context: a claim never outlives it."""
+
+    def __init__(self, job: Job, key: TrainingKey, study: str, home: Home, ledger: Ledger, shown: Shown) -> None:
+        self.job, self.key, self.study = job, key, study
+        self.home, self.ledger, self.shown = home, ledger, shown
+        self.outcome = Outcome()
+        self.claim: Claim | None = None
+
+    def __enter__(self) -> "LedgerReport":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self.claim is not None:  # not the candidate's fault: it may be tried again
+            with suppress(LostClaim):
+                self.ledger.release(self.claim)
+
+    def time(self, fresh: Callable[[], nn.Module]) -> Latency:
+        """From the ledger, or taken now and kept there."""
+        job = self.job
+        assert job.latency is not None
+        return timed(job.arch, job.task, self.key.code, fresh, self.ledger, device=job.device, backend=job.latency)
+
+    def measured(self, outcome: Outcome) -> None:
+        """Keep the costs that were counted, and show what was found."""
+        self.outcome = outcome
+        outcome.notes["code"] = self.key.code
+        if outcome.counted is not None:
+            costs = Costs.of(outcome.counted)
+            self.ledger.measured.put_cost(self.key.fingerprint, self.key.task, self.key.code, costs)
+        self.shown.measured(outcome)
+
+    def training(self) -> Training | None:
+        """The finished training, waited for as long as a living worker is at it, or None with the claim to train."""
+        versions = _versions()
+        claim = self.ledger.claim(self.key, study=self.study, versions=versions, wait=math.inf)
+        if claim.status == "done":
+            return claim.training
+        self.claim = claim
+        return None
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Add a point to the curve."""
+        assert self.claim is not None
+        points = asdict(epoch)
+        try:
+            with self.outcome.phase("record"), _ours():
+                self.ledger.add_epoch(self.claim, epoch.epoch, **{name: points[name] for name in _POINTS})
+                self.shown.epoch(epoch)
+        except LostClaim:
+            self.claim = None
+            raise
+
+    def trained(self, module: nn.Module, result: Fit) -> Training:
+        """Write the weights and close the training."""
+        assert self.claim is not None
+        with _ours():
+            written = save_weights(module, self.home.path / self.ledger.place_weights(self.claim))
+        figures = {name: getattr(result, name) for name in ("val_accuracy", "val_loss", "val_n", "seconds")}
+        claim, self.claim = self.claim, None
+        return self.ledger.finish(claim, **figures, weights_sha256=written)
+
+    def failed(self, reason: str, *, again: bool) -> None:
+        """Close the training that failed; where it may succeed `again`, another worker or study may try."""
+        assert self.claim is not None
+        claim, self.claim = self.claim, None
+        if again:
+            self.ledger.release(claim, reason)
+        else:
+            self.ledger.fail(claim, reason)
+
+
+def _versions() -> dict[str, str]:
+    import timm
+
+    return {"torch": str(torch.__version__), "timm": timm.__version__}
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """What fails while a result is written down is never the candidate's fault."""
+    try:
+        yield
+    except HadnasError:
+        raise
+    except Exception as error:
+        said = str(error).partition("\n")[0]
+        raise StudyError(f"a result could not be written down: {type(error).__name__}: {said}") from error
+
+
+class Evaluator:
+    """Evaluates candidates of a study, each figure taken once: what the ledger knows is told back at once."""
+
+    def __init__(self, study: Study, data: Data, home: Home, ledger: Ledger, device: str) -> None:
+        self.study, self.data, self.home, self.ledger, self.device = study, data, home, ledger, device
+        self.task = Task.image(*data.shape, classes=data.classes)
+        # Epochs are the fidelity, a part of the key of their own.
+        self.recipe = study.recipe.model_dump_json(exclude={"epochs"})
+        self._keys: dict[str, TrainingKey] = {}  # of architectures met; the code of their blocks is read once
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What must be the same when the study goes on and its own data do not say.
+
+        These are its images and, where latency decides what is found, how that is taken. `parts`, `class_names` and
+        `notes` are for people.
+        """
+        data = self.data
+        facts: dict[str, Any] = {"digest": data.digest, "shape": list(data.shape), "classes": data.classes}
+        facts |= {"mean": list(data.mean), "std": list(data.std), "parts": data.parts}
+        facts |= {"class_names": list(data.class_names), "notes": list(data.notes)}
+        if self.study.latency is not None and self.study.deciding_latencies:
+            facts["latency protocol"] = protocol(self.task.shape, device=self.device, backend=self.study.latency)
+        return facts
+
+    def key(self, plan: Plan) -> TrainingKey:
+        """What decides the outcome of training a candidate in this study."""
+        fingerprint = plan.arch.fingerprint
+        if fingerprint not in self._keys:
+            self._keys[fingerprint] = TrainingKey(
+                fingerprint=fingerprint,
+                task=str(self.task),
+                data=self.data.digest,
+                recipe=self.recipe,
+                epochs=self.study.recipe.epochs,
+                seed=self.study.seed,
+                code=hash_of(plan.classes),
+            )
+        return self._keys[fingerprint]
+
+    def keep(self, plan: Plan) -> None:
+        """Let the ledger know the architecture: whatever names it afterwards finds it there."""
+        self.ledger.measured.put_architecture(plan.arch.fingerprint, plan.arch.json)
+
+    def job(self, plan: Plan, *, held: bool) -> Job:
+        """What is to be done for a candidate; `held`: screened, and held to the study's constraints."""
+        key = self.key(plan)
+        return Job(
+            arch=plan.arch,
+            task=self.task,
+            recipe=self.study.recipe,
+            seed=self.study.seed,
+            device=self.device,
+            latency=self.study.latency,
+            constraints=self.study.constraints if held else {},
+            screened=held and self.ledger.training(key) is None,
+            costs=self.ledger.measured.get_cost(key.fingerprint, key.task, key.code),
+        )
+
+    def evaluate(self, plan: Plan, shown: Shown, *, held: bool) -> Outcome:
+        """Measure and train a candidate, or tell back what is known. Raises what is not the candidate's fault."""
+        self.keep(plan)
+        job = self.job(plan, held=held)
+        with LedgerReport(job, self.key(plan), self.study.name, self.home, self.ledger, shown) as report:
+            return evaluate(job, report, self.data, plan)
+
+    def constraints(self, outcome: Outcome) -> dict[str, float]:
+        """What the sampler learns of a candidate that was trained: constraint -> value / limit - 1."""
+        return constraints(self.study.constraints, outcome.figures)
+
+    def latency(self, plan: Plan, backend: str) -> Latency:
+        """From the ledger, or taken now. Raises MeasurementError where the module or the backend fails."""
+        self.keep(plan)
+        fresh: partial[nn.Module] = partial(build_seeded, plan, self.study.seed)
+        code = self.key(plan).code
+        return timed(plan.arch, self.task, code, fresh, self.ledger, device=self.device, backend=backend)

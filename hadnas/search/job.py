@@ -1,0 +1,93 @@
+"""What is to be evaluated and what came of it, as plain values that go to another process and back."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import nn
+
+from hadnas.arch.node import Arch
+from hadnas.arch.task import Task
+from hadnas.measure.cost import Cost
+from hadnas.store.records import Costs, Latency, Training
+from hadnas.train.loop import Epoch, Fit
+from hadnas.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Job:
+    """One candidate and how it is measured and trained.
+
+    latency      the backend that times it, or None
+    constraints  figure -> largest value allowed; nothing for a baseline
+    screened     whether it is screened before it is trained
+    costs        what is known of its cost, or None
+    """
+
+    arch: Arch
+    task: Task
+    recipe: Recipe
+    seed: int
+    device: str
+    latency: str | None = None
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    screened: bool = True
+    costs: Costs | None = None
+
+
+@dataclass
+class Outcome:
+    """What an evaluation found, as far as it came.
+
+    figures   by their names in studies and in MLflow
+    notes     what else a study keeps with a candidate
+    phases    seconds by phase
+    counted   the cost by module, where it was counted now
+    latency   with its protocol
+    training  as the ledger has it; `reused` where it was not done now
+    reason    why the candidate is not trained or did not train, else ""
+    broken    what the sampler learns of that: constraint -> above 0 where it is broken
+    """
+
+    figures: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    phases: dict[str, float] = field(default_factory=dict)
+    counted: Cost | None = None
+    latency: Latency | None = None
+    training: Training | None = None
+    reused: bool = False
+    reason: str = ""
+    broken: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time of the body to a phase."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - start
+
+
+class Report(Protocol):
+    """What an evaluation asks and says as it goes: the ledger, the claims and the live run stand behind it."""
+
+    def time(self, fresh: Callable[[], nn.Module]) -> Latency:
+        """The candidate's latency, known from before or taken now of `fresh()`."""
+
+    def measured(self, outcome: Outcome) -> None:
+        """Everything before the training is known, or the candidate is refused."""
+
+    def training(self) -> Training | None:
+        """The finished training of this candidate, waited for where another worker is at it; None: train it now."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """An epoch has ended. Raises LostClaim where another worker took the training over."""
+
+    def trained(self, module: nn.Module, result: Fit) -> Training:
+        """The training is complete: keep its weights and figures."""
+
+    def failed(self, reason: str, *, again: bool) -> None:
+        """The training failed; `again`: another time it may succeed."""

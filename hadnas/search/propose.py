@@ -1,0 +1,72 @@
+"""What to evaluate next: a draw that no other worker holds, with its candidate."""
+
+import itertools
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from hadnas.samplers.draw import draw_from
+from hadnas.samplers.sampler import Seeded
+from hadnas.search.progress import tally
+from hadnas.space import Params, meanings, replay
+from hadnas.store.study import Study
+from hadnas.store.trials import RUN_ID, Trials, draw_of
+from hadnas.store.worker import Claims, Held
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A draw that this worker holds.
+
+    number   of its trial
+    node     the draw, `params` what was chosen
+    left     the MLflow run of a worker that died at it, or None
+    seconds  that sampling took
+    """
+
+    held: Held
+    number: int
+    node: Any
+    params: Params
+    left: str | None
+    seconds: float
+
+
+def propose(study: Study, trials: Trials, claims: Claims, sampler: Seeded) -> Proposal | None:
+    """The next draw of a study; None where the workers at earlier ones will meet the budget.
+
+    The trial of a worker that died is gone on with: it keeps its number and its parameters.
+    """
+    while True:
+        known = trials.all()
+        told = {draw_of(trial) for trial in known if trial.state.is_finished()}
+        held = claims.take(study.name, (_item(draw) for draw in itertools.count() if draw not in told))
+        assert held is not None  # of endlessly many
+        draw = int(held.item.removeprefix(_item("")))
+        known = trials.all()  # another worker may have told this draw before it was taken
+        if any(draw_of(trial) == draw and trial.state.is_finished() for trial in known):
+            claims.end(held)
+            continue
+        at_work = claims.at_work(study.name)
+        earlier = sum(_item(other) in at_work for other in range(draw))
+        if earlier >= study.trials - tally(known).done:
+            claims.give_back(held)
+            return None
+        return _proposal(study, trials, sampler, held, draw)
+
+
+def _proposal(study: Study, trials: Trials, sampler: Seeded, held: Held, draw: int) -> Proposal:
+    if (trial := trials.running(draw)) is not None:
+        left = trial.user_attrs.get(RUN_ID)
+        trials.note(trial.number, **{RUN_ID: None})  # until there is another
+        params = meanings(study.space, trial.params)
+        return Proposal(held, trial.number, replay(study.space, trial.params), params, left, 0.0)
+    start = time.perf_counter()
+    drawn = draw_from(study.space, sampler(draw), study.directions, trials.all())
+    seconds = time.perf_counter() - start
+    added = trials.add(draw, drawn.answers, drawn.distributions, drawn.kept)
+    return Proposal(held, added.number, drawn.node, drawn.params, None, seconds)
+
+
+def _item(draw: object) -> str:
+    return f"draw {draw}"

@@ -1,0 +1,128 @@
+"""A candidate on its way: evaluated while MLflow and the watcher see it, then written to its trial and its run."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+from hadnas.errors import HadnasError, LostClaim
+from hadnas.hosts.host import Plan, make_plan
+from hadnas.search.evaluator import Evaluator
+from hadnas.search.job import Outcome
+from hadnas.search.mirror import Live, Mirror
+from hadnas.search.propose import Proposal
+from hadnas.store.trials import (
+    FIGURES,
+    FINGERPRINT,
+    NOTES,
+    PHASES,
+    REASON,
+    RUN_ID,
+    Trials,
+    baseline_entries,
+    note_baseline,
+)
+from hadnas.store.worker import Held
+
+Say = Callable[[str, str, int], None]
+"""Called with a label, a phase and an epoch."""
+
+
+class Recorder:
+    """Evaluates what this worker holds and records it: in the ledger, in its trial, in its run."""
+
+    def __init__(self, evaluator: Evaluator, trials: Trials, mirror: Mirror, say: Say) -> None:
+        self.evaluator, self.trials, self.mirror, self.say = evaluator, trials, mirror, say
+        self.study, self.claims = evaluator.study, evaluator.ledger.claims
+        self.tried: set[str] = set()  # baselines; one that was refused is tried again by the next command
+
+    def candidate(self, proposal: Proposal) -> None:
+        """Evaluate a proposal and tell its trial."""
+        if proposal.left is not None:
+            self.mirror.tracker.interrupt(proposal.left)
+        if proposal.held.is_hopeless:
+            self._tell(proposal, Outcome(reason=proposal.held.reason, broken={"trains": 1.0}))
+            return
+        try:
+            plan = make_plan(proposal.node, self.evaluator.task)
+        except HadnasError as error:
+            self._tell(proposal, Outcome(reason=str(error), broken={"valid": 1.0}))
+            return
+        name = f"trial-{proposal.number:04d}"
+        self.evaluator.keep(plan)  # before the trial names it
+        self.trials.note(proposal.number, **{FINGERPRINT: plan.arch.fingerprint})
+        run_id = self.mirror.start(proposal.number, "trial", name, plan.arch, proposal.params)
+        self.trials.note(proposal.number, **{RUN_ID: run_id})
+        with self._at_work(proposal.held, run_id):
+            outcome = self._evaluate(f"trial {proposal.number}", plan, run_id, held=True)
+            outcome.phases["sample"] = proposal.seconds
+            self.claims.check(proposal.held)
+            self.mirror.end(run_id, "KILLED" if outcome.reason else "FINISHED", outcome.reason)
+            self._tell(proposal, outcome)
+
+    def _evaluate(self, label: str, plan: Plan, run_id: str, *, held: bool) -> Outcome:
+        """Measure and train one candidate while MLflow and the watcher see it."""
+        self.say(label, "measure", 0)
+        outcome = self.evaluator.evaluate(
+            plan, Live(self.mirror, run_id, label, plan, partial(self.say, label)), held=held
+        )
+        if outcome.training is not None:
+            self.mirror.trained(run_id, outcome)
+        return outcome
+
+    def _tell(self, proposal: Proposal, outcome: Outcome) -> None:
+        """End a trial, so that the sampler learns from it."""
+        number = proposal.number
+        if outcome.reason:
+            self.trials.note(number, **{REASON: outcome.reason})
+        if outcome.figures:
+            notes = {**outcome.notes, "reused": outcome.reused}
+            self.trials.note(number, **{FIGURES: outcome.figures, NOTES: notes, PHASES: outcome.phases})
+        trained = {**self.evaluator.constraints(outcome), "trains": 0.0}
+        values = [outcome.figures[name] for name in self.study.objectives] if not outcome.reason else None
+        self.trials.tell(number, outcome.broken or trained, values)
+        self.claims.end(proposal.held)
+
+    def baselines(self, plans: Mapping[str, Plan]) -> None:
+        """Evaluate the networks from outside the space; one that another worker is at is left to it."""
+        for name, plan in plans.items():
+            known = baseline_entries(self.trials.book).get(name, {})
+            if name not in self.tried and (FIGURES not in known or REASON in known):
+                held = self.claims.take(self.study.name, [f"baseline {name}"])
+                if held is not None:
+                    self.tried.add(name)
+                    self._baseline(name, plan, held)
+
+    def _baseline(self, name: str, plan: Plan, held: Held) -> None:
+        """A ledger row and a run, never a trial."""
+        self.evaluator.keep(plan)
+        entry: dict[str, Any] = {FINGERPRINT: plan.arch.fingerprint}
+        note_baseline(self.trials.book, name, entry)
+        entry[RUN_ID] = run_id = self.mirror.start(None, "baseline", name, plan.arch, {})
+        note_baseline(self.trials.book, name, entry)
+        with self._at_work(held, run_id):
+            outcome = (
+                Outcome(reason=held.reason) if held.is_hopeless else self._evaluate(name, plan, run_id, held=False)
+            )
+            self.claims.check(held)
+            self.mirror.end(run_id, "KILLED" if outcome.reason else "FINISHED", outcome.reason)
+            if outcome.reason:
+                entry[REASON] = outcome.reason
+            notes = {**outcome.notes, "reused": outcome.reused}
+            note_baseline(self.trials.book, name, {**entry, FIGURES: outcome.figures, NOTES: notes})
+            self.claims.end(held)
+
+    @contextmanager
+    def _at_work(self, held: Held, run_id: str) -> Iterator[None]:
+        """Close the run and give the item back where the body does not come to its end."""
+        try:
+            yield
+        except LostClaim:
+            self.mirror.end(run_id, "KILLED", "taken over by another worker")
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            said = "interrupted" if stopped else f"{type(error).__name__}: {error}"
+            self.mirror.end(run_id, "KILLED" if stopped or held.item.startswith("baseline") else "FAILED", said)
+            with suppress(LostClaim):
+                self.claims.give_back(held)
+            raise

@@ -1,0 +1,77 @@
+"""MLflow put right: runs that dead workers left open are closed, runs that were lost are written anew.
+
+It is a mirror of the database and the ledger, so nothing is lost with it.
+"""
+
+from collections.abc import Callable, Collection
+from contextlib import closing
+
+import optuna
+
+from hadnas.hosts.host import Plan
+from hadnas.measure.figures import TABLE
+from hadnas.results.candidate import Found
+from hadnas.results.table import StudyResults
+from hadnas.search.job import Outcome
+from hadnas.search.mirror import Mirror
+from hadnas.store.records import TrainingKey
+from hadnas.store.trials import RUN_ID, baseline_entries, draw_of, note_baseline, note_run
+from hadnas.track import keys
+from hadnas.track.runs import Tracker
+
+
+def end_stale_runs(book: optuna.Study, tracker: Tracker, at_work: Collection[str]) -> None:
+    """Close the open runs that no worker is at; `at_work` are the items that living workers hold, read before.
+
+    To be called by one process at a time. A run is noted with its trial or baseline after it was opened: one that is
+    not noted yet is left to a living worker.
+    """
+    open_runs = tracker.runs("RUNNING")
+    noted = {
+        str(trial.number): (f"draw {draw_of(trial)}", trial.user_attrs) for trial in book.get_trials(deepcopy=False)
+    }
+    baselines = {name: (f"baseline {name}", entry) for name, entry in baseline_entries(book).items()}
+    for run in open_runs:
+        number = run.data.tags.get(keys.TRIAL_NUMBER)
+        item, attributes = (noted if number is not None else baselines).get(number or run.info.run_name, ("", {}))
+        if item not in at_work or attributes.get(RUN_ID) not in (None, run.info.run_id):
+            tracker.end_stale(run)
+
+
+def rewrite(
+    results: StudyResults, mirror: Mirror, key: Callable[[Plan], TrainingKey], say: Callable[[str], None]
+) -> None:
+    """Give every finished trial and baseline whose run is gone another one; one deleted in the UI stays deleted.
+
+    `key` names the training of a candidate in the study; `say(name)` comes before each. Closes the ledger.
+    """
+    known = mirror.tracker.run_ids(deleted=True)
+    with closing(results.ledger):
+        for found in (*results.baselines, *results.found):
+            if found.run_id is not None and found.run_id not in known and found.state in ("complete", "pruned"):
+                say(found.name)
+                _write(results, mirror, key, found)
+
+
+def _write(results: StudyResults, mirror: Mirror, key: Callable[[Plan], TrainingKey], found: Found) -> None:
+    assert found.arch is not None  # what had a run had an architecture
+    trained = [figure.name for figure in TABLE.values() if figure.source == "training"]  # in MLflow a curve
+    costs = {name: value for name, value in found.figures.items() if name not in trained}
+    outcome = Outcome(figures=costs, notes=found.notes, latency=results.latency(found))
+    outcome.reused = bool(found.notes.get("reused"))
+    if found.notes.get("weights") is not None:
+        outcome.training = results.training(found)
+    elif "train" in found.phases:  # it failed in training
+        outcome.training = results.ledger.training(key(results.plan(found)))
+    kind = "baseline" if found.number is None else "trial"
+    run_id = mirror.start(found.number, kind, found.name, found.arch, found.params)
+    mirror.measured(run_id, found.name, results.plan(found), outcome)
+    for backend, taken in results.taken(found).items():
+        mirror.compared(run_id, backend, taken)
+    if outcome.training is not None:
+        mirror.trained(run_id, outcome, live=False)
+    mirror.end(run_id, "FINISHED" if found.state == "complete" else "KILLED", found.reason)
+    if found.number is None:
+        note_baseline(results.book, found.name, {**baseline_entries(results.book)[found.name], RUN_ID: run_id})
+    else:
+        note_run(results.book, found.number, run_id)

@@ -1,0 +1,107 @@
+"""A study changed from the command line: the common options, checked like the study itself."""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hadnas.errors import SpecError, cut
+from hadnas.limits import WIDTH
+from hadnas.measure.figures import Figure, constraints
+
+if TYPE_CHECKING:
+    from hadnas.store.study import Study
+
+_SUFFIXES = {"k": 1e3, "m": 1e6, "g": 1e9}
+
+
+def limits(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for every figure that may be a constraint: `--max-latency` for `latency_ms`."""
+    for name, figure in reversed(_options().items()):
+        said = f"Limit on {figure.label}, such as {_example(figure)}."
+        command = click.option(name, metavar="MS" if figure.unit == "ms" else "N", help=said)(command)
+    return command
+
+
+def _options() -> dict[str, Figure]:
+    names = ((figure.name.removesuffix(f"_{figure.unit}").replace("_", "-"), figure) for figure in constraints())
+    return {f"--max-{name}": figure for name, figure in names}
+
+
+def _example(figure: Figure) -> str:
+    return "50M" if figure.source == "cost" else f"2.5{figure.unit}"
+
+
+def changed(
+    study: "Study",
+    *,
+    trials: int | None = None,
+    data: str | None = None,
+    size: int | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    seed: int | None = None,
+    sampler: str | None = None,
+    name: str | None = None,
+    backends: str | None = None,
+    **largest: str | None,
+) -> "Study":
+    """`study` with what is given put in its place. Raises SpecError, or UnknownName, as the study itself would.
+
+    `largest` are values of the options that `limits` gives, such as `max_macs="50M"`.
+    A study on other data than its own is another study: unless named, it is called `<study>-<data>`.
+    """
+    from pydantic import ValidationError
+
+    from hadnas.store.study import Study, one_sentence
+
+    fields: dict[str, Any] = {key: getattr(study, key) for key in Study.model_fields}
+    given = {"trials": trials, "seed": seed, "sampler": sampler, "name": name}
+    fields |= {key: value for key, value in given.items() if value is not None}
+    if data is not None and not data.strip():
+        raise SpecError("--data is empty; allowed are digits, an .npz file, a folder of images or torch/NAME:DIR")
+    if data is not None or size is not None:
+        own = study.data.model_dump()
+        fields["data"] = {**own, "source": data or own["source"], "size": size if size is not None else own["size"]}
+        if name is None and data is not None and data != study.data.source:
+            stem = data.rstrip("/").rpartition("/")[2].removesuffix(".npz")
+            fields["name"] = f"{study.name}-{''.join(c if c.isalnum() or c in '_-.' else '_' for c in stem)}"
+    if backends is not None:
+        fields["backends"] = [part.strip() for part in backends.split(",") if part.strip()]
+    chosen = {"epochs": epochs, "batch": batch}
+    fields["recipe"] = study.recipe.model_dump() | {key: value for key, value in chosen.items() if value is not None}
+    fields["constraints"] = dict(study.constraints)
+    for key, text in largest.items():
+        option = f"--{key.replace('_', '-')}"
+        figure = _options()[option]
+        if text is not None:
+            fields["constraints"][figure.name] = _number(text, option, figure)
+    try:
+        return Study(**fields)
+    except ValidationError as error:
+        raise one_sentence(error) from None
+
+
+def sides(text: str) -> tuple[int, int, int]:
+    """`3x224x224` as (3, 224, 224). Raises SpecError for anything else."""
+    found = re.fullmatch(r"([0-9]{1,7})x([0-9]{1,7})x([0-9]{1,7})", text.lower())
+    channels, height, width = map(int, found.groups()) if found else (0, 0, 0)
+    if not all(1 <= side <= WIDTH for side in (channels, height, width)):
+        allowed = f"channels, height and width from 1 to {WIDTH:,}, such as 3x224x224"
+        raise SpecError(f"--size {cut(text)} is not allowed; allowed is {allowed}")
+    return channels, height, width
+
+
+def _number(text: str, option: str, figure: Figure) -> float:
+    """`50M` as 50e6 for a cost, `5ms` as 5 for a latency."""
+    plain = text.strip().lower().removesuffix(figure.unit)
+    suffix = plain[-1:] if figure.source == "cost" and plain[-1:] in _SUFFIXES else ""
+    try:
+        value = float(plain.removesuffix(suffix)) * _SUFFIXES.get(suffix, 1.0)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        said = f"a number above 0{f', in {figure.unit}' * bool(figure.unit)}, such as {_example(figure)}"
+        raise SpecError(f"{option} {cut(text)} is not allowed; allowed is {said}")
+    return value

@@ -1,0 +1,77 @@
+"""The progress of a search or of one training, live in the terminal: candidate, epoch, best so far, time left."""
+
+import time
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from hadnas.errors import printable
+from hadnas.search.progress import Progress as Standing
+from hadnas.shell.console import PlainConsole
+from hadnas.store.study import Study
+from hadnas.train.loop import Epoch
+from hadnas.train.score import standard_error
+
+
+class ShownTraining:
+    """Draws one training, inside `with shown.bar`: a bar in a terminal, and a line per epoch."""
+
+    def __init__(self, epochs: int, val_n: int) -> None:
+        console = PlainConsole(stderr=True)
+        columns = (TextColumn("epoch"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
+        self.bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+        self.epochs = self.bar.add_task("", total=epochs)
+        self.total, self.val_n = epochs, val_n
+
+    def __call__(self, epoch: Epoch) -> None:
+        error = standard_error(epoch.val_accuracy, self.val_n)
+        self.bar.console.print(
+            f"epoch {epoch.epoch}/{self.total}: train/loss {epoch.train_loss:.4f}, val/loss {epoch.val_loss:.4f}, "
+            f"val/accuracy {epoch.val_accuracy:.4f} ±{error:.4f} (n = {self.val_n}), {epoch.seconds:.1f} s",
+            soft_wrap=True,
+        )
+        self.bar.update(self.epochs, completed=epoch.epoch)
+
+
+class Shown:
+    """Draws what a search reports, inside `with shown.bar`: a bar in a terminal, a line per candidate elsewhere."""
+
+    def __init__(self, study: Study) -> None:
+        self.console = PlainConsole(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[best]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.study = self.bar.add_task(study.name, total=study.trials, left="", best="")
+        self.candidate = self.bar.add_task("", total=study.recipe.epochs, left="", best="")
+        self.first: int | None = None
+        self.since = 0.0  # when the first of these began: what came before is not to come again
+        self.label = ""
+
+    def __call__(self, now: Standing) -> None:
+        if self.first is None:
+            self.first = now.done
+            for note in now.notes:
+                self.console.print(f"images: {note}", soft_wrap=True)
+        fresh = now.done - self.first
+        if not fresh and now.label != self.label:
+            self.since = time.monotonic()
+        to_come = now.budget - now.done  # when they are done the front may still be timed on other backends
+        left = _clock((time.monotonic() - self.since) / fresh * to_come) + " left" if fresh and to_come else ""
+        best = "" if now.best is None else f"best {now.best:.4f}"
+        self.bar.update(self.study, completed=now.done, total=now.budget, left=left, best=best)
+        self.bar.update(self.candidate, description=printable(f"{now.label}: {now.phase}"), completed=now.epoch)
+        if not self.console.is_terminal and now.label != self.label:
+            parts = [f"{now.study}: {now.done}/{now.budget} done", best, left, f"now {now.label}"]
+            self.console.print(", ".join(part for part in parts if part))
+        self.label = now.label
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

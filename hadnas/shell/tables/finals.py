@@ -1,0 +1,55 @@
+"""What the shell prints of a study's finals, and of the products of a trained candidate."""
+
+from rich.table import Table
+
+from hadnas.measure.figures import shown_in
+from hadnas.results.candidate import Found
+from hadnas.results.finals import Final, lacking, opened_words
+from hadnas.results.insight import effects
+from hadnas.results.statistics import FEWEST_PAIRS, counted
+from hadnas.results.table import StudyResults
+from hadnas.shell.tables import console
+
+
+def show_finals(study: str, finals: list[Final], opened: int) -> None:
+    """Test accuracy of each network in the finals, and what the finalist it stands beside is ahead by."""
+    some = next((final.accuracy for final in finals if final.accuracy is not None), None)
+    title = f"{study}: finals, test accuracy with 95 % intervals"
+    if some is not None:
+        title += f" over {some.seeds} {'seed' if some.seeds == 1 else 'seeds'} and n = {some.n} images"
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    costs = shown_in("finals")
+    scores = ("test/accuracy", "interval", "seeds' std", "finalist ahead by")
+    for column in ("", "network", *(figure.label for figure in costs), *scores):
+        table.add_column(column, no_wrap=column != "finalist ahead by")
+    for final in finals:
+        known = ["" if final.costs is None else figure.brief(figure.of(final.costs)) for figure in costs]
+        if final.accuracy is None:
+            table.add_row(final.kind, final.name, *known, "-", "", "", f"not trained: {final.reason}")
+            continue
+        found = final.accuracy
+        spread = "" if found.seed_std is None else f"{found.seed_std:.4f}"
+        interval = f"{found.low:.4f} to {found.high:.4f}"
+        table.add_row(final.kind, final.name, *known, f"{found.mean:.4f}", interval, spread, final.said)
+    console.print(table)
+    said = "" if some is None else f"{counted(some.seeds)}; "
+    console.print(
+        f"{said}a p-value needs {FEWEST_PAIRS} seeds and is not corrected for the number of comparisons",
+    )
+    for said in (*lacking(finals), opened_words(opened)):
+        console.print(said)
+
+
+def show_effects(results: StudyResults, found: Found) -> None:
+    """Every product of a trained candidate, on the study's validation images."""
+    table = Table("product", "adds", "accuracy without", "lost", title=found.name, title_justify="left", box=None)
+    seen = effects(results, found)
+    for effect in seen:
+        name = f"{effect.path}{f' [{effect.index}]' if effect.index else ''}"
+        table.add_row(name, f"{effect.ratio:.3f}", f"{effect.without:.4f}", f"{effect.lost:+.4f}")
+    if not seen:
+        console.print(f"{found.name} holds no product of two activations")
+        return
+    console.print(table)
+    whole = f"accuracy with all: {seen[0].accuracy:.4f} on n = {seen[0].n} validation images"
+    console.print(f"{whole}; adds: RMS of what the product adds, over RMS of the rest")

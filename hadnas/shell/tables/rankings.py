@@ -1,0 +1,71 @@
+"""What the shell prints of rankings: by cost and prediction, by score without training."""
+
+from rich.table import Table
+
+from hadnas.measure.cost import Cost
+from hadnas.results.scores import score_study
+from hadnas.results.table import StudyResults
+from hadnas.search.predictor import Predictor
+from hadnas.shell.tables import console
+
+
+def show_predictor(study: str, found: Predictor) -> None:
+    """How each cost and the fitted predictor rank measured latency, and what the predictor is made of."""
+    backend, device = found.protocol["backend"], found.protocol["device"]
+    table = Table(title=f"{study}: what ranks latency", title_justify="left", box=None)
+    table.add_column(f"{backend} on {device}, n = {found.n}", no_wrap=True)
+    table.add_column("Spearman's rho (95 % interval)", justify="right", no_wrap=True)
+    for name, rank in found.costs.items():
+        table.add_row(name, str(rank) if rank.rho is not None else "- (the same for all)")
+    table.add_row("predictor, out of fold", str(found.rank), style="bold")
+    console.print(table)
+    shares = " + ".join(f"{share:.3g} * {name}" for name, share in found.shares.items() if share)
+    console.print(f"ratio = {shares}")
+    console.print(f"{_errors(found)}; kept in the ledger")
+    if found.failed:
+        console.print(f"{found.failed} further candidates could not be built or timed")
+
+
+def show_prediction(name: str, counted: Cost, found: Predictor) -> None:
+    """The latency ratio that a kept predictor gives a network, with the error that it showed out of fold."""
+    backend, device, reference = (found.protocol[key] for key in ("backend", "device", "reference"))
+    console.print(
+        f"{name}: predicted latency {found.predict(counted):.3f} times that of the reference network {reference}, "
+        f"{backend} on {device}, batch 1\n{_errors(found)}, rank correlation {found.rank}, n = {found.n}",
+        soft_wrap=True,
+    )
+    if beyond := found.beyond(counted):
+        said = f"{', '.join(beyond)}: more than in any candidate it was fitted to, so expect a larger error"
+        console.print(said, soft_wrap=True)
+
+
+def _errors(found: Predictor) -> str:
+    return f"relative error out of fold: median {found.error:.1%}, 90th percentile {found.p90_error:.1%}"
+
+
+def show_scores(results: StudyResults) -> None:
+    """How each score without training would have ranked the study's architectures."""
+    found = score_study(results)
+    some = found["macs"]
+    table = Table(title=f"{results.name}: what ranks accuracy", title_justify="left", box=None)
+    table.add_column("Spearman's rho (95 % interval)", no_wrap=True)
+    table.add_column(f"all {some.overall.n}", justify="right", no_wrap=True)
+    table.add_column(f"best quarter, {some.quarter.n}", justify="right", no_wrap=True)
+    for name, score in found.items():
+        cells = ((score.overall, some.overall.n), (score.quarter, some.quarter.n))
+        table.add_row(name, *(f"{rank}{f', n = {rank.n}' if rank.n < n else ''}" for rank, n in cells))
+    console.print(table)
+    if any(rank.rho is None for score in found.values() for rank in (score.overall, score.quarter)):
+        console.print("-: fewer than two, or one side is the same for all")
+    lacking = [f"{score.lacking} without {name}" for name, score in found.items() if score.lacking]
+    if lacking:
+        console.print(f"left out: {', '.join(lacking)}")
+    console.print(
+        f"one standard error of the best accuracy is {results.best.standard_error:.4f}: the best quarter spans "
+        f"{_span(results, some.quarter.n):.4f}",
+    )
+
+
+def _span(results: StudyResults, count: int) -> float:
+    best = results.ranked[:count]
+    return best[0].accuracy - best[-1].accuracy

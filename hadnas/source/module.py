@@ -1,0 +1,94 @@
+"""The text of `model.py`: the call tree of an architecture, read as source."""
+
+import subprocess
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import timm
+import torch
+from ruff.__main__ import find_ruff_bin
+
+from hadnas.arch.node import Arch
+from hadnas.arch.task import Task
+from hadnas.errors import BuildError
+from hadnas.hosts.host import Moments, Plan, make_plan
+from hadnas.source.trace import definitions
+
+
+def model_source(
+    arch: Arch,
+    task: Task,
+    facts: Mapping[str, Any],
+    moments: Moments | None = None,
+    class_names: Sequence[str] = (),
+) -> str:
+    """The formatted source of a file that builds `arch` for `task` with torch and timm only.
+
+    `facts` are written into the docstring on top, `moments` and `class_names` into timm's configuration. Raises
+    BuildError where a definition cannot be taken over.
+    """
+    return plan_source(make_plan(arch, task), facts, moments, class_names)
+
+
+def plan_source(
+    plan: Plan, facts: Mapping[str, Any], moments: Moments | None = None, class_names: Sequence[str] = ()
+) -> str:
+    """The source of a plan; otherwise as `model_source`."""
+    found = definitions(plan.classes)
+    # those that the host's code may use; ruff takes out what it does not
+    found.imports |= {"Any": "from typing import Any", "Path": "from pathlib import Path"}
+    found.imports |= {"register_model": "from timm.models import build_model_with_cfg, register_model"}
+    body = plan.host.source(plan, moments, class_names)
+    return _formatted("\n\n".join([_docstring(plan, facts), found.source(), body]))
+
+
+def _docstring(plan: Plan, facts: Mapping[str, Any]) -> str:
+    lines = [f"hadnas architecture {plan.arch.fingerprint} for {plan.task}.", ""]
+    said = (
+        f"Written by hadnas; needs {listed(needed(plan))} only. The classes are those it was built from; their "
+        "docstrings name the papers they come from."
+    )
+    lines += [*textwrap.wrap(said, 118), "", *textwrap.wrap(f"Licence: {licence(plan)}", 116), ""]
+    lines += [f"torch {torch.__version__}, timm {timm.__version__}"]
+    lines += [f"{name}: {value}" for name, value in facts.items()]
+    lines += ["", *plan.arch.tree().splitlines()]
+    text = "\n".join(lines).replace("\\", "\\\\").replace('"""', r"\"\"\"")  # a name in it may be anybody's, and is run
+    return f'"""{text}\n"""'
+
+
+def needed(plan: Plan) -> list[str]:
+    """The packages that the code imports: torch and timm, and what user-defined classes bring."""
+    return ["torch", "timm", *definitions(plan.classes).beside]
+
+
+def listed(names: list[str]) -> str:
+    """`a, b and c`, of at least two."""
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def licence(plan: Plan) -> str:
+    """Under what the code may be used: hadnas's own, and which classes are others'."""
+    others = sorted(cls.__name__ for cls in plan.classes if cls.__module__.partition(".")[0] != "hadnas")
+    own = "Apache-2.0, that of hadnas, whose code this is."
+    return own if not others else f"{own} Not hadnas's, and under their author's licence: {', '.join(others)}."
+
+
+def _formatted(text: str) -> str:
+    """`text` with sorted imports and ruff's format. Raises BuildError for what would not run: a name without meaning.
+
+    Style is mended as far as ruff does by itself: the code of one's own blocks may have one of its own.
+    """
+    rules = ["--isolated", "--line-length", "120", "--stdin-filename", "model.py"]
+    for command in (
+        ["check", "--fix-only", "--quiet", "--select", "E4,E7,F,I"],
+        ["check", "--quiet", "--select", "E9,F821,F822,F823", "--output-format", "concise"],
+        ["format", "--quiet"],
+    ):
+        done = subprocess.run(
+            [find_ruff_bin(), *command, *rules, "-"], input=text, capture_output=True, encoding="utf-8", check=False
+        )
+        if done.returncode:
+            raise BuildError(f"the exported source is faulty: {(done.stdout or done.stderr).strip()}")
+        text = done.stdout or text  # of a check that only looks nothing comes back
+    return text

@@ -1,0 +1,1 @@
+"""What is remembered: homes, databases, the ledger, studies."""

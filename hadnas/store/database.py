@@ -1,0 +1,218 @@
+"""A database as hadnas opens it: SQLite in a file for one machine, PostgreSQL for several.
+
+Waits, transactions and errors are the same for all who use it; an error is one sentence that names the database.
+"""
+
+import atexit
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from hadnas.errors import HadnasError, StudyError, first_line
+
+TIMEOUT = 60.0
+"""Seconds that a connection waits for a lock that another process holds."""
+
+
+_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_LOCKED_SHAREDCACHE")
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_FOREIGN_KEY = ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
+"""What drivers call their errors: SQLite by name, PostgreSQL by its five signs."""
+_LOCKED = "another process holds its lock and did not let go in time; nothing was changed"
+
+
+class Database:
+    """Reading and writing sessions on the database at `url`."""
+
+    def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
+        self.url = url
+        self._engine = open_engine(url, timeout)
+        self._reader = self._engine.execution_options(reading=True)
+        self._sqlite = self._engine.dialect.name == "sqlite"
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session in one transaction, which no other writer of a SQLite file can come between."""
+        with clear_errors(self.url), Session(self._engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that reads, beside any writer."""
+        with clear_errors(self.url, "a row of the ledger"), Session(self._reader) as session:
+            yield session
+
+    def insert(self, table: type[DeclarativeBase]) -> Any:
+        """An `insert` that knows `on_conflict_do_nothing`; both dialects spell it alike."""
+        return (sqlite if self._sqlite else postgresql).insert(table)
+
+    def now(self, session: Session) -> float:
+        """Seconds since 1970 by one clock for all workers: the server's, or that of the machine that has the file."""
+        if self._sqlite:
+            return time.time()
+        return float(session.scalars(select(func.extract("epoch", func.clock_timestamp()))).one())
+
+
+def open_engine(url: str, timeout: float = TIMEOUT) -> Engine:
+    """An engine on which `engine.begin()` takes SQLite's write lock at once.
+
+    SQLite refuses a transaction that read first and writes later as soon as another process wrote in between;
+    one that starts as a writer waits instead, up to `timeout` seconds.
+    """
+    url = checked_url(url)
+    open_file(url, timeout)
+    if make_url(url).get_backend_name() != "sqlite":
+        return closed_at_exit(create_engine(url, pool_pre_ping=True))
+    # isolation_level: the driver shall not open transactions on its own
+    engine = create_engine(url, connect_args={"timeout": timeout, "factory": SqliteConnection, "isolation_level": None})
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("begin" if reading else "begin immediate")
+
+    return closed_at_exit(engine)
+
+
+_ENGINES: WeakSet[Engine] = WeakSet()
+
+
+def closed_at_exit(engine: Engine) -> Engine:
+    """The engine, whose connections are closed when the process ends, if not before.
+
+    With the last one SQLite moves its write-ahead log into the database, which then is the one file to copy.
+    """
+    _ENGINES.add(engine)
+    return engine
+
+
+@atexit.register
+def _close_engines() -> None:
+    for engine in list(_ENGINES):
+        engine.dispose()
+
+
+class SqliteConnection(sqlite3.Connection):
+    """SQLite as hadnas uses it: references are checked; a commit survives a killed process and takes no fsync.
+
+    With the write-ahead log a power cut may cost the last commits, never the database. A study makes hundreds of
+    commits a minute, and an fsync takes up to 50 ms.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.execute("pragma synchronous = normal")
+        self.execute("pragma foreign_keys = on")
+
+
+def open_file(url: str, timeout: float = TIMEOUT) -> None:
+    """Make a SQLite file that is missing, and raise `StudyError` for one that is no database, before anything opens it.
+
+    A new file begins with the write-ahead log, in which readers and the writer do not wait for each other.
+
+    Nothing but SQLite may open the file: when a process closes a file, POSIX takes all its locks on that file away,
+    those of its other connections, too; another process then deletes the log that these write to, and what they write
+    is lost (sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    place = make_url(url)
+    if place.get_backend_name() != "sqlite" or not place.database:
+        return
+    path, until = Path(place.database), time.monotonic() + timeout
+    with clear_errors(url):
+        while not _opened(path, timeout):
+            if time.monotonic() > until:
+                raise StudyError(f"{shown(url)}: {_LOCKED}")
+            time.sleep(0.01)
+
+
+def _opened(path: Path, timeout: float) -> bool:
+    """Whether the file could be opened; not where another process is just making it, for which SQLite does not wait."""
+    try:
+        new = not path.exists() or not path.stat().st_size
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror})") from error
+    with closing(sqlite3.connect(path, timeout=timeout)) as connection:
+        try:
+            connection.execute("pragma journal_mode = wal" if new else "pragma schema_version")
+        except sqlite3.OperationalError as error:
+            if new and error.sqlite_errorname in _BUSY:
+                return False
+            raise
+    return True
+
+
+@contextmanager
+def clear_errors(url: str, read: str = "") -> Iterator[None]:
+    """Turn what a database driver raises, also as the cause of Optuna's errors, into one sentence that names it.
+
+    read: what is only read inside, where anything else that fails is a damaged row (text that is no JSON, no date)
+    """
+    try:
+        yield
+    except HadnasError:
+        raise
+    except Exception as raised:
+        error = raised if isinstance(raised, DBAPIError | sqlite3.Error) else raised.__cause__
+        if not isinstance(error, DBAPIError | sqlite3.Error):
+            if not read:
+                raise
+            said = f"{type(raised).__name__}: {first_line(raised)}"
+            raise StudyError(f"{shown(url)}: {read} is damaged ({said})") from raised
+        own = getattr(error, "orig", None) or error  # the driver's, which has a code
+        code = getattr(own, "sqlite_errorname", None) or getattr(own, "sqlstate", None) or ""
+        said = str(own).strip().partition("\n")[0]
+        if code in _FOREIGN_KEY:
+            raise StudyError("the ledger does not know this architecture; put_architecture first") from error
+        if code in _BUSY:
+            said = _LOCKED
+        elif code.startswith(_DAMAGED):
+            said = f"the database is damaged ({said}); the file was left as it is"
+        raise StudyError(f"{shown(url)}: {said}") from error
+
+
+def sqlite_url(path: Path, driver: str = "sqlite") -> str:
+    """The URL of a SQLite file, whatever its path is: what has a meaning in URLs (`?`, `#`, `%`) is escaped in it."""
+    return URL.create(driver, database=str(path)).render_as_string()
+
+
+def shown(url: str) -> str:
+    """A URL fit for a message: a file by its path, a server without its password and options, which may hold one."""
+    place = make_url(url)
+    if place.get_backend_name() == "sqlite" and place.database:
+        return place.database
+    return place.set(query={}).render_as_string(hide_password=True)
+
+
+def checked_url(url: str) -> str:
+    """The URL with its driver spelled out. Raises `StudyError` where it is neither a SQLite file nor PostgreSQL."""
+    try:
+        place: URL = make_url(url)
+    except (ArgumentError, ValueError):  # of a port that is no number; what holds a password is not known of either
+        raise StudyError(
+            "the storage is no database URL (not shown here, as it may hold a password); allowed are "
+            "sqlite:////path/hadnas.db and postgresql://user@host:port/name"
+        ) from None
+    if place.get_backend_name() == "sqlite":
+        if not place.database or place.database == ":memory:":
+            raise StudyError(f"storage {shown(url)!r}: a SQLite database needs a file, as in sqlite:////path/hadnas.db")
+        return place.render_as_string(hide_password=False)
+    if place.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise StudyError(f"storage {shown(url)!r}: known are sqlite:///file and postgresql://user@host/name")
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise StudyError("PostgreSQL needs psycopg 3: install hadnas[postgres]") from error
+    return place.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)

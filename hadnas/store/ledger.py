@@ -1,0 +1,267 @@
+"""The ledger: everything that was ever measured, so that nothing is trained or timed twice.
+
+It lies in the database of the studies and is shared by all of them and by all their workers. A training is known by
+its `TrainingKey`; a worker claims it before it trains, and a unique key in the database lets one worker win:
+
+    claim = ledger.claim(key, study="digits")
+    if claim.status == "mine":
+        with ledger.worker.alive():
+            ledger.add_epoch(claim, 1, train_loss=..., val_loss=..., val_accuracy=..., seconds=...)
+        sha256 = save_weights(module, home.path / ledger.place_weights(claim))
+        ledger.finish(claim, val_accuracy=..., val_loss=..., val_n=..., seconds=..., weights_sha256=sha256)
+    elif claim.status == "done":
+        claim.training.val_accuracy, claim.training.curve
+    else:  # "running elsewhere": claim again later, or with wait=seconds
+        ...
+
+A claim whose worker was killed goes to the next one that asks: at once on the same machine, elsewhere after `stale`
+seconds without a heartbeat. The curve of a training that was cut short stays, under the number of its attempt.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from hadnas.errors import LostClaim, StudyError
+from hadnas.store.database import TIMEOUT, Database, shown
+from hadnas.store.home import weights_name
+from hadnas.store.measured import Measured, numbers
+from hadnas.store.records import Claim, Epoch, State, Status, Test, Training, TrainingKey, record
+from hadnas.store.tables import EpochRow, TestRow, TrainingRow, prepare
+from hadnas.store.worker import STALE, Claims, Worker, this_host
+
+
+class Ledger:
+    """The ledger in the database at `url`; its tables are made, or brought up to date, when it is opened.
+
+    measured  what is known of architectures without training
+    worker    this process, as the other workers of the database see it
+    claims    the items of studies, as the workers hold them
+
+    Raises `StudyError` for a database that is locked, damaged, unreachable, or of another version; it is left alone.
+    """
+
+    def __init__(self, url: str, *, stale: float = STALE, timeout: float = TIMEOUT) -> None:
+        self.database = Database(url, timeout)
+        self.measured = Measured(self.database)
+        self.worker = Worker(self.database, stale)
+        self.claims = Claims(self.database, self.worker)
+        try:
+            with self.database.write() as session:
+                prepare(session.connection(), where=shown(url))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+
+    # Trainings
+
+    def claim(
+        self,
+        key: TrainingKey,
+        worker: str | None = None,
+        *,
+        study: str = "",
+        versions: Mapping[str, Any] | None = None,
+        wait: float = 0.0,
+    ) -> Claim:
+        """Ask to train `key`: of any number of workers that ask at once, one is told `mine`.
+
+        Complete and failed trainings are `done`. What runs elsewhere is asked for again during `wait` seconds.
+        Raises `StudyError` for a fingerprint without `put_architecture`.
+        """
+        until = time.monotonic() + wait
+        worker = worker or f"{platform.node()}:{os.getpid()}"
+        while True:
+            claim = self._claim(key, worker, study, dict(versions or {}))
+            if claim.status != "running elsewhere" or time.monotonic() >= until:
+                return claim
+            time.sleep(0.5)
+
+    def _claim(self, key: TrainingKey, worker: str, study: str, versions: dict[str, Any]) -> Claim:
+        with self.database.write() as session:
+            now = self.database.now(session)
+            start: dict[str, Any] = {"state": "running", "reason": None, "worker": worker, "host": this_host()}
+            self.worker.beat(session)
+            start |= {
+                "holder": self.worker.id,
+                "pid": os.getpid(),
+                "versions": versions,
+                "started": now,
+                "heartbeat": now,
+                "finished": None,
+            }
+            new = self.database.insert(TrainingRow).values(**asdict(key), **start, study=study, attempt=1)
+            mine = session.scalar(new.on_conflict_do_nothing().returning(TrainingRow.id)) is not None
+            row = session.scalars(_of(key).with_for_update()).one()
+            if not mine and (
+                row.state == "interrupted" or (row.state == "running" and not self.worker.is_alive(session, row.holder))
+            ):
+                for name, value in start.items():
+                    setattr(row, name, value)
+                row.attempt += 1
+                session.flush()
+                mine = True
+            status: Status = "mine" if mine else "running elsewhere" if row.state == "running" else "done"
+            return Claim(status, key, row.id, _training(row, _curve(session, row.id)))
+
+    def is_trained(self, key: TrainingKey) -> bool:
+        """Whether a worker is training `key` now, as far as its heartbeat tells."""
+        with self.database.read() as session:
+            row = session.scalar(_of(key))
+            return row is not None and row.state == "running" and self.worker.is_alive(session, row.holder)
+
+    def add_epoch(
+        self,
+        claim: Claim,
+        epoch: int,
+        *,
+        train_loss: float | None = None,
+        val_loss: float | None = None,
+        val_accuracy: float | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Add one point to the curve (epochs count from 1); it is kept whatever becomes of the training.
+
+        Like every write under a claim it raises `LostClaim` where another worker has taken the training over.
+        """
+        point = {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy, "seconds": seconds}
+        with self.database.write() as session:
+            now = self._held(session, claim).heartbeat
+            place = {"training": claim.id, "attempt": claim.attempt, "epoch": epoch}
+            session.merge(EpochRow(**place, **numbers(point), created=now))
+
+    def place_weights(self, claim: Claim) -> str:
+        """Set aside a place for the weights, relative to the home, that no other training has.
+
+        It is `<study>/weights/<fingerprint>.safetensors`; a second training of the same architecture in the same study
+        (other seed, recipe or block code) gets the `variant` of its key in the name, and the first keeps its file.
+        """
+        with self.database.write() as session:
+            row = self._held(session, claim)
+            if row.weights is not None:
+                return row.weights
+            try:
+                with session.begin_nested():
+                    row.weights = place = weights_name(row.study, claim.key.fingerprint)
+            except IntegrityError:
+                row.weights = place = weights_name(row.study, claim.key.fingerprint, claim.key.variant)
+            return place
+
+    def finish(
+        self,
+        claim: Claim,
+        *,
+        val_accuracy: float,
+        val_loss: float,
+        val_n: int,
+        seconds: float,
+        weights_sha256: str | None = None,
+    ) -> Training:
+        """Close a training with its final figures: accuracy and loss on `val_n` validation samples, training time.
+
+        `weights_sha256` is the hash of the file of its weights, as `save_weights` returns it.
+        """
+        figures = {"val_accuracy": val_accuracy, "val_loss": val_loss, "val_n": val_n, "seconds": seconds}
+        return self._end(claim, "complete", None, {**figures, "weights_sha256": weights_sha256})
+
+    def fail(self, claim: Claim, reason: str) -> Training:
+        """Close a training that cannot succeed (diverged): nobody shall try it again."""
+        return self._end(claim, "failed", reason, {})
+
+    def release(self, claim: Claim, reason: str = "interrupted") -> Training:
+        """Give a claim back unfinished (Ctrl-C, lost data, out of memory): the next worker that asks may take it."""
+        return self._end(claim, "interrupted", reason, {})
+
+    def _end(self, claim: Claim, state: State, reason: str | None, figures: Mapping[str, Any]) -> Training:
+        with self.database.write() as session:
+            row = self._held(session, claim)
+            row.state, row.reason, row.finished = state, reason, row.heartbeat
+            for name, value in numbers(figures).items():
+                setattr(row, name, value)
+            session.flush()
+            return _training(row, _curve(session, row.id))
+
+    # The test split
+
+    def put_test(self, key: TrainingKey, hits: Sequence[bool], loss: float) -> None:
+        """Keep what a finished training scored on the test split, image by image, and the mean loss.
+
+        What is known stays: the split is opened once. Raises `StudyError` for a training that is not complete.
+        """
+        with self.database.write() as session:
+            row = session.scalar(_of(key))
+            if row is None or row.state != "complete":
+                raise StudyError(f"the training of {key.fingerprint} with seed {key.seed} is not complete")
+            values: dict[str, Any] = {"training": row.id, "hits": "".join("01"[hit] for hit in hits), "loss": loss}
+            insert = self.database.insert(TestRow).values({**values, "created": self.database.now(session)})
+            session.execute(insert.on_conflict_do_nothing())
+
+    def get_test(self, key: TrainingKey) -> tuple[list[bool], float] | None:
+        """What a training scored on the test split, image by image, and the mean loss; None where it was not opened."""
+        with self.database.read() as session:
+            query = select(TestRow).join(TrainingRow, TrainingRow.id == TestRow.training)
+            row = session.scalar(query.where(*_is(key)))
+            if row is None:
+                return None
+            kept = record(Test, {"hits": row.hits, "loss": row.loss})
+            return [hit == "1" for hit in kept.hits], kept.loss
+
+    # Reading
+
+    def training(self, key: TrainingKey) -> Training | None:
+        """What is known of one training, with its curve, or None."""
+        with self.database.read() as session:
+            row = session.scalar(_of(key))
+            return _training(row, _curve(session, row.id)) if row else None
+
+    def trainings(self, *, fingerprint: str | None = None, study: str | None = None) -> list[Training]:
+        """All trainings, oldest first, or those of one architecture or study, each with its curve."""
+        query = select(TrainingRow).order_by(TrainingRow.id)
+        if fingerprint is not None:
+            query = query.where(TrainingRow.fingerprint == fingerprint)
+        if study is not None:
+            query = query.where(TrainingRow.study == study)
+        with self.database.read() as session:
+            return [_training(row, _curve(session, row.id)) for row in session.scalars(query).all()]
+
+    # Inside
+
+    def _held(self, session: Session, claim: Claim) -> TrainingRow:
+        row = session.scalar(select(TrainingRow).where(TrainingRow.id == claim.id).with_for_update())
+        if row is None or row.attempt != claim.attempt or row.state != "running":
+            now = f"{row.state} under {row.worker}, attempt {row.attempt}" if row else "gone"
+            raise LostClaim(f"the training of {claim.key.fingerprint} is no longer this worker's: it is {now}")
+        self.worker.beat(session)
+        row.heartbeat = self.database.now(session)
+        return row
+
+
+def _is(key: TrainingKey) -> list[ColumnElement[bool]]:
+    return [getattr(TrainingRow, name) == value for name, value in asdict(key).items()]
+
+
+def _of(key: TrainingKey) -> Select[TrainingRow]:
+    return select(TrainingRow).where(*_is(key))
+
+
+def _curve(session: Session, training: int) -> tuple[Epoch, ...]:
+    query = select(EpochRow).where(EpochRow.training == training).order_by(EpochRow.attempt, EpochRow.epoch)
+    rows = session.scalars(query)
+    return tuple(record(Epoch, {f.name: getattr(row, f.name) for f in fields(Epoch)}) for row in rows)
+
+
+def _training(row: TrainingRow, curve: tuple[Epoch, ...]) -> Training:
+    key = record(TrainingKey, {f.name: getattr(row, f.name) for f in fields(TrainingKey)})
+    rest = {f.name: getattr(row, f.name) for f in fields(Training) if f.name not in ("key", "curve")}
+    return record(Training, {"key": key, "curve": curve, **rest})

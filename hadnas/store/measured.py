@@ -1,0 +1,92 @@
+"""What was measured of architectures without training: costs, latencies, and predictors fitted to them."""
+
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from sqlalchemy import select
+
+from hadnas.store.database import Database
+from hadnas.store.records import Costs, Latency, record
+from hadnas.store.tables import ArchitectureRow, CostRow, LatencyRow, PredictorRow
+
+
+class Measured:
+    """The part of the ledger that knows architectures by their fingerprints, whoever trains them."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def put_architecture(self, fingerprint: str, arch: str) -> None:
+        """Remember an architecture (canonical JSON); everything else refers to it. Known ones stay as they are."""
+        with self.database.write() as session:
+            row: dict[str, Any] = {"fingerprint": fingerprint, "arch": arch, "created": self.database.now(session)}
+            session.execute(self.database.insert(ArchitectureRow).values(row).on_conflict_do_nothing())
+
+    def architecture(self, fingerprint: str) -> str | None:
+        """The canonical JSON of an architecture, or None where the ledger never met it."""
+        with self.database.read() as session:
+            return session.scalar(select(ArchitectureRow.arch).where(ArchitectureRow.fingerprint == fingerprint))
+
+    def put_cost(self, fingerprint: str, task: str, code: str, costs: Costs) -> None:
+        """Remember what an architecture costs for a task; `code` is the hash of its blocks' code.
+
+        A later count replaces an earlier one.
+        """
+        row = {"fingerprint": fingerprint, "task": task, "code": code}
+        insert = self.database.insert(CostRow).values(row | asdict(costs))
+        with self.database.write() as session:
+            session.execute(insert.on_conflict_do_update(index_elements=list(row), set_=asdict(costs)))
+
+    def get_cost(self, fingerprint: str, task: str, code: str) -> Costs | None:
+        """The costs of an architecture for a task, counted of blocks with this code, or None."""
+        with self.database.read() as session:
+            row = session.get(CostRow, (fingerprint, task, code))
+            return record(Costs, {f.name: getattr(row, f.name) for f in fields(Costs)}) if row else None
+
+    def put_latency(
+        self, fingerprint: str, task: str, code: str, key: str, protocol: Mapping[str, Any], figures: Mapping[str, Any]
+    ) -> None:
+        """Remember a latency under the key of its protocol (device, backend, batch, dtype, threads, versions)."""
+        with self.database.write() as session:
+            row: dict[str, Any] = {"fingerprint": fingerprint, "task": task, "code": code, "protocol": key}
+            row |= {
+                "protocol_json": dict(protocol),
+                "figures": numbers(figures),
+                "host": platform.node(),
+                "created": self.database.now(session),
+            }
+            session.execute(self.database.insert(LatencyRow).values(row))
+
+    def get_latency(self, fingerprint: str, task: str, code: str, key: str) -> Latency | None:
+        """The newest latency of an architecture for a task, with this code of its blocks, under a protocol, or None."""
+        same = {"fingerprint": fingerprint, "task": task, "code": code, "protocol": key}
+        with self.database.read() as session:
+            row = session.scalar(select(LatencyRow).filter_by(**same).order_by(LatencyRow.id.desc()).limit(1))
+            if row is None:
+                return None
+            known = {"protocol": row.protocol_json, "figures": row.figures, "host": row.host, "created": row.created}
+            return record(Latency, known)
+
+    def put_predictor(
+        self, space: str, task: str, key: str, protocol: Mapping[str, Any], fit: Mapping[str, Any]
+    ) -> None:
+        """Remember a fitted predictor for a space (its digest), a task and a protocol; a later fit replaces it."""
+        row: dict[str, Any] = {"space": space, "task": task, "protocol": key}
+        with self.database.write() as session:
+            rest = {"protocol_json": dict(protocol), "fit": dict(fit), "created": self.database.now(session)}
+            insert = self.database.insert(PredictorRow).values({**row, **rest})
+            session.execute(insert.on_conflict_do_update(index_elements=list(row), set_=rest))
+
+    def get_predictor(self, space: str, task: str, key: str) -> Mapping[str, Any] | None:
+        """The fit for a space, a task and a protocol, or None."""
+        with self.database.read() as session:
+            row = session.get(PredictorRow, (space, task, key))
+            return row.fit if row else None
+
+
+def numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Neither SQLite's columns nor JSON hold NaN: what is not finite becomes None."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}

@@ -1,0 +1,187 @@
+"""What a study keeps in Optuna's attributes, read back and held against the types that it was written with.
+
+Rows can be damaged by a disk, a tool, another version. A damaged trial is said with its number, and the others are
+read; what the study as a whole says must be whole.
+"""
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
+
+from hadnas.errors import StudyError
+from hadnas.store.database import clear_errors
+from hadnas.store.home import optuna_storage
+from hadnas.store.records import damage
+from hadnas.store.trials import BASELINE, FIGURES, NOTES, REASON, STUDY, FinalEntry
+
+if TYPE_CHECKING:
+    from hadnas.store.home import Home
+
+GAP = 100
+"""Numbers without a trial after which no more are looked for: numbers follow each other but for damaged ones."""
+
+Number = StrictFloat
+"""An integer passes, too; what is checked here is not taken from here."""
+Side = Annotated[StrictInt, Field(ge=1)]
+
+
+class KeptStudy(BaseModel):
+    """What `study` says beside the study itself: its images and its user-defined blocks."""
+
+    shape: tuple[Side, Side, Side]
+    classes: Side
+    digest: StrictStr
+    mean: list[Number]
+    std: list[Number]
+    parts: dict[str, Any] = {}
+    blocks: dict[str, StrictStr] = {}
+    source: StrictStr = ""
+    data: dict[str, Any]
+    space: dict[str, Any]
+    baselines: dict[str, Any] = {}
+
+
+class KeptNotes(BaseModel):
+    """The notes of a trial or baseline."""
+
+    code: StrictStr = ""
+    val_n: Side | None = None
+    weights: StrictStr | None = None
+    train_seconds: Number | None = None
+    latency_noisy: StrictBool = False
+    latency_protocol: StrictStr | None = None
+    reused: StrictBool = False
+
+
+class KeptWorker(BaseModel):
+    """Which process is, or was, at a trial or baseline: the host and the number of the process."""
+
+    worker: tuple[StrictStr, StrictInt] | None = None
+
+
+class KeptTrial(KeptWorker):
+    """The attributes of a trial, or of a baseline."""
+
+    fingerprint: StrictStr | None = None
+    run_id: StrictStr | None = None
+    reason: StrictStr | None = None
+    figures: dict[str, Number] = {}
+    notes: KeptNotes = KeptNotes()
+    phases: dict[str, Number] = {}
+    constraints: dict[str, Number] = {}
+
+
+class KeptFigures(BaseModel):
+    """Figures and notes of one that was trained to its end."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    accuracy: Annotated[float, Field(ge=0, le=1, alias="val/accuracy")]
+    macs: Number
+    params: Number
+    products: Number
+    val_n: Side
+
+
+class KeptLatency(BaseModel):
+    """A latency that was taken when the search ended, or the reason why it could not be."""
+
+    protocol: StrictStr
+    code: StrictStr = ""
+    reason: StrictStr | None = None
+
+
+class KeptAttributes(BaseModel):
+    """The attributes of a study that are not of one baseline or one latency."""
+
+    study: KeptStudy
+    finals: list[FinalEntry] = []
+    finals_runs: dict[str, StrictStr] = {}
+    test_opened_for: list[StrictStr] = []
+
+
+def check(kind: type[BaseModel], value: Any, what: str) -> None:
+    """Raise StudyError, with the place in `what`, where `value` has not the types that it was written with."""
+    try:
+        kind.model_validate(value)
+    except ValidationError as error:
+        raise StudyError(f"{what} is damaged: {damage(error)}") from None
+
+
+def check_entry(entry: Any, what: str, *, trained: bool) -> None:
+    """Raise StudyError where what is kept of a trial or baseline is damaged."""
+    check(KeptTrial, entry, what)
+    if trained:
+        check(KeptFigures, {**entry.get(NOTES, {}), **entry.get(FIGURES, {})}, what)
+
+
+def whole_latency(entry: Any) -> dict[str, Any]:
+    """What was noted of a latency; where it is damaged, a failure with that for a reason."""
+    try:
+        check(KeptLatency, entry, "what is kept of it")
+    except StudyError as error:
+        return {"protocol": "", REASON: str(error)}
+    return dict(entry)
+
+
+def read_attributes(book: optuna.Study, url: str) -> dict[str, Any]:
+    """The attributes of a study. Raises StudyError where they are damaged; without `study`, it never began."""
+    with clear_errors(url, f"study {book.study_name!r}"):
+        found = book.user_attrs
+    if STUDY in found:
+        check(KeptAttributes, found, f"what is kept of study {book.study_name!r}")
+    for key, entry in found.items():
+        if key.startswith(f"{BASELINE}:"):
+            check(KeptWorker, entry, key)
+    return found
+
+
+def read_trials(book: optuna.Study, home: "Home") -> Iterator[tuple[int, FrozenTrial | StudyError]]:
+    """Every trial by its number, but for failed ones; in the place of a damaged one the error that says how."""
+    for number, trial in _trials(book, home):
+        if isinstance(trial, FrozenTrial):
+            if trial.state == TrialState.FAIL:
+                continue
+            try:
+                kept = {**trial.user_attrs, "constraints": trial.constraints}
+                check_entry(kept, f"trial {number}", trained=trial.state == TrialState.COMPLETE)
+            except StudyError as error:
+                trial = error
+        yield number, trial
+
+
+def check_trials(book: optuna.Study, home: "Home") -> None:
+    """Raise StudyError for the first trial that is damaged: a search would count and learn from it."""
+    for _, trial in read_trials(book, home):
+        if isinstance(trial, StudyError):
+            raise StudyError(f"study {book.study_name!r}: {trial}; search on under another --name") from trial
+
+
+def _trials(book: optuna.Study, home: "Home") -> Iterator[tuple[int, FrozenTrial | StudyError]]:
+    try:
+        for trial in book.get_trials(deepcopy=False):
+            yield trial.number, trial
+        return
+    except Exception:  # one row that Optuna cannot read: one by one, as it does not say which
+        storage = optuna_storage(home)
+    with clear_errors(home.url):
+        study = storage.get_study_id_from_name(book.study_name)
+    lacking = 0
+    for number in itertools.count():
+        try:
+            trial_id = storage.get_trial_id_from_study_id_trial_number(study, number)
+        except KeyError:
+            lacking += 1
+            if lacking == GAP:
+                return
+            continue
+        lacking = 0
+        try:
+            with clear_errors(home.url, f"trial {number}"):
+                yield number, storage.get_trial(trial_id)
+        except StudyError as error:
+            yield number, error

@@ -1,0 +1,154 @@
+"""A study as a value: what is searched, on what data, for what, how long, and against which baselines."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
+
+from hadnas.arch.node import Arch
+from hadnas.errors import HadnasError, SpecError, cut, unknown
+from hadnas.limits import COUNT, SEED
+from hadnas.measure.figures import TABLE, Direction, constraints, objectives
+from hadnas.plain import plain_fields
+from hadnas.space.data import as_data, from_data
+from hadnas.train.data.spec import DataSpec
+from hadnas.train.recipe import Recipe
+
+OWN_NAMES = ("hadnas.db", "mlflow.db", "artifacts")
+"""What a home has beside the folders of its studies."""
+
+NAME_BYTES = 255 - len("..runs.lock")
+"""The longest name of a study: file systems allow 255 bytes, and the longest file name made of it is that of a lock."""
+
+Backend = Literal["eager", "compile", "onnxruntime"]
+
+
+class Study(BaseModel):
+    """What one experiment is: data, stored with its trials.
+
+    space        the search space, `SPACE` of a file in `search_spaces/` or of one's own
+    data         "digits", a path to a .npz or to an image folder, or a `DataSpec`
+    objectives   figures to optimise, of `hadnas.measure.figures`; one or several
+    constraints  figure -> largest value allowed, of the costs and latencies, which are known before the training
+    trials       the budget: distinct architectures met, trained or reused
+    baselines    name -> architecture (a node, an Arch as `hadnas.load` gives it, or a timm model name), trained by the
+                 same recipe
+    latency      the backend that times every candidate, or None for no latency
+    backends     further backends, for the Pareto front and the baselines when the search ends: "compile" takes up to a
+                 minute for each, "onnxruntime" needs the extra 'onnx'
+    source       the file of one's own that holds its blocks; found out when it is loaded or run
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    _plain = model_validator(mode="before")(plain_fields)
+
+    name: str = ""
+    space: dict[str, Any]
+    data: DataSpec = DataSpec(source="digits")
+    recipe: Recipe = Recipe()
+    objectives: tuple[str, ...] = ("val/accuracy", "macs")
+    constraints: dict[str, float] = Field(default_factory=dict)
+    sampler: str = "tpe"
+    sampler_options: dict[str, Any] = Field(default_factory=dict)
+    trials: int = Field(default=20, ge=1, le=COUNT)
+    seed: int = Field(default=0, ge=0, le=SEED)
+    baselines: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
+    latency: Backend | None = "eager"
+    backends: tuple[Backend, ...] = ()
+    source: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if name and not (all(c.isalnum() or c in "_-." for c in name) and name.strip(".")):
+            raise SpecError(f"name = {name!r} is not allowed; allowed are letters, digits, '_', '-' and '.'")
+        if (found := len(name.encode())) > NAME_BYTES:
+            raise SpecError(f"name = {name[:20]!r}... takes {found} bytes; allowed are {NAME_BYTES}, as files bear it")
+        if name in OWN_NAMES:
+            raise SpecError(f"name = {name!r} is not allowed: the home has a file or folder of that name")
+        return name
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _read_space(cls, space: Any) -> Any:
+        return from_data(as_data(space))
+
+    @field_serializer("space")
+    def _write_space(self, space: dict[str, Any]) -> Any:
+        return as_data(space)
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _read_data(cls, data: Any) -> Any:
+        return {"source": data} if isinstance(data, str) else data
+
+    @field_validator("baselines", mode="before")
+    @classmethod
+    def _read_baselines(cls, baselines: Any) -> Any:
+        if not isinstance(baselines, dict):
+            return baselines
+        return {name: found.node if isinstance(found, Arch) else found for name, found in baselines.items()}
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, chosen: tuple[str, ...]) -> tuple[str, ...]:
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise SpecError(f"objectives = {list(chosen)} is not allowed; name one or several, each once")
+        for objective in chosen:
+            if objective not in objectives():
+                raise unknown("objective", objective, objectives())
+        return chosen
+
+    @field_validator("constraints")
+    @classmethod
+    def _known_constraints(cls, limits: dict[str, float]) -> dict[str, float]:
+        allowed = [figure.name for figure in constraints()]
+        for name, limit in limits.items():
+            if name not in allowed:
+                raise unknown("constraint", name, allowed)
+            if not 0 < limit < float("inf"):
+                raise SpecError(f"constraint {name} = {limit!r} is not allowed; allowed is a number above 0")
+        return limits
+
+    def model_post_init(self, _: Any) -> None:
+        """Hold what concerns several fields at once."""
+        from hadnas.samplers.sampler import make_sampler
+
+        make_sampler(self.sampler, self.seed, self.sampler_options)
+        if self.deciding_latencies and self.latency is None:
+            asked = self.deciding_latencies[0]
+            raise SpecError(f"{asked} is asked for but latency = None; name a backend, such as 'eager'")
+
+    @property
+    def deciding_latencies(self) -> list[str]:
+        """Latencies among the objectives and constraints."""
+        return [name for name in (*self.objectives, *self.constraints) if TABLE[name].source == "latency"]
+
+    @property
+    def limits(self) -> str:
+        """The constraints in words, as "macs <= 50,000,000, latency_ms <= 5"; empty without any."""
+        return ", ".join(f"{name} <= {limit:,.15g}" for name, limit in self.constraints.items())
+
+    @property
+    def directions(self) -> list[Direction]:
+        """One direction per objective."""
+        return [objectives()[objective] for objective in self.objectives]
+
+
+def one_sentence(error: ValidationError, prefix: str = "study: ") -> HadnasError:
+    """What pydantic found wrong with a study, recipe or data spec, as hadnas says it: where, what, what is allowed."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or error.title
+    if first["type"] == "extra_forbidden":
+        models: dict[str, type[BaseModel]] = {
+            "data": DataSpec,
+            "recipe": Recipe,
+            "DataSpec": DataSpec,
+            "Recipe": Recipe,
+        }
+        inner = str(first["loc"][0]) if len(first["loc"]) > 1 else error.title
+        model = models.get(inner, Study)
+        return unknown("option", place, [".".join([*map(str, first["loc"][:-1]), name]) for name in model.model_fields])
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return SpecError(f"{prefix}{reason}")
+    return SpecError(f"{prefix}{place} = {cut(first['input'])} is not allowed: {reason[0].lower()}{reason[1:]}")

@@ -1,0 +1,234 @@
+"""The tables of the ledger and the version of their shape.
+
+They lie in the database that Optuna uses, under the prefix `hadnas_`, and bear a version of their own in
+`hadnas_schema`. `prepare` makes them once, brings an older ledger up to date in one transaction, and refuses a
+newer one. To change a table: change the class here, raise `VERSION` by one, and add to `STEPS` the function that
+turns the version before into the new one with plain SQL (never with these classes: they will change again).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Connection, Double, ForeignKey, Integer, Text, UniqueConstraint, inspect, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from hadnas.errors import StudyError
+
+VERSION = 5
+
+
+def add_workers(connection: Connection) -> None:
+    """Version 5 knows workers by their heartbeat, and what each holds, and keeps a hash of every file of weights.
+
+    Of files written before none is known.
+    """
+    connection.execute(
+        text(
+            "create table hadnas_worker (id text not null primary key, host text not null, pid bigint not null, "
+            "began text not null, heartbeat double precision not null)"
+        )
+    )
+    connection.execute(
+        text(
+            "create table hadnas_item (study text not null, item text not null, holder text, "
+            "attempt bigint not null, primary key (study, item))"
+        )
+    )
+    connection.execute(text("alter table hadnas_training add column holder text"))
+    connection.execute(text("alter table hadnas_training add column weights_sha256 text"))
+
+
+Step = Callable[[Connection], None]
+STEPS: dict[int, Step] = {4: add_workers}
+"""`STEPS[n]` turns a ledger of version n into one of version n + 1."""
+
+_LOCK = 0x6861646E6173  # "hadnas": the key of PostgreSQL's advisory lock while the schema is made
+
+
+class Table(DeclarativeBase):
+    """What all tables share: integers and floats wide enough for counts of operations and for seconds."""
+
+    type_annotation_map = {int: BigInteger, float: Double, str: Text, dict[str, Any]: JSON}  # noqa: RUF012
+
+
+class SchemaRow(Table):
+    """One row: the version of the tables and the hadnas that wrote it."""
+
+    __tablename__ = "hadnas_schema"
+    version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    written_by: Mapped[str]
+
+
+class ArchitectureRow(Table):
+    """An architecture as canonical JSON, by fingerprint."""
+
+    __tablename__ = "hadnas_architecture"
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    arch: Mapped[str]
+    created: Mapped[float]
+
+
+class CostRow(Table):
+    """What one forward of an architecture, with this code of its blocks, costs for a task at batch 1.
+
+    The last three are null in rows that were counted before there was a `code`, which is '' there.
+    """
+
+    __tablename__ = "hadnas_cost"
+    fingerprint: Mapped[str] = mapped_column(ForeignKey(ArchitectureRow.fingerprint), primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(primary_key=True)
+    params: Mapped[int]
+    macs: Mapped[int]
+    elementwise: Mapped[int]
+    products: Mapped[int]
+    activations: Mapped[int]
+    bytes_moved: Mapped[int | None]
+    calls: Mapped[int | None]
+    peak_activation_bytes: Mapped[int | None]
+
+
+class LatencyRow(Table):
+    """One latency measurement. Repeated ones stand beside each other: the newest is used, none is lost."""
+
+    __tablename__ = "hadnas_latency"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(ForeignKey(ArchitectureRow.fingerprint), index=True)
+    task: Mapped[str]
+    code: Mapped[str]
+    protocol: Mapped[str]
+    protocol_json: Mapped[dict[str, Any]]
+    figures: Mapped[dict[str, Any]]
+    host: Mapped[str]
+    created: Mapped[float]
+
+
+class PredictorRow(Table):
+    """A latency predictor, fitted to candidates of a space for a task under a protocol (device, backend, ...)."""
+
+    __tablename__ = "hadnas_predictor"
+    space: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    protocol: Mapped[str] = mapped_column(primary_key=True)
+    protocol_json: Mapped[dict[str, Any]]
+    fit: Mapped[dict[str, Any]]
+    created: Mapped[float]
+
+
+class WorkerRow(Table):
+    """A process that takes part in studies: where it runs, when it began, when it last gave a sign of life."""
+
+    __tablename__ = "hadnas_worker"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str]
+    pid: Mapped[int]
+    began: Mapped[str]
+    heartbeat: Mapped[float]
+
+
+class ItemRow(Table):
+    """A draw or a baseline of a study that is not done, its worker, and how many have taken it."""
+
+    __tablename__ = "hadnas_item"
+    study: Mapped[str] = mapped_column(primary_key=True)
+    item: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[str | None]
+    attempt: Mapped[int]
+
+
+class TrainingRow(Table):
+    """One training, by everything that decides its outcome. The unique key is what lets one worker claim it."""
+
+    __tablename__ = "hadnas_training"
+    __table_args__ = (UniqueConstraint("fingerprint", "task", "data", "recipe", "epochs", "seed", "code"),)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(ForeignKey(ArchitectureRow.fingerprint))
+    task: Mapped[str]
+    data: Mapped[str]
+    recipe: Mapped[str]
+    epochs: Mapped[int]
+    seed: Mapped[int]
+    code: Mapped[str]
+    study: Mapped[str]
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    attempt: Mapped[int]
+    worker: Mapped[str]
+    holder: Mapped[str | None]
+    host: Mapped[str]
+    pid: Mapped[int]
+    versions: Mapped[dict[str, Any]]
+    started: Mapped[float]
+    heartbeat: Mapped[float]
+    finished: Mapped[float | None]
+    val_accuracy: Mapped[float | None]
+    val_loss: Mapped[float | None]
+    val_n: Mapped[int | None]
+    seconds: Mapped[float | None]
+    weights: Mapped[str | None] = mapped_column(unique=True)
+    weights_sha256: Mapped[str | None]
+
+
+class EpochRow(Table):
+    """One point of a training curve. An attempt that was cut short keeps its points beside those of the next."""
+
+    __tablename__ = "hadnas_epoch"
+    training: Mapped[int] = mapped_column(Integer, ForeignKey(TrainingRow.id), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    train_loss: Mapped[float | None]
+    val_loss: Mapped[float | None]
+    val_accuracy: Mapped[float | None]
+    seconds: Mapped[float | None]
+    created: Mapped[float]
+
+
+class TestRow(Table):
+    """What a finished training scored when the test split was opened: one character per image, 1 for a hit."""
+
+    __tablename__ = "hadnas_test"
+    training: Mapped[int] = mapped_column(Integer, ForeignKey(TrainingRow.id), primary_key=True)
+    hits: Mapped[str]
+    loss: Mapped[float]
+    created: Mapped[float]
+
+
+def prepare(
+    connection: Connection, where: str = "ledger", version: int = VERSION, steps: Mapping[int, Step] = STEPS
+) -> None:
+    """Make the tables, or bring them from an older version to `version`.
+
+    `connection` is in a writing transaction, which the caller commits: a step that fails leaves the ledger as it was.
+    Raises `StudyError` for a ledger that is newer than `version` or older than the oldest step.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    if not inspect(connection).has_table(SchemaRow.__tablename__):
+        Table.metadata.create_all(connection)
+        _write_version(connection, version)
+        return
+    found, by = connection.execute(text("select version, written_by from hadnas_schema")).one()
+    if found == version:
+        return
+    if found > version or any(at not in steps for at in range(found, version)):
+        raise StudyError(
+            f"{where}: the ledger has schema version {found} (written by {by}) and this hadnas reads versions "
+            f"{_oldest(version, steps)} to {version}; use the hadnas that wrote it or another home; nothing was changed"
+        )
+    for at in range(found, version):
+        steps[at](connection)
+    _write_version(connection, version)
+
+
+def _oldest(version: int, steps: Mapping[int, Step]) -> int:
+    while version - 1 in steps:
+        version -= 1
+    return version
+
+
+def _write_version(connection: Connection, version: int) -> None:
+    from importlib.metadata import version as installed
+
+    connection.execute(text("delete from hadnas_schema"))
+    row = {"version": version, "written_by": f"hadnas {installed('hadnas')}"}
+    connection.execute(text("insert into hadnas_schema (version, written_by) values (:version, :written_by)"), row)

@@ -1,0 +1,161 @@
+"""The trials and the notes of a study in Optuna's storage: every attribute's name stands here, with who writes it.
+
+A trial is written in one step, running, with its parameters; it is told once, complete or pruned. Failed trials are of
+earlier versions of hadnas: their draws were taken up again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from pydantic import Field
+
+from hadnas.store.records import TrainingKey
+
+DRAW = "draw"  # of a trial: the number of its draw
+FINGERPRINT, RUN_ID, REASON = "fingerprint", "run_id", "reason"  # of its candidate; REASON where it was refused
+FIGURES, NOTES, PHASES = "figures", "notes", "phases"  # what was found, and the seconds that each phase took
+_EARLIER_DRAW = "hadnas:draw"  # a system attribute, of trials of earlier versions
+
+STUDY = "study"  # of a study: the study as data, with the facts of its images
+FINALS, FINALS_RUNS, OPENINGS = "finals", "finals_runs", "test_opened_for"
+BASELINE, RUN, LATENCY = "baseline", "run", "latency"  # `baseline:<name>`, `run:<trial>`, `latency:<fingerprint>:<on>`
+
+
+def draw_of(trial: FrozenTrial) -> int:
+    """The number of a trial's draw."""
+    return int(trial.user_attrs.get(DRAW, trial.system_attrs.get(_EARLIER_DRAW, trial.number)))
+
+
+class Trials:
+    """The trials of a study, to be added, noted and told; `book` is the study as Optuna has it."""
+
+    def __init__(self, book: optuna.Study, storage: BaseStorage) -> None:
+        self.book, self.storage = book, storage
+        self._study = storage.get_study_id_from_name(book.study_name)
+
+    def all(self) -> list[FrozenTrial]:
+        """Every trial in order but the failed ones."""
+        return [trial for trial in self.book.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
+
+    def running(self, draw: int) -> FrozenTrial | None:
+        """The trial of a draw that was added and is not told, or None."""
+        running = self.book.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return next((trial for trial in running if draw_of(trial) == draw), None)
+
+    def add(
+        self,
+        draw: int,
+        answers: dict[str, Any],
+        distributions: dict[str, BaseDistribution],
+        kept: dict[str, Any],
+    ) -> FrozenTrial:
+        """A running trial, whole from the first moment; `kept` is what its sampler keeps."""
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params=answers,
+            distributions=distributions,
+            user_attrs={DRAW: draw},
+            system_attrs=kept,
+        )
+        self.book.add_trial(trial)
+        added = self.running(draw)
+        assert added is not None
+        return added
+
+    def note(self, number: int, **attributes: Any) -> None:
+        """Set attributes of a running trial."""
+        trial = self._trial(number)
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
+
+    def tell(self, number: int, constraints: Mapping[str, float], values: Sequence[float] | None) -> None:
+        """End a trial: complete with its values, or pruned without, so that the sampler learns from its constraints.
+
+        A trial that another worker told is left as it is.
+        """
+        trial = self._trial(number)
+        known = self.book.get_trials(deepcopy=False)[number].constraints  # of a worker that died while it told
+        for name, value in constraints.items():
+            if name not in known:
+                trial.set_constraint(name, value)
+        state = TrialState.PRUNED if values is None else TrialState.COMPLETE
+        self.book.tell(number, values, state=state, skip_if_finished=True)
+
+    def mend(self) -> None:
+        """Fail the running trials of earlier versions, which nobody will end; their draws are taken up again."""
+        for trial in self.book.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if DRAW not in trial.user_attrs:
+                self.book.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _trial(self, number: int) -> Trial:
+        return Trial(self.book, self.storage.get_trial_id_from_study_id_trial_number(self._study, number))
+
+
+def baseline_entries(book: optuna.Study) -> dict[str, dict[str, Any]]:
+    """What the study knows of its baselines by name: fingerprint, run, and in the end figures, or a reason.
+
+    Each is an attribute of its own, as several workers write them.
+    """
+    start = f"{BASELINE}:"
+    return {key.removeprefix(start): entry for key, entry in book.user_attrs.items() if key.startswith(start)}
+
+
+def note_baseline(book: optuna.Study, name: str, entry: Mapping[str, Any]) -> None:
+    """Keep what is known of a baseline."""
+    book.set_user_attr(f"{BASELINE}:{name}", dict(entry))
+
+
+Kind = Literal["finalist", "additive twin", "one branch", "baseline", "random"]
+
+
+@dataclass(frozen=True)
+class FinalEntry:
+    """A network of the finals: its trainings, one key per seed, or the reason why one failed."""
+
+    name: str
+    kind: Kind
+    fingerprint: str
+    against: str | None
+    keys: Annotated[list[TrainingKey], Field(min_length=1)]
+    reason: str | None
+
+
+def note_finals(book: optuna.Study, entries: Sequence[FinalEntry]) -> None:
+    """Keep who took part in the finals; those of an earlier time are replaced."""
+    book.set_user_attr(FINALS, [asdict(entry) for entry in entries])
+
+
+def final_entries(book: optuna.Study) -> list[FinalEntry]:
+    """What `note_finals` kept; empty where no finals were held."""
+    kept = book.user_attrs.get(FINALS, [])
+    return [FinalEntry(**{**entry, "keys": [TrainingKey(**key) for key in entry["keys"]]}) for entry in kept]
+
+
+def note_run(book: optuna.Study, number: int, run_id: str) -> None:
+    """Keep the run that a finished trial was given anew: what Optuna knows of such a trial cannot be changed."""
+    book.set_user_attr(f"{RUN}:{number}", run_id)
+
+
+def rewritten_run(book_attributes: Mapping[str, Any], number: int) -> str | None:
+    """The run that a finished trial was given anew, given the attributes of its study; None where it has its own."""
+    found: str | None = book_attributes.get(f"{RUN}:{number}")
+    return found
+
+
+def note_latency(book: optuna.Study, fingerprint: str, backend: str, entry: Mapping[str, Any]) -> None:
+    """Keep under which protocol an architecture was timed on a backend, or the reason of a failure.
+
+    An attribute of its own for each: two workers that end at once do not overwrite each other's.
+    """
+    book.set_user_attr(f"{LATENCY}:{fingerprint}:{backend}", dict(entry))
+
+
+def latency_of(book_attributes: Mapping[str, Any], fingerprint: str, backend: str) -> Mapping[str, Any] | None:
+    """What `note_latency` kept, given the attributes of the study; None where nothing was."""
+    entry: Mapping[str, Any] | None = book_attributes.get(f"{LATENCY}:{fingerprint}:{backend}")
+    return entry

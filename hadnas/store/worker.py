@@ -1,0 +1,183 @@
+"""Workers: the processes that take part in studies, whether each is alive, and what it holds.
+
+A worker beats in the database. An item is a draw or a baseline of a study: the unique row (study, item) lets one worker
+hold it at a time, and two deaths at one item are enough.
+"""
+
+import os
+import platform
+import threading
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Select, delete, select
+from sqlalchemy.orm import Session
+
+from hadnas.errors import LostClaim, StudyError
+from hadnas.store.database import Database
+from hadnas.store.tables import ItemRow, WorkerRow
+
+ATTEMPTS = 2
+"""Workers that may die at one item, by a crash, an abort or a kill; then the item is refused."""
+
+STALE = 120.0
+"""Seconds without a heartbeat after which a worker counts as dead."""
+
+
+class Worker:
+    """This process, as the other workers of a database see it."""
+
+    def __init__(self, database: Database, stale: float = STALE) -> None:
+        self.database = database
+        self.stale = stale
+        self.id = uuid.uuid4().hex
+
+    def beat(self, session: Session) -> None:
+        """Say in a writing session that this worker is alive."""
+        now = self.database.now(session)
+        row: dict[str, Any] = {"id": self.id, "host": this_host(), "pid": os.getpid(), "began": began(os.getpid())}
+        insert = self.database.insert(WorkerRow).values({**row, "heartbeat": now})
+        session.execute(insert.on_conflict_do_update(index_elements=["id"], set_={"heartbeat": now}))
+
+    def is_alive(self, session: Session, holder: str | None) -> bool:
+        """Whether the worker of this id is: it has beaten lately and, on this machine, its process is there."""
+        row = session.get(WorkerRow, holder) if holder is not None else None
+        if row is None or row.heartbeat < self.database.now(session) - self.stale:
+            return False
+        return not is_dead(row.host, row.pid, row.began)
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Beat from a thread while the body runs, so that no other worker takes over what this one holds."""
+        over = threading.Event()
+
+        def beats() -> None:
+            while not over.wait(self.stale / 4):
+                with suppress(StudyError), self.database.write() as session:  # unreachable: the next write says so
+                    self.beat(session)
+
+        thread = threading.Thread(target=beats, name=f"heartbeat {self.id}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def this_host() -> str:
+    """This machine, on Linux since it was started, and the process namespace: a process id means something only there.
+
+    The name alone would not do: cloned machines share it.
+    """
+    with suppress(OSError):
+        started = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{platform.node()} {started} {os.readlink('/proc/self/ns/pid')}"
+    return platform.node()
+
+
+def began(pid: int) -> str:
+    """When a process of this machine began, in the kernel's count, as ids are given again; "" where it is unknown."""
+    with suppress(OSError):
+        return _state(pid)[19]
+    return ""
+
+
+def is_dead(host: str, pid: int, start: str = "") -> bool:
+    """Whether the process `pid` of `host` that began at `start` is gone; False for another host: nothing is known."""
+    if host != this_host() or os.name != "posix":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    with suppress(OSError):  # a zombie is killed, and not yet waited for by who started it
+        state = _state(pid)
+        return state[0] in ("Z", "X") or bool(start and state[19] != start)
+    return False
+
+
+def _state(pid: int) -> list[str]:
+    """What Linux says of a process behind `pid (command) `: its state first, when it began as the twentieth."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+@dataclass(frozen=True)
+class Held:
+    """An item that this worker holds; `attempt` counts from 1 and rises with each worker that died at it."""
+
+    study: str
+    item: str
+    attempt: int
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether too many workers died at this item."""
+        return self.attempt > ATTEMPTS
+
+    @property
+    def reason(self) -> str:
+        """Why a hopeless item is refused."""
+        return f"{self.attempt - 1} workers died at it (a crash, an abort, out of memory or a kill)"
+
+
+class Claims:
+    """The items of studies, as the workers hold them."""
+
+    def __init__(self, database: Database, worker: Worker) -> None:
+        self.database, self.worker = database, worker
+
+    def take(self, study: str, items: Iterable[str]) -> Held | None:
+        """The first of `items` that no other living worker holds, for this one; None where all are held."""
+        with self.database.write() as session:
+            self.worker.beat(session)
+            for item in items:
+                row: dict[str, Any] = {"study": study, "item": item, "holder": self.worker.id, "attempt": 1}
+                insert = self.database.insert(ItemRow).values(row).on_conflict_do_nothing()
+                if session.scalar(insert.returning(ItemRow.attempt)) is not None:
+                    return Held(study, item, 1)
+                known = session.scalar(_of(study, item).with_for_update())
+                if known is None or self.worker.is_alive(session, known.holder):
+                    continue  # ended meanwhile, or at work
+                known.holder, known.attempt = self.worker.id, known.attempt + 1
+                return Held(study, item, known.attempt)
+            return None
+
+    def check(self, held: Held) -> None:
+        """Raise LostClaim where another worker took the item over, as this one gave no sign of life."""
+        with self.database.write() as session:
+            self._held(session, held)
+            self.worker.beat(session)
+
+    def give_back(self, held: Held) -> None:
+        """Let another worker have the item; this attempt does not count."""
+        with self.database.write() as session:
+            row = self._held(session, held)
+            row.holder, row.attempt = None, row.attempt - 1
+
+    def end(self, held: Held) -> None:
+        """The item is done."""
+        with self.database.write() as session:
+            session.execute(delete(ItemRow).filter_by(study=held.study, item=held.item))
+
+    def at_work(self, study: str) -> set[str]:
+        """The items that living workers hold."""
+        with self.database.read() as session:
+            rows = session.scalars(select(ItemRow).filter_by(study=study)).all()
+            return {row.item for row in rows if self.worker.is_alive(session, row.holder)}
+
+    def _held(self, session: Session, held: Held) -> ItemRow:
+        row = session.scalar(_of(held.study, held.item).with_for_update())
+        if row is None or row.holder != self.worker.id:
+            raise LostClaim(f"{held.item} of study {held.study!r} was taken over by another worker")
+        return row
+
+
+def _of(study: str, item: str) -> Select[ItemRow]:
+    return select(ItemRow).filter_by(study=study, item=item)

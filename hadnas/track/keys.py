@@ -1,0 +1,38 @@
+"""Every key of a tag or parameter of MLflow that hadnas uses, with who writes and who reads it.
+
+Parameters of a run are its decisions as well, by the names of the search space, and metrics are the figures of
+`hadnas.measure.figures`.
+"""
+
+# Tags of runs. `track.runs` writes these and reads them to find the parent run, with `track.view` and `search.restore`.
+KIND = "hadnas.kind"  # study (the parent run), trial, baseline or final
+STUDY = "hadnas.study"  # its name; of registered models, too
+TRIAL_NUMBER = "optuna.trial"  # Optuna's number of a trial, by which `search.restore` finds the run's trial
+WHOLE = "hadnas.whole"  # of the parent run: the store has every run of the study
+REASON = "hadnas.reason"  # why the run was refused, failed or was cut short; for people
+
+# Tags of runs that only people read. `search.mirror` writes them, `search.finals` the fingerprint and FINAL.
+FINGERPRINT = (
+    "hadnas.fingerprint"  # of models that `exporter.deliver` registers, too: `track.registry` names them by it
+)
+FINAL = "hadnas.final"  # finalist, additive twin, one branch, baseline or random
+LATENCY = "hadnas.latency"  # the protocol as JSON; `hadnas.latency.<backend>` of a further backend
+REUSED = "hadnas.reused"  # the study that trained the network
+
+# Tags of registered models, from `exporter.deliver` and `track.registry`; for people.
+TRIAL = "hadnas.trial"  # the name of the trial or baseline
+MADE_BY = "hadnas"
+
+# MLflow's own tags, which its UI reads.
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"  # Markdown; `track.runs` reads it back to put a reason before it
+SOURCE_NAME, SOURCE_TYPE, USER = "mlflow.source.name", "mlflow.source.type", "mlflow.user"
+SHARED_VIEW = "mlflow.sharedViewState"  # of an experiment, `mlflow.sharedViewState.<key>`; `track.view` writes it
+
+# Parameters of runs, from `search.mirror`; the view shows them.
+BLOCKS, MERGES = WORDS = ("families", "merges")  # how many blocks and merges of each family there are, in words
+
+
+def count_of(family: str) -> str:
+    """The parameter that has the number of blocks of a family."""
+    return f"num_{family}"

@@ -1,0 +1,1 @@
+"""Data sets: one reader per kind of source, split into train, validation and test."""

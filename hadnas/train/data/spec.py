@@ -1,0 +1,167 @@
+"""What a network is trained on: a source of labelled images, split once into train, validation and test.
+
+The test split is closed: training and search see `data.train` and `data.val`; only `data.open_test()` gives the rest.
+Importing this file is cheap (no torch, no numpy): a study may name its data without loading it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hadnas.errors import DataError
+from hadnas.limits import SIDE, SPLIT_SEED
+from hadnas.plain import plain_fields
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hadnas.train.data.images import Source, Split
+
+
+class DataSpec(BaseModel):
+    """Names a data set and the rule that splits it.
+
+    `source` is "digits" (scikit-learn's 1,797 8x8 digits, no download), the path of a `.npz` file, the path of an
+    image folder, or `torch/NAME:DIR`, a data set of torchvision that lies in DIR, read by timm. The classes of a folder
+    are in the order of timm's reader; its images are turned upright by their EXIF, transparent pixels are put on white,
+    and of an animation the first frame is read. `test_fraction` of the
+    images is set aside where the source has no test split of its own, then `val_fraction` of what is left where it has
+    no validation split; both splits are stratified by class and follow from `split_seed`. `size` (pixels) resizes the
+    images of a folder: shorter side, then centre crop.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    _plain = model_validator(mode="before")(plain_fields)
+
+    source: str
+    val_fraction: float = Field(default=0.2, gt=0, lt=1)
+    test_fraction: float = Field(default=0.2, gt=0, lt=1)
+    split_seed: int = Field(default=0, ge=0, le=SPLIT_SEED)
+    size: int | None = Field(default=None, ge=1, le=SIDE)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set, split and ready to be trained on.
+
+    `digest` identifies pixels, labels and split: equal digests mean the same images in the same parts; `split` says in
+    words how the parts came about. `shape` is (channels, height, width). `class_names` are in the order of the logits.
+    `mean` and `std` have one value per channel, on pixels scaled to 0..1, from the training split only; `train`, `val`
+    and the test split give their batches normalised by them. `notes` are sentences on what a user may not expect: files
+    that were not read, images that two splits share.
+    """
+
+    name: str
+    digest: str
+    split: str
+    shape: tuple[int, int, int]
+    classes: int
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    notes: tuple[str, ...]
+    train: Split
+    val: Split
+    _test: Split = field(repr=False)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of images in each split; the size of the test split is no secret."""
+        return {"train": len(self.train), "val": len(self.val), "test": len(self._test)}
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """How many images each split has and how these came about, for people."""
+        train, val, test = (f"{size:,}" for size in self.sizes.values())
+        return {"train": train, "validation": val, "test": test, "split": self.split}
+
+    def open_test(self) -> Split:
+        """The test split: for the final figures of finished architectures, never for choosing between them."""
+        return self._test
+
+
+def load_data(spec: DataSpec | str) -> Data:
+    """Read, check and split a data set.
+
+    Raises DataError, before any training starts, when the source is missing, malformed or unfit: a file that is not a
+    `.npz`, missing keys, wrong shapes or types, labels out of range, a single class, a class too small to split.
+    """
+    from hadnas.train.data.duplicates import repeated
+    from hadnas.train.data.images import Normalise, Split
+    from hadnas.train.data.sources import name_of, read
+
+    if isinstance(spec, str):
+        spec = DataSpec(source=spec)
+    source = read(spec.source, spec.size)
+    digest = hashlib.sha256(repr((source.scale, source.train.shape)).encode())
+    hashes = {"train": source.train.update(digest)}
+
+    drawn = []
+    train, val, test = source.train, source.val, source.test
+    if test is None:
+        drawn.append(f"{spec.test_fraction:g} of the images drawn for test")
+        kept, held_out = _stratified(train.labels.numpy(), spec.test_fraction, spec, source, "test")
+        digest.update(kept.tobytes())
+        train, test = train.subset(kept), train.subset(held_out)
+        hashes = {"train": hashes["train"][kept], "test": hashes["train"][held_out]}
+    else:
+        hashes["test"] = test.update(digest)
+    if val is None:
+        drawn.append(f"{spec.val_fraction:g} of the training images{' left' if drawn else ''} drawn for validation")
+        kept, held_out = _stratified(train.labels.numpy(), spec.val_fraction, spec, source, "val")
+        digest.update(kept.tobytes())
+        train, val = train.subset(kept), train.subset(held_out)
+        hashes |= {"train": hashes["train"][kept], "val": hashes["train"][held_out]}
+    else:
+        hashes["val"] = val.update(digest)
+    shared = repeated(
+        [("train", train, hashes["train"]), ("validation", val, hashes["val"]), ("test", test, hashes["test"])]
+    )
+
+    mean, std = train.moments(source.scale)
+    normalise = Normalise(mean, std, source.scale)
+    return Data(
+        name=name_of(spec.source),
+        digest=digest.hexdigest()[:16],
+        split=f"{', '.join(drawn)}, by class, seed {spec.split_seed}" if drawn else "the data's own",
+        shape=train.shape,
+        classes=len(source.class_names),
+        class_names=source.class_names,
+        mean=mean,
+        std=std,
+        notes=(*source.notes, *([shared] if shared else [])),
+        train=Split(train, normalise),
+        val=Split(val, normalise),
+        _test=Split(test, normalise),
+    )
+
+
+def _stratified(
+    labels: np.ndarray, fraction: float, spec: DataSpec, source: Source, part: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted indices of what stays and of what is held out, every class in both."""
+    import numpy as np
+    from sklearn.model_selection import train_test_split
+
+    classes = len(source.class_names)
+    counts = np.bincount(labels, minlength=classes)
+    smallest = int(counts.argmin())
+    too_small = DataError(
+        f"{spec.source}: class {source.class_names[smallest]!r} has {counts[smallest]} images left, too few to hold "
+        f"out {fraction:g} of every class for {part}; add images or change `{part}_fraction`"
+    )
+    if counts[smallest] < 2:
+        raise too_small
+    try:
+        kept, held_out = train_test_split(
+            np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=spec.split_seed
+        )
+    except ValueError as error:  # fewer images held out, or kept, than there are classes
+        raise too_small from error
+    if min(len(np.unique(labels[kept])), len(np.unique(labels[held_out]))) < classes:
+        raise too_small
+    return np.sort(kept), np.sort(held_out)

@@ -1,0 +1,80 @@
+"""Data sets that timm reads by name from a folder, as `torch/cifar10:DIR`; nothing is downloaded."""
+
+import warnings
+from typing import Any
+
+import torch
+from PIL import Image
+from timm.data import create_dataset
+from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor
+
+from hadnas.errors import DataError
+from hadnas.train.data.decode import check_depth, is_grey, plain, squared
+from hadnas.train.data.images import HeldImages, Source, checked_names
+
+PREFIX = "torch/"
+"""How such a source begins: torchvision's data sets, which lie in a folder. timm's other readers go to the network."""
+
+ELSEWHERE = ("hfds/", "hfids/", "tfds/", "wds/")
+"""timm's readers that go to the network or through a library of their own."""
+
+
+def read_timm(source: str, size: int | None, held_bytes: int) -> Source:
+    """Training images and test images of `torch/NAME:DIR`: timm's train and validation splits, in memory.
+
+    `size` resizes as in a folder. Raises DataError where the data set is not in DIR, its images differ in size or take
+    more than `held_bytes`.
+    """
+    name, _, root = source.partition(":")
+    if name.lower() in ("torch/folder", "torch/image_folder"):
+        raise DataError(
+            f"{source}: torchvision drops transparency and depth of colour; give the folder itself, {root!r}"
+        )
+    found: dict[str, Any] = {}
+    for split in ("train", "validation"):
+        try:
+            found[split] = create_dataset(name, root, split=split, download=False)
+            classes = found[split].classes
+        except Exception as error:  # every data set has errors of its own
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(
+                f"{source}: timm cannot read {name!r} in the folder {root!r} ({said}); "
+                "write torch/NAME:DIR, such as torch/cifar10:data"
+            ) from error
+    train, test = (_held(images, f"{source}: {split}", size, held_bytes) for split, images in found.items())
+    return Source(255.0, checked_names(classes, source), train, test=test)
+
+
+def _held(found: Any, where: str, size: int | None, held_bytes: int) -> HeldImages:
+    pixels: list[Tensor] = []
+    labels: list[int] = []
+    for index in range(len(found)):
+        image, label = _one(found, index, where)
+        pixels.append(pil_to_tensor(image if size is None else squared(image, size)))
+        labels.append(label)
+        if pixels[-1].shape != pixels[0].shape:
+            raise DataError(
+                f"{where} image {len(labels) - 1} is {tuple(pixels[-1].shape)}, the first {tuple(pixels[0].shape)} "
+                "(channels, height, width); images of one size are needed, or give `size` to resize them all"
+            )
+        if len(found) * pixels[0].numel() > held_bytes:
+            raise DataError(
+                f"{where} images take more than {held_bytes:,} bytes; give them as a folder, which is streamed"
+            )
+    names = [f"{where} image {index}" for index in range(len(labels))]
+    return HeldImages(torch.stack(pixels), torch.tensor(labels, dtype=torch.int64), names)
+
+
+def _one(found: Any, index: int, where: str) -> tuple[Image.Image, int]:
+    """An image, read as those of a folder, and its label."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image, label = found[index]
+            check_depth(image, f"{where} image {index}")
+            return plain(image, grey=is_grey(image)), label
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{where} image {index} cannot be decoded ({error})") from error

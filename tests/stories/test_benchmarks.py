@@ -1,0 +1,34 @@
+"""The benchmarks run, in small, and print figures: what those are is for people to read, and fails no test."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = (
+    "bench_blocks.py pairs star --rounds 3",
+    "bench_blocks.py table star --rounds 3 --out {}",
+    "bench_cost.py 1",
+    "bench_latency.py --processes 2 --seconds 0.1 --load",
+    "bench_latency.py --processes 2 --seconds 0.1 --in-one",
+    "bench_screen.py 2 1 1",
+    "bench_train.py --epochs 2",
+    "bench_trial.py",
+)
+
+
+def test_every_benchmark_is_here() -> None:
+    written = {path.name for path in (Path(__file__).parents[1] / "bench").glob("bench_*.py")}
+    assert written == {command.split()[0] for command in COMMANDS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_benchmark_runs(command: str, tmp_path: Path) -> None:
+    name, *arguments = command.format(tmp_path).split()
+    script = Path(__file__).parents[1] / "bench" / name
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"[1-9]", done.stdout) and not re.search(r"\bnan\b|\binf\b|(?<!\w)-\d", done.stdout), done.stdout

@@ -1,0 +1,203 @@
+"""The finals on real digits: fresh seeds, controls of equal cost, the test split opened once."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hadnas.errors import Interrupted, StudyError
+from hadnas.exporter.card import card
+from hadnas.exporter.deliver import facts
+from hadnas.hosts.build import trained
+from hadnas.hosts.host import make_plan
+from hadnas.opened import open_study
+from hadnas.results.finals import Final, lacking, opened_words, openings, read_finals
+from hadnas.results.table import StudyResults
+from hadnas.search.finals import run_finals
+from hadnas.search.progress import Progress
+from hadnas.search.run import run_study
+from hadnas.shell.tables.finals import show_finals
+from hadnas.space import one_of, op
+from hadnas.store import listing
+from hadnas.store.home import Home
+from hadnas.store.records import TrainingKey
+from hadnas.store.study import Study
+from hadnas.track.runs import Tracker
+from hadnas.train.data.spec import DataSpec, load_data
+from hadnas.train.recipe import Recipe
+from hadnas.train.score import evaluate
+from tests.homes import new_home
+from tests.networks import pyramid, residual
+
+SPACE = pyramid((8, [residual(op("star", expand=one_of(2, 3)), merge=one_of(op("add"), op("product")))]))
+pytestmark = pytest.mark.slow  # test_cli holds finals, too, in short
+
+STUDY = Study(
+    name="small", space=SPACE, recipe=Recipe(epochs=1), latency=None, trials=2, baselines={"net": "test_resnet"}
+)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    home = new_home(tmp_path_factory.mktemp("finals"))
+    run_study(STUDY, home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def finals(home: Home) -> list[Final]:
+    return run_finals("small", home, top=1, seeds=2, candidates=2)
+
+
+@pytest.fixture
+def results(home: Home, finals: list[Final]) -> Iterator[StudyResults]:
+    opened = open_study("small", home.path)
+    yield opened
+    opened.ledger.close()
+
+
+def test_everyone_stands_beside_the_finalist(finals: list[Final], results: StudyResults) -> None:
+    best = results.best.name
+    kinds = ["finalist", "additive twin", "one branch", "baseline", "random"]
+    assert [final.kind for final in finals] == kinds
+    assert [final.against for final in finals] == [None, best, best, best, best]
+    finalist, twin, branch = finals[:3]
+    assert finalist.costs is not None and twin.costs is not None and branch.costs is not None
+    assert finalist.costs.macs == twin.costs.macs == branch.costs.macs
+    assert finalist.costs.params == twin.costs.params and twin.costs.products < finalist.costs.products
+    assert finalist.lead is None and all(final.lead is not None for final in finals[1:])
+
+
+def test_figures_are_those_of_the_weights_on_the_test_split(finals: list[Final], results: StudyResults) -> None:
+    data = load_data("digits")
+    stored = results.book.user_attrs["finals"]
+    for final, entry in zip(finals, stored, strict=True):
+        arch = results.architecture(final.fingerprint)
+        assert arch is not None and final.accuracy is not None
+        keys = [TrainingKey(**key) for key in entry["keys"]]
+        assert [key.seed for key in keys] == [1, 2]  # the search had seed 0
+        scores = []
+        for key in keys:
+            training = results.ledger.training(key)
+            assert training is not None and training.weights is not None
+            network = trained(make_plan(arch, results.task()), results.home.path / training.weights)
+            scores.append(evaluate(network, data, "test").accuracy)
+        assert final.accuracy.mean == pytest.approx(sum(scores) / 2)
+        assert (final.accuracy.seeds, final.accuracy.n) == (2, data.sizes["test"])
+        if final.lead is not None:
+            assert finals[0].accuracy is not None
+            assert final.lead.mean == pytest.approx(finals[0].accuracy.mean - final.accuracy.mean)
+
+
+def test_the_same_finals_again_train_and_open_nothing(home: Home, finals: list[Final], results: StudyResults) -> None:
+    before = listing.num_rows(results.ledger)
+    assert run_finals("small", home, top=1, seeds=2, candidates=2) == finals == read_finals(results)
+    assert listing.num_rows(results.ledger) == before and openings(results) == 1
+    tracker = Tracker(home.tracking_uri, home.artifacts, "small")
+    runs = list(tracker._search("tags.`hadnas.kind` = 'final'"))
+    shown = {run.info.run_name: run.data.metrics for run in runs}
+    assert len(shown) == len(runs) == len(finals)
+    assert finals[0].accuracy is not None
+    assert shown[f"final {finals[0].name}"]["test/accuracy"] == pytest.approx(finals[0].accuracy.mean)
+
+
+def test_the_table_says_what_is_inside_the_noise(finals: list[Final], capsys: pytest.CaptureFixture[str]) -> None:
+    show_finals("small", finals, 1)
+    shown = capsys.readouterr().out
+    assert "The test split was opened once." in shown and "no one-branch control" not in shown
+    assert "additive twin" in shown and "test accuracy" in shown and "2 seeds and n = 360 images" in shown
+    assert (shown.count("inside the noise") > 0) == any(f.lead is not None and f.lead.noise for f in finals)
+
+
+def test_what_the_controls_leave_out_is_said(finals: list[Final]) -> None:
+    finalist, twin = finals[:2]
+    assert twin.costs is not None and finalist.costs is not None and twin.costs.products == 0
+    assert lacking(finals) == []
+    partial = replace(twin, costs=replace(twin.costs, products=8))
+    (said,) = lacking([finalist, partial, *finals[2:]])
+    assert f"keeps 8 of {finalist.costs.products:,} products" in said
+    none, branch, field = lacking([finalist])
+    assert f"{finalist.name} has no additive twin" in none and "no one-branch control" in branch
+    assert field.startswith("No random candidate stands beside them")
+    assert "opened 2 times" in opened_words(2)
+
+
+def test_a_network_of_which_one_training_failed_has_no_figure(finals: list[Final], results: StudyResults) -> None:
+    """Its seeds of earlier finals are fewer than those it would be compared with."""
+    stored = results.book.user_attrs["finals"]
+    finalist, twin, *rest = stored
+    absent = {**twin["keys"][0], "seed": 99}
+    failed = {**twin, "keys": [*twin["keys"], absent], "reason": "seed 99: training diverged"}
+    results.book.set_user_attr("finals", [finalist, failed, *rest])
+    try:
+        seen = read_finals(results)
+    finally:
+        results.book.set_user_attr("finals", stored)
+    assert (seen[1].accuracy, seen[1].lead, seen[1].reason) == (None, None, "seed 99: training diverged")
+    assert [seen[0], *seen[2:]] == [finals[0], *finals[2:]]
+
+
+def test_the_model_card_has_the_test_accuracy_of_the_finals(finals: list[Final], results: StudyResults) -> None:
+    """That of the architecture over fresh seeds; of a network outside the finals there is none."""
+    chosen = {final.fingerprint for final in finals}
+    for found in results.ranked:
+        assert found.arch is not None
+        known = facts(results, found)
+        text = card(results.plan(found), known, None, (), "", "torch and timm", trained=True)
+        assert f"| validation accuracy | {found.figures['val/accuracy']:.4f} ±" in text
+        if found.arch.fingerprint not in chosen:
+            assert "test accuracy" not in text and "No figure here is of the test split." in text
+            continue
+        seen = next(final.accuracy for final in finals if final.fingerprint == found.arch.fingerprint)
+        assert seen is not None and list(known.accuracies) == ["validation", "test"]
+        said = f"{seen.mean:.4f} ({seen.low:.4f} to {seen.high:.4f}, 95 % interval; 2 fresh seeds, n = 360)"
+        assert f"| test accuracy | {said} |" in text and "these weights were not scored on the test split" in text
+    assert results.best.arch is not None and results.best.arch.fingerprint in chosen
+
+
+@pytest.mark.slow
+def test_interrupted_finals_have_not_opened_the_test_split(tmp_path: Path) -> None:
+    home = new_home(tmp_path)
+    run_study(STUDY, home)
+
+    def interrupt(progress: Progress) -> None:
+        if "seed 2" in progress.label:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="goes on from here"):
+        run_finals("small", home, top=1, seeds=2, candidates=0, watch=interrupt)
+    results = open_study("small", home.path)
+    assert read_finals(results) == []
+    key = next(t.key for t in results.ledger.trainings() if t.key.seed == 1 and t.state == "complete")
+    assert results.ledger.get_test(key) is None and openings(results) == 0
+    finals = run_finals("small", home, top=1, seeds=2, candidates=9)  # of a space with four networks
+    assert finals[-1].name == "best of 4 random (9 asked for)"
+
+
+def test_other_data_are_refused(home: Home, finals: list[Final]) -> None:
+    results = open_study("small", home.path)
+    stored = results.book.user_attrs["study"]
+    results.book.set_user_attr("study", {**stored, "digest": "0" * 16})
+    try:
+        with pytest.raises(StudyError, match="have changed since it ran"):
+            run_finals("small", home)
+    finally:
+        results.book.set_user_attr("study", stored)
+
+
+def test_one_test_image_is_refused_before_any_training(tmp_path: Path) -> None:
+    digits = load_data("digits")
+    images, labels = next(digits.train.batches(200, torch.device("cpu"), None))
+    pixels = (images[:, 0] - images.min()).mul(20).clamp(0, 255).to(torch.uint8).numpy()
+    parts = {"train": slice(0, 199), "test": slice(199, 200)}
+    arrays = {f"{part}_images": pixels[cut] for part, cut in parts.items()}
+    np.savez(tmp_path / "one.npz", **arrays, **{f"{part}_labels": labels[cut].numpy() for part, cut in parts.items()})
+    home = new_home(tmp_path / "home")
+    one = STUDY.model_copy(update={"name": "one", "data": DataSpec(source=str(tmp_path / "one.npz")), "baselines": {}})
+    run_study(one, home)
+    with pytest.raises(StudyError, match="the test split has 1 image; finals need two or more"):
+        run_finals("one", home, seeds=1)
+    assert not read_finals(open_study("one", home.path))

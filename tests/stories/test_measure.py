@@ -1,0 +1,68 @@
+"""`hadnas measure`: cost and latency of a model by name, file or folder; what is said where that cannot be."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from hadnas.arch.read import complete
+from hadnas.arch.task import Task
+from hadnas.blocks import registry
+from hadnas.exporter.folder import export
+from hadnas.space import op
+from tests.networks import block_file, pyramid, residual
+from tests.shell import hadnas
+
+QUICK = ("--seconds", 0.5)
+
+
+def test_measure_shows_cost_and_latency(tmp_path: Path) -> None:
+    shown = hadnas("measure", "starnet_s050", "--size", "3x32x32", "--batch", 1, "--batch", 2, *QUICK).output
+    assert "542,728" in shown and shown.count("eager") == 2
+    assert "bytes moved" in shown and "depend on how the module is written" in shown
+    assert f"memory format contiguous, torch {torch.__version__}" in shown.replace("\n", " ")
+    assert (
+        "373,658" in hadnas("measure", "test_resnet", "--size", "3x32x32", "--classes", 10, "--batch", 1, *QUICK).output
+    )
+    for arguments, said in (
+        (["measure", "resnet8000"], "unknown timm model 'resnet8000'"),
+        (["measure", "resnet18", "--size", "3x32"], "--size '3x32' is not allowed"),
+        (["measure", "resnet18", "--seconds", 0], "0.0 is not in the range 0<x<=86400"),
+        (["measure", "resnet18", "--backend", "tvm"], "unknown backend 'tvm'"),
+        (["measure", "resnet18", "--device", "cuda:9"], "device 'cuda:9' is not on this machine"),
+        (["measure", tmp_path], "there is no file"),
+        (["measure", tmp_path / "none.py"], "there is no file"),
+    ):
+        done = hadnas(*arguments)
+        assert done.exit_code == 2 and said in done.output and "cost of" not in done.output, done.output
+
+
+def test_measure_says_what_an_exported_file_lacks(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("def build_model(pretrained):\n    open('no.safetensors')")
+    done = hadnas("measure", tmp_path / "model.py")
+    assert done.exit_code == 2 and "build_model(pretrained=True) fails with FileNotFoundError" in done.output
+    near = hadnas("measure", "mobilnetv4_conv_small").output
+    assert "did you mean 'mobilenetv4_conv_small'" in near and "names in all)" in near and len(near) < 1500
+
+
+def test_an_exported_file_is_measured_as_what_it_is(tmp_path: Path) -> None:
+    task = Task.image(3, 16, 16, classes=4)
+    export(complete(pyramid((8, [])), task), task, tmp_path / "best")
+    model = tmp_path / "best" / "model.py"
+    for asked in ((), ("--size", "1x16x16", "--classes", 4), ("--size", "3x16x16")):
+        done = hadnas("measure", model, *asked)
+        assert done.exit_code == 2 and "its own are --size 3x16x16 --classes 4" in done.output, done.output
+    done = hadnas("measure", model, "--size", "3x16x16", "--classes", 4, "--batch", 1, *QUICK)
+    assert "cost of one image 3x16x16, 4 classes, float32" in " ".join(done.output.split()), done.output
+
+
+def test_measure_takes_a_folder_and_ones_own_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_OPS", dict(registry._OPS))
+    (tmp_path / "own.py").write_text(block_file("Halved"))
+    (tmp_path / "arch.json").write_text(json.dumps(pyramid((8, [residual(op("halved"))]))))
+    arguments = ("measure", tmp_path, "--size", "1x8x8", "--batch", 1, "--device", "auto", *QUICK)
+    done = hadnas(*arguments)
+    assert done.exit_code == 2 and "name that file with --blocks" in done.output, done.output
+    done = hadnas(*arguments, "--blocks", tmp_path / "own.py")
+    assert done.exit_code == 0 and "eager" in done.output, done.output

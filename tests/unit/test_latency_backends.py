@@ -1,0 +1,72 @@
+"""The ways to run a network: each computes what the module computes."""
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from hadnas.errors import MeasurementError
+from hadnas.measure.latency.backends import BACKENDS, versions
+from hadnas.measure.latency.latency import latency
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).eval()
+
+
+@pytest.mark.parametrize("name", ["eager", pytest.param("onnxruntime", marks=pytest.mark.slow)])
+def test_a_backend_computes_what_the_module_computes(net, name):
+    if name == "onnxruntime":
+        pytest.importorskip("onnxruntime")
+    image = torch.rand(2, *SHAPE)
+    with torch.inference_mode():
+        call = BACKENDS[name](net, image, 1)
+        out = call()
+    found = torch.as_tensor(out[0] if name == "onnxruntime" else out)
+    torch.testing.assert_close(found, net(image).detach(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_latency_on_onnxruntime(net):
+    pytest.importorskip("onnxruntime")
+    found = latency(net, SHAPE, backend="onnxruntime", reference=net, seconds=0.2)
+    assert 0.2 < found.ratio < 5
+    assert found.protocol["backend"] == "onnxruntime" and found.protocol["versions"]["onnxruntime"] != "missing"
+
+
+@pytest.mark.slow
+def test_latency_compiled():
+    found = latency(nn.Hardswish(), SHAPE, backend="compile", reference=nn.Hardswish(), seconds=0.2)
+    assert 0.2 < found.ratio < 5
+    assert found.protocol["backend"] == "compile"
+
+
+def test_onnxruntime_missing(net, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MeasurementError, match=r"needs the extra 'onnx'.*hadnas\[onnx\]"):
+        latency(net, SHAPE, backend="onnxruntime")
+
+
+def test_onnxruntime_is_for_float32(net):
+    with pytest.raises(MeasurementError, match=r"torch\.float64: torch\.float32 is allowed"):
+        latency(net, SHAPE, backend="onnxruntime", dtype=torch.float64)
+
+
+@pytest.mark.slow
+def test_a_module_that_cannot_be_exported():
+    class Branching(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(MeasurementError, match=r"cannot be exported to ONNX: \w+: [^\n]+$"):
+        latency(Branching(), SHAPE, backend="onnxruntime")
+
+
+def test_versions_say_what_runs():
+    assert versions("eager") == {"torch": torch.__version__}
+    assert set(versions("onnxruntime")) == {"torch", "onnxruntime"}

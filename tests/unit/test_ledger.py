@@ -1,0 +1,151 @@
+"""The ledger keeps what it is given, on SQLite and on PostgreSQL."""
+
+import csv
+import math
+from dataclasses import replace
+
+import pytest
+
+from hadnas.errors import StudyError, UnknownName
+from hadnas.store.ledger import Ledger
+from hadnas.store.listing import export_csv, num_rows, rows
+from hadnas.store.records import Costs, TrainingKey
+
+KEY = TrainingKey("f1", "image:1x8x8:10", "digits", "recipe", 3, 0, "code")
+COSTS = Costs(5_000_000_000, 2**40, 3, 4, 5, bytes_moved=2**33, calls=7, peak_activation_bytes=2**34)  # beyond 32 bits
+
+
+@pytest.fixture
+def ledger(url):
+    opened = Ledger(url)
+    opened.measured.put_architecture("f1", '{"op":"pyramid"}')
+    yield opened
+    opened.close()
+
+
+def test_architectures_and_costs_are_kept(ledger, url):
+    ledger.measured.put_architecture("f1", "another text never replaces the first")
+    ledger.measured.put_cost("f1", "t", "c", Costs(*[1] * 8))
+    ledger.measured.put_cost("f1", "t", "c", COSTS)
+    again = Ledger(url)
+    assert again.measured.architecture("f1") == '{"op":"pyramid"}' and again.measured.architecture("f2") is None
+    assert again.measured.get_cost("f1", "t", "c") == COSTS
+    assert again.measured.get_cost("f1", "u", "c") is None and again.measured.get_cost("f1", "t", "edited") is None
+    again.close()
+
+
+def test_the_newest_latency_counts_and_none_is_lost(ledger):
+    for median in (2.0, 1.0):
+        ledger.measured.put_latency(
+            "f1", "t", "c", "p", {"device": "cpu", "batch": 1}, {"median_ms": median, "ratio": math.nan}
+        )
+    found = ledger.measured.get_latency("f1", "t", "c", "p")
+    assert found.figures == {"median_ms": 1.0, "ratio": None} and found.protocol == {"device": "cpu", "batch": 1}
+    assert (
+        ledger.measured.get_latency("f1", "t", "c", "q") is None
+        and ledger.measured.get_latency("f1", "t", "edited", "p") is None
+    )
+    assert [row["figures"]["median_ms"] for row in rows(ledger, "latencies")] == [2.0, 1.0]
+
+
+def test_a_finished_training_is_done_for_all_with_curve_and_figures(ledger):
+    claim = ledger.claim(KEY, "w1", study="digits", versions={"torch": "2"})
+    assert (claim.status, claim.attempt) == ("mine", 1)
+    ledger.add_epoch(claim, 1, train_loss=2.0, val_loss=1.5, val_accuracy=0.5, seconds=0.1)
+    ledger.add_epoch(claim, 2, train_loss=math.nan, val_loss=math.inf, val_accuracy=0.6, seconds=0.1)
+    ledger.finish(claim, val_accuracy=0.6, val_loss=1.25, val_n=360, seconds=0.25)
+    done = ledger.claim(KEY, "w2", study="another")
+    assert done.status == "done"
+    training = done.training
+    assert training == ledger.training(KEY) == ledger.trainings(fingerprint="f1")[0]
+    assert (training.state, training.study, training.worker) == ("complete", "digits", "w1")
+    assert (training.val_accuracy, training.val_loss, training.val_n, training.seconds) == (0.6, 1.25, 360, 0.25)
+    assert [(p.epoch, p.train_loss, p.val_loss, p.val_accuracy) for p in training.curve] == [
+        (1, 2.0, 1.5, 0.5),
+        (2, None, None, 0.6),
+    ]
+    assert training.versions == {"torch": "2"} and training.started <= training.heartbeat <= training.finished
+
+
+@pytest.mark.parametrize("name", ["fingerprint", "task", "data", "recipe", "epochs", "seed", "code"])
+def test_every_part_of_the_key_makes_another_training(ledger, name):
+    ledger.measured.put_architecture("f2", "{}")
+    other = {"fingerprint": "f2", "epochs": 4, "seed": 1}.get(name, "other")
+    fields = {field: getattr(KEY, field) for field in KEY.__dataclass_fields__} | {name: other}
+    ledger.fail(ledger.claim(KEY), "diverged")
+    assert ledger.claim(KEY).status == "done"
+    assert ledger.claim(TrainingKey(**fields)).status == "mine"
+
+
+def test_failed_trainings_keep_curve_and_reason_and_are_not_repeated(ledger):
+    claim = ledger.claim(KEY)
+    ledger.add_epoch(claim, 1, val_accuracy=0.1)
+    ledger.fail(claim, "loss is not finite")
+    again = ledger.claim(KEY)
+    assert (again.status, again.training.state) == ("done", "failed")
+    assert again.training.reason == "loss is not finite" and again.training.curve[0].val_accuracy == 0.1
+
+
+def test_a_released_claim_may_be_taken_at_once_and_its_curve_stays(ledger):
+    first = ledger.claim(KEY)
+    ledger.add_epoch(first, 1, val_accuracy=0.1)
+    ledger.release(first, "Ctrl-C")
+    second = ledger.claim(KEY)
+    assert (second.status, second.attempt) == ("mine", 2)
+    ledger.add_epoch(second, 1, val_accuracy=0.2)
+    curve = ledger.finish(second, val_accuracy=0.2, val_loss=1.0, val_n=10, seconds=1.0).curve
+    assert [(point.attempt, point.val_accuracy) for point in curve] == [(1, 0.1), (2, 0.2)]
+
+
+def test_weights_of_two_protocols_never_share_a_file(ledger):
+    places = []
+    for seed in (0, 1):
+        key = TrainingKey("f1", "t", "d", "r", 3, seed, "c")
+        claim = ledger.claim(key, study="digits")
+        places.append(ledger.place_weights(claim))
+        assert ledger.place_weights(claim) == places[-1]
+        ledger.release(claim)
+        assert ledger.place_weights(ledger.claim(key, study="digits")) == places[-1]
+    assert places == ["digits/weights/f1.safetensors", f"digits/weights/f1-{key.variant}.safetensors"]
+    elsewhere = ledger.claim(TrainingKey("f1", "t", "d", "r", 3, 2, "c"), study="other")
+    assert ledger.place_weights(elsewhere) == "other/weights/f1.safetensors"
+
+
+def test_an_unknown_architecture_is_refused(ledger):
+    with pytest.raises(StudyError, match="put_architecture first"):
+        ledger.claim(TrainingKey("f9", "t", "d", "r", 3, 0, "c"))
+    with pytest.raises(StudyError, match="put_architecture first"):
+        ledger.measured.put_cost("f9", "t", "c", COSTS)
+
+
+def test_tables_leave_as_csv(ledger, tmp_path):
+    ledger.measured.put_cost("f1", KEY.task, "edited", Costs(*[1] * 8))
+    ledger.measured.put_cost("f1", KEY.task, KEY.code, COSTS)
+    claim = ledger.claim(KEY, study="digits", versions={"torch": "2"})
+    ledger.finish(claim, val_accuracy=0.6, val_loss=1.25, val_n=360, seconds=0.25)
+    export_csv(ledger, tmp_path / "trainings.csv", "trainings")
+    with open(tmp_path / "trainings.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["fingerprint"], row["val_accuracy"], row["macs"]) == ("f1", "0.6", str(COSTS.macs))
+    assert row["versions"] == '{"torch": "2"}'
+    known = {"architectures": 1, "costs": 2, "latencies": 0, "predictors": 0, "trainings": 1, "tests": 0, "epochs": 0}
+    assert num_rows(ledger) == known
+    with pytest.raises(UnknownName, match="did you mean 'latencies'"):
+        rows(ledger, "latency")
+    with pytest.raises(StudyError, match="cannot be written"):
+        export_csv(ledger, tmp_path / "missing" / "x.csv", "epochs")
+
+
+def test_the_test_split_is_opened_once(ledger):
+    claim = ledger.claim(KEY)
+    with pytest.raises(StudyError, match="not complete"):
+        ledger.put_test(KEY, [True], 0.5)
+    ledger.finish(claim, val_accuracy=0.6, val_loss=1.25, val_n=360, seconds=0.25)
+    assert ledger.get_test(KEY) is None
+    ledger.put_test(KEY, [True, False, True], 0.5)
+    ledger.put_test(KEY, [False, False, False], 9.0)
+    assert ledger.get_test(KEY) == ([True, False, True], 0.5)
+    ledger.finish(ledger.claim(replace(KEY, seed=1)), val_accuracy=0.7, val_loss=1.0, val_n=360, seconds=0.25)
+    (row,) = rows(ledger, "tests")  # the other training was not opened
+    assert (row["fingerprint"], row["seed"], row["right"], row["n"], row["loss"]) == ("f1", 0, 2, 3, 0.5)
+    assert num_rows(ledger)["tests"] == 1

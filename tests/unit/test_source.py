@@ -1,0 +1,301 @@
+"""The text of an architecture: runs as loops, and a hash of the code behind it."""
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hadnas.arch.node import Arch
+from hadnas.arch.read import complete
+from hadnas.arch.task import Task
+from hadnas.blocks.registry import ops
+from hadnas.errors import BuildError
+from hadnas.hosts.build import build_seeded, save_weights, trained
+from hadnas.hosts.expression import repeats
+from hadnas.hosts.host import make_plan
+from hadnas.hosts.pyramid import Pyramid
+from hadnas.library import own_ops
+from hadnas.retraining import retrain
+from hadnas.source.module import model_source, needed
+from hadnas.source.trace import code_hash, hash_of
+from hadnas.space import op
+from hadnas.train.data.spec import load_data
+from tests.networks import block_file, pyramid, residual
+
+DIGITS = Task.image(1, 8, 8, classes=10)
+
+
+def test_runs_of_equal_blocks_become_loops() -> None:
+    arch = complete(pyramid((8, [residual(op("star"))] * 3), (16, [residual(op("star")), *[residual(op("mlp"))] * 2])))
+    text = model_source(arch, DIGITS, {})
+    assert "for _ in range(3)" in text and "for _ in range(2)" in text
+    assert text.count("class Star(") == 1 and "class GnConv" not in text
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_runs_of_equal_pairs_become_loops() -> None:
+    """Mixer and feed-forward, as in every MetaFormer, each pair once in the text and in order in the network."""
+    pair = [residual(op("star")), residual(op("mlp"))]
+    arch = complete(pyramid((8, [residual(op("basic")), *pair * 9, residual(op("basic"))])), DIGITS)
+    text = model_source(arch, DIGITS, {})
+    assert "for _ in range(9)" in text and "for block in (" in text
+    assert text.count("block=Star(8") == 1 and text.count("block=Mlp(8") == 1
+    known: dict[str, Any] = {"__name__": "paired", "__file__": "model.py"}
+    exec(text.replace("@register_model", ""), known)
+    blocks = [type(block.block).__name__ for block in known["build_model"]().stages[0].blocks]
+    assert blocks == ["Basic", *["Star", "Mlp"] * 9, "Basic"]
+
+
+@pytest.mark.parametrize(
+    ("items", "groups"),
+    [
+        ("", []),
+        ("a", [("a", 1)]),
+        ("aaa", [("a", 3)]),
+        ("ababab", [("ab", 3)]),
+        ("aabaab", [("aab", 2)]),
+        ("ababb", [("ab", 2), ("b", 1)]),
+        ("abcabd", [("a", 1), ("b", 1), ("c", 1), ("a", 1), ("b", 1), ("d", 1)]),
+        ("xaaaay", [("x", 1), ("a", 4), ("y", 1)]),
+    ],
+)
+def test_repeats_cover_what_was_given(items: str, groups: list[tuple[str, int]]) -> None:
+    assert [("".join(group), times) for group, times in repeats(items)] == groups
+
+
+def test_code_hash_follows_the_classes_that_are_used() -> None:
+    star, mlp = (complete(pyramid((8, [residual(op(name))]))) for name in ("star", "mlp"))
+    wide = complete(pyramid((8, [residual(op("star", expand=2))])))
+    assert code_hash(star, DIGITS) == code_hash(wide, DIGITS) != code_hash(mlp, DIGITS)
+
+
+BLOCK = '''
+import torch
+
+FACTOR = 2
+
+
+class Block(torch.nn.Module):
+    """One line."""
+
+    def forward(self, x, power=1):
+        "Two."
+        return scaled(x * FACTOR) ** power
+
+
+def scaled(x):
+    return x
+'''
+SAME = {
+    "docstring": ("One line.", "Lines\n\n    of another text."),
+    "no docstring": ('        "Two."\n', ""),
+    "note": ("        return scaled", '        "A note in the midst."\n        return scaled'),
+    "comment": ("FACTOR = 2", "FACTOR = 2  # of the map\n# and a line"),
+    "format": (
+        "def forward(self, x, power=1):",
+        "def forward(\n        self,\n        x,\n        power = 1,\n    ):\n",
+    ),
+    "brackets": ("x * FACTOR", "(x * (FACTOR))"),
+}
+OTHER = {
+    "factor": ("FACTOR = 2", "FACTOR = 3"),
+    "float": ("FACTOR = 2", "FACTOR = 2.0"),
+    "none": ("FACTOR = 2", "FACTOR = None"),
+    "order": ("x * FACTOR", "FACTOR * x"),
+    "default": ("power=1", "power=None"),
+    "no default": ("power=1", "power"),
+    "below": ("    return x\n", "    return x + 0\n"),
+    "nothing": ("return scaled(x * FACTOR) ** power", "return"),
+}
+
+
+@pytest.mark.parametrize("edit", ["", *SAME, *OTHER])
+def test_the_hash_of_code_is_of_what_it_does(edit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edited line of code is a new block; an edited docstring, comment or line break is the same one."""
+    before, after = {**SAME, **OTHER, "": ("", "")}[edit]
+    assert before in BLOCK
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = []
+    for name, text in {"plain": BLOCK, "edited": BLOCK.replace(before, after, 1)}.items():
+        module = f"{name}_{edit.replace(' ', '_')}_block"
+        (tmp_path / f"{module}.py").write_text(text)
+        found.append(hash_of(frozenset({importlib.import_module(module).Block})))
+    assert (found[0] == found[1]) == (edit not in OTHER)
+
+
+def test_a_comment_in_a_shipped_file_changes_no_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pyramid written anew by `ast`, without its comments, in another style, a comment above every method."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tree = ast.parse(Path(inspect.getsourcefile(Pyramid) or "").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            node.decorator_list = []  # it would be registered a second time
+    text = ast.unparse(tree).replace("\n    def ", "\n    # a comment\n    def ")
+    (tmp_path / "pyramid_again.py").write_text(text)
+    again = importlib.import_module("pyramid_again").Pyramid
+    assert again is not Pyramid and hash_of(frozenset({again})) == hash_of(frozenset({Pyramid}))
+
+
+def own_network(path: Path, name: str, text: str, beside: str) -> Arch:
+    """A network of a block of one's own and one of hadnas's."""
+    path.write_text(text)
+    own_ops(path)
+    return complete(pyramid((8, [residual(op(name)), residual(op(beside))])), DIGITS)
+
+
+def test_one_name_for_two_things_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    """A block that takes timm's Mlp, in a network that also has the block Mlp."""
+    text = block_file("Renaming").replace("from torch import", "from timm.layers import Mlp\nfrom torch import", 1)
+    text = text.replace("nn.Conv2d(dim, dim, 1,", "Mlp(dim, use_conv=True,")
+    arch = own_network(tmp_path / "renaming.py", "renaming", text, "mlp")
+    said = r"Mlp is defined in hadnas.blocks.mlp and what \S+ gets by `from timm.layers import Mlp`; rename one"
+    for take in (code_hash, lambda arch, task: model_source(arch, task, {})):
+        with pytest.raises(BuildError, match=said):
+            take(arch, DIGITS)
+
+
+def test_one_thing_that_two_files_import_in_two_ways_is_imported_once(tmp_path: Path) -> None:
+    text = block_file("Rectified").replace("from torch import", "import torch.nn.functional as F\nfrom torch import", 1)
+    text = text.replace("2 * self.conv(x)", "F.relu(self.conv(x))")
+    source = model_source(own_network(tmp_path / "rectified.py", "rectified", text, "hydra"), DIGITS, {})
+    assert source.count("functional as F") == 1 and source.count("F.") > 1
+
+
+OTHER_FILE = """
+KERNEL, PAD = 3, 1
+
+
+def doubled(x):
+    return 2 * x
+"""
+
+
+def test_what_a_block_takes_from_a_file_of_ones_own_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Word for word, also where one statement binds two names; and it is a part of the code's hash."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hashes = []
+    for name, code in {"shared": OTHER_FILE, "reshared": OTHER_FILE.replace("3, 1", "5, 2")}.items():
+        (tmp_path / f"{name}.py").write_text(code)
+        text = block_file(name.title()).replace("from torch", f"from {name} import KERNEL, PAD, doubled\nfrom torch", 1)
+        text = text.replace("dim, dim, 1,", "dim, dim, KERNEL, padding=PAD,").replace("2 * self", "doubled(self")
+        arch = own_network(tmp_path / f"{name}_block.py", name, text.replace("conv(x)", "conv(x))"), "mlp")
+        source = model_source(arch, DIGITS, {})
+        assert source.count("KERNEL, PAD = ") == 1 and "def doubled(x):" in source and f"import {name}" not in source
+        hashes.append(hash_of(frozenset({ops()[name].cls})))
+    assert hashes[0] != hashes[1]
+
+
+OWN_STYLE = """
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor as Ten
+
+
+def round(l: "Ten") -> "Ten":
+    unused = l.shape
+    return 3 * l
+"""
+
+
+def test_code_of_ones_own_keeps_its_style_and_its_names(tmp_path: Path) -> None:
+    """A builtin's name that it defines itself is its own, and so hashed; what only a style guide minds is no fault."""
+    hashes = []
+    for name, style in {"styled": OWN_STYLE, "restyled": OWN_STYLE.replace("3 * l", "4 * l")}.items():
+        text = block_file(name.title()).replace("\n\n@block", f"{style}\n\n@block").replace("2 * self", "round(self")
+        arch = own_network(tmp_path / f"{name}.py", name, text.replace("conv(x)", "conv(x))"), "mlp")
+        source = model_source(arch, DIGITS, {})
+        assert "def round(l:" in source and "import Tensor as Ten" in source
+        compile(source, "model.py", "exec")
+        hashes.append(hash_of(frozenset({ops()[name].cls})))
+    assert hashes[0] != hashes[1]
+
+
+def test_weights_under_two_names_are_kept_under_both(tmp_path: Path) -> None:
+    text = block_file("Tied").replace("    def forward", "        self.again = self.conv\n\n    def forward")
+    arch = own_network(tmp_path / "tied.py", "tied", text, "mlp")
+    network = build_seeded(make_plan(arch, DIGITS), 0).eval()
+    save_weights(network, tmp_path / "tied.safetensors")
+    x = torch.randn(2, *DIGITS.shape)
+    assert torch.equal(trained(make_plan(arch, DIGITS), tmp_path / "tied.safetensors")(x), network(x))
+
+
+def test_an_installed_package_that_a_block_imports_is_named(tmp_path: Path) -> None:
+    text = block_file("Packaged").replace("from torch", "import scipy.special\nfrom torch", 1)
+    text = text.replace("2 * self", "scipy.special.binom(2, 1) * self")
+    arch = own_network(tmp_path / "packaged.py", "packaged", text, "mlp")
+    assert needed(make_plan(arch, DIGITS)) == ["torch", "timm", "scipy"]
+    assert "needs torch, timm and scipy only" in model_source(arch, DIGITS, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "said"),
+    [
+        ("nested", "if True:\n    FACTOR = 2\n", "where FACTOR is from cannot be read"),
+        ("starred", "from factors import *\n", "where FACTOR is from cannot be read"),
+        ("whole", "import factors\nFACTOR = factors.FACTOR\n", "imports factors whole; import what it needs by name"),
+        ("item", "FACTOR = [2]\nFACTOR[0] = 3\n", r"FACTOR is bound in line \d+ and changed at top level in line \d+"),
+        ("appended", "FACTOR = []\nFACTOR.append(3)\n", r"FACTOR is bound in line \d+ and changed at top level"),
+        ("twice", "FACTOR = 2\nFACTOR = 3\n", r"FACTOR is bound at top level in the lines \d+ and \d+; .* bound once"),
+        ("grown", "FACTOR = 2\nFACTOR += 1\n", r"FACTOR is bound at top level in the lines \d+ and \d+"),
+        (
+            "entry",
+            "def build_model():\n    return 2\n\n\nFACTOR = build_model()\n",
+            "build_model is defined by the",
+        ),
+        ("renamed", "from factors import FACTOR as F\nFACTOR = F\n", "imports FACTOR as F; import it by its own name"),
+    ],
+)
+def test_code_that_could_not_be_written_down_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, line: str, said: str
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "factors.py").write_text("FACTOR = 2\n")
+    text = block_file(name.title()).replace("\n\n@block", f"\n{line}\n\n@block").replace("2 * self", "FACTOR * self")
+    arch = own_network(tmp_path / f"{name}.py", name, text, "mlp")
+    with pytest.raises(BuildError, match=said):
+        code_hash(arch, DIGITS)
+    with pytest.raises(BuildError, match=said):  # not after the epochs
+        retrain(arch, load_data("digits"), on_epoch=lambda epoch: pytest.fail("it was trained"))
+
+
+def test_values_of_literals_and_local_names_are_not_followed(tmp_path: Path) -> None:
+    text = block_file("Scoped").replace("import Any", "import Any, Literal")
+    text = text.replace("*, device", '*, scope: Literal["global", "3x3"] = "global", device')
+    text = text.replace("\n\n@block", "\ndim = 8\ndim = 16\nb = dim\nb += 1\n\n@block")
+    text = text.replace("return 2 * self.conv(x)", "b = self.conv(x)\n        return 2 * b")
+    arch = own_network(tmp_path / "scoped.py", "scoped", text, "mlp")
+    source = model_source(arch, DIGITS, {})
+    assert "dim = 8" not in source and len(code_hash(arch, DIGITS)) == 16
+
+
+@pytest.mark.parametrize("odd", ["\x0c", "# a \x85 b", "# a \u2028 b"])
+def test_an_edit_is_seen_below_what_python_takes_for_part_of_a_line(
+    odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`str.splitlines` ends a line at a form feed, Python does not: the last line of the class was cut off."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hashes = []
+    for edited in ("", "edited"):
+        name = f"odd{ord(odd[-3:][0])}{edited}"
+        method = f"    def forward(self, x):\n        return x{' * 2' * bool(edited)}\n"
+        code = f"import torch\n{odd}\n\n\nclass Block(torch.nn.Module):\n{method}"
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+        hashes.append(hash_of(frozenset({importlib.import_module(name).Block})))
+    assert hashes[0] != hashes[1]
+
+
+def test_the_hash_of_a_code_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every ledger holds such hashes: were they computed otherwise, all that was trained would be trained again."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "kept.py").write_text(
+        "import torch\n\nFACTOR = 2\n\n\nclass Block(torch.nn.Module):\n"
+        '    """A docstring."""\n\n    def forward(self, x):\n        return FACTOR * x\n'
+    )
+    assert hash_of(frozenset({importlib.import_module("kept").Block})) == "f85d612a430638b8"
