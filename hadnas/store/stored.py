@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
-from hadnas.errors import StudyError
+from hadnas.errors import HadnasError, StudyError
 from hadnas.store.database import clear_errors
 from hadnas.store.home import optuna_storage
 from hadnas.store.records import damage
@@ -163,11 +163,18 @@ def check_trials(book: optuna.Study, home: "Home") -> None:
 
 def _trials(book: optuna.Study, home: "Home") -> Iterator[tuple[int, FrozenTrial | StudyError]]:
     try:
-        for trial in book.get_trials(deepcopy=False):
-            yield trial.number, trial
-        return
-    except Exception:  # one row that Optuna cannot read: one by one, as it does not say which
-        storage = optuna_storage(home)
+        with clear_errors(home.url):
+            trials = book.get_trials(deepcopy=False)
+    except HadnasError:  # of the database as a whole
+        raise
+    except Exception:  # a row that Optuna cannot read: one by one, as it does not say which
+        yield from _one_by_one(book, home)
+    else:
+        yield from ((trial.number, trial) for trial in trials)
+
+
+def _one_by_one(book: optuna.Study, home: "Home") -> Iterator[tuple[int, FrozenTrial | StudyError]]:
+    storage = optuna_storage(home)
     with clear_errors(home.url):
         study = storage.get_study_id_from_name(book.study_name)
     lacking = 0

@@ -175,6 +175,14 @@ def test_what_can_be_no_path_is_refused(
     assert f"the path {path[:100]!r}"[:50] in sentence(hadnas(*command, path))
 
 
+def test_data_that_are_nowhere_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "the path is empty" in sentence(hadnas("retrain", ARCH, "--data", "", "--out", "out"))
+    os.symlink("loop", tmp_path / "loop")
+    for data in ("loop", "."):
+        assert "loop" in sentence(hadnas("retrain", ARCH, "--data", data, "--out", "out"))
+
+
 def test_an_empty_path_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for command in (("copy", "digits", "--to"), ("measure",), ("retrain", ARCH, "--data", "digits", "--out")):

@@ -74,8 +74,10 @@ def _entries(folder: Path) -> list["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
             found = [e for e in entries if not e.name.startswith(".") and e.name.lower() not in LEFTOVERS]
+        for entry in found:
+            entry.is_dir()  # fails for a link that leads to itself; what it gives is kept
     except OSError as error:
-        raise DataError(f"{folder} cannot be read: {error.strerror}") from error
+        raise DataError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
     return sorted(found, key=lambda entry: entry.name)
 
 
