@@ -75,7 +75,7 @@ _NAMED: list[tuple[str, Rule]] = [
     ("_upsample_nearest_exact2d _upsample_nearest_exact3d max_unpool2d max_unpool3d block_diag", rules.moved),
     ("resolve_conj resolve_neg _unsafe_view masked_select repeat_interleave lift_fresh unsafe_split", rules.moved),
     ("unsafe_split_with_sizes diag_embed complex squeeze_ unsqueeze_ t_ transpose_ as_strided_ detach_", rules.moved),
-    ("alias _assert_async", rules.moved),
+    ("_assert_async", rules.moved),
     ("empty_like zeros_like ones_like full_like rand_like randn_like randint_like", rules.filled),
     ("new_empty new_empty_strided new_zeros new_ones new_full", rules.filled),
 ]

@@ -6,8 +6,8 @@ Conventions, for an operation that writes `n` elements (a batch of one, evaluati
     uncontracted product (length 1)       not MACs: n products if both factors are activations, else n element-wise;
                                           a convolution or linear layer with one weight per output stays n MACs
     deformable convolution                MACs as a convolution, and 4 for every value sampled (1 more with a mask)
-    attention, fused or not               MACs of q k^T and of the product with v; the scaling of q, and per score a
-                                          softmax and the sum with a mask, if there is one
+    attention, fused or not               MACs of q k^T and of the product with v (fused, of one key, too); the scaling
+                                          of q, and per score a softmax and the sum with a mask, if there is one
     distances of rows (cdist)             MACs as a matrix product, a difference for each, and n roots
     sum, difference, quotient, activation function (also one with a product inside: silu, gelu, hardswish)      n
     product of two activations            n, all of them products; x^k is k - 1 of them for a whole k > 1
@@ -152,15 +152,12 @@ def affine_grid(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activa
 def attention(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
     query, key, value = args[:3]
     written = out[0] if isinstance(out, (tuple, list)) else out  # the query may have been broadcast
-    length = int(key.shape[-2])
-    scores = math.prod(written.shape[:-1]) * length
+    scores = math.prod(written.shape[:-1]) * int(key.shape[-2])
     mask = kwargs.get("attn_mask", args[3] if len(args) > 3 else None)
     causal = kwargs.get("is_causal", args[5] if len(args) > 5 else False)
     masked = isinstance(mask, Tensor) or causal is True
-    alike = _contraction(scores, int(query.shape[-1]), query, key, activation)
-    joined = _contraction(written.numel(), length, query if activation(query) else key, value, activation)
-    alone = Work(elementwise=query.numel() + scores * (5 + masked))
-    return Work(*map(sum, zip(alike, joined, alone, strict=True)))
+    alike = _contraction(scores, int(query.shape[-1]), query, key, activation, query.numel() + scores * (5 + masked))
+    return alike._replace(macs=alike.macs + scores * int(value.shape[-1]))
 
 
 def product(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
