@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from hadnas.store.database import close_engines
+
 
 def pytest_configure() -> None:
     """One thread per worker: two workers share two cores."""
@@ -79,6 +81,7 @@ def postgres(postgres_server: str) -> Iterator[str]:
     with engine.connect() as connection:
         connection.execute(text(f"create database {name}"))
     yield server.set(database=name).render_as_string(hide_password=False)
+    close_engines()
     with engine.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))
         connection.execute(text(f"drop database if exists {name}_mlflow with (force)"))

@@ -100,7 +100,8 @@ def closed_at_exit(engine: Engine) -> Engine:
 
 
 @atexit.register
-def _close_engines() -> None:
+def close_engines() -> None:
+    """Let go of every database that this process opened."""
     for engine in list(_ENGINES):
         engine.dispose()
 

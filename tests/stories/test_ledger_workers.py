@@ -201,7 +201,9 @@ def test_an_item_is_held_by_one_living_worker_and_its_deaths_are_counted(ledger,
     for attempt in (2, 3):
         elsewhere(url)
         silence(url)
-        held = Ledger(url).claims.take("s", items)
+        third = Ledger(url)
+        held = third.claims.take("s", items)
+        third.close()
         assert held.attempt == attempt and held.is_hopeless == (attempt == 3)
     assert "2 workers died at it" in held.reason
     with pytest.raises(LostClaim, match="draw 0 of study 's' was taken over by another worker"):
