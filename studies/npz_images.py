@@ -1,4 +1,4 @@
-"""Small backbones for images of one's own in a .npz file: accuracy against MACs.
+"""Small backbones for your images in a .npz file: accuracy against MACs.
 
     hadnas search npz_images --data images.npz
 

@@ -1,7 +1,7 @@
 """From a draw to an architecture, and from an architecture to a tree of constructor calls: one recursive reading.
 
 Every node is read once: its op is looked up, its values are checked and completed with the defaults, its rules are
-held against the place where it stands, and what it will be built by is noted. `complete` keeps the data, a
+checked at the place where it stands, and the call that builds it is noted. `complete` keeps the data, a
 `hadnas.hosts.host.Plan` the calls, too, so neither can disagree with the other.
 """
 

@@ -24,7 +24,8 @@ def check_user_defined(own: Iterable[str], space: Any, task: Task, baselines: Se
     """Raise StudyError for one of the user-defined ops `own` of a space that has state outside its state dict.
 
     The rule is that of `hadnas check`. Each op is tried with every set of values that the baselines and random
-    candidates give it, once, where it stands in them. An op that fails is passed over: that is said of each candidate.
+    candidates give it, once, where it stands in them. An op that fails is passed over: the screen refuses its
+    candidates.
     """
     names = {name for name in own if "host" not in ops()[name].roles}  # a host stands in no other network
     if not names:

@@ -78,7 +78,7 @@ def save_weights(network: nn.Module, path: Path, class_names: Sequence[str] = ()
         written = sha256_of(half)
         half.replace(path)
         return written
-    except (OSError, SafetensorError) as error:  # a disk that is full is told by either
+    except (OSError, SafetensorError) as error:  # a full disk raises either
         half.unlink(missing_ok=True)
         raise StudyError(f"{path} cannot be written: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The pyramid as a host: how width and resolution run through it, and what timm and a diagram are told of it."""
+"""The pyramid as a host: how width and resolution run through it, its configuration for timm, its diagram."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -159,7 +159,7 @@ def _ours() -> Iterator[None]:
 
 
 class Evaluator:
-    """Evaluates candidates of a study, each figure taken once: what the ledger knows is told back at once."""
+    """Evaluates candidates of a study, each figure taken once: the ledger returns what it knows."""
 
     def __init__(self, study: Study, data: Data, home: Home, ledger: Ledger, device: str) -> None:
         self.study, self.data, self.home, self.ledger, self.device = study, data, home, ledger, device

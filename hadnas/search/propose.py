@@ -42,17 +42,18 @@ def propose(study: Study, trials: Trials, claims: Claims, sampler: Seeded) -> Pr
         told = {draw_of(trial) for trial in known if trial.state.is_finished()}
         held = claims.take(study.name, (_item(draw) for draw in itertools.count() if draw not in told))
         assert held is not None  # of endlessly many
-        draw = int(held.item.removeprefix(_item("")))
-        known = trials.all()  # another worker may have told this draw before it was taken
-        if any(draw_of(trial) == draw and trial.state.is_finished() for trial in known):
-            claims.end(held)
-            continue
-        at_work = claims.at_work(study.name)
-        earlier = sum(_item(other) in at_work for other in range(draw))
-        if earlier >= study.trials - tally(known).done:
-            claims.give_back(held)
-            return None
-        return _proposal(study, trials, sampler, held, draw)
+        with claims.holding(held):
+            draw = int(held.item.removeprefix(_item("")))
+            known = trials.all()  # another worker may have told this draw before it was taken
+            if any(draw_of(trial) == draw and trial.state.is_finished() for trial in known):
+                claims.end(held)
+                continue
+            at_work = claims.at_work(study.name)
+            earlier = sum(_item(other) in at_work for other in range(draw))
+            if earlier >= study.trials - tally(known).done:
+                claims.give_back(held)
+                return None
+            return _proposal(study, trials, sampler, held, draw)
 
 
 def _proposal(study: Study, trials: Trials, sampler: Seeded, held: Held, draw: int) -> Proposal:

@@ -1,7 +1,7 @@
 """A candidate on its way: evaluated while MLflow and the watcher see it, then written to its trial and its run."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -38,6 +38,10 @@ class Recorder:
 
     def candidate(self, proposal: Proposal) -> None:
         """Evaluate a proposal and tell its trial."""
+        with self.claims.holding(proposal.held):
+            self._candidate(proposal)
+
+    def _candidate(self, proposal: Proposal) -> None:
         if proposal.left is not None:
             self.mirror.tracker.interrupt(proposal.left)
         if proposal.held.is_hopeless:
@@ -91,7 +95,8 @@ class Recorder:
                 held = self.claims.take(self.study.name, [f"baseline {name}"])
                 if held is not None:
                     self.tried.add(name)
-                    self._baseline(name, plan, held)
+                    with self.claims.holding(held):
+                        self._baseline(name, plan, held)
 
     def _baseline(self, name: str, plan: Plan, held: Held) -> None:
         """A ledger row and a run, never a trial."""
@@ -114,7 +119,7 @@ class Recorder:
 
     @contextmanager
     def _at_work(self, held: Held, run_id: str) -> Iterator[None]:
-        """Close the run and give the item back where the body does not come to its end."""
+        """Close the run where the body does not come to its end."""
         try:
             yield
         except LostClaim:
@@ -123,6 +128,4 @@ class Recorder:
             stopped = isinstance(error, KeyboardInterrupt)
             said = "interrupted" if stopped else f"{type(error).__name__}: {error}"
             self.mirror.end(run_id, "KILLED" if stopped or held.item.startswith("baseline") else "FAILED", said)
-            with suppress(LostClaim):
-                self.claims.give_back(held)
             raise

@@ -77,7 +77,7 @@ def licence(plan: Plan) -> str:
 def _formatted(text: str) -> str:
     """`text` with sorted imports and ruff's format. Raises BuildError for what would not run: a name without meaning.
 
-    Style is mended as far as ruff does by itself: the code of one's own blocks may have one of its own.
+    Style is mended as far as ruff does by itself: user-defined blocks may have another style.
     """
     rules = ["--isolated", "--line-length", "120", "--stdin-filename", "model.py"]
     for command in (

@@ -1,8 +1,8 @@
 """From an architecture to source: the same tree of calls as `build`, read as text.
 
 The classes a tree calls are taken over word for word, with every definition they need and nothing else, from hadnas
-and from files of one's own; decorators that register ops are left out. What remains imports installed packages only:
-torch and timm, and what one's own blocks import beside these.
+and from users' files; decorators that register ops are left out. What remains imports installed packages only:
+torch and timm, and what user-defined blocks import beside these.
 """
 
 import ast
@@ -177,7 +177,7 @@ def _resolve(module_name: str, tree: ast.Module, name: str, found: Definitions) 
 
 
 def _follow(module_name: str, node: ast.Import | ast.ImportFrom, alias: ast.alias, found: Definitions) -> None:
-    """Take over what an import names: the definition itself from a file of one's own, else the import."""
+    """Take over what an import names: the definition itself from a user's file, else the import."""
     name = alias.asname or alias.name.partition(".")[0]
     rename = f" as {alias.asname}" if alias.asname else ""
     if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Running a file of one's own, so that its blocks are registered."""
+"""Running a user's file, so that its blocks are registered."""
 
 import hashlib
 import importlib.util

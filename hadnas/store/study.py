@@ -25,7 +25,7 @@ Backend = Literal["eager", "compile", "onnxruntime"]
 class Study(BaseModel):
     """What one experiment is: data, stored with its trials.
 
-    space        the search space, `SPACE` of a file in `search_spaces/` or of one's own
+    space        the search space, `SPACE` of a file in `search_spaces/` or of a user's
     data         "digits", a path to a .npz or to an image folder, or a `DataSpec`
     objectives   figures to optimise, of `hadnas.measure.figures`; one or several
     constraints  figure -> largest value allowed, of the costs and latencies, which are known before the training
@@ -35,7 +35,7 @@ class Study(BaseModel):
     latency      the backend that times every candidate, or None for no latency
     backends     further backends, for the Pareto front and the baselines when the search ends: "compile" takes up to a
                  minute for each, "onnxruntime" needs the extra 'onnx'
-    source       the file of one's own that holds its blocks; found out when it is loaded or run
+    source       the user's file that defines its blocks; found out when it is loaded or run
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)

@@ -161,6 +161,16 @@ class Claims:
             row = self._held(session, held)
             row.holder, row.attempt = None, row.attempt - 1
 
+    @contextmanager
+    def holding(self, held: Held) -> Iterator[None]:
+        """Give the item back where the body raises: an interrupt or an error that is said is no death."""
+        try:
+            yield
+        except BaseException:
+            with suppress(LostClaim):
+                self.give_back(held)
+            raise
+
     def end(self, held: Held) -> None:
         """The item is done."""
         with self.database.write() as session:

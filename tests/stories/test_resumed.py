@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import optuna
@@ -150,6 +151,20 @@ def test_a_candidate_at_which_two_workers_died_is_refused_with_the_reason(tmp_pa
     assert [found.state for found in results.found] == ["pruned", "complete", "complete"]
     said = "2 workers died at it (a crash, an abort, out of memory or a kill)"
     assert results.found[0].reason == said and results.baselines[0].reason == said
+
+
+def test_an_interrupt_before_a_run_is_open_is_no_death(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = new_home(tmp_path)
+
+    def stop(*args: Any, **options: Any) -> str:
+        raise KeyboardInterrupt
+
+    for _ in range(3):
+        with monkeypatch.context() as patch, pytest.raises(Interrupted):
+            patch.setattr(Tracker, "start_trial", stop)
+            run_study(study(trials=1), home)
+    assert run_study(study(trials=1), home).done == 1
+    assert [found.state for found in open_study("tiny", tmp_path).found] == ["complete"]
 
 
 def test_what_an_earlier_version_left_running_is_failed_and_its_draw_taken_up(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def copy(name: str, folder: str) -> None:
 @click.command()
 @click.argument("file")
 def check(file: str) -> None:
-    """Hold the blocks of a file of one's own against the contract that every shipped block keeps."""
+    """Check the blocks of a user's file against the contract that every shipped block keeps."""
     from hadnas.contract.check import check
     from hadnas.library import own_ops
     from hadnas.shell.tables.shelf import show_findings

@@ -1,4 +1,4 @@
-"""What the shell prints of what may be used: blocks, spaces, studies, architectures, one's own ops."""
+"""What the shell prints of what may be used: blocks, spaces, studies, architectures, user-defined ops."""
 
 import inspect
 import json
