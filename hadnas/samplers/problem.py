@@ -1,0 +1,53 @@
+"""What a sampler may know of a search beside its trials: the space, the objectives, and what costs no training."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from hadnas.measure.figures import Direction
+from hadnas.space import Params, replay
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """A candidate before it is trained.
+
+    key       equal for draws that are the same network; a string, a number or a tuple of such
+    known     objective -> its figure, for the objectives that are known without training
+    features  name -> number: what a surrogate may learn from beside the decisions; the same names for every candidate
+    """
+
+    key: object
+    known: Mapping[str, float] = field(default_factory=dict)
+    features: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A search as a sampler sees it.
+
+    space       the search space
+    objectives  their names, `directions` one for each
+    describe    (answers, node) of a draw -> its prospect, or None where a rule or the limit of a known cost refuses it;
+                a function of the draw alone, so that its results may be kept
+    reference   objective -> the worst figure that counts for hypervolume, fixed before the search; of an objective that
+                is not named, the worst figure that was told
+    """
+
+    space: Any
+    objectives: tuple[str, ...]
+    directions: tuple[Direction, ...]
+    describe: Callable[[Params, Any], Prospect | None]
+    reference: Mapping[str, float] = field(default_factory=dict)
+
+    def prospect(self, answers: Params, node: Any = None) -> Prospect | None:
+        """The prospect of a draw, described once. Raises SpecError where `answers` describe no draw of the space."""
+        draw = tuple(sorted(answers.items()))
+        if draw not in self._described:
+            self._described[draw] = self.describe(answers, replay(self.space, answers) if node is None else node)
+        return self._described[draw]
+
+    @cached_property
+    def _described(self) -> dict[tuple[tuple[str, Any], ...], Prospect | None]:
+        return {}
