@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from hadnas.arch.families import family_of
 from hadnas.arch.node import Arch
-from hadnas.blocks.registry import ops
+from hadnas.blocks.registry import op_of
 
 COLOURS = {
     "hadamard": "#E69F00",
@@ -92,7 +92,7 @@ def _box(node: dict[str, Any]) -> Box:
 
 def values_text(node: dict[str, Any]) -> str:
     """What is not as it is by default."""
-    op = ops().get(node["op"])
+    op = op_of(node)
     slots = op.slots if op else {}
     chosen = {k: v for k, v in node.items() if k in slots and not slots[k].roles and v != slots[k].default}
     return ", ".join(f"{key} {value}" for key, value in chosen.items())

@@ -7,7 +7,7 @@ up. The family of a network is that of most of its blocks.
 from typing import Any
 
 from hadnas.arch.node import Arch, nodes
-from hadnas.blocks.registry import FAMILIES, ops
+from hadnas.blocks.registry import FAMILIES, op_of
 
 LEGEND = (
     "H hadamard, A additive, C convolution, T attention: blocks, and apart merges; a network without blocks counts its "
@@ -23,7 +23,7 @@ def family_of(node: dict[str, Any]) -> str | None:
 
     None of an op without a family, and of a user-defined one whose file was not read.
     """
-    if (op := ops().get(node["op"])) is None:
+    if (op := op_of(node)) is None:
         return None
     return "additive" if op.family == "hadamard" and op.multiplies(node) is False else op.family
 
@@ -37,7 +37,7 @@ def family_counts(arch: Arch) -> dict[str, int]:
     counts = _counts(arch.node, "block")
     if any(counts.values()):
         return counts
-    if any(node["op"] not in ops() for node in nodes(arch.node)):
+    if any(op_of(node) is None for node in nodes(arch.node)):
         return {}
     return dict(arch.host.layers(arch.node))
 
@@ -65,7 +65,7 @@ def _counts(part: Any, role: str) -> dict[str, int]:
 
 def has_role(node: dict[str, Any], role: str) -> bool:
     """Whether the op of a node is known and may stand in a role."""
-    return (op := ops().get(node["op"])) is not None and role in op.roles
+    return (op := op_of(node)) is not None and role in op.roles
 
 
 def families_text(counts: dict[str, int]) -> str:

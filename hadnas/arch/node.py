@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from hadnas.blocks.registry import ops
+from hadnas.blocks.registry import op_of
 from hadnas.errors import SpecError, at, cut
 from hadnas.plain import from_json
 
@@ -37,7 +37,7 @@ class Arch:
     @property
     def host(self) -> Any:
         """The `hadnas.hosts.host.Host` of its op; None if the file that defines that op was not run."""
-        op = ops().get(self.node["op"])
+        op = op_of(self.node)
         return None if op is None else op.host
 
     @property
@@ -105,7 +105,7 @@ def in_order(value: Any) -> Any:
         return [in_order(item) for item in value]
     if not isinstance(value, dict):
         return value
-    op = ops().get(value.get("op", ""))
+    op = op_of(value)
     names = ("op", "dim", *(op.slots if op else ("down", "blocks")))
     return {name: in_order(value[name]) for name in dict.fromkeys((*names, *value)) if name in value}
 

@@ -8,6 +8,7 @@ checked at the place where it stands, and the call that builds it is noted. `com
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from hadnas.arch.node import Arch, unversioned
@@ -41,6 +42,17 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     place: Place | None = field(default=None, compare=False)
+
+    @cached_property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for calls that make equal modules; other than a call, it may be a key of a dict."""
+        return self.cls, repr(self.args), *((name, _key(value)) for name, value in self.kwargs.items())
+
+
+def _key(value: Any) -> Any:
+    if isinstance(value, Call):
+        return value.key
+    return tuple(map(_key, value)) if isinstance(value, list) else repr(value)
 
 
 def complete(draw: Node, task: Task | None = None) -> Arch:

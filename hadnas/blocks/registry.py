@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -53,17 +53,16 @@ class Slot:
     def check(self, value: Any) -> Any:
         """`value` if it is of the slot's type, else SpecError with what is allowed."""
         try:
-            found = _validator(self.type).validate_python(value)
+            found = self._validator.validate_python(value)
             return 0.0 if type(found) is float and found == 0 else found  # -0.0 is spelled otherwise
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]["msg"]
             raise SpecError(f"{self.name} = {cut(value)} is not allowed: {reason[0].lower()}{reason[1:]}") from None
 
-
-@cache
-def _validator(kind: Any) -> TypeAdapter[Any]:
-    """pydantic's validator of a type; making one takes longer than all that a node is otherwise read for."""
-    return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+    @cached_property
+    def _validator(self) -> TypeAdapter[Any]:
+        """pydantic's; making one takes longer than all that a node is otherwise read for."""
+        return TypeAdapter(self.type, config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
 @dataclass(frozen=True)
@@ -251,13 +250,19 @@ def ops(role: str | None = None) -> dict[str, Op]:
     return {name: op for name, op in sorted(_OPS.items()) if role is None or role in op.roles}
 
 
+def op_of(node: Mapping[str, Any]) -> Op | None:
+    """The op of a node; None of what is no node, and of an op that is not registered."""
+    _load_shipped()
+    return _OPS.get(node.get("op", ""))
+
+
 def find_op(name: object, roles: tuple[str, ...] = ()) -> Op:
     """The op of this name. Raises UnknownName, or SpecError if it may not stand in any of `roles`."""
     _load_shipped()
     found = _OPS.get(name) if isinstance(name, str) else None
+    if found is not None and (not roles or not set(roles).isdisjoint(found.roles)):
+        return found
     allowed = [key for key, op in _OPS.items() if not roles or set(op.roles) & set(roles)]
     if found is None:
         raise unknown("op", name, allowed)
-    if roles and not set(found.roles) & set(roles):
-        raise SpecError(f"the op {name!r} is a {' or '.join(found.roles)}; allowed here: {', '.join(sorted(allowed))}")
-    return found
+    raise SpecError(f"the op {name!r} is a {' or '.join(found.roles)}; allowed here: {', '.join(sorted(allowed))}")

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.errors import BuildError, SpecError, StudyError
-from hadnas.hosts.host import Plan, make_plan
+from hadnas.hosts.host import Plan, instantiate, make_plan
 from hadnas.limits import check_memory
 
 
@@ -31,6 +32,11 @@ def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **ti
 def build_plan(plan: Plan, *, device: Any = None, dtype: Any = None, **timm_arguments: Any) -> nn.Module:
     """The module of a plan; otherwise as `build`."""
     return plan.host.build(plan, device, dtype, **timm_arguments)
+
+
+def parts(plan: Plan) -> list[tuple[Hashable, Callable[[], nn.Module]]]:
+    """The modules that, one after another, are the network: what makes each on the meta device, and its key."""
+    return [(call.key, partial(instantiate, call, call.op, "meta")) for call in plan.host.parts(plan)]
 
 
 def check_size(plan: Plan) -> None:

@@ -73,6 +73,10 @@ class Host(ABC):
         """The stages in order, each with its `blocks`; by default none."""
         return []
 
+    def parts(self, plan: Plan) -> list[Call]:
+        """The calls of the modules that, one after another, are the network; by default the whole as one."""
+        return [plan.call]
+
     def layers(self, node: Node) -> dict[str, int]:
         """Layers by family of a network without blocks; by default empty: they may be of any family."""
         return {}

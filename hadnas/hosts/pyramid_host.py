@@ -9,6 +9,7 @@ from hadnas.arch.families import has_role
 from hadnas.arch.node import nodes
 from hadnas.arch.read import Call, Node, Place, checked_values, read, read_list, resized
 from hadnas.arch.task import Task
+from hadnas.blocks.layers import normalisation
 from hadnas.blocks.registry import FAMILIES, find_op
 from hadnas.errors import SpecError, at, cut
 from hadnas.hosts.host import Host, Moments, Plan
@@ -79,6 +80,14 @@ class PyramidHost(Host):
         """The stages in order, each with `dim`, `down` (or None) and `blocks`."""
         found: list[Node] = node["stages"]
         return found
+
+    def parts(self, plan: Plan) -> list[Call]:
+        """Stem, every down and block of every stage, norm and head."""
+        whole = plan.call.kwargs
+        stages = [stage.kwargs for stage in whole["stages"]]
+        inside = [part for stage in stages for part in (stage["down"], *stage["blocks"]) if part is not None]
+        norm = Call("norm", normalisation, (whole["norm"], stages[-1]["dim"]), {})
+        return [whole["stem"], *inside, norm, whole["head"]]
 
     def layers(self, node: Node) -> dict[str, int]:
         """Without blocks it has convolutions alone: the stem and the steps between stages."""

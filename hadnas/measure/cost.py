@@ -11,6 +11,7 @@ buffers, constants and whatever is computed from these alone are not activations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,25 @@ class Cost(Counts):
     by_module: dict[str, Counts] = field(repr=False)
 
 
+class Form(NamedTuple):
+    """All of an input that its counts depend on; `activation` is True where it depends on the network's input."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    activation: bool
+
+    @classmethod
+    def of(cls, tensor: Tensor, *, activation: bool) -> "Form":
+        """That of a tensor."""
+        return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype, activation)
+
+    @classmethod
+    def of_image(cls, shape: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> "Form":
+        """That of a network's input (1, *shape)."""
+        return cls.of(torch.empty(1, *shape, dtype=dtype, device="meta"), activation=True)
+
+
 def cost(module: nn.Module, shape: tuple[int, int, int]) -> Cost:
     """Count one forward pass of `module` on an input (1, *shape), shape = (C, H, W).
 
@@ -77,19 +97,19 @@ def cost(module: nn.Module, shape: tuple[int, int, int]) -> Cost:
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     held = (*module.parameters(), *module.buffers())
     on_meta = bool(held) and all(t.is_meta for t in held)  # without any, it may still hold other tensors
-    counted = module if on_meta else weightless(module)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    with evaluation(counted):
-        return _count(counted, torch.empty(1, *shape, dtype=dtype, device="meta"))
+    return counted(module if on_meta else weightless(module), Form.of_image(shape, dtype))[0]
 
 
-def _count(module: nn.Module, image: Tensor) -> Cost:
+def counted(module: nn.Module, form: Form) -> tuple[Cost, Form]:
+    """The cost of a module without weights on an input of a form, and the form of its output. Raises as `cost`."""
     counter = Counter(module)
-    with following(module, counter) as running:
+    image = torch.empty_strided(form.shape, form.stride, dtype=form.dtype, device="meta")
+    with evaluation(module), following(module, counter) as running:
         try:
             # in inference mode composite operations (attention, linear, normalisation) arrive whole
             with torch.inference_mode(), torch.device("meta"), counter:
-                counter.hold(image, activation=True)
+                counter.hold(image, activation=form.activation)
                 out = module(image)
         except Exception as error:
             path = running[-1] if running else ""
@@ -101,7 +121,7 @@ def _count(module: nn.Module, image: Tensor) -> Cost:
         raise MeasurementError(
             f"the module ({type(module).__name__}) returns a {type(out).__name__}: one tensor is allowed"
         )
-    return _sum_up(module, counter)
+    return _sum_up(module, counter), Form.of(out, activation=counter.is_activation(out))
 
 
 def _sum_up(module: nn.Module, counter: "Counter") -> Cost:
