@@ -108,6 +108,7 @@ def test_what_an_operation_gave_before_it_gives_again() -> None:
     for number, dtype in ((1, torch.int64), (1.0, torch.float32), (True, torch.int64)):
         first, again = (meta.run(aten.mul.Tensor, (x, number), {}) for _ in range(2))
         assert first.dtype == again.dtype == dtype and first.stride() == again.stride() and again is not first
+    assert meta.run(aten.add.Tensor, (x, x), {}).is_contiguous()
     last = x.to(memory_format=torch.channels_last)
     assert meta.run(aten.add.Tensor, (last, last), {}).stride() == last.stride() != x.stride()
     for _ in range(2):
