@@ -23,9 +23,9 @@ from hadnas.source.module import plan_source
 from hadnas.store.study import one_sentence
 from hadnas.train.data.spec import Data, DataSpec, load_data
 from hadnas.train.device import chosen_device
-from hadnas.train.loop import Epoch, Fit, fit
 from hadnas.train.recipe import Policy, Recipe
 from hadnas.train.score import Score, evaluate
+from hadnas.train.trainer import Epoch, Fit, fit
 
 RAND = Policy(auto_augment="rand-m9-mstd0.5-inc1")
 FULLER = Recipe(epochs=50, augment=RAND, mixup=0.2, label_smoothing=0.1, ema=0.995)

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 from hadnas.search.job import Outcome
 from hadnas.store.home import Home
 from hadnas.store.study import Study
-from hadnas.train.loop import Epoch
 from hadnas.train.recipe import Recipe
+from hadnas.train.trainer import Epoch
 from tests.networks import TINY_SPACE
 
 RECIPE = Recipe(epochs=1, batch=512)

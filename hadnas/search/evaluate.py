@@ -18,8 +18,8 @@ from hadnas.search.job import Job, Outcome, Report
 from hadnas.store.records import Costs
 from hadnas.train.data.images import spread
 from hadnas.train.data.spec import Data
-from hadnas.train.loop import fit, training_dtype
 from hadnas.train.recipe import Recipe
+from hadnas.train.trainer import fit, training_dtype
 
 SCREENED = 32
 """Images that a candidate is screened with, or a batch if that is less."""

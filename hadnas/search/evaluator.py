@@ -24,7 +24,7 @@ from hadnas.store.ledger import Ledger
 from hadnas.store.records import Claim, Costs, Latency, Training, TrainingKey
 from hadnas.store.study import Study
 from hadnas.train.data.spec import Data
-from hadnas.train.loop import Epoch, Fit
+from hadnas.train.trainer import Epoch, Fit
 
 SECONDS = 0.6
 """Of warm-up and timing; with copying and the first call a candidate's eager latency takes at most 1.5 s."""

@@ -33,8 +33,8 @@ from hadnas.store.trials import FINALS_RUNS, OPENINGS, FinalEntry, Kind, final_e
 from hadnas.track import keys
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.device import chosen_device
-from hadnas.train.loop import Epoch
 from hadnas.train.score import hits
+from hadnas.train.trainer import Epoch
 
 CONTROLS: dict[Kind, Callable[..., Arch | None]] = {"additive twin": additive_twin, "one branch": one_branch}
 

@@ -12,8 +12,8 @@ from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.measure.cost import Cost
 from hadnas.store.records import Costs, Latency, Training
-from hadnas.train.loop import Epoch, Fit
 from hadnas.train.recipe import Recipe
+from hadnas.train.trainer import Epoch, Fit
 
 
 @dataclass(frozen=True)

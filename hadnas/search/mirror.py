@@ -25,7 +25,7 @@ from hadnas.store.records import Latency
 from hadnas.track import keys
 from hadnas.track.runs import End, Tracker
 from hadnas.train.data.spec import Data
-from hadnas.train.loop import Epoch
+from hadnas.train.trainer import Epoch
 
 
 class Mirror:

@@ -8,8 +8,8 @@ from hadnas.errors import printable
 from hadnas.search.progress import Progress as Standing
 from hadnas.shell.console import PlainConsole
 from hadnas.store.study import Study
-from hadnas.train.loop import Epoch
 from hadnas.train.score import standard_error
+from hadnas.train.trainer import Epoch
 
 
 class ShownTraining:

@@ -1,8 +1,11 @@
-"""The device that a name means on this machine."""
+"""The device that a name means on this machine, and the ways in which it fails."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-from hadnas.errors import SpecError
+from hadnas.errors import MachineError, SpecError
 
 
 def chosen_device(name: str) -> str:
@@ -14,3 +17,23 @@ def chosen_device(name: str) -> str:
     if name not in allowed:
         raise SpecError(f"device {name!r} is not on this machine; allowed are auto, {', '.join(allowed)}")
     return name
+
+
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_BROKEN = ("CUDA error", "DataLoader worker", "Too many open files")
+
+
+@contextmanager
+def machine_errors() -> Iterator[None]:
+    """Turn the several ways in which torch says that the machine failed into a MachineError."""
+    try:
+        yield
+    except OSError as error:  # no memory or files for the processes that read images
+        raise MachineError(f"{type(error).__name__}: {error}") from error
+    except (RuntimeError, MemoryError) as error:
+        said = str(error)
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in said for words in _OUT_OF_MEMORY):
+            raise MachineError(f"out of memory: {said}") from error
+        if any(words in said for words in _BROKEN):
+            raise MachineError(said.partition("\n")[0]) from error
+        raise

@@ -1,7 +1,7 @@
 """How a network is trained: the few settings that, with data and seed, decide what it learns. Imports no torch."""
 
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -71,13 +71,15 @@ class Recipe(BaseModel):
     """A training recipe. The defaults train small networks on small images in few epochs.
 
     `optimizer` is any timm name. Weight decay spares biases, norms, single numbers and what the module's
-    `no_weight_decay()` names. The learning rate is set before every update: linear warm-up, then `schedule`.
-    `clip_grad` bounds the norm of the gradient. `ema` is the decay of averaged weights (ramped up over the first
-    steps), which are then the weights that are scored. `augment` shifts each image by up to an eighth of its side,
-    repeating its edge; "shift_flip" also mirrors half of them; "timm", a policy of timm such as "rand-m9-mstd0.5", or
-    a `Policy` is timm's augmentation, for images of 1 or 3 channels. `mixup` is the alpha of the Beta distribution by
-    which the images and labels of a batch are blended. `amp`: "auto" is bfloat16 autocast on CUDA devices that have
-    it, and off on a CPU; weights and validation stay float32. `channels_last`: "auto" is on with autocast and on a CPU.
+    `no_weight_decay()` names. The learning rate is set before every update: linear warm-up, then `schedule`; "wsd"
+    (warm-up, stable, decay) is constant until it falls linearly over the last `decay` of the steps (a share, 0.2 by
+    default), so that before it the length of the training has no effect. `clip_grad` bounds the norm of the gradient.
+    `ema` is the decay of averaged weights (ramped up over the first steps), which are then the weights that are scored.
+    `augment` shifts each image by up to an eighth of its side, repeating its edge; "shift_flip" also mirrors half of
+    them; "timm", a policy of timm such as "rand-m9-mstd0.5", or a `Policy` is timm's augmentation, for images of 1 or 3
+    channels. `mixup` is the alpha of the Beta distribution by which the images and labels of a batch are blended.
+    `amp`: "auto" is bfloat16 autocast on CUDA devices that have it, and off on a CPU; weights and validation stay
+    float32. `channels_last`: "auto" is on with autocast and on a CPU.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,7 +90,8 @@ class Recipe(BaseModel):
     optimizer: str = "adamw"
     lr: float = Field(default=4e-3, gt=0, allow_inf_nan=False)
     weight_decay: float = Field(default=0.05, ge=0, allow_inf_nan=False)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
+    decay: float | None = Field(default=None, gt=0, le=1, exclude_if=lambda decay: decay is None)
     warmup_epochs: int = Field(default=1, ge=0, le=COUNT)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     clip_grad: float | None = Field(default=1.0, gt=0)
@@ -102,6 +105,12 @@ class Recipe(BaseModel):
     def evaluation_batch(self) -> int:
         """Images that are scored at once: two batches without gradients need no more memory than training on one."""
         return 2 * self.batch
+
+    @model_validator(mode="after")
+    def _decay_of_wsd(self) -> Self:
+        if self.decay is not None and self.schedule != "wsd":
+            raise SpecError(f"decay = {self.decay} is not allowed with the schedule {self.schedule}; allowed is wsd")
+        return self
 
     @field_validator("augment", mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,3 +26,33 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
+
+
+def global_generators(device: torch.device) -> dict[str, Any]:
+    """The states of the global generators of Python, numpy and torch (of a CUDA `device`, too), as plain values."""
+    numpy: Any = np.random.get_state()  # a tuple, the second item an array
+    states: dict[str, Any] = {"python": random.getstate(), "numpy": (numpy[0], numpy[1].tolist(), *numpy[2:])}
+    states["torch"] = torch.get_rng_state()
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+@contextmanager
+def drawing_from(states: dict[str, Any], device: torch.device) -> Iterator[None]:
+    """Put `states`, as `global_generators` gives them, in place of the global ones, and back how the body left them."""
+    before = global_generators(device)
+    _set(states, device)
+    try:
+        yield
+    finally:
+        states.update(global_generators(device))
+        _set(before, device)
+
+
+def _set(states: dict[str, Any], device: torch.device) -> None:
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -42,8 +42,8 @@ from hadnas.search.evaluate import SCREENED
 from hadnas.space import int_range, one_of, op, repeat
 from hadnas.train.data.images import spread
 from hadnas.train.data.spec import load_data
-from hadnas.train.loop import fit
 from hadnas.train.recipe import Recipe
+from hadnas.train.trainer import fit
 
 DATA = load_data("digits")
 TASK = Task.image(*DATA.shape, classes=DATA.classes)

@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hadnas.train.data.spec import load_data
-from hadnas.train.loop import fit
 from hadnas.train.recipe import Recipe
+from hadnas.train.trainer import fit
 
 
 def network() -> nn.Module:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from hadnas.errors import DataError, MachineError, TrainingError
 from hadnas.train.data.spec import Data, load_data
-from hadnas.train.loop import Epoch, Fit, _Trainer, fit
 from hadnas.train.recipe import Recipe
 from hadnas.train.score import Score, evaluate
+from hadnas.train.trainer import Epoch, Fit, Trainer, fit
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +224,7 @@ def test_norms_biases_and_single_numbers_are_not_decayed(digits: Data) -> None:
     module = network()
     module.register_parameter("alpha", nn.Parameter(torch.zeros(1, 1, 1, 1)))
     module.no_weight_decay = lambda: {"8.weight"}  # type: ignore[assignment]
-    trainer = _Trainer(module, digits, Recipe(), 0, torch.device("cpu"))
+    trainer = Trainer(module, digits, Recipe(), seed=0)
     decayed = {id(p) for g in trainer.optimizer.param_groups if g["weight_decay"] > 0 for p in g["params"]}
     assert {name for name, p in module.named_parameters() if id(p) in decayed} == {"0.weight", "3.weight"}
 

@@ -12,9 +12,9 @@ from hadnas.errors import DataError
 from hadnas.train.data import images, sources
 from hadnas.train.data.images import HeldImages, Normalise, Split, StreamedImages
 from hadnas.train.data.spec import Data, load_data
-from hadnas.train.loop import fit
 from hadnas.train.policy import Augmented
 from hadnas.train.recipe import Policy, Recipe
+from hadnas.train.trainer import fit
 from tests.pictures import digits, npz, png_folder
 
 CPU = torch.device("cpu")

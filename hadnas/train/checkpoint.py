@@ -1,0 +1,37 @@
+"""The file of a training that is not over: a trainer's state, written whole or not at all."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hadnas.errors import SpecError, StudyError, first_line
+
+
+def save_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write the state of a trainer in place of an earlier one. Raises StudyError where it cannot be written."""
+    half = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, half)
+        half.replace(path)
+    except (OSError, RuntimeError) as error:  # torch raises the latter where a disk is full
+        half.unlink(missing_ok=True)
+        raise StudyError(f"{path} cannot be written: {first_line(error)}") from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The state in a file, on the CPU; nothing in it is run. Raises SpecError for a file that is damaged or no such."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            if (bad := file.testzip()) is not None:  # torch does not look at the checksums that it writes
+                raise SpecError(f"the checkpoint {path} is damaged: the checksum of {bad} is another")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except SpecError:
+        raise
+    except Exception as error:  # zipfile, pickle and torch each have several of their own
+        raise SpecError(f"the checkpoint {path} cannot be read: {first_line(error)}") from error
+    if not isinstance(state, dict):
+        raise SpecError(f"the checkpoint {path} is a {type(state).__name__}; allowed is the state of a trainer")
+    return state
