@@ -1,12 +1,14 @@
 """One evaluation: cost, constraints, screen, latency, training; it knows no ledger, no Optuna and no MLflow."""
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from hadnas.errors import BuildError, HadnasError, LostClaim, MachineError, MeasurementError, TrainingError
+from hadnas.errors import BuildError, HadnasError, LostClaim, MachineError, MeasurementError, SpecError, TrainingError
 from hadnas.hosts.build import build_plan, build_seeded
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.limits import check_memory
@@ -16,16 +18,20 @@ from hadnas.measure.latency.latency import protocol_key
 from hadnas.measure.screen import screen
 from hadnas.search.job import Job, Outcome, Report
 from hadnas.store.records import Costs
+from hadnas.train.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from hadnas.train.data.images import spread
 from hadnas.train.data.spec import Data
 from hadnas.train.recipe import Recipe
-from hadnas.train.trainer import fit, training_dtype
+from hadnas.train.trainer import Trainer, training_dtype
 
 SCREENED = 32
 """Images that a candidate is screened with, or a batch if that is less."""
 
 SIGN_LIKE = ("adam", "adamw", "nadam", "nadamw", "lion")
 """Optimizers whose first steps move every weight by about the learning rate, as the screen's trial updates do."""
+
+CHECKPOINT_EVERY = 20.0
+"""Seconds of training between two checkpoints at least: as much is lost at most, and an epoch, where it is killed."""
 
 FAULTS = (BuildError, MeasurementError, TrainingError)
 """What is the candidate's fault, as is whatever its own code raises: it ends as pruned and never ends a study."""
@@ -56,6 +62,7 @@ def evaluate(job: Job, report: Report, data: Data, plan: Plan | None = None) -> 
             except LostClaim:  # to another worker, as this machine slept: its training is waited for
                 fresh.cache_clear()
     if outcome.training is not None:
+        remove_checkpoint(job.checkpoint)
         _take(outcome)
     return outcome
 
@@ -118,17 +125,49 @@ def _step(recipe: Recipe) -> float | None:
 def _train(job: Job, report: Report, data: Data, outcome: Outcome, module: nn.Module) -> None:
     try:
         with outcome.phase("train"):
-            result = fit(module, data, job.recipe, seed=job.seed, device=job.device, on_epoch=report.epoch)
+            trainer = Trainer(module, data, job.recipe, seed=job.seed, device=job.device)
+            _go_on(trainer, job.checkpoint)
+            _to_the_end(trainer, job.checkpoint, report)
         with outcome.phase("record"):
-            outcome.training = report.trained(module, result)
+            outcome.training = report.trained(module, trainer.result)
     except LostClaim:
         raise
     except Exception as error:
         if isinstance(error, HadnasError) and not isinstance(error, FAULTS):
             raise
         reason = str(error) if isinstance(error, HadnasError) else f"{type(error).__name__}: {error}"
-        report.failed(reason, again=isinstance(error, MachineError))
+        again = isinstance(error, MachineError)
+        report.failed(reason, again=again)
+        if not again:
+            remove_checkpoint(job.checkpoint)
         _refuse(outcome, reason, {"trains": 1.0})
+
+
+def _go_on(trainer: Trainer, checkpoint: Path) -> None:
+    """Put the trainer where an earlier attempt at the training was stopped, if it left a checkpoint that fits."""
+    if checkpoint.exists():
+        try:
+            trainer.load(load_checkpoint(checkpoint))
+        except SpecError as error:
+            logging.getLogger(__name__).warning("%s; the training starts again", error)
+
+
+def _to_the_end(trainer: Trainer, checkpoint: Path, report: Report) -> None:
+    """Train to the last epoch, with a checkpoint now and then, and one where the training is stopped between epochs."""
+    for epoch in trainer.curve:  # of the earlier attempt
+        report.epoch(epoch)
+    saved = trainer.seconds
+    for epoch in trainer.train(trainer.recipe.epochs):
+        try:
+            report.epoch(epoch)
+        except LostClaim:  # the checkpoint is another worker's, too
+            raise
+        except BaseException:
+            save_checkpoint(trainer.state(), checkpoint)
+            raise
+        if trainer.seconds - saved >= CHECKPOINT_EVERY and epoch.epoch < trainer.recipe.epochs:
+            save_checkpoint(trainer.state(), checkpoint)
+            saved = trainer.seconds
 
 
 def _take(outcome: Outcome) -> None:

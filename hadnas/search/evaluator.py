@@ -19,7 +19,7 @@ from hadnas.measure.latency.latency import alone, latency, protocol, protocol_ke
 from hadnas.search.evaluate import constraints, evaluate
 from hadnas.search.job import Job, Outcome
 from hadnas.source.trace import hash_of
-from hadnas.store.home import Home
+from hadnas.store.home import Home, checkpoint_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Claim, Costs, Latency, Training, TrainingKey
 from hadnas.store.study import Study
@@ -76,6 +76,7 @@ class LedgerReport:
         self.home, self.ledger, self.shown = home, ledger, shown
         self.outcome = Outcome()
         self.claim: Claim | None = None
+        self.seen = 0  # epochs that are shown
 
     def __enter__(self) -> "LedgerReport":
         return self
@@ -116,7 +117,9 @@ class LedgerReport:
         try:
             with self.outcome.phase("record"), _ours():
                 self.ledger.add_epoch(self.claim, epoch.epoch, **{name: points[name] for name in _POINTS})
-                self.shown.epoch(epoch)
+                if epoch.epoch > self.seen:  # an attempt after a lost claim goes through the same epochs
+                    self.shown.epoch(epoch)
+                    self.seen = epoch.epoch
         except LostClaim:
             self.claim = None
             raise
@@ -211,6 +214,7 @@ class Evaluator:
             recipe=self.study.recipe,
             seed=self.study.seed,
             device=self.device,
+            checkpoint=checkpoint_of(key, self.home),
             latency=self.study.latency,
             constraints=self.study.constraints if held else {},
             screened=held and self.ledger.training(key) is None,

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import nn
@@ -20,6 +21,7 @@ from hadnas.train.trainer import Epoch, Fit
 class Job:
     """One candidate and how it is measured and trained.
 
+    checkpoint   where the training is saved until it is over, and goes on from
     latency      the backend that times it, or None
     constraints  figure -> largest value allowed; nothing for a baseline
     screened     whether it is screened before it is trained
@@ -31,6 +33,7 @@ class Job:
     recipe: Recipe
     seed: int
     device: str
+    checkpoint: Path
     latency: str | None = None
     constraints: Mapping[str, float] = field(default_factory=dict)
     screened: bool = True
@@ -84,7 +87,10 @@ class Report(Protocol):
         """The finished training of this candidate, waited for where another worker is at it; None: train it now."""
 
     def epoch(self, epoch: Epoch) -> None:
-        """An epoch has ended. Raises LostClaim where another worker took the training over."""
+        """An epoch has ended, now or in an earlier attempt that this one goes on from: each comes once, in order.
+
+        Raises LostClaim where another worker took the training over.
+        """
 
     def trained(self, module: nn.Module, result: Fit) -> Training:
         """The training is complete: keep its weights and figures."""

@@ -4,6 +4,7 @@
       hadnas.db                             Optuna's tables and the ledger (`hadnas_*`)
       mlflow.db                             MLflow's tables: it cannot share a database with Optuna
       artifacts/                            what MLflow keeps as files
+      checkpoints/                          of trainings in work or cut short
       <study>/weights/<fingerprint>.safetensors
 
 Two things may be said: the directory (`--home`, `HADNAS_HOME`) and a database URL (`HADNAS_STORAGE`), for workers
@@ -32,7 +33,7 @@ from hadnas.store.database import (
     shown,
     sqlite_url,
 )
-from hadnas.store.records import Training
+from hadnas.store.records import Training, TrainingKey
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -139,6 +140,11 @@ def weights_of(training: Training, home: Home) -> Path:
             f"{written[:12]}...; bring the file back from a copy, or train in another home"
         )
     return path
+
+
+def checkpoint_of(key: TrainingKey, home: Home) -> Path:
+    """The file of a training that is not over; a study that takes it over finds it, whichever began it."""
+    return home.path / "checkpoints" / f"{key.fingerprint}-{key.variant}.pt"
 
 
 def weights_name(study: str, fingerprint: str, variant: str = "") -> str:

@@ -15,7 +15,8 @@ its `TrainingKey`; a worker claims it before it trains, and a unique key in the 
         ...
 
 A claim whose worker was killed goes to the next one that asks: at once on the same machine, elsewhere after `stale`
-seconds without a heartbeat. The curve of a training that was cut short stays, under the number of its attempt.
+seconds without a heartbeat. The curve of a training that was cut short stays, under the number of its attempt; the next
+attempt has a whole curve again, with the points of the epochs that it took over in a checkpoint.
 """
 
 import os

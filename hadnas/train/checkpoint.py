@@ -1,6 +1,7 @@
 """The file of a training that is not over: a trainer's state, written whole or not at all."""
 
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from hadnas.errors import SpecError, StudyError, first_line
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     """Write the state of a trainer in place of an earlier one. Raises StudyError where it cannot be written."""
-    half = path.with_name(f"{path.name}.part")
+    half = _half(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(state, half)
         half.replace(path)
     except (OSError, RuntimeError) as error:  # torch raises the latter where a disk is full
-        half.unlink(missing_ok=True)
+        with suppress(OSError):
+            half.unlink()
         raise StudyError(f"{path} cannot be written: {first_line(error)}") from error
 
 
@@ -35,3 +37,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise SpecError(f"the checkpoint {path} is a {type(state).__name__}; allowed is the state of a trainer")
     return state
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove the file of a training that is over, and what a kill left of an unfinished one, where there are any."""
+    path.unlink(missing_ok=True)
+    _half(path).unlink(missing_ok=True)
+
+
+def _half(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")

@@ -188,7 +188,7 @@ class Trainer:
         """Go on from a state. Raises SpecError for one of another training, and nothing is changed then."""
         if state.get("version") != VERSION:
             raise SpecError(f"the checkpoint has version {cut(state.get('version'))}; allowed is {VERSION}")
-        own, found = self._training(), state["training"]
+        own, found = self._training(), state.get("training", {})
         for name in {**own, **found}:
             if own.get(name) != found.get(name):
                 raise SpecError(

@@ -118,7 +118,7 @@ def test_a_failure_of_the_machine_may_be_tried_again(tmp_path: Path, monkeypatch
 
     evaluator, plan = made(STUDY, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("hadnas.search.evaluate.fit", full)
+        patch.setattr("hadnas.search.evaluate.Trainer", full)
         outcome = evaluator.evaluate(plan, Unseen(), held=False)
     assert outcome.reason == "out of memory: 80 GiB" and outcome.broken == {"trains": 1.0}
     training = evaluator.ledger.training(evaluator.key(plan))
