@@ -197,14 +197,13 @@ class Trainer:
                 )
         with machine_errors():
             self.module.to(memory_format=self._format).load_state_dict(state["module"])
-            load_optimizer(self.optimizer, state["optimizer"])
+            load_optimizer(self.optimizer, state["optimizer"])  # with the rate of the next update
             if self._ema is not None:
                 self._ema.module.load_state_dict(state["average"])
         self._generator.set_state(state["generator"])
         self._global.update({name: state["global generators"].get(name, own) for name, own in self._global.items()})
         self.curve = [Epoch(**epoch) for epoch in state["curve"]]
         self.seconds = state["seconds"]
-        self._schedule.step_update(len(self.curve) * self._steps)
         self._cut_short = False
         if len(self.curve) == self.recipe.epochs:
             self._settle()

@@ -30,7 +30,7 @@ RECIPE = Recipe(epochs=3, batch=512, mixup=0.2, ema=0.9)
 
 
 class Stopped(Unseen):
-    """Notes the epochs that are shown, and interrupts in the second."""
+    """Notes the epochs that are shown, and interrupts after one of them."""
 
     def __init__(self, at: int = 0) -> None:
         self.at, self.epochs = at, list[int]()

@@ -32,8 +32,15 @@ def data() -> Data:
 class Noise(nn.Module):
     """Draws from the generators of numpy and Python, as a block of a user may."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[float] = []
+
     def forward(self, x: Tensor) -> Tensor:
-        return x * (1 + np.random.normal(scale=0.1) + random.gauss(0, 0.1)) if self.training else x
+        if not self.training:
+            return x
+        self.drawn += [np.random.normal(scale=0.1), random.gauss(0, 0.1)]
+        return x * (1 + sum(self.drawn[-2:]))
 
 
 def network(*extra: nn.Module, width: int = 4) -> nn.Sequential:
@@ -160,13 +167,14 @@ def test_global_generators_are_the_callers_while_none_is_training(data: Data) ->
     curves = []
     for interfere in (True, False):
         torch.manual_seed(0)
-        module = network(nn.Dropout(0.2), Noise())
+        module = network(nn.Dropout(0.2), noise := Noise())
         seed()
         trainer = Trainer(module, data, recipe, seed=7)
         for number, _ in enumerate(trainer.train(2)):
             if interfere:
                 assert draws() == expected[number]
         curves.append(curve(trainer))
+        assert len(set(noise.drawn)) == len(noise.drawn) == 2 * 2 * 3  # no epoch draws what another has drawn
     assert curves[0] == curves[1]
 
 
