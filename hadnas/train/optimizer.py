@@ -19,10 +19,10 @@ _TIMM: dict[str, dict[str, Any]] = {
     "linear": {"sched": "poly", "decay_rate": 1.0},
     "constant": {"sched": "multistep", "decay_milestones": ()},
 }
-START = 0.01
-"""Where the warm-up begins, as a share of the recipe's learning rate."""
+START = 100
+"""The warm-up begins at the recipe's learning rate divided by this."""
 
-DECAY = 0.2
+DECAY = 0.25
 """The share of the steps over which "wsd" decays where the recipe names none."""
 
 
@@ -54,7 +54,7 @@ def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> Schedule:
             optimizer,
             num_epochs=recipe.epochs,
             warmup_epochs=warmup,
-            warmup_lr=recipe.lr * START,
+            warmup_lr=recipe.lr / START,
             step_on_epochs=False,
             updates_per_epoch=steps,
             **_TIMM[recipe.schedule],
@@ -81,9 +81,10 @@ class WarmupStableDecay:
     def step_update(self, num_updates: int) -> None:
         """Set the rate of the update that comes after `num_updates`."""
         share = min(1.0, (self.steps - num_updates) / (self.decay * self.steps))
-        if num_updates < self.warmup:
-            share = min(share, START + (1 - START) * num_updates / self.warmup)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            if num_updates < self.warmup:  # as timm's schedules
+                first = rate / START
+                rate = first + num_updates * ((rate - first) / self.warmup)
             group["lr"] = share * rate
 
 

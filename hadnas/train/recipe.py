@@ -72,7 +72,7 @@ class Recipe(BaseModel):
 
     `optimizer` is any timm name. Weight decay spares biases, norms, single numbers and what the module's
     `no_weight_decay()` names. The learning rate is set before every update: linear warm-up, then `schedule`; "wsd"
-    (warm-up, stable, decay) is constant until it falls linearly over the last `decay` of the steps (a share, 0.2 by
+    (warm-up, stable, decay) is constant until it falls linearly over the last `decay` of the steps (a share, 0.25 by
     default), so that before it the length of the training has no effect. `clip_grad` bounds the norm of the gradient.
     `ema` is the decay of averaged weights (ramped up over the first steps), which are then the weights that are scored.
     `augment` shifts each image by up to an eighth of its side, repeating its edge; "shift_flip" also mirrors half of

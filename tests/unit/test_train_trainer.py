@@ -271,10 +271,10 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_one(data: Data, 
     assert load_checkpoint(path) == {"n": 1}
 
 
-@pytest.mark.parametrize(("decay", "constant"), [(None, 8), (0.5, 5)])
+@pytest.mark.parametrize(("decay", "constant"), [(None, 6), (0.5, 4)])
 def test_wsd_is_constant_until_it_decays(data: Data, decay: float | None, constant: int) -> None:
-    recipe = Recipe(epochs=10, batch=90, schedule="wsd", decay=decay, lr=0.01, warmup_epochs=2)
+    recipe = Recipe(epochs=8, batch=90, schedule="wsd", decay=decay, lr=0.01, warmup_epochs=2)
     rates = [epoch.lr for epoch in fit(network(), data, recipe, seed=7).curve]
-    left = range(10 - constant, 0, -1)
+    left = range(8 - constant, 0, -1)
     expected = [0.0001, 0.00505, *[0.01] * (constant - 2), *(0.01 * steps / len(left) for steps in left)]
     assert rates == pytest.approx(expected)
