@@ -1,4 +1,4 @@
-"""Rules that ops declare: each returns None, or says what is wrong and what is allowed."""
+"""Rules that ops declare: each returns None, or a message with the broken value and what is allowed."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
