@@ -26,7 +26,7 @@ from hadnas.hosts.build import build_plan, build_seeded
 from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.figures import constraints
-from hadnas.measure.latency.backends import require
+from hadnas.measure.latency.backends import require_backend
 from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.results.statistics import Correlation, rank_correlation
 from hadnas.search.evaluator import timed
@@ -97,7 +97,7 @@ def fit_predictor(
     Raises StudyError where fewer than 20 candidates could be timed, MeasurementError for a backend that cannot run
     here, UnknownName for one that does not exist.
     """
-    require(backend, device)
+    require_backend(backend, device)
     whose = digest(space), str(task)
     counted: list[Cost] = []
     ratios: list[float] = []
