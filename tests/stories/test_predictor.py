@@ -40,7 +40,7 @@ def test_rank_correlation_is_spearmans_ties_and_infinities_included() -> None:
     many = rank_correlation(range(30), range(29, -1, -1))
     assert (many.rho, many.low) == (-1.0, -1.0) and many.high is not None and -1 < many.high < -0.995
     assert rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).rho is None and str(rank_correlation([1], [2])) == "-"
-    with pytest.raises(SpecError, match="all of them numbers"):
+    with pytest.raises(SpecError, match="NaN"):
         rank_correlation([1, math.nan], [1, 2])
     with pytest.raises(SpecError, match="2 and 3 values"):
         rank_correlation([1, 2], [1, 2, 3])
