@@ -79,8 +79,8 @@ def card(
 ) -> str:
     """The Markdown of README.md.
 
-    `licence` is the licence of the code, `needed` names the packages it imports, `trained` tells fresh from trained
-    weights, `class_map` is the file of class names or "", `onnx` whether model.onnx exists.
+    `licence` is the licence of the code, `needed` names the packages it imports, `trained` whether the weights are
+    trained, `class_map` is the file of class names or "", `onnx` whether model.onnx exists.
     """
     task = plan.task
     shape = "x".join(map(str, task.shape))

@@ -56,7 +56,7 @@ def read_folder(root: Path, size: int | None, held_bytes: int) -> Source:
             )
     decode = decoder((path for found in listed.values() for path in found.files), size)
     total = sum(len(found.files) for found in listed.values()) * prod(decode.shape)
-    images = {part: _images(found, decode, held=total <= held_bytes) for part, found in listed.items()}
+    images = {part: _images(found, decode, in_memory=total <= held_bytes) for part, found in listed.items()}
     others = [*(root / name for name in unread), *(path for found in listed.values() for path in found.unread)]
     notes = (_unread_words(others),) if others else ()
     return Source(255.0, train.classes, images["train"], images.get("val"), images.get("test"), notes)
@@ -115,8 +115,8 @@ def _ordered(names: list[str], folder: Path) -> tuple[str, ...]:
         ) from None
 
 
-def _images(listed: _Listed, decode: Decoder, held: bool) -> Images:
+def _images(listed: _Listed, decode: Decoder, in_memory: bool) -> Images:
     labels: Tensor = torch.tensor(listed.labels, dtype=torch.int64)
-    if held:
+    if in_memory:
         return HeldImages(torch.stack([decode(path) for path in listed.files]), labels, listed.files)
     return StreamedImages(listed.files, labels, decode.shape, decode, decode.rule)
