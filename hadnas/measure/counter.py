@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hadnas.errors import MeasurementError
 from hadnas.measure.aten import KINDS, kind, rule_of
-from hadnas.measure.meta import run
+from hadnas.measure.meta import run_operation
 from hadnas.measure.operations import composed, filled, tensors
 
 aten = torch.ops.aten
@@ -100,7 +100,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         if op in _MASKABLE and any(t.dtype in (torch.bool, torch.uint8) for t in tensors(args[1])):
             raise MeasurementError(f"data-dependent shape: {op} with a mask as index")
         activation = any(self._derived(t) for t in read)
-        out = run(op, args, kwargs)
+        out = run_operation(op, args, kwargs)
         written = tensors((out,)) or read  # an operation without a result has written to its arguments
         if rule is not None and read:
             work = rule(args, kwargs, out, self.is_activation)

@@ -14,7 +14,7 @@ from hadnas.results.finals import Final, lacking, opened_words
 from hadnas.results.front import pareto_front
 from hadnas.results.insight import MIN_GROUP, Insight, effects
 from hadnas.results.plots import Point, plot_bars, plot_front, plot_history, plot_intervals
-from hadnas.results.statistics import counted
+from hadnas.results.statistics import interval_words
 from hadnas.results.table import StudyResults
 from hadnas.source.module import plan_source
 
@@ -228,8 +228,8 @@ def finals(finals: list[Final], name: str, opened: int) -> Section:
     some = next((final.accuracy for final in finals if final.accuracy is not None), None)
     if some is not None:
         section.text(
-            f"Fresh seeds: {some.seeds}; test images: {some.n}; {counted(some.seeds)}. Not corrected for the number of "
-            f"comparisons. {opened_words(opened)}",
+            f"Fresh seeds: {some.seeds}; test images: {some.n}; {interval_words(some.seeds)}. Not corrected for the "
+            f"number of comparisons. {opened_words(opened)}",
             note=True,
         )
     for sentence in lacking(finals):

@@ -52,7 +52,7 @@ class Estimate:
         return self.low <= 0 <= self.high
 
 
-def counted(seeds: int) -> str:
+def interval_words(seeds: int) -> str:
     """The sources of variance in the intervals of so many seeds, in words."""
     if seeds == 1:
         return "one seed: intervals count the images only, and other seeds may differ by more"

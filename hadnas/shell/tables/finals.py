@@ -6,7 +6,7 @@ from hadnas.measure.figures import shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.finals import Final, lacking, opened_words
 from hadnas.results.insight import effects
-from hadnas.results.statistics import MIN_SEED_PAIRS, counted
+from hadnas.results.statistics import MIN_SEED_PAIRS, interval_words
 from hadnas.results.table import StudyResults
 from hadnas.shell.tables import console
 
@@ -32,7 +32,7 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
         interval = f"{found.low:.4f} to {found.high:.4f}"
         table.add_row(final.kind, final.name, *known, f"{found.mean:.4f}", interval, deviation, final.lead_text)
     console.print(table)
-    note = "" if some is None else f"{counted(some.seeds)}; "
+    note = "" if some is None else f"{interval_words(some.seeds)}; "
     console.print(f"{note}a p-value needs {MIN_SEED_PAIRS} seeds and is not corrected for the number of comparisons")
     for sentence in (*lacking(finals), opened_words(opened)):
         console.print(sentence)
