@@ -1,1 +1,1 @@
-"""Pages for users. `python -m docs.generate` writes those that are lists, `python -m docs.picture` the picture."""
+"""Pages for users. `python -m docs.generate` writes the pages of lists, `python -m docs.picture` the picture."""

@@ -1,4 +1,4 @@
-"""Writes the pages that are lists, from the code: `python -m docs.generate`. A test fails while a page is stale."""
+"""Writes the pages of lists from the code: `python -m docs.generate`. A test fails while a page is stale."""
 
 import inspect
 import re
@@ -35,7 +35,7 @@ def page(title: str, *parts: str) -> str:
 
 
 def row(*cells: str) -> str:
-    """A row of a Markdown table; no cell breaks it."""
+    """A row of a Markdown table, with `|` escaped in its cells."""
     return " | ".join(["", *(cell.replace("|", r"\|") for cell in cells), ""]).strip()
 
 
@@ -45,20 +45,20 @@ def table(head: tuple[str, ...], rows: list[str]) -> str:
 
 def blocks() -> str:
     """Every shipped op by role and family, with the first line of its docstring and its source."""
-    own = [op for _, op in sorted(ops().items()) if op.cls.__module__.startswith("hadnas.")]  # not what a test made
+    shipped_ops = [op for op in ops().values() if op.cls.__module__.startswith("hadnas.")]  # without those of tests
     sections: dict[tuple[str, str], list[Op]] = defaultdict(list)
-    for op in own:
+    for op in shipped_ops:
         sections[op.roles[0], op.family or "of no family"].append(op)
     parts = [
-        f"{len(own)} ops. `hadnas show NAME` prints the formula, shapes, cost, source and options of one; a search "
-        "space chooses among them by name. Adding one is adding a file: [CONTRIBUTING](../CONTRIBUTING.md)."
+        f"{len(shipped_ops)} ops. `hadnas show NAME` prints the formula, shapes, cost, source and options of one; a "
+        "search space chooses among them by name. A new one is one file: [CONTRIBUTING](../CONTRIBUTING.md)."
     ]
     for (role, family), found in sorted(
         sections.items(), key=lambda item: (list(TITLES).index(item[0][0]), item[0][1])
     ):
         rows = [row(f"`{op.name}`", op.summary, source(op)) for op in found]
         title = f"{TITLES[role]}: {family}" if role in ("block", "merge") else TITLES[role]
-        parts.append(f"## {title}\n\n{table(('op', 'what it is', 'source'), rows)}")
+        parts.append(f"## {title}\n\n{table(('op', 'meaning', 'source'), rows)}")
     return page("Blocks, merges and other ops", *parts)
 
 
@@ -68,23 +68,23 @@ def source(op: Op) -> str:
 
 
 def figures() -> str:
-    """Every figure with its unit, its direction if it may be an objective, and what it is."""
+    """Every figure with its unit, its direction if it may be an objective, and its definition."""
     rows = [row(f"`{f.name}`", f.unit, f.direction or "", f.about) for f in TABLE.values()]
     return page(
         "Figures",
-        "All are of one image, latencies of one forward pass at batch 1. An operation whose cost is not known is "
-        "refused by name. Every objective but the accuracy may be a constraint: in a study, or as `--max-macs 50M`, "
+        "Costs are of one image, latencies of one forward pass at batch 1. A network with an operation of unknown cost "
+        "is refused. Every objective except the accuracy may be a constraint: in a study, or as `--max-macs 50M`, "
         "`--max-latency 5ms` and so on.",
-        table(("figure", "unit", "objective", "what it is"), rows),
+        table(("figure", "unit", "objective", "definition"), rows),
         "Runs in MLflow have more:",
         "- `families` and `merges`: blocks and merges of each family, as `H0 A2 C1 T0`: hadamard, additive, "
         "convolution, attention. The family of a network is that of most of its blocks, `mixed` in a tie; "
         "one without blocks counts its convolutions.\n"
         "- `latency_ms.compile`, `latency_ratio.compile` and so on: the same on another backend, of the Pareto front "
         "and the baselines.\n"
-        "- `test/accuracy`, `test/low`, `test/high`: of `hadnas finals` alone, the mean over fresh seeds on the test "
+        "- `test/accuracy`, `test/low`, `test/high`: only from `hadnas finals`, the mean over fresh seeds on the test "
         "split and its 95 % interval over seeds and images, on the logit scale.",
-        "[Latency by backend](searching.md#latency-by-backend) says more on timing.",
+        "See also [latency by backend](searching.md#latency-by-backend).",
     )
 
 
@@ -99,8 +99,8 @@ def search_spaces() -> str:
         studies.append(row(f"`{name}`", study.data.source, str(study.trials), first_line(f"hadnas.studies.{name}")))
     return page(
         "Search spaces and studies",
-        "`hadnas show NAME` prints one, `hadnas search NAME` runs it, `hadnas copy NAME` writes its file here for you "
-        "to change. A search space says what may be chosen; a study adds data, objectives, a budget and baselines.",
+        "`hadnas show NAME` prints one, `hadnas search NAME` runs it, `hadnas copy NAME` copies its file into this "
+        "folder, to edit. A search space defines choices; a study adds data, objectives, a budget and baselines.",
         table(("search space", "assignments", "question"), spaces),
         table(("study", "data", "trials", "experiment"), studies),
     )
@@ -121,25 +121,25 @@ def published() -> str:
 
 
 def published_row(name: str, cost: Cost) -> str:
-    """One network of the page; test_published, which counts them all, looks for it there."""
+    """One row of the page; test_published counts every network and looks for its row."""
     return row(f"`{name}`", f"{cost.params:,}", f"{cost.macs:,}", f"{cost.products:,}")
 
 
 def published_page(rows: list[str]) -> str:
     return page(
         "Published networks",
-        'Points of the search space: `hadnas show starnet_s1`, `hadnas.load("starnet_s1")`, `hadnas measure '
-        "starnet_s1`, or a baseline of a study. Cost at 3 x 224 x 224 and 1,000 classes.",
+        "Architectures in the grammar of search spaces, for `hadnas show starnet_s1`, `hadnas measure starnet_s1`, "
+        '`hadnas.load("starnet_s1")` or as a baseline of a study. Cost at 3 x 224 x 224 and 1,000 classes.',
         table(("network", "parameters", "MACs", "element-wise products"), rows),
     )
 
 
 def commands() -> str:
-    """Every command with its arguments and options, as click has them."""
+    """Every command with its arguments and options, from click."""
     parent = click.Context(main, info_name="hadnas")
     return page(
         "Commands",
-        "`hadnas COMMAND --help` prints the same. Exit status: 0 done, 2 refused with one sentence, 130 after Ctrl-C.",
+        "`hadnas COMMAND --help` prints the same. Exit status: 0 done, 2 after an error, 130 after Ctrl-C.",
         *(command(click.Context(found, parent, name)) for name, found in main.commands.items()),
     )
 

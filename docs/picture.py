@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from docs.generate import DOCS
+from hadnas.opened import open_study
 from hadnas.results.candidate import Found
-from hadnas.results.table import StudyResults, open_study
+from hadnas.results.table import StudyResults
 
 FRONT, OTHER, BASELINE, INK = "#0b6e99", "#a9bfca", "#d1662a", "#333333"
 LABELS = {"plain_conv": "plain convolutions", "starnet_small": "small StarNet", "timm_resnet": "timm's test_resnet"}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hadnas.train.effects import product_effects
     from hadnas.train.recipe import Recipe
 
-# Public name -> where it lives; imported when first asked for, so that `import hadnas` costs nothing.
+# Public name -> its module, imported at first use, so that `import hadnas` loads no torch.
 _PUBLIC = {
     "Arch": "hadnas.arch.node",
     "DataSpec": "hadnas.train.data.spec",

@@ -1,19 +1,19 @@
 """Every error hadnas raises on purpose.
 
     HadnasError
-    ├── SpecError (ValueError)      a search space, architecture, study or recipe says something that is not allowed
-    ├── UnknownName (LookupError)   a name that no registry, file or study bears
-    ├── BuildError                  an architecture that cannot become a module
-    ├── DataError                   a data set that is missing, malformed or unfit
-    ├── TrainingError               training that diverged or could not go on
-    │   └── MachineError            memory ran out, or a device or process failed: another time it may succeed
-    ├── MeasurementError            a module whose cost or latency cannot be taken
-    ├── StudyError                  a study, ledger or database that cannot be used as asked
-    │   └── LostClaim               a training that another worker took over, as this one gave no sign of life
-    └── Interrupted                 Ctrl-C during a search: what was measured is kept, the same command goes on
+    ├── SpecError (ValueError)      a value in a search space, architecture, study or recipe is not allowed
+    ├── UnknownName (LookupError)   no registry, file or study has the name
+    ├── BuildError                  an architecture cannot be built or exported
+    ├── DataError                   a data set is missing, malformed or unsuitable
+    ├── TrainingError               training diverged or failed
+    │   └── MachineError            memory ran out, or a device or process failed; a retry may succeed
+    ├── MeasurementError            the cost or latency of a module cannot be measured
+    ├── StudyError                  a study, ledger or database cannot be used
+    │   └── LostClaim               this worker's heartbeat stopped and another worker took over its training
+    └── Interrupted                 Ctrl-C during a search: results so far are stored, the same command continues
 
-A message says what was found, where, what is allowed and, for a name, the nearest known one.
-Inner code states the bare fact; the public boundary adds the path once, with `at`.
+A message states what was found, where, what is allowed and, for a name, the nearest known one.
+Inner code states the fact; the public boundary adds the path once, with `at`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,71 +26,71 @@ class HadnasError(Exception):
 
 
 class SpecError(HadnasError, ValueError):
-    """A search space, architecture, study or recipe says something that is not allowed."""
+    """A value in a search space, architecture, study or recipe is not allowed."""
 
 
 class UnknownName(HadnasError, LookupError):
-    """A name that no registry, file or study bears."""
+    """No registry, file or study has the name."""
 
 
 class BuildError(HadnasError):
-    """An architecture that cannot become a module."""
+    """An architecture cannot be built or exported."""
 
 
 class DataError(HadnasError):
-    """A data set that is missing, malformed or unfit."""
+    """A data set is missing, malformed or unsuitable."""
 
 
 class TrainingError(HadnasError):
-    """Training that diverged or could not go on."""
+    """Training diverged or failed."""
 
 
 class MachineError(TrainingError):
-    """Memory ran out, or a device or a process failed: another time or on another machine it may succeed."""
+    """Memory ran out, or a device or process failed; a retry, or another machine, may succeed."""
 
 
 class MeasurementError(HadnasError):
-    """A module whose cost or latency cannot be taken."""
+    """The cost or latency of a module cannot be measured."""
 
 
 class StudyError(HadnasError):
-    """A study, ledger or database that cannot be used as asked."""
+    """A study, ledger or database cannot be used."""
 
 
 class LostClaim(StudyError):
-    """A training was taken over by another worker, as this one gave no sign of life for too long."""
+    """This worker's heartbeat stopped and another worker took over its training."""
 
 
 class Interrupted(HadnasError):
-    """Ctrl-C during a search: everything measured is kept, the running candidate is given back."""
+    """Ctrl-C during a search: results so far are stored, the claim on the running candidate is released."""
 
 
 SHOWN = 200
-"""Characters of a value that a message shows at most."""
+"""The most characters of a value in a message."""
 
 
 def cut(value: object) -> str:
-    """`value` as Python writes it, cut to what a sentence can hold."""
+    """The `repr` of `value`, at most SHOWN characters."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, a list of lists without end
+    except (ValueError, RecursionError):  # an integer of thousands of digits, lists nested too deeply
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the trace that a C++ library writes below."""
+    """The first line of an error's text; C++ libraries append a trace."""
     return str(error).strip().partition("\n")[0]
 
 
 LISTED = 100
-"""Names that one message lists at most."""
+"""The most names in a message."""
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownName:
-    """The error for a name nobody bears: says the kind, the name, the nearest known name and the allowed ones.
+    """The error for an unknown name: its kind, the name, the nearest known name and the allowed names.
 
-    Of very many, as timm's models, only those near are listed.
+    Of more than LISTED names, such as timm's models, it lists the nearest five and the number.
     """
     names = sorted(allowed)
     close = get_close_matches(name[:SHOWN] if isinstance(name, str) else cut(name), names, n=5)
@@ -100,13 +100,13 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownName:
 
 
 def printable(text: str) -> str:
-    """`text` with every character that a terminal would obey, or cannot show, written out as Python writes it."""
+    """`text` with every control or unprintable character escaped as in a Python string."""
     return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
 
 
 @contextmanager
 def at(path: str) -> Iterator[None]:
-    """Put the place in front of the message of any HadnasError raised inside."""
+    """Prefix the message of any HadnasError raised inside with `path`."""
     try:
         yield
     except HadnasError as error:

@@ -1,4 +1,4 @@
-"""What is on the shelf: search spaces, studies and architectures, by shipped name or by path."""
+"""Loads search spaces, studies and architectures by shipped name or by path."""
 
 import importlib
 import pkgutil
@@ -25,11 +25,11 @@ from hadnas.source.user_file import run_file
 from hadnas.space.data import as_data, from_data
 from hadnas.store.study import Study, one_sentence
 
-Kind = Literal["studies", "search_spaces", "published"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Shelf = Literal["studies", "search_spaces", "published"]
+SHELVES: tuple[Shelf, ...] = get_args(Shelf)
 
 
-def shipped(kind: Kind) -> list[str]:
+def shipped(kind: Shelf) -> list[str]:
     """The names of the shipped studies, search spaces or published architectures."""
     if kind == "published":
         return sorted(path.name.removesuffix(".json") for path in _published() if path.name.endswith(".json"))
@@ -40,9 +40,9 @@ def shipped(kind: Kind) -> list[str]:
 def load(name: str | Path) -> Any:
     """A Study, a search space (dict) or an Arch, by shipped name or by the path of a .py or .json file or of a folder.
 
-    A name is looked up among studies, then search spaces, then published networks; `search_spaces/NAME` names the
-    second. A folder is an exported one: of two things of one name, `./NAME` is the folder. Raises UnknownName, or
-    SpecError where the file does not hold what it should.
+    A name is looked up among studies, then search spaces, then published networks; `search_spaces/NAME` looks among
+    search spaces only. A folder must be an export; if a shipped item has its name, write `./NAME`. Raises UnknownName,
+    or SpecError if the file defines none of these.
     """
     text = str(name)
     if text.endswith((".py", ".json")):
@@ -52,7 +52,7 @@ def load(name: str | Path) -> Any:
         with at(text):
             return _complete(from_json_file(path)) if text.endswith(".json") else _load_file(path)
     folder, _, stem = text.rpartition("/")
-    for kind in KINDS:
+    for kind in SHELVES:
         if folder in ("", kind) and stem in shipped(kind):
             if kind == "published":
                 return load_arch((files("hadnas.search_spaces") / "published" / f"{stem}.json").read_text())
@@ -61,24 +61,24 @@ def load(name: str | Path) -> Any:
         if not (path / "arch.json").is_file():
             raise UnknownName(f"there is no file arch.json in the folder {text}; an exported folder has one")
         return load(path / "arch.json")
-    known = [item for kind in KINDS for item in shipped(kind)]
+    known = [item for kind in SHELVES for item in shipped(kind)]
     raise unknown("study, search space or architecture", text, dict.fromkeys(known))
 
 
 def use_blocks(path: str | Path) -> ModuleType:
-    """Run a user's file, so that the ops it defines or imports are known, and return it as a module.
+    """Run a user's file to register the ops it defines or imports, and return its module.
 
-    Raises UnknownName where there is no such file, SpecError where it fails.
+    Raises UnknownName if there is no such file, SpecError if it fails.
     """
-    place = as_path(path)
-    if not place.is_file():
+    file = as_path(path)
+    if not file.is_file():
         raise UnknownName(f"there is no file {path}")
     with at(str(path)):
-        return run_file(place)
+        return run_file(file)
 
 
 def own_ops(path: str | Path) -> list[Op]:
-    """The ops that a user's file defines. Raises as `use_blocks`, and SpecError where it defines none."""
+    """The ops that a user's file defines. Raises as `use_blocks`, and SpecError if it defines none."""
     module = use_blocks(path)
     found = [op for op in ops().values() if op.cls.__module__ == module.__name__]
     if not found:
@@ -87,9 +87,10 @@ def own_ops(path: str | Path) -> list[Op]:
 
 
 def load_network(name: str, task: Task) -> nn.Module:
-    """A network for `task`: what `load_architecture` takes, an exported model.py with its weights, or a timm model.
+    """A network for `task`, by a name that `load_architecture` accepts, an exported model.py or a timm model's name.
 
-    Raises UnknownName for a name that neither hadnas nor timm knows, SpecError for a file that holds no network.
+    An exported model.py loads its weights. Raises UnknownName for a name that neither hadnas nor timm knows, SpecError
+    for a file without a network.
     """
     if name.endswith(".py"):
         if not as_path(name).is_file():
@@ -109,7 +110,7 @@ def load_network(name: str, task: Task) -> nn.Module:
 
 def _exported(path: Path, task: Task) -> nn.Module:
     with warnings.catch_warnings():
-        # timm's, of a second export of one architecture in a process; the file calls its own function
+        # timm warns of a second export of one architecture in a process; the file calls its own function
         warnings.filterwarnings("ignore", "Overwriting hadnas_", UserWarning)
         make = getattr(run_file(path), ENTRY, None)
     if make is None:
@@ -120,9 +121,9 @@ def _exported(path: Path, task: Task) -> nn.Module:
     except Exception as error:
         raise SpecError(f"{ENTRY}(pretrained=True) fails with {type(error).__name__}: {error}") from error
     if (size[0], classes) != (task.shape[0], task.outputs):
-        asked = f"{task.shape[0]} channels and {task.outputs} classes"
         raise SpecError(
-            f"the network is none for {asked}; its own are --size {'x'.join(map(str, size))} --classes {classes}"
+            f"the network is not for {task.shape[0]} channels and {task.outputs} classes; "
+            f"use --size {'x'.join(map(str, size))} --classes {classes}"
         )
     return cast(nn.Module, network)
 
@@ -130,31 +131,33 @@ def _exported(path: Path, task: Task) -> nn.Module:
 def load_architecture(name: str | Path) -> Arch:
     """An Arch by the path of an exported folder or of a .json file, or by the name of a published network.
 
-    Raises UnknownName for what is not there, SpecError for what is no architecture.
+    Raises UnknownName if there is none, SpecError if it is not an architecture.
     """
     folder = as_path(name).absolute()
-    found = load(folder if (folder / "arch.json").is_file() else name)  # as a study may have the folder's name
+    found = load(folder if (folder / "arch.json").is_file() else name)  # a study may have the folder's name
     if not isinstance(found, Arch):
-        raise SpecError(f"{name} is no architecture; a published network, an arch.json or an exported folder is")
+        raise SpecError(
+            f"{name} is not an architecture; allowed are a published network, an arch.json or an exported folder"
+        )
     return found
 
 
 def load_study(name: str | Path) -> Study:
-    """A Study by name or path; a file that holds only a SPACE gives a study of it with every default."""
+    """A Study by name or path; a file that defines only a SPACE gives a study of it with default settings."""
     found = load(name)
     if isinstance(found, Study):
         return found
     if isinstance(found, dict):
-        own = str(as_path(name).resolve()) if str(name).endswith(".py") else ""
+        source = str(as_path(name).resolve()) if str(name).endswith(".py") else ""
         try:
-            return Study(name=Path(str(name)).stem, space=found, source=own)
+            return Study(name=Path(str(name)).stem, space=found, source=source)
         except ValidationError as error:
             raise one_sentence(error) from None
     raise SpecError(f"{name} is an architecture; a study or a search space is needed here")
 
 
 def load_arch(text: str | bytes) -> Arch:
-    """An Arch from JSON. Raises SpecError where it is no JSON, of a later format, or not a valid architecture."""
+    """An Arch from JSON. Raises SpecError if the text is not JSON, of a later format, or not a valid architecture."""
     return _complete(from_json(text))
 
 
@@ -164,15 +167,15 @@ def _complete(node: Any) -> Arch:
     except UnknownName as error:
         if all(found["op"] in list(ops()) for found in nodes(node)):
             raise
-        raise UnknownName(f"{error}; where a file of yours defines it, name that file with --blocks") from None
+        raise UnknownName(f"{error}; if a file of yours defines it, name that file with --blocks") from None
 
 
 def copy(name: str, folder: str | Path = ".") -> Path:
-    """Copy a shipped file, as it was installed, into `folder` and return its path.
+    """Copy a shipped file into `folder` and return the new path.
 
-    Raises UnknownName for a name that is not shipped, StudyError where the file exists or cannot be written.
+    Raises UnknownName for a name that is not shipped, StudyError if the file exists or cannot be written.
     """
-    for kind in KINDS:
+    for kind in SHELVES:
         base, _, stem = name.rpartition("/")
         if base in ("", kind) and stem in shipped(kind):
             package = files("hadnas.search_spaces") / "published" if kind == "published" else files(f"hadnas.{kind}")
@@ -183,9 +186,11 @@ def copy(name: str, folder: str | Path = ".") -> Path:
                     raise StudyError(f"{target} exists already; move it or copy into another folder")
                 shutil.copyfile(str(source), target)
             except OSError as error:
-                raise StudyError(f"{target} cannot be written: {error.strerror}; name a folder of yours") from error
+                raise StudyError(
+                    f"{target} cannot be written: {error.strerror}; choose a folder that you can write to"
+                ) from error
             return target
-    raise unknown("shipped file", name, dict.fromkeys(item for kind in KINDS for item in shipped(kind)))
+    raise unknown("shipped file", name, dict.fromkeys(item for kind in SHELVES for item in shipped(kind)))
 
 
 def _published() -> Any:
@@ -210,4 +215,4 @@ def _content(module: Any, stem: str) -> Any:
         if hasattr(module, key):
             kind = type(getattr(module, key)).__name__
             raise SpecError(f"{key} of {stem} is of type {kind}; allowed are STUDY = Study(...) and SPACE = op(...)")
-    raise SpecError(f"{stem} holds neither STUDY = Study(...) nor SPACE = op(...)")
+    raise SpecError(f"{stem} defines neither STUDY = Study(...) nor SPACE = op(...)")

@@ -1,4 +1,4 @@
-"""The largest numbers that are taken: a slip of the keyboard is refused before it is allocated or waited for."""
+"""The largest allowed numbers: a typing error is refused before memory is allocated or time is spent."""
 
 import math
 import os
@@ -6,10 +6,10 @@ import os
 from hadnas.errors import MachineError
 
 SEED = 2**62
-"""The largest seed of a training: the ledger keeps 64 bits, and the finals count on from it."""
+"""The largest training seed: the ledger stores 64 bits, and the finals add to the study's seed."""
 
 SPLIT_SEED = 2**32 - 1
-"""The largest seed that scikit-learn takes, which splits data and folds."""
+"""The largest seed of scikit-learn, which splits data and folds."""
 
 COUNT = 10**9
 """The most trials, epochs, images in a batch, rows or candidates."""
@@ -25,7 +25,7 @@ SIDE = 2**14
 
 
 def memory() -> float:
-    """Bytes of memory that this machine has; infinite where the system does not say."""
+    """Bytes of this machine's memory; infinite if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
@@ -33,7 +33,7 @@ def memory() -> float:
 
 
 def check_memory(needed: int, what: str) -> None:
-    """Raise MachineError where `what` needs more bytes than this machine has; Linux would end the process instead."""
+    """Raise MachineError if `what` needs more bytes than this machine has; Linux would kill the process instead."""
     if needed > (found := memory()):
         gib = 2**30
         raise MachineError(f"memory for {what}: {needed / gib:,.1f} GiB; this machine has {found / gib:,.1f}")

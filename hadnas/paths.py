@@ -7,20 +7,20 @@ from hadnas.errors import SpecError
 
 
 def as_path(text: str | Path) -> Path:
-    """`text` as a path, with `~` and `~user` resolved; there may be nothing at it yet.
+    """`text` as a path, with `~` and `~user` resolved; it need not exist.
 
-    Raises SpecError where it can be no path here: empty, too long, with a null byte, of a user who does not exist, or
-    through a folder that may not be read.
+    Raises SpecError for an invalid path: empty, too long, with a null byte, with an unknown `~user`, or below a folder
+    without read permission.
     """
     if not str(text):
         raise SpecError("the path is empty; name a file or folder ('.' is the current one)")
     try:
         path = Path(text).expanduser()
         os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):  # of the second, whoever opens it says more
+    except (FileNotFoundError, NotADirectoryError):  # opening the path reports the second in more detail
         return path
     except (OSError, RuntimeError, ValueError) as error:
-        said = str(getattr(error, "strerror", None) or error).rstrip(".")
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
         shown = str(text) if len(str(text)) <= 100 else f"{str(text)[:100]}..."
-        raise SpecError(f"the path {shown!r} cannot be used: {said[:1].lower()}{said[1:]}") from error
+        raise SpecError(f"the path {shown!r} cannot be used: {reason[:1].lower()}{reason[1:]}") from error
     return path

@@ -1,7 +1,7 @@
-"""Plain data: what architectures, search spaces and settings may hold, however they come in.
+"""Plain data, the values of architectures, search spaces and settings.
 
-They are dicts with strings as keys, lists, and scalars: None, bools, integers of 64 bits, finite floats, strings. A
-tuple counts as a list, and what NumPy calls a scalar as the Python number that it holds.
+Dicts with string keys, lists, and scalars: None, bools, 64-bit integers, finite floats, strings. A tuple is read as a
+list, a NumPy scalar as a Python number.
 """
 
 import json
@@ -12,22 +12,23 @@ from typing import Any
 
 from hadnas.errors import SpecError, cut
 
-DEPTH = 100
-"""Levels of dicts and lists; those of shipped spaces are below 20."""
+NESTING = 100
+"""The most levels of dicts and lists; shipped spaces have fewer than 20."""
 
 FILE_BYTES = 2**22
-"""The largest file that is read as JSON; that of a published network has 20 kB."""
+"""The largest JSON file; that of a published network has 20 kB."""
 
 
 def plain(value: Any, special: Callable[[Any], Any] | None = None) -> Any:
-    """`value` as plain data of its own. Raises SpecError with the place of anything else.
+    """A copy of `value` as plain data. Raises SpecError with the path of any other value.
 
-    special: gives plain data for an object that is not, or the object itself, which then stays; None refuses it
+    special: called with an object that is not plain data; returns plain data for it, the object itself to leave it
+        in place, or None to refuse it
     """
 
     def visit(value: Any, path: str, depth: int) -> Any:
-        if depth > DEPTH:
-            raise SpecError(f"it is nested deeper than {DEPTH} levels, from {path[:40]}... on")
+        if depth > NESTING:
+            raise SpecError(f"it is nested deeper than {NESTING} levels, at {path[:40]}...")
         if isinstance(value, dict):
             keys = [_text(key, path, "a key") for key in value]
             items = zip(keys, value.values(), strict=True)
@@ -36,35 +37,35 @@ def plain(value: Any, special: Callable[[Any], Any] | None = None) -> Any:
             return [visit(item, _join(path, str(index)), depth + 1) for index, item in enumerate(value)]
         if value is None or isinstance(value, bool | int | float | str):
             return _scalar(value, path)
-        import numpy as np  # late, as it takes longer than all of this
+        import numpy as np  # late: the import takes longer than this function
 
         if isinstance(value, np.generic) and isinstance(number := value.item(), bool | int | float):
             return _scalar(number, path)
-        given = special(value) if special is not None else None
-        if given is None:
+        replacement = special(value) if special is not None else None
+        if replacement is None:
             raise _wrong(path, value, "dicts, lists, strings, numbers, True, False and None")
-        return given if given is value else visit(given, path, depth + 1)
+        return value if replacement is value else visit(replacement, path, depth + 1)
 
     return visit(value, "", 0)
 
 
 def as_given(value: Any) -> Any:
-    """`value`: as `special` of `plain` it lets what is no plain data stay, for others to judge."""
+    """`value` itself: as `special` of `plain` it leaves other objects in place, for a later check."""
     return value
 
 
 def plain_fields(cls: type, fields: Any) -> Any:
-    """For pydantic's models of settings, before they look at their fields: NumPy's numbers become Python's."""
+    """A validator for pydantic models, run before their own: converts NumPy numbers in `fields` to Python's."""
     return plain(fields, as_given) if isinstance(fields, dict) else fields
 
 
 def from_json(text: str | bytes) -> Any:
-    """The plain data of a JSON text. Raises SpecError where it is none, or says one key twice."""
+    """The plain data of a JSON text. Raises SpecError if it is not JSON or has a duplicate key."""
     try:
         text = text.decode() if isinstance(text, bytes) else text
         return plain(json.loads(text, object_pairs_hook=_once, parse_int=_integer, parse_constant=_constant))
     except RecursionError:
-        raise SpecError(f"it is nested deeper than {DEPTH} levels") from None
+        raise SpecError(f"it is nested deeper than {NESTING} levels") from None
     except UnicodeDecodeError as error:
         raise SpecError(f"not JSON: it is not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
@@ -72,14 +73,14 @@ def from_json(text: str | bytes) -> Any:
 
 
 def from_json_file(path: Path) -> Any:
-    """The plain data of a JSON file. Raises SpecError as `from_json` does, and where it is too large or unreadable."""
+    """The plain data of a JSON file. Raises SpecError as `from_json` does, and if it is too large or unreadable."""
     try:
         with path.open("rb") as file:
             text = file.read(FILE_BYTES + 1)
     except OSError as error:
         raise SpecError(f"the file cannot be read: {error.strerror}") from error
     if len(text) > FILE_BYTES:
-        raise SpecError(f"the file is larger than {FILE_BYTES / 2**20:g} MiB, more than an architecture takes")
+        raise SpecError(f"the file is larger than {FILE_BYTES / 2**20:g} MiB; an architecture is smaller")
     return from_json(text)
 
 
@@ -90,7 +91,7 @@ def _scalar(value: Any, path: str) -> Any:
         return _text(value, path, "text")
     if isinstance(value, int):
         if not -(2**63) <= value < 2**63:
-            raise SpecError(f"{_at(path)}found an integer of {value.bit_length()} bits; allowed are 63 and a sign")
+            raise SpecError(f"{_at(path)}found an integer of {value.bit_length()} bits; allowed are 63 bits and a sign")
         return int(value)
     if not math.isfinite(value):
         raise _wrong(path, value, "a finite number")
@@ -102,9 +103,9 @@ def _text(value: Any, path: str, what: str) -> str:
         raise _wrong(path, value, f"{what} that is a string")
     try:
         value.encode()
-    except UnicodeEncodeError:  # half of a pair of surrogates: neither a file, a database nor a screen takes it
+    except UnicodeEncodeError:  # a lone surrogate, which files, databases and terminals refuse
         raise _wrong(path, value, f"{what} of whole Unicode characters") from None
-    return str.__str__(value)  # of an enumeration, too, the text
+    return str.__str__(value)  # the text of an enumeration's member, too
 
 
 def _wrong(path: str, value: object, allowed: str) -> SpecError:
@@ -124,13 +125,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise SpecError(f"the key {cut(twice)} stands twice in one object")
+        raise SpecError(f"the key {cut(twice)} occurs twice in one object")
     return found
 
 
 def _integer(text: str) -> int:
     if len(text) > 20:  # Python itself refuses above 4,300 digits
-        raise SpecError(f"found an integer of {len(text)} digits; allowed are integers of 64 bits")
+        raise SpecError(f"found an integer of {len(text)} digits; allowed are signed integers of 64 bits")
     return int(text)
 
 

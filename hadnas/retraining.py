@@ -1,4 +1,4 @@
-"""`hadnas retrain`: one architecture, trained longer and with a fuller recipe, scored once on the test split."""
+"""`hadnas retrain`: trains one architecture longer, with a stronger recipe, and scores it once on the test split."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -28,20 +28,20 @@ from hadnas.train.score import Score, evaluate
 from hadnas.train.trainer import Epoch, Fit, fit
 
 RAND = Policy(auto_augment="rand-m9-mstd0.5-inc1")
-FULLER = Recipe(epochs=50, augment=RAND, mixup=0.2, label_smoothing=0.1, ema=0.995)
-"""The recipe of a retraining where nothing else is said."""
+LONG_RECIPE = Recipe(epochs=50, augment=RAND, mixup=0.2, label_smoothing=0.1, ema=0.995)
+"""The default recipe of a retraining."""
 
 SEEN = (
-    "It started from weights: where these were trained on images of other splits, or of these under another split "
-    "seed, the test images may be among them, and its test accuracy is then too high."
+    "It started from weights. If these were trained on other splits, or under another split seed, they may have seen "
+    "the test images; the test accuracy is then too high."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Retrained:
-    """A network on the CPU in eval mode, how it learned, and its score on the test split, opened once at the end.
+    """A network on the CPU in eval mode, its training, and its score on the test split, opened once at the end.
 
-    started_from: the file of the weights it began with; None for fresh ones
+    started_from: the file of the initial weights; None for fresh ones
     """
 
     plan: Plan
@@ -55,12 +55,12 @@ class Retrained:
 
     @property
     def arch(self) -> Arch:
-        """The architecture, as completed for the task."""
+        """The architecture, completed for the task."""
         return self.plan.arch
 
     @property
     def task(self) -> Task:
-        """What the network is for: the shape and the classes of its data."""
+        """The task of the network: the shape and the classes of its data."""
         return self.plan.task
 
     @property
@@ -69,7 +69,7 @@ class Retrained:
         return Score(self.fit.val_accuracy, self.fit.val_loss, self.fit.val_n)
 
     def export(self, out: str | Path, *, origin: dict[str, Any] | None = None, force: bool = False) -> Path:
-        """Write code, weights, data and model card, as `hadnas.export` does. `origin` is where the network is from."""
+        """Write code, weights, data and model card, as `hadnas.export` does. `origin` adds rows to the card."""
         scores = (("validation", self.validation), ("test", self.test))
         settings = {name.replace("_", " "): value for name, value in self.recipe if value is not None}
         facts = Facts(
@@ -84,8 +84,8 @@ class Retrained:
             recipe={**settings, "seed": self.seed},
             limits=(
                 "One training with one seed: another seed gives another accuracy.",
-                "The test split was opened once, after the last epoch; whether it was opened for this architecture "
-                "before, is not known here.",
+                "The test split was opened once, after the last epoch; earlier runs of this architecture on it are not "
+                "recorded here.",
                 *([SEEN] if self.started_from is not None else []),
                 *(f"{note}." for note in self.data.notes),
             ),
@@ -100,7 +100,7 @@ class Retrained:
 def retrain(
     arch: Arch,
     data: Data | DataSpec | str,
-    recipe: Recipe = FULLER,
+    recipe: Recipe = LONG_RECIPE,
     *,
     seed: int = 0,
     weights: str | Path | None = None,
@@ -109,9 +109,9 @@ def retrain(
 ) -> Retrained:
     """Train `arch` on `data`, from scratch or from `weights` (.safetensors), for its shape and classes.
 
-    `seed` gives the initial weights and the order of training. `on_epoch` sees every epoch with its validation score.
-    Raises SpecError where the architecture or the weights do not fit the data, BuildError where it could not be
-    exported, DataError or TrainingError as `fit` does.
+    `seed` sets the initial weights and the order of batches. `on_epoch` is called after every epoch, with its
+    validation score. Raises SpecError if the architecture or the weights do not fit the data, BuildError if the
+    network cannot be exported, DataError or TrainingError as `fit` does.
     """
     if not isinstance(data, Data):
         data = load_data(data)
@@ -122,17 +122,17 @@ def retrain(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build_plan(plan) if weights is None else trained(plan, Path(weights))
-    plan_source(plan, {})  # before the training: its end is an export
+    plan_source(plan, {})  # raises for a network that cannot be exported before it is trained
     result = fit(module, data, recipe, seed=seed, device=device, on_epoch=on_epoch)
     test = evaluate(module, data, "test", batch=recipe.evaluation_batch, device=device)
     started_from = None if weights is None else Path(weights)
     return Retrained(plan, module.cpu(), data, recipe, seed, started_from, result, test)
 
 
-def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    """`recipe` with every setting that is not None in its place; those of a `Policy` change the one it then has.
+def updated_recipe(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """`recipe` with every setting that is not None; settings of a `Policy` change the recipe's policy.
 
-    Raises SpecError for a value that is not allowed, or for a policy's where it has none.
+    Raises SpecError for a value that is not allowed, or for a policy's setting if the recipe has no policy.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     policy = {name: given.pop(name) for name in Policy.model_fields if name in given}
@@ -141,9 +141,7 @@ def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
         if not policy:
             return found
         if not isinstance(found.augment, Policy):
-            raise SpecError(
-                f"{', '.join(policy)} can be given for timm's augmentation only, and augment is {found.augment}"
-            )
+            raise SpecError(f"augment is {found.augment}; {', '.join(policy)} is allowed with timm's augmentation only")
         return Recipe(**{**found.model_dump(), "augment": {**found.augment.model_dump(), **policy}})
     except ValidationError as error:
         raise one_sentence(error, "") from None

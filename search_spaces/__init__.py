@@ -1,1 +1,1 @@
-"""Shipped search spaces: one question per file, each a value SPACE."""
+"""Shipped search spaces: one question per file, each with a value SPACE."""

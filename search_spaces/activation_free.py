@@ -1,10 +1,10 @@
-"""How far without activations: every member is a composition of linear maps, products and norms.
+"""How accurate are networks without activations: every member composes linear maps, products and norms.
 
-No activation anywhere: not in the stem, the blocks, the merges or the head. What is published with one and makes sense
-without (conv-mod, LKA, GLU, focal modulation, gated convolution, efficient modulation, the gated merge) stands here
-without. That excludes what is a sigmoid or a softmax by definition (the highway merge, SE, ECA, attention) and what
-would be linear (inverted bottlenecks, MLPs). The non-linearity comes from products alone; layer norm, which divides by
-a standard deviation, stays allowed.
+No activation in stem, blocks, merges and head. Ops that are published with an activation and make sense without it
+(conv-mod, LKA, GLU, focal modulation, gated convolution, efficient modulation, the gated merge) are used without it.
+Excluded are ops with a sigmoid or a softmax by definition (the highway merge, SE, ECA, attention) and ops that would be
+linear (inverted bottlenecks, MLPs). The non-linearity comes from products only; layer norm, which divides by a standard
+deviation, is allowed.
 """
 
 from hadnas.space import int_range, one_of, op, repeat
@@ -28,7 +28,7 @@ MERGE = one_of(op("add"), op("product", project=True), op("gated", act=None))
 
 RESIDUAL = one_of(
     *(op("residual", norm="layernorm2d", block=block, merge=MERGE) for block in BLOCKS),
-    op("monet_poly", expand=one_of(2, 3)),  # brings its residuals
+    op("monet_poly", expand=one_of(2, 3)),  # has its own residuals
 )
 
 DOWN = op("conv_norm", kernel=3, stride=2, norm="layernorm2d", act=None)

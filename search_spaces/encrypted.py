@@ -1,12 +1,11 @@
-"""Networks for encrypted inference: sums and products only, every norm a batch norm that folds away.
+"""Networks for encrypted inference: only sums and products; every norm is a batch norm that folds into a convolution.
 
-Homomorphic encryption computes sums and products. At inference a batch norm is an affine map, and here each stands
-directly behind a convolution, or in front of nothing but pointwise ones (in front of a depthwise one its shift would
-not reach the zeros around the map), so that it folds into their weights and every member is a polynomial of its input.
-That excludes, beyond all activations, every norm that looks at its input when it runs (layer norm, group norm, RMS
-norm), softmax, divisions by sums over tokens, and a norm on an unprojected product. Encryption pays for the depth of
-products: star, GLU, LKA and conv-mod cost one level, CCP of degree d costs d - 1, gnConv of order n costs n, and the
-product merge one more than its block.
+Homomorphic encryption computes sums and products. At inference a batch norm is an affine map. Here each one directly
+follows a convolution or precedes only pointwise ones (before a depthwise one, its shift would not apply to the zero
+padding), so that it folds into their weights and every member is a polynomial of its input. Excluded are activations,
+norms with statistics of their input (layer norm, group norm, RMS norm), softmax, divisions by sums over tokens, and a
+norm on an unprojected product. The cost of encryption grows with the depth of products: star, GLU, LKA and conv-mod
+have one level, CCP of degree d has d - 1, gnConv of order n has n, and the product merge one more than its block.
 """
 
 from hadnas.space import int_range, one_of, op, repeat
@@ -24,7 +23,7 @@ POINTWISE_FIRST = (
 MERGE = one_of(op("add"), op("product", project=True, norm="batchnorm2d"))
 
 RESIDUAL = one_of(
-    op("residual", block=STAR, merge=MERGE),  # a star brings its norms, behind its first and its last convolution
+    op("residual", block=STAR, merge=MERGE),  # a star has its own norms, each directly after a convolution
     *(op("residual", norm="batchnorm2d", block=block, merge=MERGE) for block in POINTWISE_FIRST),
 )
 

@@ -1,8 +1,8 @@
-"""Which interaction, where: Hadamard, additive, convolution or attention in every block, and how each is merged.
+"""Which interaction, where: Hadamard, additive, convolution or attention in every block, and its merge.
 
-Three stages at full, half and quarter resolution of the stem's map; every block is chosen by itself, with its own
-parameters, and joins the skip by a sum, a learned product or a gate. Every block stands behind the same norm, so the
-families compete on equal terms. Meant for images from 8 x 8 to 64 x 64; a stem of stride 2 halves the cost.
+Three stages at full, half and quarter resolution of the stem's map; every block is chosen separately, with its own
+parameters, and joins the skip by a sum, a learned product or a gate. Every block has the same norm before it, so that
+families compete on equal terms. Meant for images from 8 x 8 to 64 x 64; a stem of stride 2 halves the resolution.
 """
 
 from hadnas.space import int_range, one_of, op, repeat

@@ -1,7 +1,7 @@
 """Where does the product help: every block is a star, its additive twin or the one-branch control, all else equal.
 
-The three have equal MACs, and but for the biases of the second branch equal parameters. `activation` is shared by the
-whole network: on one branch, or nowhere (then the sum and the control are linear between norms).
+The three have equal MACs and, except for the biases of the second branch, equal parameters. `activation` is shared by
+the whole network: on one branch, or none (then the sum and the control are linear between norms).
 """
 
 from hadnas.space import one_of, op, repeat

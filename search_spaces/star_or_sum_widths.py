@@ -1,9 +1,9 @@
 """Product against sum: one interaction for the whole network, with or without an activation, over width.
 
-18 networks: star, its additive twin and the one-branch control; the activation on one branch or nowhere; 4, 6 or 8
+18 networks: star, its additive twin and the one-branch control; the activation on one branch or none; 4, 6 or 8
 channels in the first of three stages. At each width the three interactions have equal MACs, and star and twin equal
 parameters (the control lacks the biases of the second branch). This is the contrast of Ma et al., "Rewrite the stars",
-2024, arXiv 2403.19967, tables 2 and 4, made small.
+2024, arXiv 2403.19967, tables 2 and 4, on a small scale.
 """
 
 from hadnas.space import one_of, op

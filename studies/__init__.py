@@ -1,1 +1,1 @@
-"""Shipped studies: one experiment per file, each a value STUDY."""
+"""Shipped studies: one experiment per file, each with a value STUDY."""

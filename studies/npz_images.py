@@ -2,12 +2,12 @@
 
     hadnas search npz_images --data images.npz
 
-The file holds train_images (N, H, W, C) or (N, H, W) as uint8 and train_labels (N,) as integers, and if there are any
-test_images and test_labels. Without --data it looks for images.npz here.
+The file contains train_images (N, H, W, C) or (N, H, W) as uint8 and train_labels (N,) as integers; test_images and
+test_labels are optional. Without --data it reads images.npz in the current folder.
 
-Machine: 2 CPU cores, no GPU: a GPU is meant, and --epochs and --trials for less. Seen on 10,000 images of CIFAR-10
-with `--trials 4` on two cores that others used, too: 40 minutes, the best of 4 .6590 of n = 2,000 validation images
-(standard error .011) at 22.4M MACs and 197k parameters, the baseline resnet10t .6690 at 22.4M MACs and 4.93M.
+Machine: meant for a GPU; without one use lower --epochs and --trials. Seen on 2 shared CPU cores with 10,000 images of
+CIFAR-10 and `--trials 4`: 40 minutes; validation accuracy of the best .6590 (n = 2,000, standard error .011) at 22.4M
+MACs and 197k parameters, of the baseline resnet10t .6690 at 22.4M MACs and 4.93M parameters.
 """
 
 from hadnas.search_spaces.four_families import SPACE

@@ -1,1 +1,1 @@
-"""An architecture as data: read, completed, checked, remembered and varied, for a task."""
+"""An architecture as data: read, completed, checked, fingerprinted and varied, for a task."""

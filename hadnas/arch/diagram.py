@@ -17,11 +17,11 @@ COLOURS = {
     "attention": "#CC79A7",
     None: "#DDDDDD",
 }
-WIDTH, HEIGHT, GAP, MARGIN = 190, 46, 14, 12
+BOX_WIDTH, BOX_HEIGHT, BOX_GAP, MARGIN = 190, 46, 14, 12
 
 
 class Box(NamedTuple):
-    """A node as it is drawn: `merge` is the family of the merge behind it, None for the plain sum."""
+    """A drawn node. `merge` is the family of the merge after it, None for the plain sum."""
 
     title: str
     small: str = ""
@@ -31,21 +31,21 @@ class Box(NamedTuple):
 
 def diagram(arch: Arch) -> str:
     """SVG text: stem, stages with their blocks from top to bottom, norm and head, from left to right."""
-    unknown = [(arch.node["op"], [Box(arch.node["op"])])]  # a host whose file was not run
+    unknown = [(arch.node["op"], [Box(arch.node["op"])])]  # for a host whose file was not run
     columns = unknown if arch.host is None else arch.host.columns(arch.node)
     rows = max(len(boxes) for _, boxes in columns)
-    width = MARGIN + len(columns) * (WIDTH + GAP)
-    height = 30 + rows * (HEIGHT + GAP) + 34
+    width = MARGIN + len(columns) * (BOX_WIDTH + BOX_GAP)
+    height = 30 + rows * (BOX_HEIGHT + BOX_GAP) + 34
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="sans-serif" role="img">',
         f"<title>{escape(arch.fingerprint)}</title>",
     ]
     for column, (name, boxes) in enumerate(columns):
-        left = MARGIN + column * (WIDTH + GAP)
+        left = MARGIN + column * (BOX_WIDTH + BOX_GAP)
         parts.append(f'<text x="{left}" y="18" font-size="13" font-weight="bold">{escape(name)}</text>')
         for row, box in enumerate(boxes):
-            parts += _drawn(box, left, 30 + row * (HEIGHT + GAP), last=row == len(boxes) - 1)
+            parts += _drawn(box, left, 30 + row * (BOX_HEIGHT + BOX_GAP), last=row == len(boxes) - 1)
     for place, (family, colour) in enumerate((f, c) for f, c in COLOURS.items() if f):
         left = MARGIN + place * 120
         parts.append(f'<rect x="{left}" y="{height - 22}" width="12" height="12" fill="{colour}"/>')
@@ -56,21 +56,21 @@ def diagram(arch: Arch) -> str:
 def _drawn(box: Box, left: int, top: int, *, last: bool) -> Iterator[str]:
     title, small = box.title, box.small
     yield f"<g><title>{escape(f'{title} {small}')}</title>"
-    place = f'x="{left}" y="{top}" width="{WIDTH}" height="{HEIGHT}" rx="5"'
+    place = f'x="{left}" y="{top}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="5"'
     yield f'<rect {place} fill="{COLOURS[box.family]}" stroke="#555"/>'
     if box.merge is not None:
-        edge = f'x="{left + WIDTH - 12}" y="{top + 1}" width="11" height="{HEIGHT - 2}"'
+        edge = f'x="{left + BOX_WIDTH - 12}" y="{top + 1}" width="11" height="{BOX_HEIGHT - 2}"'
         yield f'<rect {edge} fill="{COLOURS[box.merge]}"/>'
     yield f'<text x="{left + 8}" y="{top + 18}" font-size="12">{escape(title)}</text>'
     shown = small if len(small) <= 36 else small[:35] + "\u2026"
     yield f'<text x="{left + 8}" y="{top + 35}" font-size="9.5" fill="#222">{escape(shown)}</text></g>'
     if not last:
-        middle = left + WIDTH // 2
-        yield f'<path d="M{middle} {top + HEIGHT} v{GAP}" stroke="#555"/>'
+        middle = left + BOX_WIDTH // 2
+        yield f'<path d="M{middle} {top + BOX_HEIGHT} v{BOX_GAP}" stroke="#555"/>'
 
 
 def boxes(nodes: Iterable[dict[str, Any]]) -> list[Box]:
-    """Nodes as boxes, a run of equal ones as one with their number."""
+    """Nodes as boxes; a run of equal nodes is one box with their number."""
     drawn = []
     for _, run in groupby(nodes, key=lambda node: json.dumps(node, sort_keys=True)):
         same = list(run)
@@ -80,7 +80,7 @@ def boxes(nodes: Iterable[dict[str, Any]]) -> list[Box]:
 
 
 def _box(node: dict[str, Any]) -> Box:
-    """A node as a box; a residual shows its block, and how that joins the skip where it is not the plain sum."""
+    """A node as a box; a residual shows its block, and its merge unless that is the plain sum."""
     if node["op"] != "residual":
         return Box(node["op"], values_text(node), family_of(node))
     block, merge = node["block"], node["merge"]
@@ -91,7 +91,7 @@ def _box(node: dict[str, Any]) -> Box:
 
 
 def values_text(node: dict[str, Any]) -> str:
-    """What is not as it is by default."""
+    """The values of a node that differ from the defaults, as `key value, ...`."""
     op = op_of(node)
     slots = op.slots if op else {}
     chosen = {k: v for k, v in node.items() if k in slots and not slots[k].roles and v != slots[k].default}

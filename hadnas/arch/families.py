@@ -1,7 +1,7 @@
-"""How often each family of interactions occurs in an architecture: in its blocks and, apart, in its merges.
+"""Counts of each family of interactions in an architecture: of its blocks and, separately, of its merges.
 
-A block computes what a merge then joins with the skip, so one residual node holds one of each, and they are never added
-up. The family of a network is that of most of its blocks.
+A residual node has one block and one merge, which joins the block's output with the skip; the two counts are never
+added. The family of a network is that of most of its blocks.
 """
 
 from typing import Any
@@ -10,18 +10,18 @@ from hadnas.arch.node import Arch, nodes
 from hadnas.blocks.registry import FAMILIES, op_of
 
 LEGEND = (
-    "H hadamard, A additive, C convolution, T attention: blocks, and apart merges; a network without blocks counts its "
-    "convolutions; -: not known"
+    "H hadamard, A additive, C convolution, T attention: blocks and, separately, merges; a network without blocks "
+    "counts its convolutions; -: not known"
 )
-"""What `families_text` shows, for below a table."""
+"""Explains `families_text` below a table."""
 
 MIXED = "mixed"
 
 
 def family_of(node: dict[str, Any]) -> str | None:
-    """The family of a node: that of its op, but additive where a Hadamard op is its additive twin.
+    """The family of a node: that of its op, but additive if a Hadamard op is its additive twin.
 
-    None of an op without a family, and of a user-defined one whose file was not read.
+    None for an op without a family, and for a user-defined op whose file was not run.
     """
     if (op := op_of(node)) is None:
         return None
@@ -31,8 +31,8 @@ def family_of(node: dict[str, Any]) -> str | None:
 def family_counts(arch: Arch) -> dict[str, int]:
     """Blocks of each family, in the order of FAMILIES.
 
-    A network without blocks counts what its host says of its layers (see `Host.layers`). Empty where the host does
-    not know them, and where no block is of an op that is known.
+    A network without blocks counts its host's layers (see `Host.layers`). Empty if the host does not know them, or if
+    no block's op is known.
     """
     counts = _counts(arch.node, "block")
     if any(counts.values()):
@@ -45,13 +45,13 @@ def family_counts(arch: Arch) -> dict[str, int]:
 def merge_counts(arch: Arch) -> dict[str, int]:
     """Merges of each family, in the order of FAMILIES; `add`, the sum of every common residual, is an additive one.
 
-    Empty for an architecture of one node, as those of timm's networks: their own are not known.
+    Empty for an architecture of one node, such as a timm network, whose merges are not known.
     """
     return _counts(arch.node, "merge") if len(arch.ops()) > 1 else {}
 
 
 def stage_counts(arch: Arch) -> list[dict[str, int]]:
-    """Of each stage its blocks by family and its merges by `<family> merge`; empty for a host without stages."""
+    """The blocks of each stage by family, its merges by `<family> merge`; empty for a host without stages."""
     return [
         _counts(stage, "block") | {f"{family} merge": n for family, n in _counts(stage, "merge").items()}
         for stage in arch.stages
@@ -64,23 +64,23 @@ def _counts(part: Any, role: str) -> dict[str, int]:
 
 
 def has_role(node: dict[str, Any], role: str) -> bool:
-    """Whether the op of a node is known and may stand in a role."""
+    """Whether the op of a node is known and allowed in a role."""
     return (op := op_of(node)) is not None and role in op.roles
 
 
 def families_text(counts: dict[str, int]) -> str:
-    """The counts in short: `H3 A1 C2 T0` for hadamard, additive, convolution and attention (T); `-` without any."""
+    """The counts as `H3 A1 C2 T0` for hadamard, additive, convolution and attention (T); `-` if there are none."""
     letters = dict(zip(FAMILIES, "HACT", strict=True))
     return " ".join(f"{letters[family]}{count}" for family, count in counts.items()) or "-"
 
 
 def families_texts(arch: Arch | None) -> tuple[str, str]:
-    """Blocks and merges of an architecture in short, as columns of a table; empty without one."""
+    """The counts of blocks and of merges as text, for two columns of a table; empty texts without an architecture."""
     return ("", "") if arch is None else (families_text(family_counts(arch)), families_text(merge_counts(arch)))
 
 
 def main_family(counts: dict[str, int]) -> str | None:
-    """The family that is counted most often, MIXED where another is as often; None where nothing is counted."""
+    """The most frequent family, MIXED if two tie, None if nothing is counted."""
     most = max(counts.values(), default=0)
     first = [family for family, count in counts.items() if count == most]
     return None if not most else first[0] if len(first) == 1 else MIXED

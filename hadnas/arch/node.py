@@ -12,10 +12,10 @@ from hadnas.errors import SpecError, at, cut
 from hadnas.plain import from_json
 
 FORMAT = 1
-"""The version of the grammar that this hadnas writes; it reads this and every earlier one."""
+"""The version of the grammar that this hadnas writes; it reads this and every earlier version."""
 
 BESIDE = ("format", "class_names")
-"""Keys of an arch.json that say nothing of the network: an export has the names of the classes beside it."""
+"""Keys of an arch.json that are not part of the node: an export stores the class names there, too."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Arch:
 
     @property
     def host(self) -> Any:
-        """The `hadnas.hosts.host.Host` of its op; None if the file that defines that op was not run."""
+        """The `hadnas.hosts.host.Host` of its op; None if the file that defines the op was not run."""
         op = op_of(self.node)
         return None if op is None else op.host
 
     @property
     def stages(self) -> list[dict[str, Any]]:
-        """Its stages in order, each with its `blocks`; none for a host without stages or an unknown one."""
+        """Its stages in order, each with its `blocks`; none for an unknown host or a host without stages."""
         return [] if self.host is None else list(self.host.stages(self.node))
 
     def __hash__(self) -> int:
@@ -53,7 +53,7 @@ class Arch:
         return [node["op"] for node in nodes(self.node)]
 
     def tree(self) -> str:
-        """The architecture as an indented tree for people; runs of equal nodes are written once with a count."""
+        """The architecture as an indented tree for people; a run of equal nodes is one entry with its indices."""
         return "\n".join(_lines(self.node, ""))
 
     def __str__(self) -> str:
@@ -61,17 +61,16 @@ class Arch:
 
 
 def stored_arch(text: str, fingerprint: str) -> Arch:
-    """The architecture that `Arch.json` wrote, also of ops that are not known here.
+    """The architecture that `Arch.json` wrote; its ops need not be known here.
 
-    Raises SpecError where the text is not what was written, by the fingerprint that it was kept under, or of a later
-    format.
+    Raises SpecError if the text does not match the fingerprint it was stored under, or is of a later format.
     """
     with at(f"architecture {fingerprint}"):
         if not isinstance(text, str) or hashlib.sha256(text.encode()).hexdigest()[:16] != fingerprint:
-            raise SpecError("its text is damaged: it has another fingerprint")
+            raise SpecError("its text is damaged: it does not match its fingerprint")
         node = unversioned(from_json(text))
         if not all(isinstance(inner.get("op"), str) for inner in (node, *nodes(node))):
-            raise SpecError("its text is no architecture")
+            raise SpecError("its text is not an architecture")
     return Arch(in_order(node))
 
 
@@ -88,7 +87,7 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def unversioned(draw: Any) -> dict[str, Any]:
-    """A node without what stands beside it. Raises SpecError for what is no node, or of a later format."""
+    """A node without the keys in BESIDE. Raises SpecError for a value that is not a node, or of a later format."""
     if not isinstance(draw, dict):
         raise SpecError(f"found {cut(draw)}; allowed is a node {{'op': name, ...}}")
     version = draw.get("format", FORMAT)
@@ -100,7 +99,7 @@ def unversioned(draw: Any) -> dict[str, Any]:
 
 
 def in_order(value: Any) -> Any:
-    """`value` with the keys of every node in the order of its op's constructor, as canonical JSON has them sorted."""
+    """`value` with the keys of every node in the order of its op's constructor; canonical JSON sorts them by name."""
     if isinstance(value, list):
         return [in_order(item) for item in value]
     if not isinstance(value, dict):

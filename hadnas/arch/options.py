@@ -1,4 +1,4 @@
-"""Every option of a space, looked at by itself: what no valid draw could hold is refused before anything is drawn."""
+"""Checks every option of a space by itself: an option that no valid draw can contain is refused before sampling."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,14 +8,13 @@ from hadnas.errors import at, unknown
 from hadnas.space.choices import Choice, IntRange, Repeat, join
 
 _BESIDE = {"host": ("format",), "stem": ("dim",)}
-"""What a node of a role may say beside its op's own parameters."""
+"""Keys that a node of a role may have beside its op's parameters."""
 
 
 def check_options(space: Any, path: str = "") -> None:
-    """Raise UnknownName or SpecError for an op, a parameter or a value that is wrong wherever it is drawn.
+    """Raise UnknownName or SpecError for an op, a parameter or a value that is wrong in every draw.
 
-    A search passes over invalid draws, as rules may hold for some widths and not for others; a misspelt option would
-    be passed over with them.
+    A search skips invalid draws, since a rule may hold for some widths only; it would skip a misspelt option silently.
     """
     if isinstance(space, Choice):
         for index, option in enumerate(space.options):
@@ -44,13 +43,13 @@ def _check_node(name: Any, node: dict[str, Any]) -> None:
         if key not in op.slots:
             raise unknown(f"parameter of {op.name}", key, op.slots)
         if not op.slots[key].roles:
-            for plain in _values(value):
+            for scalar in _values(value):
                 with at(op.name):
-                    op.slots[key].check(plain)
+                    op.slots[key].check(scalar)
 
 
 def _values(value: Any) -> Iterator[Any]:
-    """The plain values that a place may take; none where one is made of several places."""
+    """The scalars that `value` may become; none for a list, a node or a repetition, which are checked inside."""
     if isinstance(value, Choice):
         for option in value.options:
             yield from _values(option)

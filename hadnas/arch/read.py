@@ -1,8 +1,8 @@
-"""From a draw to an architecture, and from an architecture to a tree of constructor calls: one recursive reading.
+"""One recursive reader from a draw to an architecture and to its tree of constructor calls.
 
-Every node is read once: its op is looked up, its values are checked and completed with the defaults, its rules are
-checked at the place where it stands, and the call that builds it is noted. `complete` keeps the data, a
-`hadnas.hosts.host.Plan` the calls, too, so neither can disagree with the other.
+It visits every node once: looks up its op, checks its values, completes them with the defaults, checks its rules for
+its width and resolution, and makes the call that builds it. `complete` returns the data; a `hadnas.hosts.host.Plan`
+has the calls, too, so the two always agree.
 """
 
 import json
@@ -22,9 +22,9 @@ Node = dict[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """What a node gets from its surroundings: channels in and out, and the resolution of its input.
+    """What a parent gives its node: channels in and out, and the resolution of its input.
 
-    The resolution is None where no task is given; then rules are not held, as they may depend on it.
+    The resolution is None without a task; rules are then not checked, since they may depend on it.
     """
 
     in_dim: int
@@ -35,7 +35,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Call:
-    """A constructor call; arguments are plain values, calls or lists of calls. `place` is that of a part of a host."""
+    """A constructor call; arguments are plain values, calls or lists of calls. `place` is None for the host itself."""
 
     op: str
     cls: Any  # a class or function that gives a module
@@ -56,10 +56,10 @@ def _key(value: Any) -> Any:
 
 
 def complete(draw: Node, task: Task | None = None) -> Arch:
-    """The architecture that a draw describes: every default written, every value and rule checked, canonical.
+    """The canonical architecture of a draw: every default is written, every value and rule is checked.
 
-    Without a task only what does not depend on one is checked. Raises SpecError or UnknownName with the path of the
-    node, the value found and what is allowed.
+    Without a task, checks that need one are left out. Raises SpecError or UnknownName with the path of the node, the
+    value found and the allowed values.
     """
     return Arch(read_host(draw, task)[0])
 
@@ -77,7 +77,7 @@ def read(node: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[No
     """One node below a host: its completed data and its call. Raises SpecError or UnknownName with `path`."""
     with at(path):
         if not isinstance(node, dict):
-            raise SpecError(f"found {cut(node)}; allowed is a node {{'op': name, ...}} that is a {' or '.join(roles)}")
+            raise SpecError(f"found {cut(node)}; allowed is a {' or '.join(roles)} node {{'op': name, ...}}")
         op = find_op(node.get("op"), roles)
         values = checked_values(op, node)
     calls: dict[str, Any] = {}
@@ -108,7 +108,7 @@ def read(node: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[No
 
 
 def checked_values(op: Op, node: Mapping[str, Any]) -> Node:
-    """Every slot of `op` with the node's value or the default; children as they are. Raises SpecError, UnknownName."""
+    """Every slot of `op` with the node's value or the default; children unread. Raises SpecError, UnknownName."""
     for key in node:
         if key != "op" and key not in op.slots:
             raise unknown(f"parameter of {op.name}", key, op.slots)
@@ -116,7 +116,7 @@ def checked_values(op: Op, node: Mapping[str, Any]) -> Node:
     for name, slot in op.slots.items():
         value = node.get(name, slot.default)
         if value is REQUIRED:
-            raise SpecError(f"{op.name} lacks {name!r}, which has no default")
+            raise SpecError(f"{op.name} needs {name!r}, which has no default")
         values[name] = value if slot.roles else slot.check(value)
     return values
 
@@ -130,16 +130,16 @@ def _read_children(value: Any, slot: Slot, place: Place, path: str) -> tuple[Any
 
 
 def read_list(value: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[list[Node], list[Call]]:
-    """A list of nodes of equal width in order: no identities, no sequence inside. Raises SpecError, UnknownName."""
+    """A list of nodes of equal width, without identities and nested sequences. Raises SpecError, UnknownName."""
     if not isinstance(value, list):
         raise SpecError(f"{path}: found {cut(value)}; allowed is a list of nodes")
     pairs = [read(item, roles, place, f"{path}.{index}") for index, item in enumerate(value)]
-    kept = [one for node, call in pairs for one in flat(node, call)]
-    return [node for node, _ in kept], [call for _, call in kept]
+    flattened = [one for node, call in pairs for one in flat(node, call)]
+    return [node for node, _ in flattened], [call for _, call in flattened]
 
 
 def flat(node: Node, call: Call) -> list[tuple[Node, Call]]:
-    """What a node of a list stands for: an identity for nothing, a sequence for its blocks, any other for itself."""
+    """A node of a list in canonical form: nothing for an identity, its blocks for a sequence, else the node."""
     if node["op"] == "identity":
         return []
     if node["op"] == "sequence":
@@ -148,14 +148,14 @@ def flat(node: Node, call: Call) -> list[tuple[Node, Call]]:
 
 
 def resized(node: Node, place: Place, path: str) -> tuple[int, int] | None:
-    """The resolution after a stem or down node. Raises SpecError if nothing of the map is left."""
+    """The resolution after a stem or down node. Raises SpecError if it is below 1 x 1."""
     resize = find_op(node["op"]).resize
     if place.size is None or resize is None:
         return place.size
     height, width = (resize(size, node) for size in place.size)
     if height < 1 or width < 1:
         raise SpecError(
-            f"{path}: {node['op']} leaves {height} x {width} of a {place.size[0]} x {place.size[1]} map; "
+            f"{path}: {node['op']} reduces a {place.size[0]} x {place.size[1]} map to {height} x {width}; "
             "use fewer or smaller strides"
         )
     return height, width

@@ -1,4 +1,4 @@
-"""What an architecture is built, checked, costed and remembered for."""
+"""The task: the inputs and outputs for which an architecture is built, checked, measured and stored."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class Task:
 
     @classmethod
     def image(cls, channels: int, height: int, width: int, *, classes: int) -> "Task":
-        """One image of (channels, height, width), told into `classes` classes."""
+        """Classification of one image of (channels, height, width) into `classes` classes."""
         return cls((("image", (channels, height, width)),), classes)
 
     @property
@@ -41,5 +41,5 @@ class Task:
         return channels, height, width
 
     def __str__(self) -> str:
-        """The key under which figures are remembered: `image=1x8x8 -> 10`."""
+        """The key under which figures are stored: `image=1x8x8 -> 10`."""
         return ", ".join(f"{name}={'x'.join(map(str, shape))}" for name, shape in self.inputs) + f" -> {self.outputs}"

@@ -10,10 +10,10 @@ from hadnas.errors import SpecError
 
 
 def additive_twin(arch: Arch, task: Task) -> Arch | None:
-    """`arch` with every product replaced by a sum where its op has a twin: equal parameters and MACs.
+    """`arch` with a sum in place of the product of every op that has a twin: equal parameters and MACs.
 
-    None where no op of the architecture multiplies or none that does has a twin. Products inside ops without one
-    (gates of one value per channel) stay, and are counted in the twin's costs.
+    None if no op of the architecture multiplies and has a twin. Products inside ops without a twin (gates of one value
+    per channel) remain, and are counted in the twin's costs.
     """
 
     def summed(node: dict[str, Any]) -> dict[str, Any]:
@@ -24,9 +24,9 @@ def additive_twin(arch: Arch, task: Task) -> Arch | None:
 
 
 def one_branch(arch: Arch, task: Task) -> Arch | None:
-    """`arch` with every star that multiplies reduced to one wider branch of equal MACs; None where it holds none.
+    """`arch` with every multiplying star reduced to one wider branch of equal MACs. Other products remain.
 
-    Other products stay. None, too, where a star's rules refuse the control.
+    None if it has no such star, or if a star's rules refuse the control.
     """
 
     def reduced(node: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def one_branch(arch: Arch, task: Task) -> Arch | None:
 
 
 def _changed(arch: Arch, task: Task, change: Any) -> Arch | None:
-    """Every node changed, parents before children; None where that leaves the architecture as it is."""
+    """`arch` with `change` applied to every node, parents first; None if the result is equal or invalid."""
 
     def walk(value: Any) -> Any:
         if isinstance(value, dict):

@@ -17,16 +17,16 @@ class AdditiveAttention(nn.Module):
     y = W2(W1(g * k) + q),  g = sum_i a_i q_i,  a = normalise_i(w . q_i / sqrt(C)),  q, k = normalise_c(Wq x), (Wk x)
 
     Wq, Wk pointwise C -> h C, W1 h C -> h C, W2 h C -> C; w a learned vector; h = `heads`, which widen the maps and
-    share one score, as in the code; normalise_c divides by the L2 norm over channels, normalise_i by that over
-    positions. The additive twin (`sum`) has g + k in place of g * k.
+    share one score, as in the authors' code; normalise_c divides by the L2 norm over channels, normalise_i by that
+    over positions. The additive twin (`sum`) has g + k in place of g * k.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: (3 if interact == "mul" else 2) (nominal)
     Params: (heads**2 + 3*heads)*C**2 + (4*heads + 1)*C
     MACs: ((heads**2 + 3*heads)*C**2 + heads*C)*N
     Products: (2 if interact == "mul" else 1)*heads*C*N
-    Source: Shaker et al., "SwiftFormer", 2023, arXiv 2303.15446; the code normalises where the paper does not say so,
-        and so does this.
+    Source: Shaker et al., "SwiftFormer", 2023, arXiv 2303.15446; the normalisations are those of the authors' code,
+        which the paper does not state.
     """
 
     def __init__(

@@ -16,7 +16,9 @@ from hadnas.blocks.rules import divides
     rules=(divides("heads"),),
     unused=lambda v: () if v["gated"] else ("interact",),
     twin=("interact", "mul", "sum"),
-    idle=lambda v: ("attn.k_norm.bias",) if v["qk_norm"] else (),  # adds to a query's scores of all keys alike
+    idle=lambda v: (
+        ("attn.k_norm.bias",) if v["qk_norm"] else ()
+    ),  # adds one number to all scores of a query, which the softmax cancels
 )
 class Attention(nn.Module):
     """Multi-head self-attention; `gated` multiplies its output by a sigmoid gate of the input.
@@ -24,8 +26,8 @@ class Attention(nn.Module):
     y = P(a * sigmoid(G x)),  a_i = sum_j softmax_j(q_i . k_j / sqrt(d)) v_j in each head,  [q; k; v] = W x
 
     W C -> 3 C, P and G C -> C, pointwise; d = C / heads. Without `gated` the gate is 1; its additive twin (`sum`)
-    adds the gate to a. `bias` is that of W and G; `qk_norm` puts a LayerNorm over the d channels of a head on q and on
-    k. All positions of the map are tokens, and no position is encoded.
+    adds the gate to a. `bias` is that of W and G; `qk_norm` applies a LayerNorm over the d channels of a head to q and
+    to k. All positions of the map are tokens, without a position encoding.
 
     Shapes: (B, C, H, W) -> (B, C, H, W); heads divides C.
     Degree: (4 if gated and interact == "mul" else 3) (nominal)
@@ -52,7 +54,7 @@ class Attention(nn.Module):
         dd = {"device": device, "dtype": dtype}
         self.attn = TokenAttention(dim, heads, qkv_bias=bias, qk_norm=qk_norm, gated=gated, norm_layer=LayerNorm, **dd)
         self.gate, self.proj = self.attn.gate, self.attn.proj
-        self.attn.gate, self.attn.proj = None, nn.Identity()  # timm's gate can only multiply: it is applied here
+        self.attn.gate, self.attn.proj = None, nn.Identity()  # timm's gate only multiplies, so it is applied in forward
         self.sigmoid = activation("sigmoid", **dd)
         self.multiply = interact == "mul"
 

@@ -22,9 +22,9 @@ class Ccp(nn.Module):
 
     x_1 = U_1 z;  x_n = (U_n z) * x_n-1 + x_n-1 for n = 2 .. D;  y = C x_D
 
-    D = degree; U_n pointwise C -> e C without bias, behind a depthwise k x k convolution of its own where kernel > 1;
-    C pointwise e C -> C, e C rounded down. The additive twin (`sum`) is x_n = U_n z + x_n-1. Nothing is normalised
-    inside and each step doubles the variance, which is why the degree ends at 4.
+    D = degree; U_n pointwise C -> e C without bias, after a separate depthwise k x k convolution if kernel > 1;
+    C pointwise e C -> C, e C rounded down. The additive twin (`sum`) is x_n = U_n z + x_n-1. The degree is at most 4,
+    since nothing is normalised inside and each step doubles the variance.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: degree if interact == "mul" else 1

@@ -10,11 +10,11 @@ from hadnas.blocks.registry import register
 
 @register("merge", family="additive")
 class Concat(nn.Module):
-    """Skip and branch side by side, mixed down to one width: every linear merge is one of these.
+    """Skip and branch concatenated and mapped to one width: the most general linear merge.
 
     y = W [a; b]
 
-    W pointwise 2 C -> C with bias. The identity path is not kept.
+    W pointwise 2 C -> C with bias. There is no identity path.
 
     Shapes: a, b (B, C, H, W) -> (B, C, H, W).
     Degree: 1

@@ -11,11 +11,11 @@ from hadnas.blocks.rules import odd
 
 @block(family="hadamard", twin=("interact", "mul", "sum"), rules=(odd("kernel"),))
 class ConvMod(nn.Module):
-    """Convolutional modulation: the output of a large depthwise convolution weighs a value branch.
+    """Convolutional modulation: the output of a large depthwise convolution multiplies a value branch.
 
     y = P(DW(act(A x)) * V x)
 
-    A, V, P pointwise C -> C; DW depthwise k x k. The weights are not squashed. The additive twin (`sum`) adds them.
+    A, V, P pointwise C -> C; DW depthwise k x k. The factor DW(...) is unbounded. The additive twin (`sum`) adds it.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 if interact == "mul" else 1

@@ -16,8 +16,8 @@ class ConvNext(nn.Module):
 
     y = W2 grn(act(W1 norm(DW x)))
 
-    DW depthwise k x k; W1, W2 pointwise C -> e C -> C; grn the global response normalisation of ConvNeXt V2 where
-    `grn`, else the identity. The MLP is of 1 x 1 convolutions, as timm's `conv_mlp`.
+    DW depthwise k x k; W1, W2 pointwise C -> e C -> C; grn the global response normalisation of ConvNeXt V2 if `grn`,
+    else the identity. The MLP uses 1 x 1 convolutions, as timm's `conv_mlp`.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 (nominal) if grn else 1

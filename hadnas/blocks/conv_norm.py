@@ -1,4 +1,4 @@
-"""Convolution, norm and activation: the stem and the step between stages."""
+"""Convolution, norm and activation: the stem and the downsampling between stages."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from hadnas.blocks.rules import at_least
 
 
 def pixels(kernel: int, stride: int, padding: int | None) -> int:
-    """The padding asked for; for None kernel // 2 where the kernel overlaps its stride, and none where it does not."""
+    """The given padding; for None kernel // 2 if the kernel is larger than its stride, else 0."""
     if padding is not None:
         return padding
     return kernel // 2 if kernel > stride else 0
@@ -30,12 +30,12 @@ def resize(size: int, values: Any) -> int:
     unused=lambda v: ("padding",) if v["padding"] == pixels(v["kernel"], v["stride"], None) else (),
 )
 class ConvNorm(nn.Module):
-    """Convolution, norm, activation; the stem and the step between stages.
+    """Convolution, norm, activation; the stem and the downsampling between stages.
 
     y = act(norm(conv(pre_norm(x))))
 
-    `padding` is in pixels; with None a kernel larger than its stride overlaps and is padded by kernel // 2, one no
-    larger than its stride cuts patches and is not padded. In the formulas C, H and W are those of the output.
+    `padding` is in pixels; with None a kernel larger than its stride is padded by kernel // 2, a smaller one, which
+    cuts patches, is not padded. In the formulas C, H and W are those of the output.
 
     Shapes: (B, in_dim, H, W) -> (B, dim, H', W'), H' = (H + 2p - kernel) // stride + 1.
     Degree: 1

@@ -1,4 +1,4 @@
-"""A relational head: what is said of the image is said by how alike its places are, and by nothing else."""
+"""A relational head: it classifies an image by the similarities of its cells only."""
 
 from typing import Any
 
@@ -24,25 +24,25 @@ from hadnas.blocks.rules import at_least, require, within
     ),
 )
 class CoreLnet(nn.Module):
-    """Relations between the cells of a grid, and a perceptron that reads only them.
+    """Similarities between the cells of a grid, and a perceptron that reads only them.
 
     logits = W2 dropout(relu(W1 vec(R))),  R = softmax_rows(Z Z^T / s);  with `mirror` R = L + strictly_lower(L)^T
     Z = gamma * (z - mean(z)) / sqrt(var(z) + 1e-8) + beta
 
     z the T = grid^2 cells of the map after average pooling, C channels each; mean and (unbiased) variance over the
-    cells of an image; gamma, beta learned per channel; s = C where `scaled`, else 1. W1 T^2 -> hidden, W2 hidden ->
+    cells of an image; gamma, beta learned per channel; s = C if `scaled`, else 1. W1 T^2 -> hidden, W2 hidden ->
     classes. L is softmax_rows with each row's softmax over the cells up to its own, as in the authors' code. Relations
     are computed in at least float32, also under autocast.
 
     Shapes: (B, C, H, W) -> (B, classes); grid <= H, W. With classes = 0 the hidden features; after `reset` to pool ""
-        the map of C, or one of the classes.
+        a map of C or of the classes.
     Degree: 2 (nominal)
     Params: 2*C + grid**4*hidden + hidden + (hidden + 1)*classes
     MACs: grid**4*(C + hidden) + hidden*classes
     Products: 0
     Source: Kerg et al., "On neural architecture inductive biases for relational tasks", 2022, arXiv 2206.05056
-        (CoRelNet); there s = 1, with which the softmax of wide cells starts saturated, as a cell's likeness to itself
-        grows with C.
+        (CoRelNet); there s = 1, with which the softmax of wide cells starts saturated, since a cell's similarity to
+        itself grows with C.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class CoreLnet(nn.Module):
         self.reset(classes, **dd)
 
     def reset(self, classes: int, pool: str | None = None, *, device: Any = None, dtype: Any = None) -> None:
-        """Give the head another number of classes (0: none); with pool "" it has no relations, with another its own.
+        """Set the number of classes (0: none); with pool "" relations are off, with any other they are on.
 
-        Without relations each position is classified by itself.
+        Without relations each position is classified separately.
         """
         self.classes = classes
         if pool is not None:
@@ -85,7 +85,7 @@ class CoreLnet(nn.Module):
         return features if pre_logits else self.fc(features)
 
     def relate(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, hidden): what the relations of the grid's cells say."""
+        """(B, C, H, W) -> (B, hidden): features of the relations of the grid's cells."""
         z = F.adaptive_avg_pool2d(x, self.grid).flatten(2).transpose(1, 2)
         z = z.to(torch.promote_types(x.dtype, torch.float32))
         var, mean = torch.var_mean(z, dim=1, keepdim=True)

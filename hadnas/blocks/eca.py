@@ -1,4 +1,4 @@
-"""The efficient channel attention gate: each channel scaled by the means of its neighbours."""
+"""The efficient channel attention gate: each channel scaled by the means of its neighbouring channels."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from hadnas.blocks.rules import odd
 
 @block(family="hadamard", name="eca", rules=(odd("kernel"),))
 class EfficientChannelGate(nn.Module):
-    """Channel gate from the global mean by a convolution along the channels.
+    """Channel gate: a convolution along the channels of the global mean.
 
     y = x * sigmoid(w conv mean(x))
 

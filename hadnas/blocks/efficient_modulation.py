@@ -11,7 +11,7 @@ from hadnas.blocks.rules import at_least, odd
 
 @block(family="hadamard", twin=("interact", "mul", "sum"), rules=(at_least("expand", 1), odd("kernel")))
 class EfficientModulation(nn.Module):
-    """Feed-forward network whose every group of C hidden channels is multiplied by the same convolved context.
+    """Feed-forward network that multiplies every group of C hidden channels by the same convolved context.
 
     m = G act(DW(F x));  h = act(W1 x), in e groups of C channels;  y = W2 [h_1 * m; ...; h_e * m]
 

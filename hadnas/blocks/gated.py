@@ -1,4 +1,4 @@
-"""The gated merge: the skip decides how much of the branch passes, and passes itself."""
+"""The gated merge: the skip plus the branch, gated by the skip."""
 
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ class Gated(nn.Module):
 
     y = a + act(G a) * b
 
-    G pointwise C -> C. The identity path is kept, so that merges stack: a bare gate halves its signal at every node.
+    G pointwise C -> C. The identity path remains, so that merges stack: a bare gate halves its signal at every node.
     With act = None the gate is linear and unbounded. The additive twin (`sum`) is a + act(G a) + b.
 
     Shapes: a, b (B, C, H, W) -> (B, C, H, W).

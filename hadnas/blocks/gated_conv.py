@@ -26,8 +26,8 @@ class GatedConv(nn.Module):
 
     [g; i; c] = F x;  y = G(act(g) * [i; DW(c)])
 
-    F pointwise C -> 2 e C, G pointwise e C -> C; c holds conv_ratio C channels, i the rest of the e C (both rounded
-    down); DW depthwise k x k. The additive twin (`sum`) adds where this multiplies.
+    F pointwise C -> 2 e C, G pointwise e C -> C; c has conv_ratio C channels, i the rest of the e C (both rounded
+    down); DW depthwise k x k. The additive twin (`sum`) adds in place of the product.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 if interact == "mul" else 1
@@ -62,6 +62,8 @@ class GatedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         g, i, c = self.f(x).split(self.splits, dim=1)
-        c = c.contiguous(memory_format=torch.channels_last)  # copied anyway; so its gradient is faster
+        c = c.contiguous(
+            memory_format=torch.channels_last
+        )  # the split is copied anyway; this layout makes its gradient faster
         g, value = self.act(g), torch.cat((i, self.dw(c)), dim=1)
         return self.g(g * value if self.multiply else g + value)

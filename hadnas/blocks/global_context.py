@@ -15,10 +15,10 @@ from hadnas.blocks.rules import require
     rules=(
         require(
             lambda v: 1 <= v["reduction"] <= v["dim"] // 2,
-            "reduction = {reduction} must be between 1 and half of dim = {dim}: the norm inside needs two channels",
+            "reduction = {reduction} must be between 1 and half of dim = {dim}: its LayerNorm needs two channels",
         ),
     ),
-    idle=lambda v: ("context.conv_attn.bias",),  # one number for all positions, before the softmax over them
+    idle=lambda v: ("context.conv_attn.bias",),  # adds one number to all positions, which the softmax cancels
 )
 class GlobalContext(nn.Module):
     """Channel gate (`mul`) or shift (`sum`) from a softmax-weighted mean over positions.

@@ -16,7 +16,7 @@ from hadnas.blocks.rules import require
         require(lambda v: int(v["expand"] * v["dim"]) >= 1, "expand = {expand} leaves no channel of dim = {dim}"),
         require(
             lambda v: v["kernel"] is None or (v["kernel"] >= 1 and v["kernel"] % 2 == 1),
-            "kernel = {kernel} must be odd and at least 1, or none",
+            "kernel = {kernel} must be odd and at least 1, or None",
         ),
     ),
 )
@@ -25,9 +25,9 @@ class Glu(nn.Module):
 
     h = DW(x);  [a; g] = F h;  y = G(a * act(g))
 
-    F pointwise C -> 2 e C, G pointwise e C -> C, e C rounded down; DW depthwise k x k, or the identity where `kernel`
-    is None. act = sigmoid is GLU, silu SwiGLU, gelu GEGLU, relu ReGLU and None the bilinear unit. The additive twin
-    (`sum`) adds a and act(g). With e = 8/3 it costs what a plain feed-forward network of ratio 4 does.
+    F pointwise C -> 2 e C, G pointwise e C -> C, e C rounded down; DW depthwise k x k, or the identity if `kernel` is
+    None. act = sigmoid is GLU, silu SwiGLU, gelu GEGLU, relu ReGLU and None the bilinear unit. The additive twin
+    (`sum`) adds a and act(g). With e = 8/3 it costs as much as a plain feed-forward network of ratio 4.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 if interact == "mul" else 1

@@ -21,13 +21,13 @@ from hadnas.blocks.rules import odd, require, within
     ),
 )
 class GnConv(nn.Module):
-    """Recursive gated convolution: `order` products in a row, over widths that double from one to the next.
+    """Recursive gated convolution: `order` products in a row, each of double width.
 
     [p; q_0; ...; q_n-1] = W_in x;  q = scale * DW([q_0; ...; q_n-1])
     p = p * q_0;  p = (G_i p) * q_i for i = 1 .. n-1;  y = W_out p
 
     n = order; q_i has C / 2**(n-1-i) channels, so the last has C; DW is one depthwise k x k convolution over all of
-    them; G_i is pointwise from the width of q_i-1 to that of q_i. The additive twin (`sum`) adds where this multiplies.
+    them; G_i is pointwise from the width of q_i-1 to that of q_i. The additive twin (`sum`) has sums for the products.
 
     Shapes: (B, C, H, W) -> (B, C, H, W), C divisible by 2**(order-1).
     Degree: order + 1 if interact == "mul" else 1

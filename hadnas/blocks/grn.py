@@ -1,4 +1,4 @@
-"""Global response normalisation: each channel scaled by its energy among all channels."""
+"""Global response normalisation: each channel scaled by its norm relative to the mean norm of all channels."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from hadnas.blocks.registry import block
 
 @block(family="hadamard", name="grn")
 class ResponseGate(nn.Module):
-    """A map times the relative norm of its channels, added to the map.
+    """A map plus its product with the relative norms of its channels.
 
     y = x + gamma * x * n + beta,  n_c = |x_c| / (mean_c |x_c| + eps)
 
-    |x_c| the L2 norm of channel c over positions; gamma, beta C learned values, both from 0; eps = 1e-6.
+    |x_c| the L2 norm of channel c over positions; gamma, beta C learned values, initially 0; eps = 1e-6.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 (nominal)

@@ -1,4 +1,4 @@
-"""Linear attention whose similarity is a product of several kernels."""
+"""Linear attention with a product of several kernels as its similarity."""
 
 from typing import Any, Literal
 
@@ -30,9 +30,8 @@ class HadamardLinearAttention(nn.Module):
 
     M = `factors`; q_im, k_im of `rank` r values per head, by pointwise maps; v of C / heads values; phi = ELU + 1, or
     ReLU + 1e-3, so that S is positive. A product of Gram matrices is the Gram matrix of the outer products of features,
-    r^M of them, so the cost is linear in the positions. A sum of Gram matrices is that of the features side by side, of
-    which there are M r: an additive twin would not have equal MACs, and there is none. Sums and quotient are taken in
-    at least float32, also under autocast.
+    r^M of them, so the cost is linear in the positions. There is no additive twin: a sum of Gram matrices needs only
+    M r features, hence fewer MACs. Sums and quotient are computed in at least float32, also under autocast.
 
     Shapes: (B, C, H, W) -> (B, C, H, W); heads divides C, r^M <= 256.
     Degree: 2*factors + 1 (nominal)
@@ -80,7 +79,7 @@ class HadamardLinearAttention(nn.Module):
         wide = torch.promote_types(x.dtype, torch.float32)
         q, k = self.qk(x).flatten(2).to(wide).chunk(2, dim=1)
         v = self.v(x).to(wide).reshape(x.shape[0], self.heads, -1, x.shape[2] * x.shape[3])
-        # A row of ones under v makes the same product return the sum of the similarities.
+        # With a row of ones below v, the same product also returns the sums of the similarities.
         v = F.pad(v, (0, 0, 0, 1), value=1.0)
         out = uncast_product(uncast_product(v, self.features(k).transpose(2, 3)), self.features(q))
         out = out[:, :, :-1] / out[:, :, -1:]

@@ -12,12 +12,12 @@ from hadnas.blocks.rules import odd
 
 @register("merge", family="hadamard", twin=("interact", "mul", "sum"), rules=(odd("kernel"),))
 class Highway(nn.Module):
-    """Position by position, a gate carries the skip or lets the branch replace it.
+    """A gate interpolates between skip and branch at every position and channel.
 
     g = sigmoid(G [a; b] + beta);  y = g * a + (1 - g) * b
 
-    G pointwise 2 C -> C, behind a depthwise k x k convolution without bias where kernel > 1. The bias beta starts at
-    `carry` in every channel: 2 carries 88 % of the skip. The additive twin (`sum`) is g + a + b.
+    G pointwise 2 C -> C, after a depthwise k x k convolution without bias if kernel > 1. The bias beta starts at
+    `carry` in every channel: 2 gives the skip a share of 88 %. The additive twin (`sum`) is g + a + b.
 
     Shapes: a, b (B, C, H, W) -> (B, C, H, W).
     Degree: 2 if interact == "mul" else 1
@@ -51,7 +51,7 @@ class Highway(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Start as carry, also after a model has initialised its convolutions."""
+        """Set the bias to `carry`; a model calls this after it has initialised its convolutions."""
         assert self.g.bias is not None
         nn.init.constant_(self.g.bias, self.carry)
 

@@ -14,16 +14,16 @@ class Hydra(nn.Module):
 
     y = W'(q^ * mean(k^ * v)),  [q; k; v] = W x,  q^ = sqrt(C) q / |q|,  k^ = sqrt(C) k / |k|
 
-    W pointwise C -> 3 C, W' pointwise C -> C; |.| the norm over the channels of a position; mean over positions. Not to
-    `normalise` leaves q^ = q, k^ = k, a polynomial. In the additive twin (`sum`) both products are sums.
+    W pointwise C -> 3 C, W' pointwise C -> C; |.| the norm over the channels of a position; mean over positions.
+    Without `normalise` q^ = q, k^ = k, a polynomial. In the additive twin (`sum`) both products are sums.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: (3 if interact == "mul" else 1) (nominal) if normalise else 3 if interact == "mul" else 1
     Params: 4*C**2 + 4*C
     MACs: 4*C**2*N
     Products: 2*C*N if interact == "mul" else 0
-    Source: Bolya et al., "Hydra attention", 2022, arXiv 2209.07484; the mean instead of the sum over
-        positions, so that the scale does not depend on the resolution, and the factors sqrt(C), that it does not on C.
+    Source: Bolya et al., "Hydra attention", 2022, arXiv 2209.07484; here a mean, not a sum, over positions, and the
+        factors sqrt(C), so that the scale depends neither on the resolution nor on C.
     """
 
     def __init__(

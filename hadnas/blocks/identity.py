@@ -1,4 +1,4 @@
-"""The identity: the residual node without a block, the control of every other choice."""
+"""The identity: a residual node without a block, the control for every other block."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from hadnas.blocks.registry import block
 
 @block(family="additive")
 class Identity(nn.Module):
-    """Nothing: what comes in goes out.
+    """The identity: returns its input.
 
     y = x
 

@@ -1,4 +1,4 @@
-"""What ops share: activations and norms by name, precision, and maps of one fixed resolution."""
+"""Layers shared by ops: activations and norms by name, products in full precision, maps of one fixed resolution."""
 
 from typing import Any, Literal
 
@@ -37,7 +37,7 @@ def activation(act: Act | None, *, device: Any = None, dtype: Any = None) -> nn.
 def normalisation(norm: Norm | None, dim: int, *, device: Any = None, dtype: Any = None) -> nn.Module:
     """The norm of this name over `dim` channels of an NCHW map; the identity for None.
 
-    groupnorm1 adds 1e-5 to the variance, as does batchnorm2d; the others 1e-6 where their name says nothing.
+    groupnorm1 and batchnorm2d add 1e-5 to the variance; the others 1e-6, unless their name gives another value.
     """
     if norm is None:
         return nn.Identity()
@@ -55,7 +55,7 @@ def normalisation(norm: Norm | None, dim: int, *, device: Any = None, dtype: Any
 class RMSNorm2d(nn.RMSNorm):
     """Root mean square norm over the channels of an NCHW map (Zhang and Sennrich, 2019, arXiv 1910.07467, equation 4).
 
-    torch's own kernel, which computes in at least float32; timm's 2d form squares and multiplies in the dtype given.
+    torch's kernel computes in at least float32; timm's 2d form squares and multiplies in the dtype of its input.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class RMSNorm2d(nn.RMSNorm):
 
 
 def classifier(dim: int, classes: int, pool: str, *, device: Any = None, dtype: Any = None) -> nn.Module:
-    """The last map of a head, over features or, without pooling (""), over their map; the identity for 0 classes."""
+    """The classifier of a head, over features or, without pooling (""), over a map; the identity for 0 classes."""
     if not classes:
         return nn.Identity()
     if not pool:
@@ -73,7 +73,7 @@ def classifier(dim: int, classes: int, pool: str, *, device: Any = None, dtype: 
 
 @register_notrace_function
 def uncast_product(a: Tensor, b: Tensor) -> Tensor:
-    """The matrix product of `a` and `b` in their own dtype, also under autocast (which is not of the meta device)."""
+    """The matrix product of `a` and `b` in their own dtype, also under autocast (the meta device has none)."""
     if not torch.jit.is_scripting() and not a.is_meta:
         with torch.autocast(a.device.type, enabled=False):
             return a @ b
@@ -82,9 +82,9 @@ def uncast_product(a: Tensor, b: Tensor) -> Tensor:
 
 @register_notrace_function
 def positions(x: Tensor, resolution: tuple[int, int]) -> Tensor:
-    """The positions of a map side by side: (B, C, H, W) -> (B, C, H W).
+    """The positions of a map as one axis: (B, C, H, W) -> (B, C, H W).
 
-    Raises ValueError unless (H, W) is the resolution, by which weights over positions are ordered.
+    Raises ValueError unless (H, W) is the resolution: weights over positions fit no other.
     """
     height, width = x.shape[2], x.shape[3]
     if (height, width) != resolution:

@@ -23,7 +23,7 @@ class LinearSelfAttention(nn.Module):
     MACs: (3*C**2 + C)*N
     Products: (2 if interact == "mul" else 1)*C*N
     Source: Mehta and Rastegari, "Separable self-attention for mobile vision transformers", 2022, arXiv 2206.02680;
-        over all positions of the map, not over the same pixel of each patch.
+        here over all positions of the map, not over the same pixel of each patch.
     """
 
     def __init__(

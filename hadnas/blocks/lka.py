@@ -1,4 +1,4 @@
-"""VAN's attention: a map multiplied by what a decomposed large kernel sees around it."""
+"""VAN's attention: a map multiplied by its convolution with a decomposed large kernel."""
 
 from typing import Any, Literal
 
@@ -20,9 +20,9 @@ class Lka(nn.Module):
 
     u = act(P1 x);  y = P2(u * W(DWD(DW(u))))  [+ x with `skip`]
 
-    P1, W, P2 pointwise C -> C; DW depthwise k x k; DWD depthwise, dilated: together they reach as far as one kernel of
-    k + dilation * (dilated_kernel - 1) pixels (23 as published). The weights are not squashed. The additive twin
-    (`sum`) adds them. `skip` is the inner residual of the published network, over the normed input.
+    P1, W, P2 pointwise C -> C; DW depthwise k x k; DWD depthwise, dilated: together they cover one kernel of
+    k + dilation * (dilated_kernel - 1) pixels (23 as published). The factor W(...) is unbounded; the additive twin
+    (`sum`) adds it. `skip` is the inner residual of the published network, over the normed input.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 if interact == "mul" else 1

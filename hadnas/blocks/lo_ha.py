@@ -13,14 +13,14 @@ from hadnas.blocks.rules import at_least, odd
 
 @block(family="convolution", rules=(odd("kernel"), at_least("rank", 1)))
 class LoHa(nn.Module):
-    """A dense convolution, pointwise or k x k, with few parameters: what is multiplied are weights, not features.
+    """A dense convolution, pointwise or k x k, with few parameters: the product is one of weights, not of features.
 
     y = conv(x; W) + b, W = W_1 * W_2
     W_i = X_i^T Y_i for kernel 1, W_i = T_i x_1 X_i x_2 Y_i otherwise
 
-    r = rank; X_i, Y_i are r x C, T_i r x r x k x k. W reaches rank r**2 where the sum of two such tensors (`sum`)
-    reaches 2 r. Var(W) = 1 / (k**2 C) at the start. W is composed in every forward pass, once for the
-    whole batch; afterwards the cost is that of the dense convolution.
+    r = rank; X_i, Y_i are r x C, T_i r x r x k x k. W has a rank up to r**2, the sum of two such tensors (`sum`) up to
+    2 r. Var(W) = 1 / (k**2 C) at the start. Every forward pass composes W once for the whole batch; the rest costs as
+    much as the dense convolution.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 1
@@ -43,7 +43,7 @@ class LoHa(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        # One W_i is a sum of r (r**2 with a core) products of two (three) independent entries.
+        # W_i is a sum of r (r**2 with a core) products of two (three) independent entries.
         terms, entries = (rank, 2) if kernel == 1 else (rank**2, 3)
         variance = 1 / (kernel**2 * dim)
         variance = variance**0.5 if interact == "mul" else variance / 2  # of each W_i
@@ -66,7 +66,7 @@ class LoHa(nn.Module):
 
 
 def compose(t: Tensor | None, x: Tensor, y: Tensor) -> Tensor:
-    """The weight (out, in, k, k) of core t (r, r, k, k) and factors x (r, out), y (r, in); (out, in, 1, 1) without."""
+    """The weight (out, in, k, k) of core t (r, r, k, k) and factors x (r, out), y (r, in); k = 1 without a core."""
     if t is None:
         return uncast_product(x.t(), y)[:, :, None, None]
     _, rank, height, width = t.shape

@@ -1,4 +1,4 @@
-"""The InceptionNeXt block: a large depthwise kernel taken apart into a square and two bands."""
+"""The InceptionNeXt block: a large depthwise kernel decomposed into a square and two bands."""
 
 from typing import Any, Literal
 

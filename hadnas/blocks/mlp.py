@@ -15,13 +15,13 @@ from hadnas.blocks.rules import at_least, odd
     unused=lambda v: ("kernel",) if v["mix"] == "none" else (),
 )
 class Mlp(nn.Module):
-    """Two pointwise layers with an activation between them, and a depthwise convolution if wanted.
+    """Two pointwise layers with an activation between them, and an optional depthwise convolution.
 
     none:    y = W2 act(W1 x)
     before:  y = W2 act(DW W1 x)
     after:   y = W2 (h + act'(DW h)),  h = act(W1 x)
 
-    W1, W2 pointwise C -> e C -> C; DW depthwise k x k. `mix` says where DW stands.
+    W1, W2 pointwise C -> e C -> C; DW depthwise k x k. `mix` chooses the place of DW.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 1

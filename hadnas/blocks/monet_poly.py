@@ -12,9 +12,9 @@ from hadnas.blocks.rules import at_least, odd, require, within
 
 
 def shift_quarters(x: Tensor) -> Tensor:
-    """Four quarters of the channels, one pixel down, up, right and left; what enters repeats the border.
+    """Four quarters of the channels shifted by one pixel down, up, right and left; the border is repeated.
 
-    Not in place: written into its own input, a shift down or right would smear the first row or column over the map.
+    Not in place: a shift down or right, written into its own input, would copy the first row or column over the map.
     """
     dim = x.shape[1]
     down, up, right, left = x.tensor_split((dim // 4, dim // 2, dim * 3 // 4), dim=1)
@@ -66,7 +66,7 @@ class MuLayer(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Biases of the inner maps at 1, as published, also after a model has initialised its convolutions."""
+        """Set the inner biases to 1, as published; a model calls this after it has initialised its convolutions."""
         for inner in (self.u1, self.u2, self.u3):
             nn.init.ones_(inner.get_parameter("bias"))
 
@@ -93,13 +93,13 @@ class MuLayer(nn.Module):
     ),
 )
 class MonetPoly(nn.Module):
-    """Two Mu-layers, activation-free: one mixes positions by a shift, one mixes channels. It brings its own residuals.
+    """Two Mu-layers, activation-free: one mixes positions by a shift, one mixes channels. It has its own residuals.
 
     z = x + Mu_s(n(x));  y = z + Mu_c(n(z));  Mu(x) = O (u + alpha * u * w), u = n1(sh(U1 x)), w = n3(U3 sh(U2 x))
 
     n is one norm, shared; U1 pointwise C -> h, U2 C -> h // reduction, U3 back to h, O h -> C; h = C in Mu_s and e C in
-    Mu_c; sh, in Mu_s only, moves quarters of the channels by one pixel each way with `shift`, and is a depthwise k x k
-    convolution (after it) where kernel > 1. The additive twin (`sum`) is O (u + alpha * w). Stands in a stage as it is,
+    Mu_c; sh, in Mu_s only, shifts quarters of the channels by one pixel each way with `shift`, followed by a depthwise
+    k x k convolution if kernel > 1. The additive twin (`sum`) is O (u + alpha * w). A stage contains it directly,
     without a residual node.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
@@ -110,8 +110,8 @@ class MonetPoly(nn.Module):
     MACs: ((2 + 2*expand)*C**2 + 2*C*(C//reduction) + (1 + expand)*C*(expand*C//reduction)
         + (kernel**2*(C + C//reduction) if kernel > 1 else 0))*H*W
     Products: (1 + expand)*C*H*W if interact == "mul" else 0
-    Source: Cheng et al., "Multilinear operator networks", 2024, arXiv 2401.17992, section 3; the
-        shift is not in place, and the weights start as those of every other op.
+    Source: Cheng et al., "Multilinear operator networks", 2024, arXiv 2401.17992, section 3; here the shift is not in
+        place, and the weights are initialised as those of every other op.
     """
 
     def __init__(

@@ -22,9 +22,9 @@ class Ncp(nn.Module):
 
     x_1 = A_1 h;  x_n = (A_n h) * (S_n x_n-1 + b_n) for n = 2 .. D;  y = C x_D
 
-    D = degree; h = DW(z), depthwise k x k, or z where kernel = 1; A_n pointwise C -> e C without bias, S_n pointwise
+    D = degree; h = DW(z), depthwise k x k, or z if kernel = 1; A_n pointwise C -> e C without bias, S_n pointwise
     e C -> e C with bias b_n, C pointwise e C -> C, e C rounded down. The biases b_n start at 1, so that every degree is
-    there from the start. The additive twin (`sum`) adds where this multiplies.
+    present at the start. The additive twin (`sum`) has sums in place of the products.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: degree if interact == "mul" else 1
@@ -33,7 +33,7 @@ class Ncp(nn.Module):
     MACs: ((degree + 1)*C*(expand*C//1) + (degree - 1)*(expand*C//1)**2 + (kernel**2*C if kernel > 1 else 0))*H*W
     Products: (degree - 1)*(expand*C//1)*H*W if interact == "mul" else 0
     Source: Chrysos et al., "Deep polynomial neural networks", 2020, arXiv 2006.13026, the NCP model; B_1 b_1,
-        a constant, is part of A_1 here, and the factors read a map through one depthwise convolution.
+        a constant, is part of A_1 here, and the factors share one depthwise convolution of the map.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Ncp(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """b_n = 1, also after a model has initialised its convolutions."""
+        """Set b_n = 1; a model calls this after it has initialised its convolutions."""
         for s in self.s:
             nn.init.ones_(s.get_parameter("bias"))
 

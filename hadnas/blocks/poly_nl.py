@@ -14,8 +14,8 @@ class PolyNl(nn.Module):
 
     y = norm(W3(mean((W1 x) * (W2 x)) * x))
 
-    W1, W2, W3 pointwise C -> C without bias; mean over positions. The double sum over positions of a non-local block
-    without its softmax, in one pass. In the additive twin (`sum`) both products are sums.
+    W1, W2, W3 pointwise C -> C without bias; mean over positions. It equals the double sum over positions of a
+    non-local block without softmax, in one pass. In the additive twin (`sum`) both products are sums.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 3 if interact == "mul" else 1
@@ -23,7 +23,7 @@ class PolyNl(nn.Module):
     MACs: 3*C**2*N
     Products: 2*C*N if interact == "mul" else 0
     Source: Babiloni et al., "Poly-NL: linear complexity non-local layers with 3rd order polynomials", 2021,
-        arXiv 2107.02859; its skip beta x is the residual node's, its alpha the LayerScale's.
+        arXiv 2107.02859; the residual node replaces its skip beta x, LayerScale its alpha.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ class PooledLinear(nn.Module):
 
     y = W dropout(norm(pool(x))) + b
 
-    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the features; after `reset` to pool "" maps of either.
+    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the features; after `reset` to pool "" a map of either.
     Degree: 1
     Params: (classes*C + weights(norm, C))*(2 if pool == "catavgmax" else 1) + classes
     MACs: classes*C*(2 if pool == "catavgmax" else 1)
@@ -45,9 +45,10 @@ class PooledLinear(nn.Module):
         self.reset(classes, device=device, dtype=dtype)
 
     def reset(self, classes: int, pool: str | None = None, *, device: Any = None, dtype: Any = None) -> None:
-        """Give the head another number of classes (0: none) and, if named, another pooling ("": none).
+        """Set the number of classes (0: none) and, if given, the pooling ("": none).
 
-        With another width of the features its norm goes. Without pooling each position is classified by itself.
+        If the width of the features changes, the norm is removed. Without pooling each position is classified
+        separately.
         """
         self.classes = classes
         if pool is not None:

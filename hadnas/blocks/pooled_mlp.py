@@ -10,7 +10,7 @@ from hadnas.blocks.registry import register
 from hadnas.blocks.rules import at_least, within
 
 CENTRED = frozenset(get_args(Norm)) - {"batchnorm2d", "rmsnorm2d"}
-"""Norms that subtract the mean over the channels of an image, and with it a number that was added to all of them."""
+"""Norms that subtract the mean over the channels of an image, which cancels a number added to all of them."""
 
 
 @register(
@@ -25,14 +25,14 @@ class PooledMlp(nn.Module):
 
     Both norms are of the kind `norm`.
 
-    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the hidden features; after `reset` to pool "" maps of
+    Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the hidden features; after `reset` to pool "" a map of
         either.
     Degree: 1
     Params: expand*C**2 + expand*C + weights(norm, C) + weights(norm, expand*C) + weights(act, expand*C)
         + (expand*C + 1)*classes
     MACs: expand*C**2 + expand*C*classes
-    Source: Yu et al., "MetaFormer baselines for vision", 2022, arXiv 2210.13452 (act squared_relu); with gelu that of
-        Yu and Wang, "MambaOut", 2024, arXiv 2405.07992.
+    Source: Yu et al., "MetaFormer baselines for vision", 2022, arXiv 2210.13452 (act squared_relu); with gelu: Yu and
+        Wang, "MambaOut", 2024, arXiv 2405.07992.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class PooledMlp(nn.Module):
         self.reset(classes, **dd)
 
     def reset(self, classes: int, pool: str | None = None, *, device: Any = None, dtype: Any = None) -> None:
-        """Give the head another number of classes (0: none) and, if named, another pooling ("": none).
+        """Set the number of classes (0: none) and, if given, the pooling ("": none).
 
-        Without pooling each position is classified by itself. Raises ValueError for a pooling of another width.
+        Without pooling each position is classified separately. Raises ValueError for a pooling of another width.
         """
         if pool == "catavgmax":
             raise ValueError(f"global_pool = {pool!r} is not allowed with this head; avg, max, avgmax or none ('') is")

@@ -1,4 +1,4 @@
-"""PoolFormer's mixer: the local mean, without a weight."""
+"""PoolFormer's mixer: the local mean, without weights."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from hadnas.blocks.rules import odd
 
 @block(family="additive", rules=(odd("kernel", 3),))
 class Pooling(nn.Module):
-    """What the local mean differs by from each position; with a residual around it, the local mean.
+    """The local mean minus the input; with a residual around it, the local mean.
 
     y = avgpool(x) - x
 
-    avgpool over k x k at stride 1; a window over the border averages the positions inside the map only.
+    avgpool over k x k at stride 1; a window at the border averages only the positions inside the map.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 1

@@ -1,7 +1,7 @@
-"""The registry: an op is a class under a name, with a role; its constructor is its schema.
+"""The registry: an op is a class with a name and a role; its constructor is its schema.
 
-Positional parameters (`dim`, `in_dim`, `classes`) and `resolution` come from the place where a node stands; every
-keyword-only parameter is a slot of the node: a plain value, or a child where the decorator's `children` says so.
+Positional parameters (`dim`, `in_dim`, `classes`) and `resolution` come from the node's parent; every keyword-only
+parameter is a slot of the node: a plain value, or a child if the decorator's `children` names it.
 """
 
 import importlib
@@ -25,15 +25,15 @@ FAMILIES: tuple[str, ...] = typing.get_args(Family)
 ROLES = ("host", "stem", "down", "residual", "block", "merge", "head", "fusion")
 
 Rule = Callable[[Mapping[str, Any]], str | None]
-"""Given the values of a node together with dim, height and width: None, or what is wrong and what is allowed."""
+"""(values of a node, with dim, height and width) -> None, or a message with the broken value and what is allowed."""
 
 GIVEN = frozenset(
     {"dim", "in_dim", "classes", "resolution", "in_chans", "num_classes", "global_pool", "device", "dtype"}
 )
-"""Constructor parameters that the place of a node, or timm, supplies, never the node."""
+"""Constructor parameters that the parent of a node, or timm, supplies, never the node."""
 
-OF_HOSTS = frozenset({"drop_rate", "drop_path_rate"})
-"""Those that timm supplies to hosts alone; in a space, parts of a host say them."""
+GIVEN_TO_HOSTS = frozenset({"drop_rate", "drop_path_rate"})
+"""Those that timm supplies to hosts only; in a space they are slots of a host's parts."""
 
 REQUIRED = inspect.Parameter.empty
 
@@ -47,30 +47,30 @@ class Slot:
     name: str
     type: Any
     default: Any
-    roles: tuple[str, ...] = ()  # of the child, where the slot holds one
+    roles: tuple[str, ...] = ()  # of the child; empty for a plain value
     many: bool = False  # a list of children
 
     def check(self, value: Any) -> Any:
-        """`value` if it is of the slot's type, else SpecError with what is allowed."""
+        """`value`, checked against the slot's type. Raises SpecError with what is allowed."""
         try:
             found = self._validator.validate_python(value)
-            return 0.0 if type(found) is float and found == 0 else found  # -0.0 is spelled otherwise
+            return 0.0 if type(found) is float and found == 0 else found  # -0.0 would give another fingerprint
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]["msg"]
             raise SpecError(f"{self.name} = {cut(value)} is not allowed: {reason[0].lower()}{reason[1:]}") from None
 
     @cached_property
     def _validator(self) -> TypeAdapter[Any]:
-        """pydantic's; making one takes longer than all that a node is otherwise read for."""
+        """pydantic's validator, cached: making one takes longer than reading a node."""
         return TypeAdapter(self.type, config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
 @dataclass(frozen=True)
 class Op:
-    """A registered class: where it may stand, what a node may set, and which values hold together."""
+    """A registered class with its roles, the slots that a node may set, and its rules. See `register`."""
 
     name: str
-    cls: Any  # a class, or for a host a function, that gives a module
+    cls: Any  # a class or, for a host, a function that returns a module
     roles: tuple[str, ...]
     family: str | None = None
     rules: tuple[Rule, ...] = ()
@@ -89,10 +89,11 @@ class Op:
         return (inspect.getdoc(self.cls) or "").partition("\n")[0]
 
     def multiplies(self, values: Mapping[str, Any]) -> bool | None:
-        """Whether a node of these values is the product rather than its additive twin; None where it has none."""
+        """Whether a node of these values is the product, not its additive twin; None if it has no twin."""
         if self.twin is None or (self.unused is not None and self.twin[0] in self.unused(values)):
             return None
-        slot, product, _ = self.twin  # an architecture that was stored before the op had a twin lacks the slot
+        slot, product, _ = self.twin
+        # an architecture stored before the op had a twin lacks the slot
         return bool(values.get(slot, self.slots[slot].default) == product)
 
 
@@ -114,21 +115,21 @@ def register(
 ) -> Callable[[T], T]:
     """Register a class as an op.
 
-    roles     where it may stand: "host", "stem", "down", "residual", "block", "merge", "head"
+    roles     its places in a network: "host", "stem", "down", "residual", "block", "merge", "head"
     name      the op's name; by default the class name in snake case
-    rules     what must hold between values; a broken rule makes a draw infeasible before anything is built
-    children  slot -> role or roles of the child node that it holds
+    rules     conditions on its values; a broken rule makes a draw infeasible before anything is built
+    children  slot -> role or roles of its child node
     unused    values -> names of the slots that have no effect under these values (reset in the canonical form)
-    resize    (height or width, values) -> the same after the op; None where the op keeps the resolution
-    twin      (slot, value of the product, value of the sum) where the op has an additive twin
+    resize    (height or width, values) -> the same after the op; None if the op preserves the resolution
+    twin      (slot, value of the product, value of the sum) if the op has an additive twin
     host      for the role "host": the hadnas.hosts.host.Host that reads and builds it
-    symmetric slots of one kind whose values may change places without changing the function (sorted in the canonical
-              form, by their JSON)
-    idle      values -> names in the state dict of the parameters that have no effect under these values, and that are
-              there because published weights have them: a bias that a softmax or a norm behind it takes out again
+    symmetric slots of one kind that may be swapped without changing the function (sorted in the canonical form, by
+              their JSON)
+    idle      values -> names in the state dict of parameters without effect under these values, which exist because
+              published weights have them: a bias that a later softmax or norm cancels
 
-    Raises UnknownName for a role, family or symmetric slot that does not exist, and SpecError where the name is taken
-    by another class, the constructor is not of the house's form, or a host lacks its `host`.
+    Raises UnknownName for a role, family or symmetric slot that does not exist, and SpecError if another class has the
+    name, if the constructor has a parameter that is neither given nor a keyword-only slot, or if a host has no `host`.
     """
     for role in roles:
         if role not in ROLES:
@@ -138,14 +139,14 @@ def register(
 
     def decorate(cls: T) -> T:
         key = name or _snake_case(_identity(cls)[0].rpartition(".")[2])
-        # The same definition may be read again (a file loaded twice, a module reloaded); another one may not.
+        # The same definition may be registered again (a file loaded twice, a module reloaded).
         if (old := _OPS.get(key)) and _identity(old.cls) != _identity(cls):
             raise SpecError(f"the op name {key!r} is taken by {old.cls.__module__}.{old.cls.__qualname__}; rename one")
         if ("host" in roles) != (host is not None):
             raise SpecError(
                 f"{key}: host = {host!r} with the roles {roles}; the role 'host' needs a Host, no other does"
             )
-        slots, given = _schema(cls, dict(children or {}), GIVEN | OF_HOSTS if "host" in roles else GIVEN)
+        slots, given = _schema(cls, dict(children or {}), GIVEN | GIVEN_TO_HOSTS if "host" in roles else GIVEN)
         for slot in symmetric:
             if slot not in slots:
                 raise unknown(f"parameter of {key}", slot, slots)
@@ -193,7 +194,7 @@ def _schema(
 ) -> tuple[dict[str, Slot], tuple[str, ...]]:
     """The slots and, of those `known`, the given parameters of a constructor.
 
-    Raises SpecError where it is not of the house's form.
+    Raises SpecError for a parameter that is neither, for one without an allowed type, and without device and dtype.
     """
     hints = typing.get_type_hints(cls.__init__ if isinstance(cls, type) else cls)  # type: ignore[misc]
     slots: dict[str, Slot] = {}
@@ -203,7 +204,9 @@ def _schema(
         if key in known:
             given.append(key)
         elif parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            raise SpecError(f"{cls.__name__}: the parameter {key!r} must be keyword-only (given ones: {sorted(known)})")
+            raise SpecError(
+                f"{cls.__name__}: the parameter {key!r} must be keyword-only; positional ones are {sorted(known)}"
+            )
         elif key in children:
             roles = children[key]
             many = typing.get_origin(hints[key]) is not None and hints[key] != (nn.Module | None)
@@ -213,20 +216,20 @@ def _schema(
         elif not _plain(hints[key]):
             raise SpecError(
                 f"{cls.__name__}: the parameter {key!r} is {parameter.annotation}; allowed are bool, int, float, str, "
-                "None, Literal and unions of them, as an architecture is kept as JSON"
+                "None, Literal and unions of them, since an architecture is stored as JSON"
             )
         else:
             slots[key] = Slot(key, hints[key], parameter.default)
     missing = {"device", "dtype"} - set(given)
     if missing:
         raise SpecError(
-            f"{cls.__name__}: the constructor lacks {sorted(missing)}; every op takes device=None, dtype=None"
+            f"{cls.__name__}: the constructor lacks {sorted(missing)}; every op has device=None, dtype=None"
         )
     return slots, tuple(given)
 
 
 def _plain(kind: Any) -> bool:
-    """Whether JSON gives values of this type back as they were."""
+    """Whether values of this type survive JSON unchanged."""
     if typing.get_origin(kind) in (Literal, typing.Union, types.UnionType):
         return all(_plain(type(arg) if typing.get_origin(kind) is Literal else arg) for arg in typing.get_args(kind))
     return kind in (bool, int, float, str, types.NoneType, Any)
@@ -238,7 +241,7 @@ SHIPPED = ("hadnas.blocks", "hadnas.hosts")
 
 @cache
 def _load_shipped() -> None:
-    """Import every file of the shipped packages, so that adding a block or a host means adding a file."""
+    """Import every file of the shipped packages, so that a new block or host needs only its file."""
     for package in SHIPPED:
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
             importlib.import_module(f"{package}.{module.name}")
@@ -251,13 +254,13 @@ def ops(role: str | None = None) -> dict[str, Op]:
 
 
 def op_of(node: Mapping[str, Any]) -> Op | None:
-    """The op of a node; None of what is no node, and of an op that is not registered."""
+    """The op of a node; None if it is not a node or its op is not registered."""
     _load_shipped()
     return _OPS.get(node.get("op", ""))
 
 
 def find_op(name: object, roles: tuple[str, ...] = ()) -> Op:
-    """The op of this name. Raises UnknownName, or SpecError if it may not stand in any of `roles`."""
+    """The op of this name. Raises UnknownName, or SpecError if it has none of `roles`."""
     _load_shipped()
     found = _OPS.get(name) if isinstance(name, str) else None
     if found is not None and (not roles or not set(roles).isdisjoint(found.roles)):

@@ -16,7 +16,7 @@ from hadnas.blocks.rules import at_least, within
     rules=(within("drop_path", 0.0, 0.99), at_least("layer_scale", 0.0), at_least("skip_scale", 0.0)),
 )
 class Residual(nn.Module):
-    """Pre-norm residual: what a block computes is merged with what it was given.
+    """Pre-norm residual: merges the output of a block with its input.
 
     y = merge(rho * x, drop_path(gamma * block(norm(x))))
 

@@ -1,4 +1,4 @@
-"""A recurrent mixer: minimal gated units that run over rows and columns, both ways, all positions at once."""
+"""A recurrent mixer: minimal gated units over rows and columns in both directions, computed in parallel."""
 
 from typing import Any, Literal
 
@@ -46,8 +46,8 @@ class RowColumnMinGru(nn.Module):
     h_t = (1 - z_t) * h_{t-1} + z_t * g(a_t),  z = sigmoid(Wz x), a = Wa x, h_0 = 0;  y = W' [h right; left; down; up]
 
     Wz, Wa, W' pointwise C -> C; t runs along the row or column; g(a) = a + 1/2 for a >= 0, else sigmoid(a). Gates do
-    not read h, so that all t are computed together, by doubling, in at least float32. The additive twin (`sum`) adds
-    z_t to g(a_t); the state is kept as before, by 1 - z_t.
+    not read h, so that all t are computed in parallel, by doubling, in at least float32. The additive twin (`sum`) adds
+    z_t to g(a_t); the factor 1 - z_t of the state remains.
 
     Shapes: (B, C, H, W) -> (B, C, H, W); C a multiple of 4.
     Degree: max(H, W) + (1 if interact == "mul" else 0) (nominal)
@@ -55,8 +55,7 @@ class RowColumnMinGru(nn.Module):
     MACs: 3*C**2*N
     Products: C*N*((1 if interact == "mul" else 0) + ceil(log2(H)) + ceil(log2(W)))
     Source: Feng et al., "Were RNNs all we needed?", 2024, arXiv 2410.01201, section 3.1, and appendix B for g; over
-        rows and columns as Tatsunami and Taki, "Sequencer", 2022, arXiv 2205.01972. The scan is linear, not of
-        logarithms.
+        rows and columns as Tatsunami and Taki, "Sequencer", 2022, arXiv 2205.01972. The scan is not done in logarithms.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class RpcAttention(nn.Module):
 
     S the sparse part of the keys, L the low-rank part, U the dual variable over mu; soft(a, t) = a - clamp(a, -t, t), a
     mask and a shift. The threshold t is `sparsity` * mu ("product", the authors' code) or `sparsity` / mu ("quotient",
-    as principal component pursuit has it). n = `steps`; W pointwise C -> 2 C, W' C -> C; d = C / heads. At n = 1 and
+    as in principal component pursuit). n = `steps`; W pointwise C -> 2 C, W' C -> C; d = C / heads. With n = 1 and
     infinite t it is softmax attention of k to itself.
 
     Shapes: (B, C, H, W) -> (B, C, H, W); heads divides C.

@@ -1,4 +1,4 @@
-"""Rules that ops declare: each returns None, or says what is wrong and what is allowed."""
+"""Rules that ops declare: each returns None, or a message with the broken value and what is allowed."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ def at_least(slot: str, low: float) -> Rule:
 
 
 def odd(slot: str, low: int = 1) -> Rule:
-    """An odd number >= low, so that same padding keeps the resolution, or None."""
+    """An odd number >= low, so that same padding preserves the resolution, or None."""
     return require(
         lambda v: v[slot] is None or (v[slot] % 2 == 1 and v[slot] >= low),
         f"{slot} = {{{slot}}} must be odd and at least {low}",

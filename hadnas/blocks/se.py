@@ -1,4 +1,4 @@
-"""The squeeze-and-excitation gate: each channel scaled by what all channels say on average."""
+"""The squeeze-and-excitation gate: each channel scaled by a function of the means of all channels."""
 
 from typing import Any
 

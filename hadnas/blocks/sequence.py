@@ -1,4 +1,4 @@
-"""Blocks one after another inside one residual node: a gate behind a block, say."""
+"""Several blocks in a row inside one residual node, such as a gate after a block."""
 
 from typing import Any
 
@@ -13,8 +13,7 @@ class Sequence(nn.Module):
 
     y = blocks[-1](... blocks[1](blocks[0](x)))
 
-    The lines below count what the sequence adds to its blocks: nothing. Degrees multiply. Without blocks it is the
-    identity.
+    The lines below are without the blocks; degrees multiply. Without blocks it is the identity.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 1

@@ -18,7 +18,7 @@ from hadnas.blocks.rules import at_least, require
         at_least("expand", 1),
     ),
     twin=("interact", "mul", "sum"),
-    idle=lambda v: ("k.bn.bias",),  # adds to a query's scores of all keys alike
+    idle=lambda v: ("k.bn.bias",),  # adds one number to all scores of a query, which the softmax cancels
 )
 class SingleHeadModulation(nn.Module):
     """One attention head, multiplied by a gate of the input.
@@ -27,7 +27,7 @@ class SingleHeadModulation(nn.Module):
 
     q = BN(Wq x), k = BN(Wk x);
     W pointwise C -> 2 e C, Wq and Wk C -> d = C // reduction, W' e C -> C, without biases; e = `expand`. The values
-    pass the sigmoid too. The additive twin (`sum`) is y = BN(W'(a + g)).
+    pass through the sigmoid, too. The additive twin (`sum`) is y = BN(W'(a + g)).
 
     Shapes: (B, C, H, W) -> (B, C, H, W); reduction <= C.
     Degree: (4 if interact == "mul" else 3) (nominal)
@@ -35,7 +35,7 @@ class SingleHeadModulation(nn.Module):
     MACs: (3*expand*C**2 + 2*C*(C//reduction))*N + (expand*C + C//reduction)*N**2
     Products: expand*C*N if interact == "mul" else 0
     Source: Zheng, "iFormer: integrating ConvNet and transformer for mobile application", 2025, arXiv 2501.15369;
-        without windows.
+        here without windows.
     """
 
     def __init__(

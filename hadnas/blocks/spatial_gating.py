@@ -1,4 +1,4 @@
-"""gMLP's spatial gating unit: a gate that sees every position, for one fixed resolution."""
+"""gMLP's spatial gating unit: a gate over all positions, for one fixed resolution."""
 
 from typing import Any, Literal
 
@@ -17,13 +17,13 @@ from hadnas.blocks.rules import require
     ),
 )
 class SpatialGating(nn.Module):
-    """Half of the hidden channels gated by a linear map over positions of the other half.
+    """Gates half of the hidden channels by a linear map over positions of the other half.
 
     [u; v] = act(W1 x);  y = W2 (u * (M norm(v) + b))
 
     W1 pointwise C -> e C, W2 pointwise e C / 2 -> C; M is N x N over the N = H W positions, the same for every channel,
     b one value per position. M starts near 0 and b at 1, so that the gate starts open. The resolution is fixed when it
-    is built. The additive twin (`sum`) adds where this multiplies.
+    is built. The additive twin (`sum`) adds the gate.
 
     Shapes: (B, C, H, W) -> (B, C, H, W), (H, W) = resolution.
     Degree: 2 if interact == "mul" else 1
@@ -59,7 +59,7 @@ class SpatialGating(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """An open gate, also after a model has initialised its linear maps."""
+        """Open the gate; a model calls this after it has initialised its linear maps."""
         nn.init.normal_(self.m.weight, std=1e-6)
         nn.init.ones_(self.m.bias)
 

@@ -1,4 +1,4 @@
-"""The star operation: two pointwise branches joined by a product, by a sum, or left out for one wider branch."""
+"""The star operation: two pointwise branches joined by a product or a sum, or one wider branch as a control."""
 
 from typing import Any, Literal
 
@@ -31,10 +31,10 @@ class Star(nn.Module):
 
     h = norm(DW(x));  y = DW'(norm(G(act(F1 h) * F2 h)))
 
-    With `one` there is no second branch: F1 is 3/2 as wide, which has the same weights and MACs (the control).
+    With `one` there is no second branch: F1 is 3/2 as wide, with the same weights and MACs (the control).
 
-    DW, DW' depthwise k x k convolutions; F1, F2 pointwise C -> e C; G pointwise e C -> C. `act_on` says which branch is
-    activated: "one" (F1, as published), "both", "after" (the product) or "none".
+    DW, DW' depthwise k x k convolutions; F1, F2 pointwise C -> e C; G pointwise e C -> C. `act_on` chooses the
+    activated branch: "one" (F1, as published), "both", "after" (the product) or "none".
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 if interact == "mul" else 1

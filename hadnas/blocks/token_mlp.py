@@ -1,4 +1,4 @@
-"""The token MLP of MLP-Mixer: every position to every other, by learned weights."""
+"""The token MLP of MLP-Mixer: maps every position to every other by learned weights."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from hadnas.blocks.rules import at_least
 
 @block(family="additive", rules=(at_least("hidden", 1),))
 class TokenMlp(nn.Module):
-    """Two linear layers over the positions, the same for all channels, an activation between them.
+    """Two linear layers over the positions, the same for all channels, with an activation between them.
 
     y_c = W2 act(W1 x_c),  x_c the H W positions of channel c
 

@@ -20,8 +20,8 @@ class UniversalInvertedBottleneck(nn.Module):
     y = norm(W2 act(norm(DW2 act(norm(W1 norm(DW1 x))))))
 
     W1, W2 pointwise C -> e C -> C; DW1 depthwise `start` x `start` on C channels, DW2 depthwise `middle` x `middle` on
-    e C channels; a depthwise convolution of kernel None is left out with its norm and activation. `start` alone is a
-    ConvNeXt-like block, `middle` alone an inverted bottleneck, both the extra depthwise form, neither a feed-forward
+    e C channels; with kernel None a depthwise convolution is left out, with its norm and activation. `start` alone is
+    a ConvNeXt-like block, `middle` alone an inverted bottleneck, both the extra depthwise form, neither a feed-forward
     network. Convolutions have no bias.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).

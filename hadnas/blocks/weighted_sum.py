@@ -1,4 +1,4 @@
-"""The weighted sum merge: two learned shares."""
+"""The weighted sum merge: two learned weights."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from hadnas.blocks.registry import register
 
 @register("merge", family="additive")
 class WeightedSum(nn.Module):
-    """Skip and branch, each with a learned share of the sum.
+    """Sum of skip and branch with learned weights.
 
     y = w_1 a + w_2 b, w = softmax(v)
 
-    v holds two scalars, 0 at the start: the merge begins as the mean, and the shares stay positive and sum to 1.
+    v are two scalars, 0 at the start: the merge begins as the mean; the weights are positive and sum to 1.
 
     Shapes: a, b (B, C, H, W) -> (B, C, H, W).
     Degree: 1

@@ -1,1 +1,1 @@
-"""The contract of an op: `hadnas check` and the tests hold every block to it."""
+"""The contract of an op, checked by `hadnas check` and by the tests."""

@@ -1,7 +1,7 @@
-"""The cases an op is tried at, made from its own slots: so an op is tested by existing.
+"""The test cases of an op, made from its slots, so that every registered op is tested.
 
 Its defaults at two widths and three sizes, then each slot varied alone: every literal, True and False, None, a
-neighbouring number, as far as the op's rules admit them.
+neighbouring number, if the op's rules allow them.
 """
 
 import itertools
@@ -25,7 +25,7 @@ SIZES = ((7, 5), (6, 9), (1, 1))
 
 @dataclass(frozen=True)
 class Case:
-    """An op with the values of its slots, at a place: a width and a resolution."""
+    """An op with the values of its slots, a width and a resolution."""
 
     op: Op
     values: Mapping[str, Any]
@@ -39,15 +39,15 @@ class Case:
 
     @property
     def broken(self) -> str | None:
-        """What the first broken rule says, or None."""
+        """The message of the first broken rule, or None."""
         values = {**self.values, "dim": self.dim, "height": self.height, "width": self.width}
         return next((text for rule in self.op.rules if (text := rule(values)) is not None), None)
 
     def build(self, **dd: Any) -> nn.Module:
-        """The module, its children the plainest there are: a pointwise convolution and the additive merge."""
+        """The module, with the simplest children: a pointwise convolution and the additive merge."""
         sizes = {"dim": self.dim, "in_dim": IN_DIM, "classes": CLASSES}
-        place: dict[str, Any] = {**sizes, "resolution": (self.height, self.width)}
-        given = {key: place[key] for key in self.op.given if key in place}
+        inherited: dict[str, Any] = {**sizes, "resolution": (self.height, self.width)}
+        given = {key: inherited[key] for key in self.op.given if key in inherited}
         children: dict[str, Any] = {}
         for slot in self.op.slots.values():
             if slot.many:
@@ -59,7 +59,7 @@ class Case:
         return module
 
     def inputs(self, batch: int = 2, **dd: Any) -> tuple[Tensor, ...]:
-        """Random maps, as many as the op takes."""
+        """Random maps: two for a merge, else one."""
         channels = IN_DIM if "in_dim" in self.op.given else self.dim
         shape = (batch, channels, self.height, self.width)
         return tuple(torch.randn(shape, **dd) for _ in range(2 if "merge" in self.op.roles else 1))
@@ -74,24 +74,24 @@ class Case:
 
     @property
     def names(self) -> dict[str, Any]:
-        """What the formulas of the docstring may name: C, H and W are those of what the op returns."""
+        """The names in the docstring's formulas with their values; C, H and W are those of the op's output."""
         _, height, width = self.shape_out if len(self.shape_out) == 3 else (0, self.height, self.width)
         sizes = {"C": self.dim, "H": height, "W": width, "N": height * width}
         return {**self.values, **sizes, "dim": self.dim, "in_dim": IN_DIM, "classes": CLASSES}
 
 
 def pointwise(dim: int, **dd: Any) -> nn.Module:
-    """The plainest block there is: a pointwise convolution."""
+    """The simplest block: a pointwise convolution."""
     return nn.Conv2d(dim, dim, 1, **dd)
 
 
 def options(slot: Slot) -> list[Any]:
-    """Other values that the type of a slot allows: all literals, both booleans, None, numbers near the default."""
+    """Other values that the type of a slot allows: literals, both booleans, None, numbers near the default."""
     found: list[Any] = []
     union = typing.get_origin(slot.type) in (typing.Union, types.UnionType)
     for kind in typing.get_args(slot.type) if union else (slot.type,):
         if typing.get_origin(kind) is typing.Literal:
-            # The activations differ to an op only in having parameters, products, or neither; norms in what they span.
+            # For an op, activations differ only in having parameters or products; norms, in the axes they reduce.
             few = {Act: ("gelu", "star_relu"), Norm: ("batchnorm2d", "layernorm2d", "groupnorm1", "rmsnorm2d")}
             found += few.get(kind, typing.get_args(kind))
         elif kind is bool:
@@ -100,18 +100,21 @@ def options(slot: Slot) -> list[Any]:
             found.append(None)
         elif kind in (int, float):
             base = kind(slot.default) if type(slot.default) in (int, float) else kind(2)
-            # A tuple stands for the first of its values that the rules admit.
+            # Of a tuple, `cases` takes the first value that the rules allow.
             found.append((base + 1, base + 2, base * 2, base - 1) if kind is int else (base / 2 or 0.5,))
     return [value for value in found if value != slot.default or type(value) is not type(slot.default)]
 
 
 def cases(op: Op) -> list[Case]:
-    """The defaults at two widths and three sizes, then one slot varied at a time, as far as the rules admit."""
+    """The defaults at two widths and three sizes, then one slot varied at a time, if the rules allow it.
+
+    Raises SpecError if a slot has no default, or if the rules refuse the defaults at every width.
+    """
     values = defaults(op)
-    places = [Case(op, values, dim, *SIZES[0]) for dim in WIDTHS]
-    found = [case for case in places if not case.broken][:2]
+    by_width = [Case(op, values, dim, *SIZES[0]) for dim in WIDTHS]
+    found = [case for case in by_width if not case.broken][:2]
     if not found:
-        raise SpecError(f"{op.name}: the rules refuse the defaults at every width of {WIDTHS}: {places[0].broken}")
+        raise SpecError(f"{op.name}: the rules refuse the defaults at every width of {WIDTHS}: {by_width[0].broken}")
     found += [c for size in SIZES[1:] if not (c := replace(found[0], height=size[0], width=size[1])).broken]
     for slot in op.slots.values():
         for option in options(slot) if not slot.roles else []:
@@ -125,14 +128,14 @@ def cases(op: Op) -> list[Case]:
 
 
 def defaults(op: Op) -> dict[str, Any]:
-    """The default of every slot that holds a value. Raises SpecError if one has none."""
+    """The default of every slot that has a value, not a node. Raises SpecError if one has no default."""
     if lacking := [s.name for s in op.slots.values() if not s.roles and s.default is REQUIRED]:
         raise SpecError(f"{op.name}: the slots {lacking} have no default; every slot needs one")
     return {slot.name: slot.default for slot in op.slots.values() if not slot.roles}
 
 
 def randomise(module: nn.Module) -> nn.Module:
-    """Give every parameter and running statistic a random value: zero starts hide what they multiply."""
+    """Give every parameter and running statistic a random value: an initial zero hides the factor it multiplies."""
     with torch.no_grad():
         for p in module.parameters():
             if p.dim() > 1:

@@ -1,9 +1,8 @@
-"""What every registered op must keep, shipped or a user's, as findings: plain sentences, none for a good op.
+"""Checks the contract of every registered op, shipped or user-defined. A finding is a sentence; a good op has none.
 
-    check(find_op("star")) == []
+    check_op(find_op("star")) == []
 
-A finding names the op, the case, what was found and what is allowed. Hosts are not checked here: they are models, not
-parts.
+A finding names the op, the case, what was found and what is allowed. Hosts are not checked: they are whole models.
 """
 
 import inspect
@@ -27,16 +26,17 @@ from torch.nn.modules.batchnorm import _NormBase
 from hadnas.blocks.layers import Act, Norm
 from hadnas.blocks.registry import Op, find_op
 from hadnas.contract.cases import Case, cases, pointwise, randomise, state
-from hadnas.contract.formula import degree, evaluate, lines
+from hadnas.contract.formula import compute, degree, lines
 from hadnas.contract.state_dict import outside_state_dict
 from hadnas.errors import HadnasError, SpecError
 from hadnas.measure.cost import cost
 
-PARTS = frozenset({"block", "merge"})
+INNER_ROLES = frozenset({"block", "merge"})  # the roles inside a residual node
 COUNTED = ("Params", "MACs", "Products")
 DEPTH = 12  # stacked residual nodes
-TOLERANCE = 1e-9  # of a coefficient, relative to the largest value of the function
-ROUNDING = 1e-12  # of a gradient, relative to the largest: without effect it is 1e-15, the least with one is 1e-10
+COEFFICIENT_TOLERANCE = 1e-9  # relative to the largest value of the function
+# Of a gradient, relative to the largest. Seen: 1e-15 for parameters without effect, at least 1e-10 for all others.
+ROUNDING = 1e-12
 STRANGE: dict[type, tuple[Any, ...]] = {int: (-1, 0, 2, 3), float: (-1.0, 0.0, 1.5)}
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d)
@@ -52,7 +52,7 @@ ACTIVATIONS = (
 
 
 class Joined(nn.Module):
-    """A merge as a module of one input, its two maps stacked along the channels."""
+    """A merge as a module of one input: its two maps, concatenated along the channels."""
 
     def __init__(self, merge: nn.Module) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Joined(nn.Module):
 
 
 def behaviour(case: Case) -> Iterator[str]:
-    """Shape, dtype and finite values out, input untouched; a gradient in every parameter but those declared idle."""
+    """Output shape, dtype and finite values; input unchanged; a gradient in every parameter not declared idle."""
     module = randomise(case.build(dtype=torch.float64)).eval()
     if stray := [key for key, t in state(module) if t.is_floating_point() and t.dtype != torch.float64]:
         yield f"{stray} ignore the dtype given; every parameter and buffer takes device and dtype"
@@ -79,15 +79,15 @@ def behaviour(case: Case) -> Iterator[str]:
     if out.dtype != torch.float64:
         yield f"the output of a float64 input is {out.dtype}; allowed is the dtype of the input"
     if not out.isfinite().all():
-        yield "the output is not finite at random weights"
+        yield "the output is not finite with random weights"
     if not all(torch.equal(x, y) for x, y in zip(inputs, given, strict=True)):
         yield "the forward pass changed its input in place"
     if case.height * case.width > 1:  # at one position a mean, a softmax over tokens or a shift is constant
-        yield from effects(case, module, inputs)
+        yield from gradients(case, module, inputs)
 
 
-def effects(case: Case, module: nn.Module, inputs: list[Tensor]) -> Iterator[str]:
-    """A gradient beyond rounding in every parameter, or, where it is declared idle, no effect beyond rounding."""
+def gradients(case: Case, module: nn.Module, inputs: list[Tensor]) -> Iterator[str]:
+    """A gradient beyond rounding in every parameter; no effect beyond rounding of those declared idle."""
     parameters = dict(module.named_parameters())
     idle = case.op.idle(case.values) if case.op.idle else ()
     if strange := sorted({*idle} - parameters.keys()):
@@ -110,18 +110,18 @@ def effects(case: Case, module: nn.Module, inputs: list[Tensor]) -> Iterator[str
 
 
 def docstring(case: Case) -> Iterator[str]:
-    """What the docstring says of parameters, MACs and products is what there is, exactly."""
-    said = lines(case.op.cls)
+    """The docstring's numbers of parameters, MACs and products equal the counted ones."""
+    stated = lines(case.op.cls)
     if case.height * case.width == 1:  # a contraction over one token is a product
         return
     counted = counts(case)
     for key, value in zip(COUNTED, counted, strict=True):
-        if key in said and (stated := evaluate(said[key], case.names)) != value:
-            yield f"{key} are {value} by count; the docstring says {stated} ({said[key]})"
+        if key in stated and (computed := compute(stated[key], case.names)) != value:
+            yield f"{key} are {value} by count; the docstring gives {computed} ({stated[key]})"
 
 
 def family(case: Case) -> Iterator[str]:
-    """What is called additive multiplies no two activations: studies compare families by their names."""
+    """An additive op multiplies no two activations: studies compare families by their names."""
     if case.op.family == "additive" and (products := counts(case)[2]):
         yield f"the family is 'additive', yet {products} products of two activations are counted; allowed are none"
 
@@ -136,14 +136,14 @@ def counts(case: Case) -> tuple[int, int, int]:
 
 
 def interaction_degree(case: Case) -> Iterator[str]:
-    """f(t x), norms and activations the identity and biases off, is a polynomial in t of the stated degree."""
-    said = lines(case.op.cls).get("Degree", "")
-    if not PARTS & set(case.op.roles) or not said or case.height * case.width == 1:
+    """f(t x), with norms and activations as the identity and without biases, has the stated degree in t."""
+    formula = lines(case.op.cls).get("Degree", "")
+    if not INNER_ROLES & set(case.op.roles) or not formula or case.height * case.width == 1:
         return
-    stated, nominal = degree(said, case.names)
+    stated, nominal = degree(formula, case.names)
     varied = case.op.slots.get(case.varied.partition("=")[0])
     if nominal or (varied and {Act, Norm} & {varied.type, *typing.get_args(varied.type)}):
-        return  # a nominal degree is not one of a polynomial; another norm or activation becomes the same identity
+        return  # a nominal degree is not a polynomial's; another norm or activation is the same identity here
     module = randomise(case.build(dtype=torch.float64)).eval()
     for part in module.modules():
         if isinstance(part, NORMS + ACTIVATIONS):
@@ -151,19 +151,19 @@ def interaction_degree(case: Case) -> Iterator[str]:
     for key, p in module.named_parameters():
         if key.rpartition(".")[2].endswith("bias"):
             nn.init.zeros_(p)
-    # Nine positive points: max pooling and |x| are of degree 1 there. Chebyshev's, where the fit is well conditioned.
+    # Nine positive points: max pooling and |x| have degree 1 there. At Chebyshev points the fit is well conditioned.
     points = np.cos(np.pi * (np.arange(9) + 0.5) / 9)
     scale = torch.from_numpy(1 + points).view(-1, 1, 1, 1)
-    with torch.no_grad():  # the nine are one batch
+    with torch.no_grad():  # the nine points are one batch
         outs = module(*(scale * x for x in case.inputs(batch=1, dtype=torch.float64))).flatten(1).numpy()
     sizes = np.abs(np.linalg.solve(np.polynomial.chebyshev.chebvander(points, 8), outs)).max(1)
-    found = int(np.nonzero(sizes > TOLERANCE * max(np.abs(outs).max(), 1e-300))[0].max(initial=0))
+    found = int(np.nonzero(sizes > COEFFICIENT_TOLERANCE * max(np.abs(outs).max(), 1e-300))[0].max(initial=0))
     if found != stated:
-        yield f"the degree is {found if found < 8 else '8 or more, or no polynomial'}; the docstring says {stated}"
+        yield f"the degree is {found if found < 8 else '8 or more, or no polynomial'}; the docstring gives {stated}"
 
 
-def additive_twin(case: Case) -> Iterator[str]:
-    """The twin that sums where the op multiplies has as many parameters and MACs, and fewer products."""
+def twin(case: Case) -> Iterator[str]:
+    """The additive twin has equal parameters and MACs, and fewer products."""
     if case.op.twin is None or not case.op.multiplies(case.values) or case.height * case.width == 1:
         return
     slot, product, total = case.op.twin
@@ -171,12 +171,12 @@ def additive_twin(case: Case) -> Iterator[str]:
     if text := other.broken:
         yield f"the rules refuse the twin {slot}={total!r}: {text}"
         return
-    said = lines(case.op.cls)
+    stated = lines(case.op.cls)
     mine, twins = (
-        # Where a slot is varied the formulas do, if there are any, which `docstring` holds against the count.
+        # Counting is slow; for a varied slot the formulas suffice, since `docstring` compares them with the counts.
         counts(c)
-        if case.varied == "defaults" or not said.keys() >= set(COUNTED)
-        else tuple(int(evaluate(said[key], c.names)) for key in COUNTED)
+        if case.varied == "defaults" or not stated.keys() >= set(COUNTED)
+        else tuple(int(compute(stated[key], c.names)) for key in COUNTED)
         for c in (case, other)
     )
     if mine[:2] != twins[:2]:
@@ -186,8 +186,8 @@ def additive_twin(case: Case) -> Iterator[str]:
 
 
 def stack(case: Case) -> Iterator[str]:
-    """Twelve residual nodes stay finite at initialisation, forward and backward, in float32 and bfloat16."""
-    if not PARTS & set(case.op.roles):
+    """Twelve residual nodes are finite at initialisation, forward and backward, in float32 and bfloat16."""
+    if not INNER_ROLES & set(case.op.roles):
         return
     residual, add = find_op("residual").cls, find_op("add").cls
     for dtype, alpha in itertools.product((torch.float32, torch.bfloat16), (0.0, 1.0)):
@@ -205,15 +205,15 @@ def stack(case: Case) -> Iterator[str]:
         x = torch.randn(2, case.dim, case.height, case.width, **dd).requires_grad_()
         out = module(x)
         out.float().square().mean().backward()
-        where = f"{DEPTH} residual nodes in {dtype} with alphas at {alpha:g}"
+        context = f"{DEPTH} residual nodes in {dtype} with alphas at {alpha:g}"
         if out.dtype != dtype:
-            yield f"the output is {out.dtype} in {where}; allowed is the dtype of the input"
+            yield f"the output is {out.dtype} in {context}; allowed is the dtype of the input"
         if not out.isfinite().all() or x.grad is None or not x.grad.isfinite().all():
-            yield f"the output or its gradient is not finite after {where}"
+            yield f"the output or its gradient is not finite after {context}"
 
 
 def autocast(case: Case) -> Iterator[str]:
-    """Under autocast, as training may be, values and gradients are finite."""
+    """Values and gradients are finite under autocast, which training may use."""
     module, inputs = case.build(), [x.requires_grad_() for x in case.inputs()]
     with torch.autocast("cpu", torch.bfloat16):
         out = module(*inputs)
@@ -226,21 +226,21 @@ HEAD = ("fc", "drop", "classes", "hidden_size", "reset")
 
 
 def head(case: Case) -> Iterator[str]:
-    """What timm's model interface asks of a head: its classifier may be taken, made anew and left out."""
+    """timm's model interface for a head: its classifier can be read, replaced and skipped."""
     if "head" not in case.op.roles:
         return
     module: Any = case.build()
     if lacking := [name for name in HEAD if not hasattr(module, name)]:
-        yield f"a head needs {', '.join(HEAD)} and forward(x, pre_logits=...), as `pooled_linear` has; lacks {lacking}"
+        yield f"a head needs {', '.join(HEAD)} and forward(x, pre_logits=...), like `pooled_linear`; lacks {lacking}"
         return
     module.reset(3)
-    shapes = [tuple(module(*case.inputs(), pre_logits=left_out).shape) for left_out in (False, True)]
+    shapes = [tuple(module(*case.inputs(), pre_logits=skipped).shape) for skipped in (False, True)]
     if shapes != [(2, 3), (2, module.hidden_size)]:
         yield f"after reset(3) logits and features are {shapes}; allowed are (2, 3) and (2, hidden_size)"
 
 
 def strange_values(case: Case) -> Iterator[str]:
-    """Whatever its types and rules admit, an op must build and run: else a rule has to refuse it."""
+    """An op builds and runs with every value that its types and rules allow; a rule must refuse the others."""
     tried = [replace(case, dim=dim, varied="defaults") for dim in (1, 3, 10)]
     for slot in case.op.slots.values():
         for kind, values in STRANGE.items():
@@ -265,12 +265,12 @@ def strange_values(case: Case) -> Iterator[str]:
 
 
 Check = Callable[[Case], Iterator[str]]
-PER_CASE: tuple[Check, ...] = (behaviour, outside_state_dict, docstring, interaction_degree, additive_twin)
+PER_CASE: tuple[Check, ...] = (behaviour, outside_state_dict, docstring, interaction_degree, twin)
 ONCE: tuple[Check, ...] = (family, stack, autocast, head, strange_values)
 
 
-def check(op: Op, seed: int = 0) -> list[str]:
-    """Every finding about `op`, none if it keeps the contract. The random state of the caller stays as it is."""
+def check_op(op: Op, seed: int = 0) -> list[str]:
+    """Every finding about `op`; none if it satisfies the contract. The caller's random state is unchanged."""
     if "host" in op.roles:
         return []
     try:
@@ -281,12 +281,12 @@ def check(op: Op, seed: int = 0) -> list[str]:
         return [f"{op.name}: its rules fail with {type(error).__name__}: {error}"]
     findings: list[str] = []
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)  # torch warns of empty tensors and broadcasts: faults of an op
+        warnings.simplefilter("error", UserWarning)  # torch warns of empty tensors and broadcasts, errors of an op
         for case, rule in [*itertools.product(found, PER_CASE), *itertools.product(found[:1], ONCE)]:
             torch.manual_seed(seed)
             try:
-                own = rule is strange_values  # which says of what case each finding is
-                findings += (text if own else f"{case}: {text}" for text in rule(case))
+                named = rule is strange_values  # its findings name their own cases
+                findings += (text if named else f"{case}: {text}" for text in rule(case))
             except Exception as error:
                 findings.append(f"{case}: {rule.__name__} fails with {type(error).__name__}: {error}")
     return list(dict.fromkeys(findings))

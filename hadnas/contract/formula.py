@@ -1,4 +1,4 @@
-"""The docstring of an op as data: its lines (Shapes, Degree, Params, MACs, Products, Source), and what they come to.
+"""The docstring of an op as data: its lines (Shapes, Degree, Params, MACs, Products, Source) and their values.
 
 A formula is arithmetic in the slots of the op and in C, H, W, N = H*W:
 
@@ -7,7 +7,7 @@ A formula is arithmetic in the slots of the op and in C, H, W, N = H*W:
     Degree: 2 (nominal) if grn else 1
 
 `weights(name, n)` is the number of parameters of a norm or an activation over n channels (0 for None);
-`products(name, n)` that of the products an activation makes over n elements: n for those that square, else 0.
+`products(name, n)` is the number of products of an activation over n elements: n for those that square, else 0.
 """
 
 import ast
@@ -35,7 +35,7 @@ _ALLOWED = (
 
 
 def weights(name: Act | Norm | None, n: int) -> int:
-    """The number of parameters of the norm or activation of this name over `n` channels."""
+    """The number of parameters of the norm or activation `name` over `n` channels."""
     if name is None:
         return 0
     known = name in typing.get_args(Norm)
@@ -43,19 +43,19 @@ def weights(name: Act | Norm | None, n: int) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def products(name: Act | None, n: int) -> int:
-    """The products of two activations that the activation of this name makes over `n` elements."""
+def activation_products(name: Act | None, n: int) -> int:
+    """The number of products of two activations in the activation function `name` over `n` elements."""
     return n if name in ("star_relu", "squared_relu") else 0
 
 
 FUNCTIONS: dict[str, Any] = {
-    "weights": weights, "products": products, "sum": sum, "min": min, "max": max, "abs": abs, "len": len,
+    "weights": weights, "products": activation_products, "sum": sum, "min": min, "max": max, "abs": abs, "len": len,
     "range": range, "int": int, "round": round, "ceil": math.ceil, "floor": math.floor, "log2": math.log2,
 }  # fmt: skip
 
 
 def lines(cls: type[nn.Module]) -> dict[str, str]:
-    """The keyed lines of a docstring, each with the lines that continue it up to the next key or empty line."""
+    """The keyed lines of a docstring, each with its continuation up to the next key or empty line."""
     found: dict[str, str] = {}
     key = None
     for line in (inspect.getdoc(cls) or "").splitlines():
@@ -70,16 +70,16 @@ def lines(cls: type[nn.Module]) -> dict[str, str]:
 
 
 def degree(text: str, names: Mapping[str, Any]) -> tuple[int, bool]:
-    """The stated highest power, and whether it is nominal (a softmax, a normalised or a rational form).
+    """The stated degree, and whether it is nominal (of a softmax, a normalised or a rational form).
 
-    `(nominal)` stands behind the number, or the number in parentheses, of which it is said.
+    `(nominal)` follows the number, or the parenthesis, that it qualifies.
     """
-    value = complex(evaluate(text.replace("(nominal)", "+ 1j"), names))  # what is said of a branch stays with it
+    value = complex(compute(text.replace("(nominal)", "+ 1j"), names))  # the imaginary part marks its own branch only
     return int(value.real), bool(value.imag)
 
 
-def evaluate(text: str, names: Mapping[str, Any]) -> Any:
-    """What a formula comes to under `names`.
+def compute(text: str, names: Mapping[str, Any]) -> Any:
+    """The value of a formula with `names`.
 
     Raises SpecError for anything but arithmetic, comparisons and conditionals over `names` and FUNCTIONS.
     """
@@ -93,8 +93,8 @@ def evaluate(text: str, names: Mapping[str, Any]) -> Any:
         called = node.func if isinstance(node, ast.Call) else None
         if not isinstance(node, _ALLOWED) or (called and getattr(called, "id", None) not in FUNCTIONS):
             raise SpecError(
-                f"{text!r} holds {ast.unparse(node)!r}; allowed are arithmetic, comparisons, conditionals and calls of "
-                f"{', '.join(sorted(FUNCTIONS))}"
+                f"{text!r} contains {ast.unparse(node)!r}; allowed are arithmetic, comparisons, conditionals and calls "
+                f"of {', '.join(sorted(FUNCTIONS))}"
             )
         if isinstance(node, ast.Name) and node.id not in known and node.id not in bound:
             raise SpecError(f"{text!r} names {node.id!r}; known are {', '.join(sorted(known))}")

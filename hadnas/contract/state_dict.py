@@ -1,4 +1,4 @@
-"""Whether the state dict and the input decide what an op returns: else a network that is built again is another one."""
+"""Checks that an op's output depends on its state dict and input only, so that a rebuilt network is the same."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,12 +10,13 @@ from hadnas.contract.cases import Case, randomise
 
 
 def outside_state_dict(case: Case) -> Iterator[str]:
-    """All state is in the state dict: two builds under different seeds give equal outputs once they share one.
+    """All state is in the state dict: two builds with different seeds and one state dict give equal outputs.
 
-    The first has seen a batch in training, as what that leaves behind must be saved, too. Equal is up to rounding.
+    The first build is trained on a batch before, since the state that training leaves must be saved, too. Outputs are
+    compared up to rounding.
     """
-    first, second = case.build(), case.build()  # the generator went on between them: another seed
-    if lost := [f"{name} holds {text}" for name, held in _unregistered(first).items() if (text := _learned(held))]:
+    first, second = case.build(), case.build()  # the random generator advances between them
+    if lost := [f"{name} holds {text}" for name, items in _unregistered(first).items() if (text := _learned(items))]:
         yield (
             f"{', '.join(lost)} outside the state dict: neither trained, counted nor saved; allowed are registered "
             "ones, as attributes, in nn.ModuleList or in nn.ParameterList"
@@ -38,10 +39,10 @@ def outside_state_dict(case: Case) -> Iterator[str]:
     if not torch.allclose(out, again, rtol=0, atol=rounding, equal_nan=True):
         saved = first.state_dict()
         found = [name for name, _ in first.named_buffers() if name not in saved]
-        found += [name for name, held in _unregistered(first).items() if any(isinstance(x, Tensor) for x in held)]
-        where = f", in {', '.join(found)}" if found else ""
+        found += [name for name, items in _unregistered(first).items() if any(isinstance(x, Tensor) for x in items)]
+        places = f", in {', '.join(found)}" if found else ""
         yield (
-            f"two builds under different seeds give unequal outputs with one state dict: state is outside it{where}; "
+            f"two builds under different seeds give unequal outputs with one state dict: state is outside it{places}; "
             "allowed is state in parameters, persistent buffers and registered modules"
         )
 
@@ -52,7 +53,7 @@ def _run(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
 
 
 def _unregistered(module: nn.Module) -> dict[str, list[Any]]:
-    """What plain attributes hold, also in containers, that the module does not know as its own; by attribute."""
+    """Attribute -> its objects, those in containers included, that are not registered with the module."""
     known = {id(part) for part in (*module.modules(), *module.parameters(), *module.buffers())}
     every = vars(nn.Module()).keys()
     return {
@@ -73,11 +74,11 @@ def _items(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _learned(held: list[Any]) -> str:
-    """Those of `held` that have weights or statistics, in words: "3 Conv2d"; empty if there are none."""
+def _learned(items: list[Any]) -> str:
+    """Those of `items` that have weights or statistics, in words: "3 Conv2d"; empty if there are none."""
     kinds = [
         type(item).__name__
-        for item in held
+        for item in items
         if isinstance(item, nn.Parameter) or (isinstance(item, nn.Module) and item.state_dict())
     ]
     return " and ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))

@@ -1,4 +1,4 @@
-"""Before a study trains user-defined ops: whether the networks it gives back will be those that it trained."""
+"""Checks a study's user-defined ops before training, so that its stored weights give the trained networks again."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,23 +17,23 @@ from hadnas.hosts.expression import calls
 from hadnas.hosts.host import Plan, make_plan
 
 DRAWS = 64
-"""Random candidates at least, in which the values of a study's ops are met."""
+"""The fewest random candidates from which the values of a study's ops are collected."""
 
 
-def check_user_defined(own: Iterable[str], space: Any, task: Task, baselines: Sequence[Plan], seed: int = 0) -> None:
-    """Raise StudyError for one of the user-defined ops `own` of a space that has state outside its state dict.
+def check_user_defined(names: Iterable[str], space: Any, task: Task, baselines: Sequence[Plan], seed: int = 0) -> None:
+    """Raise StudyError if one of the user-defined ops `names` of a space has state outside its state dict.
 
-    The rule is that of `hadnas check`. Each op is tried with every set of values that the baselines and random
-    candidates give it, once, where it stands in them. An op that fails is passed over: the screen refuses its
+    The rule is that of `hadnas check`. Each op is tried once with every set of values that it has in the baselines and
+    in random candidates, at its width and resolution there. An op that fails is skipped: the screen refuses its
     candidates.
     """
-    names = {name for name in own if "host" not in ops()[name].roles}  # a host stands in no other network
-    if not names:
+    inner = {name for name in names if "host" not in ops()[name].roles}  # a host is never inside another network
+    if not inner:
         return
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         drawn = (make_plan(arch, task) for arch in distinct(space, task, seed))
-        for case in _cases(names, chain(baselines, drawn)):
+        for case in _cases(inner, chain(baselines, drawn)):
             try:
                 found = next(outside_state_dict(case), None)
             except Exception:
@@ -43,17 +43,17 @@ def check_user_defined(own: Iterable[str], space: Any, task: Task, baselines: Se
 
 
 def _cases(names: set[str], plans: Iterator[Plan]) -> Iterator[Case]:
-    """The ops `names` as they are in `plans`, each set of values once, until all were met; TRIES plans at most."""
-    met: set[str] = set()
+    """The ops `names` as in `plans`, each set of values once; stops after DRAWS plans with every op, or TRIES plans."""
+    seen: set[str] = set()
     for count, plan in enumerate(plans):
-        if count >= TRIES or (count >= DRAWS and names <= {json.loads(key)[0] for key in met}):
+        if count >= TRIES or (count >= DRAWS and names <= {json.loads(key)[0] for key in seen}):
             return
         for call in calls(plan.call):
             if call.op not in names or call.place is None or call.place.size is None:
                 continue
             op = ops()[call.op]
             values = {name: call.kwargs[name] for name, slot in op.slots.items() if not slot.roles}
-            if (key := json.dumps([op.name, values])) not in met:
-                met.add(key)
+            if (key := json.dumps([op.name, values])) not in seen:
+                seen.add(key)
                 varied = ", ".join(f"{name}={value!r}" for name, value in values.items()) or "defaults"
                 yield Case(op, values, call.place.dim, *call.place.size, varied)

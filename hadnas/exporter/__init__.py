@@ -1,1 +1,1 @@
-"""How an architecture leaves: a folder with readable code, weights and data that needs no hadnas."""
+"""The export of an architecture: a folder with readable code, weights and data that needs no hadnas."""

@@ -1,4 +1,4 @@
-"""The model card: what an exported network is, how it is loaded, what was measured, and what that does not say."""
+"""The model card of an exported network: its architecture, use, figures, data, recipe and their limits."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from hadnas.measure.onnx import INPUT, OUTPUT
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A share of `n` images told right (0..1), with its standard error."""
+    """An accuracy on `n` images (0..1), with its standard error."""
 
     value: float
     standard_error: float
@@ -26,7 +26,10 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Repeated:
-    """A mean accuracy (0..1) over `seeds` trainings and `n` images, with its 95 % interval: of one seed, of images."""
+    """A mean accuracy (0..1) over `seeds` trainings and `n` images, with its 95 % interval.
+
+    With one seed, the interval counts the images only.
+    """
 
     mean: float
     low: float
@@ -36,21 +39,21 @@ class Repeated:
 
     def __str__(self) -> str:
         seeds = f"{self.seeds} fresh seeds" if self.seeds > 1 else "one fresh seed"
-        over = "" if self.seeds > 1 else " of the images alone"
+        over = "" if self.seeds > 1 else " over the images only"
         return f"{self.mean:.4f} ({self.low:.4f} to {self.high:.4f}, 95 % interval{over}; {seeds}, n = {self.n:,})"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a network beside its architecture, as plain values; what is not known stays empty.
+    """Plain values about a network other than its architecture; unknown ones are empty.
 
-    origin      where it comes from, such as {"study": "digits", "trial": "trial-0005"}; the code says it, too
-    accuracies  split -> accuracy after the last epoch: "validation", and "test" only where that split was opened
+    origin      its origin, such as {"study": "digits", "trial": "trial-0005"}; also in the code's docstring
+    accuracies  split -> accuracy after the last epoch: "validation", and "test" only if that split was opened
     figures     costs and latency, by their names in MLflow
-    protocol    how the latency was taken, as `hadnas.measure.latency.latency.protocol` says it
-    data        what it was trained on, how that was split
-    recipe      how it was trained, with the seed
-    limits      sentences: what the figures do not say
+    protocol    of the latency, from `hadnas.measure.latency.latency.protocol`
+    data        the training data and their splits
+    recipe      of the training, with the seed
+    limits      sentences on the limits of the figures
     """
 
     origin: Mapping[str, Any] = field(default_factory=dict)
@@ -76,15 +79,15 @@ def card(
 ) -> str:
     """The Markdown of README.md.
 
-    `licence` is what the code says of itself, `needed` what it imports, in words, `trained` whether the weights are,
-    `class_map` the file of class names if there is one, `onnx` whether model.onnx is there.
+    `licence` is the licence of the code, `needed` names the packages it imports, `trained` whether the weights are
+    trained, `class_map` is the file of class names or "", `onnx` whether model.onnx exists.
     """
     task = plan.task
     shape = "x".join(map(str, task.shape))
     parts = [
         f"# {plan.name}",
         f"A classifier of {shape} images (channels x height x width) into {task.outputs} classes, "
-        "built and written by hadnas." + ("" if trained else " Its weights are fresh: it is not trained."),
+        "built and written by hadnas." + ("" if trained else " Its weights are random: it is not trained."),
         f"```\n{plan.arch.tree()}\n```",
         "## Use",
         _use(plan, needed, moments, class_map),
@@ -100,7 +103,7 @@ def card(
             f"float32, to `{OUTPUT}` (batch, {task.outputs})."
         )
     if figures := _figures(facts):
-        parts += ["## Measured", _table(("figure", "", "what it is"), figures)]
+        parts += ["## Measured", _table(("figure", "", "meaning"), figures)]
     if facts.protocol:
         parts.append(_protocol(facts.protocol))
     data = {"shape": shape, "classes": task.outputs}
@@ -116,7 +119,7 @@ def card(
         parts += ["## Limits", "\n".join(f"- {limit}" for limit in facts.limits)]
     if facts.origin:
         parts += ["## Origin", _table(("what", ""), facts.origin.items())]
-    rights = "The weights are bound by what the images allow that they were trained on." if trained else ""
+    rights = "The licence of the training images may restrict the use of the weights." if trained else ""
     parts += ["## Licence", f"{licence} {rights}".strip()]
     return "\n\n".join(parts) + "\n"
 
@@ -127,7 +130,7 @@ def _use(plan: Plan, needed: str, moments: Moments | None, class_map: str) -> st
     by_name = (
         f"""
 `import model` also registers it with timm: `timm.create_model("{plan.name}", pretrained=True)`, with
-`features_only`, `num_classes` and timm's other arguments. timm's training script takes it, too:
+`features_only`, `num_classes` and timm's other arguments. timm's training script trains it, too:
 `PYTHONPATH=. python train.py DATA --device-modules model --model {plan.name} --input-size {options}`.
 """
         if plan.host.in_timm
@@ -135,8 +138,8 @@ def _use(plan: Plan, needed: str, moments: Moments | None, class_map: str) -> st
     )
     pools = (str(node.get("pool")) for node in nodes(plan.arch.node))
     if pool := next((pool for pool in pools if "avgmax" in pool), ""):
-        by_name += f"\nTorchScript does not compile timm's pooling `{pool}`; `torch.export` and ONNX take it.\n"
-    return f"""Needs {needed}, and no hadnas (written with timm {timm.__version__}). In this folder, or with it on
+        by_name += f"\nTorchScript does not compile timm's pooling `{pool}`; `torch.export` and ONNX support it.\n"
+    return f"""Needs {needed}, not hadnas (written with timm {timm.__version__}). In this folder, or with it on
 Python's path:
 
 ```python
@@ -156,13 +159,13 @@ def _figures(facts: Facts) -> list[tuple[str, str, str]]:
     return accuracies + [(figure.label, figure.text(facts.figures[figure.name]), figure.about) for figure in known]
 
 
-def _protocol(said: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in said["versions"].items())
+def _protocol(used: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in used["versions"].items())
     return (
         "MACs and operations are those of one image. Latency is that of one forward pass: "
-        f"batch {said['batch']}, {said['dtype']}, {said['memory_format']}, backend {said['backend']}, "
-        f"{said['device']} ({said['device_name']}), {said['threads']} thread{'s' if said['threads'] != 1 else ''}, "
-        f"{versions}; the ratio is to the fixed network {said['reference']}, timed in turn with this one."
+        f"batch {used['batch']}, {used['dtype']}, {used['memory_format']}, backend {used['backend']}, "
+        f"{used['device']} ({used['device_name']}), {used['threads']} thread{'s' if used['threads'] != 1 else ''}, "
+        f"{versions}; the ratio is to the fixed network {used['reference']}, timed alternately with this one."
     )
 
 

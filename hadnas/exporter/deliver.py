@@ -1,4 +1,4 @@
-"""A study's network on its way out: what its model card says of it, and its entry in MLflow's registry."""
+"""Exports a study's network: the facts of its model card, its folder, and its entry in MLflow's registry."""
 
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from hadnas.source.module import needed
 
 UNTESTED = "No figure here is of the test split."
 TESTED = (
-    "The test accuracy is that of this architecture, trained anew with other seeds for the finals of the study; these "
+    "The test accuracy is that of this architecture, trained with other seeds in the finals of the study; these "
     "weights were not scored on the test split."
 )
 
 
 def facts(results: StudyResults, found: Found) -> Facts:
-    """Figures, data, recipe and limits of a finished trial or baseline; test accuracy where the finals had it."""
+    """Figures, data, recipe and limits of a finished trial or baseline; test accuracy if the finals measured it."""
     study = results.study
     timed = results.latency(found)
     trials = len(results.distinct)
@@ -30,17 +30,18 @@ def facts(results: StudyResults, found: Found) -> Facts:
     limits = [
         "These weights are of one training with one seed: another seed gives another accuracy.",
         UNTESTED if tested is None else TESTED,
-        f"Accuracy is of images like those of {study.data.source}, at this size; others were not tried.",
+        f"Accuracy holds for images like those of {study.data.source}, at this size; others were not tried.",
     ]
     if found.number is not None:
-        chosen = "best" if found.arch == results.best.arch else "one"
-        said = f"It is the {chosen} of {trials}" if chosen == "best" else f"It is one of {trials}"
+        rank = "the best" if found.arch == results.best.arch else "one"
         within = f" within {study.limits}" if study.limits else ""
         limits.insert(
-            0, f"{said} architectures{within} compared on the validation images, so its accuracy there is optimistic."
+            0,
+            f"It is {rank} of {trials} architectures{within} compared on the validation images, so its accuracy there "
+            "is optimistic.",
         )
     if found.notes.get("latency_noisy"):
-        limits.append("The machine was busy while the latency was taken: its ratio varied by more than 5 %.")
+        limits.append("The machine was busy while the latency was measured: its ratio varied by more than 5 %.")
     limits += [f"{note}." for note in results.stored.get("notes", [])]
     return Facts(
         origin={"study": study.name, "baseline" if found.number is None else "trial": found.name},
@@ -58,11 +59,11 @@ def facts(results: StudyResults, found: Found) -> Facts:
 
 
 def deliver(results: StudyResults, found: Found, out: str | Path, *, onnx: bool, force: bool) -> Path:
-    """Write a trial or baseline as `hadnas.export` does, with its weights and all that the study knows of it.
+    """Write a trial or baseline as `hadnas.export` does, with its weights and the study's figures in its card.
 
-    Raises StudyError for one that was not trained to its end, and what `hadnas.export` and `current_weights` raise.
+    Raises StudyError if its training is not finished, and as `hadnas.export` and `current_weights` do.
     """
-    _ = found.trained  # says where it is not
+    _ = found.trained  # raises if it is not
     weights = current_weights(results, found)
     return export_plan(
         results.plan(found),
@@ -77,12 +78,11 @@ def deliver(results: StudyResults, found: Found, out: str | Path, *, onnx: bool,
 
 
 def example(results: StudyResults, found: Found) -> torch.Tensor:
-    """Two validation images as a trial was trained on them: the input example of its model in MLflow.
+    """Two validation images, normalised as in training: the input example of a trial's model in MLflow.
 
-    Raises StudyError where the trial has no run there, DataError where the study's data are not there any more: before
-    anything is written.
+    Writes nothing. Raises StudyError if the trial has no MLflow run, DataError if the study's data are missing.
     """
-    from hadnas.track.registry import check_run  # brings MLflow, which an export into a folder needs not
+    from hadnas.track.registry import check_run  # imports MLflow, which an export into a folder does not need
 
     if found.run_id is None:
         raise StudyError(f"{found.name} has no run in MLflow to which its model could be logged")
@@ -91,10 +91,10 @@ def example(results: StudyResults, found: Found) -> torch.Tensor:
     return images
 
 
-def register(results: StudyResults, found: Found, folder: Path) -> str:
+def register_export(results: StudyResults, found: Found, folder: Path) -> str:
     """Log an exported folder to the run of its trial and register it as `hadnas-<study>`; returns the model's URI.
 
-    Raises what `example` raises, and StudyError where MLflow cannot keep the model.
+    Raises as `example` does, and StudyError if MLflow cannot store the model.
     """
     from hadnas.track import keys
     from hadnas.track.registry import register_network
@@ -118,11 +118,11 @@ def register(results: StudyResults, found: Found, folder: Path) -> str:
 
 
 def _tested(results: StudyResults, found: Found) -> Repeated | None:
-    """What the finals of the study found of this architecture; None where they were not held, or without it."""
+    """The test accuracy of this architecture in the study's finals; None if they did not run or did not include it."""
     for final in read_finals(results):
         if found.arch is not None and final.fingerprint == found.arch.fingerprint and final.accuracy is not None:
-            seen = final.accuracy
-            return Repeated(seen.mean, seen.low, seen.high, seen.seeds, seen.n)
+            test = final.accuracy
+            return Repeated(test.mean, test.low, test.high, test.seeds, test.n)
     return None
 
 

@@ -17,7 +17,7 @@ from hadnas.arch.node import FORMAT, Arch
 from hadnas.arch.task import Task
 from hadnas.errors import BuildError, SpecError, StudyError
 from hadnas.exporter.card import Facts, card
-from hadnas.exporter.onnx_file import TOLERANCE, write_onnx
+from hadnas.exporter.onnx_file import LOGIT_TOLERANCE, write_onnx
 from hadnas.hosts.build import build_plan, save_weights, trained
 from hadnas.hosts.host import ENTRY, Moments, Plan, make_plan
 from hadnas.measure.onnx import require_onnx
@@ -192,7 +192,7 @@ def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
     """How to load an exported folder, for people."""
     shape = ", ".join(map(str, task.shape))
     checked = "verified without hadnas: same keys, bit-equal logits" + (
-        f"; in ONNX Runtime: logits within {TOLERANCE:g} of the largest" if onnx else ""
+        f"; in ONNX Runtime: logits within {LOGIT_TOLERANCE:g} of the largest" if onnx else ""
     )
     written = [name for name in (*FILES, CLASS_MAP, ONNX) if (folder / name).exists()]
     return (

@@ -1,4 +1,4 @@
-"""`model.onnx`: a network as an ONNX file for any batch, held against torch in ONNX Runtime."""
+"""`model.onnx`: a network as an ONNX file for any batch, compared with torch in ONNX Runtime."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from hadnas.arch.task import Task
 from hadnas.errors import BuildError
 from hadnas.measure.onnx import INPUT, as_onnx
 
-TOLERANCE = 1e-4
-"""Largest difference of a logit allowed, over the largest logit."""
+LOGIT_TOLERANCE = 1e-4
+"""Largest allowed difference of a logit, relative to the largest logit."""
 
 
 def write_onnx(network: nn.Module, task: Task, path: Path, name: str) -> float:
     """Write `network` (B, C, H, W) -> (B, classes) for any B; returns the largest difference from torch, relative.
 
-    Raises BuildError where it cannot be exported, or ONNX Runtime does not give torch's logits at batch 1 and 3.
+    Raises BuildError if it cannot be exported, or if ONNX Runtime does not give torch's logits at batch 1 and 3.
     """
     import onnxruntime
 
@@ -30,10 +30,10 @@ def write_onnx(network: nn.Module, task: Task, path: Path, name: str) -> float:
             expected = network(images)
         (found,) = session.run(None, {INPUT: images.numpy()})
         difference = (torch.from_numpy(found) - expected).abs().max() / expected.abs().max().clamp_min(1e-12)
-        if not difference <= TOLERANCE:
+        if not difference <= LOGIT_TOLERANCE:
             raise BuildError(
                 f"the ONNX model differs from the network at batch {batch}: by {difference:.3g} of its largest logit; "
-                f"allowed is {TOLERANCE:g}"
+                f"allowed is {LOGIT_TOLERANCE:g}"
             )
         worst = max(worst, float(difference))
     path.write_bytes(content)

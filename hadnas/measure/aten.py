@@ -15,9 +15,9 @@ from torch.utils.flop_counter import flop_registry
 
 from hadnas.errors import MeasurementError
 from hadnas.measure import operations as rules
-from hadnas.measure.operations import IsActivation, Rule, Work
+from hadnas.measure.operations import CostRule, IsActivation, Work
 
-_NAMED: list[tuple[str, Rule]] = [
+_NAMED: list[tuple[str, CostRule]] = [
     ("conv1d conv2d conv3d", rules.convolution),
     ("conv_transpose1d conv_transpose2d conv_transpose3d", rules.transposed),
     ("convolution _convolution", rules.any_convolution),
@@ -80,12 +80,12 @@ _NAMED: list[tuple[str, Rule]] = [
     ("new_empty new_empty_strided new_zeros new_ones new_full", rules.filled),
 ]
 
-RULES: dict[str, Rule] = {f"aten::{name}": rule for names, rule in _NAMED for name in names.split()}
+RULES: dict[str, CostRule] = {f"aten::{name}": rule for names, rule in _NAMED for name in names.split()}
 RULES["torchvision::deform_conv2d"] = rules.deformable
 
 
 @cache
-def rule_of(op: Any) -> Rule | None:
+def rule_of(op: Any) -> CostRule | None:
     """The rule of an operation, None for one that moves no data.
 
     Raises MeasurementError, with its name, for one that cannot be counted.
@@ -116,7 +116,7 @@ def _overloads(op: Any) -> list[Any]:
     return [getattr(packet, name) for packet in packets for name in packet.overloads()]
 
 
-def _formula(flops: Any) -> Rule:
+def _formula(flops: Any) -> CostRule:
     def rule(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
         return Work(macs=flops(*args, **kwargs, out_val=out) // 2)
 
@@ -126,7 +126,7 @@ def _formula(flops: Any) -> Rule:
 KINDS = ("convolution", "grouped_convolution", "matrix_product", "other")
 
 
-def kind(rule: Rule, args: Sequence[Any], out: Any, work: Work) -> str:
+def kind(rule: CostRule, args: Sequence[Any], out: Any, work: Work) -> str:
     """Which of KINDS an operation is; one without MACs is `other`, an uncontracted product among them."""
     if not work.macs:
         return "other"

@@ -1,11 +1,11 @@
-"""What a forward pass costs, counted without running it: MACs, element-wise operations, activations, memory.
+"""The cost of a forward pass, counted without computing it: MACs, element-wise operations, activations, memory.
 
-The module runs once on the meta device, in evaluation mode and with a batch of one; every ATen operation on the way
-is counted by the conventions at the top of `hadnas.measure.operations`. What is counted is what was executed, so an
-operation costs the same however it is spelled.
+The module runs once on the meta device, in evaluation mode and with a batch of one; every executed ATen operation is
+counted by the conventions at the top of `hadnas.measure.operations`, so different spellings of an operation cost the
+same.
 
-A *product* is an element-wise multiplication of two activations: tensors computed from the input. Parameters,
-buffers, constants and whatever is computed from these alone are not activations, so a LayerScale is no product.
+A *product* is an element-wise multiplication of two activations: tensors computed from the input. Parameters, buffers,
+constants and tensors computed from these only are not activations, so a LayerScale is not a product.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hadnas.errors import MeasurementError
+from hadnas.errors import MeasurementError, first_line
 from hadnas.measure.copies import weightless
 from hadnas.measure.counter import Counter, following
 
@@ -26,11 +26,11 @@ class Counts:
     """Counts of one forward pass at batch 1.
 
     params: distinct parameters (elements).  macs: multiply-accumulates.
-    elementwise: all arithmetic that is no MAC, by stated conventions; `products` are a part of it.
+    elementwise: all arithmetic other than MACs, by these conventions; it includes `products`.
     products: element-wise products of two activations.
     activations: elements written (views write nothing).
-    bytes_moved: bytes read and written if every operation is a kernel of its own; depends on how the module is written.
-    calls: operations executed, views not counted; eager execution pays for each, however small; depends likewise.
+    bytes_moved: bytes read and written if every operation is a separate kernel; depends on how the module is written.
+    calls: operations executed, without views; eager execution has an overhead for each; depends on it, too.
     """
 
     params: int
@@ -43,7 +43,7 @@ class Counts:
 
     @property
     def flops(self) -> int:
-        """Two per MAC; the element-wise operations stand beside it and are never added in."""
+        """Two per MAC; element-wise operations are not included."""
         return 2 * self.macs
 
 
@@ -51,10 +51,10 @@ class Counts:
 class Cost(Counts):
     """`Counts` of a whole module.
 
-    peak_activation_bytes: the most memory that tensors made in the forward pass, and the input, hold at one moment;
-        an estimate without workspaces that depends on how the module is written.
+    peak_activation_bytes: peak memory of the input and of the tensors made in the forward pass; an estimate without
+        workspaces that depends on how the module is written.
     by_kind: convolution, grouped_convolution, matrix_product (attention, too) or other -> (calls, macs).
-    by_module: path of each sub-module ("" is the module itself) -> its counts, those of its children included.
+    by_module: path of each sub-module ("" is the module itself) -> its counts with those of its children.
     """
 
     peak_activation_bytes: int
@@ -84,19 +84,20 @@ class Form(NamedTuple):
 def cost(module: nn.Module, shape: tuple[int, int, int]) -> Cost:
     """Count one forward pass of `module` on an input (1, *shape), shape = (C, H, W).
 
-    No weights are allocated and the module stays as it is: one that holds weights is counted on a weightless copy,
-    one on the meta device is counted itself. Raises MeasurementError, naming the sub-module, where the forward pass
-    fails, needs the value of a tensor (data-dependent control flow), uses an operation whose cost is not known
-    (`hadnas.measure.aten`), or returns anything but one tensor.
+    Allocates no weights and does not change the module: a module with weights is counted on a weightless copy, one on
+    the meta device directly. Raises MeasurementError, naming the sub-module, if the forward pass fails, needs the value
+    of a tensor (data-dependent control flow), uses an operation of unknown cost (`hadnas.measure.aten`), or returns
+    anything but one tensor.
     """
     if len(shape) != 3 or any(not isinstance(n, int) or n < 1 for n in shape):
-        raise MeasurementError(f"input shape {shape!r}: three positive integers (channels, height, width) are allowed")
+        raise MeasurementError(f"input shape {shape!r}: allowed are three positive integers (channels, height, width)")
     for name, p in module.named_parameters():
         if nn.parameter.is_lazy(p):
-            raise MeasurementError(f"parameter {name!r} has no shape yet: run the module once before counting it")
-    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
-    held = (*module.parameters(), *module.buffers())
-    on_meta = bool(held) and all(t.is_meta for t in held)  # without any, it may still hold other tensors
+            raise MeasurementError(f"parameter {name!r} has no shape yet: run the module once before you count it")
+    module = getattr(module, "_orig_mod", module)  # the module inside torch.compile's wrapper
+    registered = (*module.parameters(), *module.buffers())
+    # without any, the module may still have unregistered tensors with values
+    on_meta = bool(registered) and all(t.is_meta for t in registered)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     return counted(module if on_meta else weightless(module), Form.of_image(shape, dtype))[0]
 
@@ -107,16 +108,16 @@ def counted(module: nn.Module, form: Form) -> tuple[Cost, Form]:
     image = torch.empty_strided(form.shape, form.stride, dtype=form.dtype, device="meta")
     with evaluation(module), following(module, counter) as running:
         try:
-            # in inference mode composite operations (attention, linear, normalisation) arrive whole
+            # inference mode does not decompose composite operations (attention, linear, normalisation)
             with torch.inference_mode(), torch.device("meta"), counter:
-                counter.hold(image, activation=form.activation)
+                counter.track(image, activation=form.activation)
                 out = module(image)
         except Exception as error:
             path = running[-1] if running else ""
-            where = f"{path or 'the module'} ({type(module.get_submodule(path)).__name__})"
-            said = str(error).partition("\n")[0]  # kernels of the meta device add paragraphs
-            what = said if isinstance(error, MeasurementError) else f"{type(error).__name__}: {said}"
-            raise MeasurementError(f"{where}: forward failed on a meta input {tuple(image.shape)}: {what}") from error
+            name = f"{path or 'the module'} ({type(module.get_submodule(path)).__name__})"
+            line = first_line(error)
+            reason = line if isinstance(error, MeasurementError) else f"{type(error).__name__}: {line}"
+            raise MeasurementError(f"{name}: forward failed on a meta input {tuple(image.shape)}: {reason}") from error
     if not isinstance(out, Tensor):
         raise MeasurementError(
             f"the module ({type(module).__name__}) returns a {type(out).__name__}: one tensor is allowed"
@@ -127,7 +128,7 @@ def counted(module: nn.Module, form: Form) -> tuple[Cost, Form]:
 def _sum_up(module: nn.Module, counter: "Counter") -> Cost:
     totals = {path: [0] * 6 for path, _ in module.named_modules()}
     for path, own in counter.own.items():
-        while True:  # what a sub-module did, all around it did as well
+        while True:  # add the counts to the sub-module and to every module around it
             totals[path] = [a + b for a, b in zip(totals[path], own, strict=True)]
             if not path:
                 break
@@ -152,7 +153,7 @@ def _sum_up(module: nn.Module, counter: "Counter") -> Cost:
 
 @contextmanager
 def evaluation(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, each sub-module's own mode afterwards."""
+    """Evaluation mode inside; afterwards every sub-module has its earlier mode again."""
     before = [(sub, sub.training) for sub in module.modules()]
     module.eval()
     try:

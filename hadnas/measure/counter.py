@@ -1,4 +1,4 @@
-"""Watching a forward pass operation by operation: what each costs, and which of them are products."""
+"""Follows a forward pass operation by operation: the cost of each, and the products among them."""
 
 import weakref
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hadnas.errors import MeasurementError
 from hadnas.measure.aten import KINDS, kind, rule_of
-from hadnas.measure.meta import run
+from hadnas.measure.meta import run_operation
 from hadnas.measure.operations import composed, filled, tensors
 
 aten = torch.ops.aten
@@ -30,7 +30,7 @@ _VALUE_READERS = {
 _MASKABLE = {aten.index.Tensor}
 _WITH_FIRST = {aten.addcmul, aten.lerp, aten.addmm, aten.baddbmm, aten.addmv, aten.addbmm, aten.addr}
 _LOST_FIRST = {aten.addcmul_, aten.lerp_, aten.addmm_, aten.baddbmm_, aten.addmv_, aten.addbmm_, aten.addr_}
-"""Fused operations that add a product to their first argument: written anew, and in place."""
+"""Fused operations that add a product to their first argument: out of place, and in place."""
 
 
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -43,10 +43,10 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         self.peak = 0
         self._live = 0
         self._tensors: dict[int, weakref.ref[Tensor]] = {}  # made in the pass
-        # Of their storages: number of holders, bytes, and whether activations were written there. All views share it,
-        # so what is written through one of them is seen by the others. The module holds its own storages throughout.
-        held = (*module.parameters(), *module.buffers())
-        self._storages: dict[int, list[int]] = {t.untyped_storage()._cdata: [1, 0, False] for t in held}
+        # Storage -> number of tensors, bytes, and whether activations were written to it. By storage, since a write
+        # through one view changes all views. The module's own storages are never freed.
+        module_tensors = (*module.parameters(), *module.buffers())
+        self._storages: dict[int, list[int]] = {t.untyped_storage()._cdata: [1, 0, False] for t in module_tensors}
         self.enter(None)
 
     def enter(self, path: str | None) -> None:
@@ -54,34 +54,34 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         self._current = self.own.setdefault(self.path, [0] * 6)
 
     def product(self, op: Any, args: Sequence[Any], out: Any) -> None:
-        """Called after every operation that holds a product of two activations."""
+        """Called after every operation that computes a product of two activations."""
 
     def is_activation(self, value: Any) -> bool:
-        """Whether the value is a tensor computed from the input; a 0-dimensional one is a scalar."""
+        """Whether the value is a tensor computed from the input; a 0-dimensional tensor is a scalar, not one."""
         return isinstance(value, Tensor) and value.dim() > 0 and self._derived(value)
 
     def _derived(self, tensor: Tensor) -> bool:
         known = self._storages.get(tensor.untyped_storage()._cdata)
         return known is not None and bool(known[2])
 
-    def hold(self, tensor: Tensor, activation: bool) -> None:
+    def track(self, tensor: Tensor, activation: bool) -> None:
         """Follow a tensor made in the pass, until it is freed."""
         storage = tensor.untyped_storage()
-        held = self._storages.setdefault(storage._cdata, [0, storage.nbytes(), False])
-        held[2] = held[2] or activation
+        entry = self._storages.setdefault(storage._cdata, [0, storage.nbytes(), False])
+        entry[2] = entry[2] or activation
         key = id(tensor)
         if key in self._tensors:  # the result of an operation in place
             return
-        if not held[0]:
-            self._live += held[1]
+        if not entry[0]:
+            self._live += entry[1]
             self.peak = max(self.peak, self._live)
-        held[0] += 1
+        entry[0] += 1
 
         def free(_: Any, tensors: Any = self._tensors, cdata: int = storage._cdata) -> None:
             tensors.pop(key, None)
-            held[0] -= 1
-            if not held[0]:
-                self._live -= held[1]
+            entry[0] -= 1
+            if not entry[0]:
+                self._live -= entry[1]
                 self._storages.pop(cdata, None)
 
         self._tensors[key] = weakref.ref(tensor, free)
@@ -91,7 +91,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         if op in _VALUE_READERS:
             raise MeasurementError(f"data-dependent control flow: {op} needs the values of a tensor, not its shape")
         read = tensors((*args, *kwargs.values()))
-        rule = rule_of(op) if read else None  # a tensor made from nothing (arange, zeros) is free
+        rule = rule_of(op) if read else None  # an operation without input tensors (arange, zeros) is free
         if rule is composed:
             with self:
                 return op.decompose(*args, **kwargs)
@@ -100,8 +100,8 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         if op in _MASKABLE and any(t.dtype in (torch.bool, torch.uint8) for t in tensors(args[1])):
             raise MeasurementError(f"data-dependent shape: {op} with a mask as index")
         activation = any(self._derived(t) for t in read)
-        out = run(op, args, kwargs)
-        written = tensors((out,)) or read  # what gives nothing has written to what it was given
+        out = run_operation(op, args, kwargs)
+        written = tensors((out,)) or read  # an operation without a result has written to its arguments
         if rule is not None and read:
             work = rule(args, kwargs, out, self.is_activation)
             own = self._current
@@ -117,7 +117,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
             if work.products:
                 self.product(op, args, out)
         for t in written:
-            self.hold(t, activation)
+            self.track(t, activation)
         return out
 
 
@@ -135,13 +135,13 @@ class ProductFinder(Counter):  # type: ignore[no-untyped-call]  # torch leaves i
     def product(self, op: Any, args: Sequence[Any], out: Any) -> None:
         if len(self.found) == self.zeroed:
             if op.overloadpacket in _WITH_FIRST:
-                out.copy_(args[0])  # the product is added to the first argument
+                out.copy_(args[0])  # the first argument alone, without the product
             elif op.overloadpacket in _LOST_FIRST:
                 raise MeasurementError(
-                    f"{self.path}: the product in {op} cannot be set to zero: what it is added to is lost"
+                    f"{self.path}: the product in {op} cannot be set to zero: the tensor it was added to is overwritten"
                 )
             elif op.overloadpacket in (aten.cumprod, aten.cumprod_):
-                out.narrow(args[1], 1, out.shape[args[1]] - 1).zero_()  # the first is no product
+                out.narrow(args[1], 1, out.shape[args[1]] - 1).zero_()  # the first element is not a product
             else:
                 out.zero_()
         self.found.append(self.path)
@@ -157,7 +157,7 @@ def _bytes(tensor: Tensor) -> int:
 
 @contextmanager
 def following(module: nn.Module, counter: Counter) -> Iterator[list[str]]:
-    """Tell `counter` which sub-module is being executed; gives their paths, after a failure the culprit last."""
+    """Give `counter` the path of the running sub-module; yields the paths of running ones, the innermost last."""
     paths = {id(m): path for path, m in module.named_modules()}
     running: list[str] = []
 
@@ -168,7 +168,7 @@ def following(module: nn.Module, counter: Counter) -> Iterator[list[str]]:
 
     def leave(sub: nn.Module, args: Any, out: Any) -> None:
         if id(sub) in paths:
-            while running.pop() != paths[id(sub)]:  # sub-modules left by an exception that the module itself caught
+            while running.pop() != paths[id(sub)]:  # sub-modules left by an exception that the module caught
                 pass
             counter.enter(running[-1] if running else None)
 

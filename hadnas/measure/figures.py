@@ -1,7 +1,7 @@
-"""The figures of a network, in one table, from which objectives, constraints, columns, cards and options derive.
+"""The table of figures of a network, from which objectives, constraints, columns, cards and options derive.
 
-To add a figure, add an entry to `TABLE`. Every evaluation then computes it and logs it to MLflow, a study may optimise
-or constrain it, `study.trials` has it as a column, and it is shown in the places that the entry names.
+To add a figure, add an entry to `_FIGURES`. Every evaluation then computes it and logs it to MLflow, a study may
+optimise or constrain it, `study.trials` has it as a column, and the displays that the entry names show it.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from operator import attrgetter, itemgetter
 from typing import Any, Literal
 
 Direction = Literal["maximize", "minimize"]
-Source = Literal["cost", "latency", "training"]
-Place = Literal["top", "report", "card", "finals", "measure", "proxies", "view"]
+Origin = Literal["cost", "latency", "training"]
+Display = Literal["top", "report", "card", "finals", "measure", "proxies", "view"]
 
 ACCURACY, RATIO = "val/accuracy", "latency_ratio"
 
@@ -39,16 +39,16 @@ class Figure:
     """One figure.
 
     name       in studies and in MLflow
-    label      heads its column
-    unit       of the value; "" for a number of things or a ratio
-    direction  of the better values; None where it cannot be an objective
-    about      what it is, in one line
+    label      the head of its column
+    unit       of the value; "" for a count or a ratio
+    direction  of better values; None if it cannot be an objective
+    about      its definition, in one line
     source     "cost", "latency" or "training"
-    of         computes it: of a `Cost` or the ledger's `Costs`, of the figures of a latency (a mapping such as
-               `{"median_ms": 0.2}`), or of a training and each of its epochs (`val_accuracy`, `val_loss`, `seconds`)
-    places     where it is shown: `top`, the report, the model card, the finals, `hadnas measure`, `hadnas proxies` and
-               the view in MLflow
-    text       writes a value for people, with its unit
+    of         computes it from a `Cost` or the ledger's `Costs`, from the figures of a latency (a mapping such as
+               `{"median_ms": 0.2}`), or from a training and each of its epochs (`val_accuracy`, `val_loss`, `seconds`)
+    places     displays that show it: `top`, the report, the model card, the finals, `hadnas measure`, `hadnas proxies`
+               and the view in MLflow
+    text       formats a value with its unit
     """
 
     name: str
@@ -56,13 +56,13 @@ class Figure:
     unit: str
     direction: Direction | None
     about: str
-    source: Source
+    source: Origin
     of: Callable[[Any], float]
-    places: tuple[Place, ...] = ()
+    places: tuple[Display, ...] = ()
     text: Callable[[float], str] = count
 
     def brief(self, value: float) -> str:
-        """The value for a narrow column: `text`, but large counts as 1.23M."""
+        """The value for a narrow column: as `text`, with large counts as 1.23M."""
         return short(value) if self.text is count else self.text(value)
 
 
@@ -80,7 +80,7 @@ _FIGURES = (
     Figure("params", "parameters", "", "minimize", "parameters, each counted once",
            "cost", attrgetter("params"), ("top", "report", "card", "measure", "proxies", "view")),
     Figure("elementwise", "element-wise operations", "", "minimize",
-           "all arithmetic that is no MAC, however it is spelled",
+           "all arithmetic other than MACs",
            "cost", attrgetter("elementwise"), ("card", "measure")),
     Figure("products", "products", "", "minimize",
            "element-wise products of two activations, a part of the element-wise operations",
@@ -88,12 +88,12 @@ _FIGURES = (
     Figure("activations", "activations", "", "minimize", "elements written by all operations",
            "cost", attrgetter("activations"), ("card", "measure")),
     Figure("bytes_moved", "bytes moved", "bytes", "minimize",
-           "bytes read and written if every operation is a kernel of its own",
+           "bytes read and written if every operation is a separate kernel",
            "cost", attrgetter("bytes_moved"), ("measure",), mebibytes),
     Figure("calls", "calls", "", "minimize", "operations executed, views not counted",
            "cost", attrgetter("calls"), ("measure",)),
     Figure("peak_activation_bytes", "peak activations", "bytes", "minimize",
-           "the most memory that activations take at one moment, an estimate",
+           "peak memory of activations, an estimate",
            "cost", attrgetter("peak_activation_bytes"), ("measure",), mebibytes),
     Figure("latency_ms", "latency", "ms", "minimize",
            "time of a forward pass, median over samples of at least 10 ms; on one CPU thread, the time of that thread",
@@ -101,13 +101,13 @@ _FIGURES = (
     Figure("latency_p90_ms", "latency p90", "ms", None, "90th percentile of these samples",
            "latency", itemgetter("p90_ms"), ("card", "measure"), "{:.3f} ms".format),
     Figure(RATIO, "latency ratio", "", "minimize",
-           "latency over that of a fixed reference network, timed in turn: it repeats on a busy machine",
+           "latency relative to a fixed reference network, timed alternately; reproducible on a busy machine",
            "latency", itemgetter("ratio"), ("top", "report", "card", "measure"), "{:.3f}".format),
-    Figure("latency_ratio_iqr", "IQR of ratio", "", None, "interquartile range of the ratio over its median",
+    Figure("latency_ratio_iqr", "IQR of ratio", "", None, "interquartile range of the ratio, relative to its median",
            "latency", itemgetter("ratio_iqr"), ("measure",), "{:.1%}".format),
     Figure("latency_n", "n", "", None, "pairs of samples of the network and the reference",
            "latency", lambda taken: float(taken["n"]), ("measure",)),
-    Figure("latency_noisy", "noisy", "", None, "1 where that range stayed above 5 %, else 0",
+    Figure("latency_noisy", "noisy", "", None, "1 if that range is above 5 %, else 0",
            "latency", lambda taken: float(taken["noisy"])),
 )
 # fmt: on
@@ -116,21 +116,21 @@ TABLE = {figure.name: figure for figure in _FIGURES}
 """Every figure by its name, in the order of columns."""
 
 
-def values(source: Source, record: object) -> dict[str, float]:
+def values(source: Origin, record: object) -> dict[str, float]:
     """The figures of one source by name, computed from a record."""
     return {figure.name: figure.of(record) for figure in TABLE.values() if figure.source == source}
 
 
-def shown_in(place: Place, source: Source | None = None) -> list[Figure]:
-    """The figures that are shown in a place, of one source if that is given."""
+def shown_in(place: Display, source: Origin | None = None) -> list[Figure]:
+    """The figures of a display, in the order of columns; of one source if that is given."""
     return [figure for figure in TABLE.values() if place in figure.places and source in (None, figure.source)]
 
 
 def objectives() -> dict[str, Direction]:
-    """The names that may be objectives, with their directions."""
+    """The possible objectives, with their directions."""
     return {figure.name: figure.direction for figure in TABLE.values() if figure.direction is not None}
 
 
 def constraints() -> list[Figure]:
-    """The figures that may be constraints: known before the training, and better the smaller."""
+    """The possible constraints: figures known before the training, of which smaller values are better."""
     return [figure for figure in TABLE.values() if figure.direction == "minimize" and figure.source != "training"]

@@ -13,7 +13,7 @@ MOST = 2**15
 _KNOWN: dict[Any, tuple[tuple[int, ...], tuple[int, ...], torch.dtype]] = {}
 
 
-def run(op: Any, args: Any, kwargs: Any) -> Any:
+def run_operation(op: Any, args: Any, kwargs: Any) -> Any:
     """`op(*args, **kwargs)`; on the meta device, a new tensor that it gave before is made from its form alone."""
     read = tensors((*args, *kwargs.values()))
     if not all(t.is_meta for t in read):

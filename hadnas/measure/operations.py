@@ -1,14 +1,14 @@
-"""What one ATen operation costs: the rules behind `hadnas.measure.cost`.
+"""The cost of one ATen operation: the rules behind `hadnas.measure.cost`.
 
 Conventions, for an operation that writes `n` elements (a batch of one, evaluation mode):
 
     convolution, linear, matrix product   MACs: n times the length of the contraction; a fused bias is free
     uncontracted product (length 1)       not MACs: n products if both factors are activations, else n element-wise;
-                                          a convolution or linear layer with one weight per output stays n MACs
-    deformable convolution                MACs as a convolution, and 4 for every value sampled (1 more with a mask)
+                                          a convolution or linear layer with one weight per output is n MACs
+    deformable convolution                MACs as a convolution, and 4 for every sampled value (1 more with a mask)
     attention, fused or not               MACs of q k^T and of the product with v (fused, of one key, too); the scaling
-                                          of q, and per score a softmax and the sum with a mask, if there is one
-    distances of rows (cdist)             MACs as a matrix product, a difference for each, and n roots
+                                          of q, and per score a softmax and, with a mask, a sum
+    distances of rows (cdist)             MACs as a matrix product, a difference for each MAC, and n roots
     sum, difference, quotient, activation function (also one with a product inside: silu, gelu, hardswish)      n
     product of two activations            n, all of them products; x^k is k - 1 of them for a whole k > 1
     product with a parameter, a buffer, a constant or a 0-dimensional tensor                        n, no products
@@ -19,13 +19,13 @@ Conventions, for an operation that writes `n` elements (a batch of one, evaluati
     batch normalisation                   2 n (in evaluation: one scale and one shift)
     layer, group, instance normalisation  5 n (mean, difference, square, mean, scale), and 1 n each for weight and bias
     root mean square normalisation        3 n, and 1 n for the weight
-    pooling                               n times the window;  interpolation: n times the points it mixes
+    pooling                               n times the window;  interpolation: n times the number of points it uses
     Fourier transform                     5 n log2(length), half of it for a real one
     moving data (views, copies, concatenation, padding, indexing, casts)                                         0
     other functions of each element, reductions, scans and sorts    the elements of the largest tensor read or written
 
-What is counted is what is executed: exp(log a + log b) is four functions, and none of them is a product. An operation
-that is none of these is not counted but refused (`hadnas.measure.aten`).
+The executed operations are counted: exp(log a + log b) is four operations, none of them a product. An operation that
+is not in this list is refused (`hadnas.measure.aten`).
 """
 
 import math
@@ -44,12 +44,12 @@ class Work(NamedTuple):
 
 
 IsActivation = Callable[[Any], bool]
-Rule = Callable[[Sequence[Any], dict[str, Any], Any, IsActivation], Work]
+CostRule = Callable[[Sequence[Any], dict[str, Any], Any, IsActivation], Work]
 NOTHING = Work()
 
 
 def _each(left: Any, right: Any) -> tuple[int, int]:
-    """Multiplications and sums of real numbers in one product; more than one where numbers are complex."""
+    """The numbers of real multiplications and sums in one product, which may be of complex numbers."""
     parts = sum(v.is_complex() if isinstance(v, Tensor) else isinstance(v, complex) for v in (left, right))
     return ((1, 0), (2, 0), (4, 2))[parts]
 
@@ -67,7 +67,7 @@ def _contraction(written: int, length: int, left: Any, right: Any, activation: I
 
 
 def _weighted(written: int, length: int, data: Any, weight: Any, activation: IsActivation) -> Work:
-    """A contraction with what is a layer's weight, if it is no activation: one weight per output is a MAC, too."""
+    """A contraction with a layer's weight: one weight per output is a MAC, too, unless it is an activation."""
     if activation(weight):
         return _contraction(written, length, data, weight, activation)
     return Work(macs=written * length * _each(data, weight)[0])
@@ -81,10 +81,10 @@ def convolution(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activa
 def transposed(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
     image, weight = args[:2]
     groups = args[6] if len(args) > 6 else 1
-    return _spread(image, weight, args[3] if len(args) > 3 else 1, groups, activation)
+    return _scattered(image, weight, args[3] if len(args) > 3 else 1, groups, activation)
 
 
-def _spread(image: Tensor, weight: Tensor, stride: Any, groups: int, activation: IsActivation) -> Work:
+def _scattered(image: Tensor, weight: Tensor, stride: Any, groups: int, activation: IsActivation) -> Work:
     kernel = weight.shape[2:]
     strides = [stride] * len(kernel) if isinstance(stride, int) else [*stride] * (len(kernel) // len(stride))
     overlap = math.prod(-(-side // step) for side, step in zip(kernel, strides, strict=True))
@@ -95,13 +95,13 @@ def _spread(image: Tensor, weight: Tensor, stride: Any, groups: int, activation:
 
 def any_convolution(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
     if args[6]:
-        return _spread(args[0], args[1], args[3], args[8], activation)
+        return _scattered(args[0], args[1], args[3], args[8], activation)
     return convolution(args, kwargs, out, activation)
 
 
 def deformable(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
     image, weight = args[:2]
-    masked = args[13]  # its mask is a tensor without elements where it has none
+    masked = args[13]  # without a mask, its argument is an empty tensor
     sampled = image.shape[1] * math.prod(weight.shape[2:]) * out.numel() // out.shape[1]
     return Work(macs=out.numel() * math.prod(weight.shape[1:]), elementwise=(4 + masked) * sampled)
 
@@ -125,7 +125,7 @@ def added_batch(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activa
 
 
 def _added(first: Tensor, out: Tensor, activation: IsActivation) -> int:
-    """What the sum with the first argument costs: a bias is free, an activation or a mask is not."""
+    """The cost of the sum with the first argument: a bias is free, an activation or a mask is not."""
     bias = not activation(first) and (out.dim() < 2 or first.dim() < 2 or first.shape[-2] == 1)
     return 0 if bias else out.numel()
 
@@ -179,8 +179,8 @@ def glu(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: Is
     return Work(elementwise=2 * n, products=n if activation(args[0]) else 0)
 
 
-def written_out(functions: int, times: int) -> Rule:
-    """A function of two arguments: so many operations for each element, so many of them products of both."""
+def written_out(functions: int, times: int) -> CostRule:
+    """A function of two arguments: `functions` operations for each element, `times` of them products of both."""
 
     def rule(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: IsActivation) -> Work:
         n = out.numel()
@@ -210,7 +210,7 @@ def cross(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation: 
     return _products(2 * out.numel(), args[0], args[1], activation, out.numel())
 
 
-def per_element(times: int) -> Rule:
+def per_element(times: int) -> CostRule:
     def rule(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
         written = out[0] if isinstance(out, (tuple, list)) else out
         return Work(elementwise=times * written.numel())
@@ -218,8 +218,8 @@ def per_element(times: int) -> Rule:
     return rule
 
 
-def affine_norm(times: int, first: int) -> Rule:
-    """A normalisation whose weight, and bias if it can have one, are the arguments from `first` on."""
+def affine_norm(times: int, first: int) -> CostRule:
+    """A normalisation; its arguments from `first` on are the weight and, if it has one, the bias."""
 
     def rule(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
         written = out[0] if isinstance(out, (tuple, list)) else out
@@ -245,27 +245,27 @@ def fourier(args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, activation
 
 
 def moved(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
-    """The rule of what computes nothing."""
+    """The rule of operations that move data and compute nothing."""
     return NOTHING
 
 
 def filled(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
-    """The rule of what takes the shape of a tensor and none of its values: free, like `zeros`, and no activation."""
+    """The rule of operations that read only the shape of a tensor: free, like `zeros`, and not an activation."""
     return NOTHING
 
 
 def composed(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
-    """The rule of what torch composes of other operations: these are counted one by one."""
+    """The rule of operations that torch composes of others, which are counted one by one."""
     return NOTHING
 
 
 def largest(args: Sequence[Any], kwargs: dict[str, Any], out: Any, activation: IsActivation) -> Work:
-    """The rule of a function of each element, a reduction, a scan: the elements of the largest tensor."""
+    """The rule of element-wise functions, reductions and scans: the elements of the largest tensor."""
     return Work(elementwise=max((t.numel() for t in (*tensors(args), *tensors((out,)))), default=0))
 
 
 def tensors(values: Any) -> list[Tensor]:
-    """The tensors among arguments or results, lists looked into."""
+    """The tensors among arguments or results, and in lists of them."""
     found: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):

@@ -1,4 +1,4 @@
-"""Zero-cost scores of an untrained network: nwot and synflow. Higher is meant to be better; whether it is, measure."""
+"""Zero-cost scores of an untrained network: nwot and synflow. `hadnas proxies` measures how they rank a study."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from hadnas.errors import MeasurementError
 from hadnas.measure.copies import copied
 
 aten = torch.ops.aten
-# ReLU and its smooth or clipped relatives: below zero they are (nearly) shut, above it open.
+# ReLU and its smooth or clipped variants: (nearly) zero for negative inputs, open for positive ones.
 _GATES = {
     *(aten.relu, aten.relu_, aten.hardtanh, aten.hardtanh_, aten.leaky_relu, aten.leaky_relu_, aten._prelu_kernel),
     *(aten.gelu, aten.silu, aten.silu_, aten.elu, aten.elu_, aten.mish, aten.mish_, aten.softplus),
@@ -19,18 +19,18 @@ _GATES = {
 
 
 def nwot(module: nn.Module, images: Tensor) -> float:
-    """Score without training: how differently the images of a batch (B, C, H, W), B >= 2, open and shut activations.
+    """Score without training: how much the activation patterns of the images of a batch (B, C, H, W), B >= 2, differ.
 
-    log |det K|,  K_ij = A - d(c_i, c_j): A activations in all, c_i their open/shut code for image i, d the Hamming
-    distance. -inf where two images have the same code. An activation is any relative of ReLU, called as a module or
-    as a function; open means a positive input. Training mode, on a copy on the images' device.
+    log |det K|,  K_ij = A - d(c_i, c_j): A activations in all, c_i their binary code for image i (1 for a positive
+    input), d the Hamming distance. -inf if two images have the same code. An activation is any variant of ReLU, called
+    as a module or as a function. Training mode, on a copy on the images' device.
 
-    Raises MeasurementError where the network has no activation or the forward pass fails.
+    Raises MeasurementError if the network has no activation or the forward pass fails.
     Source: Mellor et al., "Neural architecture search without training", 2021, arXiv 2006.04647, equations 1 and 2
     (there for ReLU only).
     """
     if len(images) < 2:
-        raise MeasurementError(f"nwot on a batch of {len(images)}: two or more images are allowed")
+        raise MeasurementError(f"nwot on a batch of {len(images)} images: allowed are two or more images")
     twin = _copied(module, images.device).train()
     codes = _Codes(len(images))
     with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []), torch.no_grad(), codes:
@@ -42,15 +42,15 @@ def nwot(module: nn.Module, images: Tensor) -> float:
 
 
 def synflow(module: nn.Module, shape: tuple[int, int, int]) -> float:
-    """Synaptic flow: the sum over weights of |w dR/dw|, where R is the summed output for an image of ones.
+    """Synaptic flow: the sum over weights of |w dR/dw|, R the summed output for an image of ones.
 
     The score of Abdelfattah et al.'s published code: every parameter and buffer is replaced by its absolute value and
-    every batch normalisation by the identity (with the activation that timm fuses into some); weights are those of
-    two-dimensional convolutions and linear layers, nothing else. Float64 on the CPU and evaluation mode, so that no
-    dropout makes it random. Layer and group normalisation stay and rescale the signal, which takes much of its meaning
-    from the score.
+    every batch normalisation by the identity (with the activation that timm fuses into some); the sum is over the
+    weights of two-dimensional convolutions and linear layers. Float64 on the CPU and evaluation mode, so that dropout
+    does not make it random. Layer and group normalisation remain and rescale the signal, which makes the score much
+    less meaningful.
 
-    Raises MeasurementError where the pass fails.
+    Raises MeasurementError if the pass fails.
     Source: Tanaka et al., "Pruning neural networks without any data by iteratively conserving synaptic flow", 2020,
     arXiv 2006.05467, equation 3; as a score: Abdelfattah et al., "Zero-cost proxies for lightweight NAS", 2021,
     arXiv 2101.08134, and github.com/SamsungLabs/zero-cost-nas.
@@ -65,7 +65,7 @@ def synflow(module: nn.Module, shape: tuple[int, int, int]) -> float:
             part.register_forward_hook(lambda norm, given, out: given[0])
     weights = [part.weight for part in twin.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
     with torch.enable_grad():
-        # two equal images, as some backward passes of torch are wrong for a single one; half their sum is R
+        # two equal images, since some backward passes of torch are wrong for one; half their sum is R
         flow = _forward(twin, torch.ones(2, *shape, dtype=torch.float64)).sum() / 2
         gradients = torch.autograd.grad(flow, weights, allow_unused=True) if weights else ()
     flows = [(w.detach() * g).abs().sum() for w, g in zip(weights, gradients, strict=True) if g is not None]

@@ -1,8 +1,8 @@
-"""A look at the signal before any training: one mini-batch forward and backward, with every product merge off and on.
+"""Screens a network before training: one mini-batch forward and backward, with every product merge off and on.
 
-A network whose values overflow, explode or no longer depend on the input at its start is a waste of training; so is
-one that does as soon as the learned scale of its product merges, `alpha`, grows from 0 to 1, or as soon as its weights
-move as fast as the learning rate asks. The last is seen by a few trial updates on the same mini-batch.
+A network whose initial values overflow, explode or do not depend on the input is not worth training. Nor is one that
+fails in this way once the learned scale `alpha` of its product merges is 1, or after a few trial updates of its weights
+with the study's learning rate on the same mini-batch.
 """
 
 import math
@@ -18,30 +18,30 @@ from torch import Tensor, nn
 from hadnas.errors import MeasurementError
 from hadnas.measure.copies import copied
 
-# Standard deviation of the values that one sub-module writes. A map of 10^5 values or more reaches five or six standard
-# deviations, and float16 ends at 65,504; sound networks, normalised or not, stay below a few hundred.
+# Largest standard deviation of a sub-module's output. In a map of 10^5 values some reach five or six standard
+# deviations, and float16 ends at 65,504; good networks, normalised or not, are below a few hundred.
 EXPLODING_ACTIVATION = 1e4
-# The same after UPDATES trial updates: sound networks keep values like those they had. With it the screen rejects 90 %
-# of what diverges and 4 % of what trains (tests/bench/bench_screen.py, seeds it was not chosen on).
+# The same after UPDATES trial updates, which hardly change good networks. With it the screen rejects 90 % of the
+# networks that diverge and 4 % of those that train (tests/bench/bench_screen.py, on seeds not used to choose it).
 EXPLODING_UPDATE = 3e4
 UPDATES = 3
-# Standard deviation of the gradient at a sub-module over that at the logits. Pooling and normalisation make it smaller
-# than 1 on the way back; whoever multiplies it by this much has the loss curve upwards within the first step.
+# Largest standard deviation of the gradient at a sub-module, relative to that at the logits. Pooling and normalisation
+# make it smaller than 1; with a growth by this factor the loss rises at the first step.
 EXPLODING_GRADIENT = 1e4
-# Spread over the images of what the last layer with weights is given, over its own size: below this the images can no
-# longer be told apart, as float32 keeps seven digits and a sum over some hundred features loses two of them.
+# Smallest relative deviation between images of the input to the last layer with weights. Below it the layer cannot
+# distinguish the images: float32 has seven digits, and a sum over some hundred features loses two of them.
 DEAD_ACTIVATION = 1e-5
-# Largest gradient of the first weights: Adam adds 1e-8 to the size of a gradient before it divides by it, so weights
-# whose gradient is ten thousand times smaller hardly move.
+# Smallest maximum of the gradient of the first weights: Adam adds 1e-8 to a gradient's size before it divides by it,
+# so weights with gradients ten thousand times smaller hardly change.
 DEAD_GRADIENT = 1e-12
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Signal at one sub-module: of its output, and of the gradient that arrives there (None where none does).
+    """Statistics of a sub-module's output and of the gradient with respect to it (None without one).
 
-    activation_std, gradient_std: standard deviation of the finite values, in the order of execution.
-    not_finite: activations and gradients that are infinite or not a number.
+    activation_std, gradient_std: standard deviation of the finite values.
+    not_finite, gradient_not_finite: the numbers of infinite or NaN values.
     """
 
     path: str
@@ -56,10 +56,10 @@ class Signal:
 
 @dataclass(frozen=True)
 class Screen:
-    """What one mini-batch showed. `rejected` is None, or the reason: path, figure and bound.
+    """The result of one mini-batch. `rejected` is None, or the reason: path, figure and bound.
 
     signals: per sub-module in the order of execution, for alpha = 0 and then alpha = 1 (once, with alpha None, for a
-    module that has none).  losses: cross-entropy at each alpha.
+    module without alpha).  losses: cross-entropy for each alpha.
     """
 
     rejected: str | None
@@ -78,16 +78,16 @@ def screen(
 ) -> Screen:
     """Run one mini-batch of images (B, C, H, W), B >= 2, and labels (B,) through `module` and back, in training mode.
 
-    dtype: that of training; a 16-bit one means autocast, weights stay as they are. Every parameter named `alpha` is
-    set to 0, then to 1. With a learning rate `lr` three trial updates from the start follow, each of every parameter
-    by `lr` against the sign of its gradient (the first step of Adam), and a last look at the forward pass. A copy is
-    run: the module, its buffers and gradients and the random state are left alone.
-    Raises MeasurementError where the forward or backward pass fails, naming the sub-module, and for a module that
-    cannot be copied or moved to the device.
+    dtype: that of training; a 16-bit dtype means autocast, without a change of the weights. Every parameter named
+    `alpha` is set to 0, then to 1. With a learning rate `lr` three trial updates from the initial weights follow, each
+    of every parameter by `lr` against the sign of its gradient (the first step of Adam), and one more forward pass.
+    A copy is run: the module, its buffers and gradients and the random state do not change.
+    Raises MeasurementError if the forward or backward pass fails, naming the sub-module, and for a module that cannot
+    be copied or moved to the device.
     """
     if images.dim() != 4 or len(images) < 2 or labels.shape != images.shape[:1]:
         raise MeasurementError(
-            f"images {tuple(images.shape)} and labels {tuple(labels.shape)}: (B, C, H, W) and (B,), B >= 2, are allowed"
+            f"images {tuple(images.shape)} and labels {tuple(labels.shape)}: allowed are (B, C, H, W) and (B,), B >= 2"
         )
     if any(p.is_meta for p in module.parameters()):
         raise MeasurementError(f"the module ({type(module).__name__}) is on the meta device: no weights, no signal")
@@ -125,7 +125,7 @@ def screen(
 
 
 def _after_updates(module: nn.Module, images: Tensor, labels: Tensor, dtype: torch.dtype, lr: float) -> str | None:
-    """What is wrong with the forward pass of `module` after trial updates, if anything; its weights have moved."""
+    """The reason to reject `module` after trial updates, or None. Changes its weights."""
     try:
         for _ in range(UPDATES):
             _pass(module, images, labels, dtype)
@@ -155,17 +155,17 @@ def _pass(module: nn.Module, images: Tensor, labels: Tensor, dtype: torch.dtype,
 
 
 class _Probe:
-    """Watches every sub-module of one forward and backward pass; `when` says in words at what state of the module."""
+    """Collects statistics of every sub-module in one forward and backward pass; `when` follows its name in reasons."""
 
     def __init__(self, module: nn.Module, alpha: float | None, when: str) -> None:
         self.module, self.alpha, self.when = module, alpha, when
-        self.order: list[str] = []  # in the order in which the outputs appear
+        self.order: list[str] = []  # paths in the order of their outputs
         self.running: list[str] = []
         self.outputs: dict[str, tuple[float, int, int]] = {}  # standard deviation, not finite, size
         self.gradients: dict[str, tuple[float, int, int]] = {}
         self.weighted: list[tuple[str, Tensor]] = []
-        self.given: Tensor | None = None  # what the last layer with weights is given
-        # the last output (False) and gradient (True) looked at, its version, and what was seen
+        self.last_input: Tensor | None = None  # of the last layer with weights
+        # the latest output (False) and gradient (True), its version and its statistics
         self.last: dict[bool, tuple[Tensor, int, tuple[float, int, int]]] = {}
 
     def run(self, images: Tensor, labels: Tensor, dtype: torch.dtype, backward: bool = True) -> float:
@@ -195,24 +195,24 @@ class _Probe:
         return found
 
     def verdict(self) -> str | None:
-        """The first thing wrong, in the order of the signal: forward, then backward."""
+        """The first reason to reject, in the order of the signal: forward, then backward; None without one."""
         if (exploding := self.exploding(EXPLODING_ACTIVATION)) is not None:
             return exploding
-        if self.given is not None and (spread := _spread(self.given)) < DEAD_ACTIVATION:
-            return self._say(
+        if self.last_input is not None and (deviation := _relative_deviation(self.last_input)) < DEAD_ACTIVATION:
+            return self._reason(
                 self.weighted[-1][0],
-                f"dead signal: all images look alike, spread {spread:.3g} (bound {DEAD_ACTIVATION:g})",
+                f"dead signal: features differ by {deviation:.3g} between images (bound {DEAD_ACTIVATION:g})",
             )
         return self._backward_verdict()
 
     def exploding(self, bound: float) -> str | None:
-        """The first sub-module that writes values that are not finite, or of a standard deviation above `bound`."""
+        """The first sub-module whose output is not finite or has a standard deviation above `bound`, or None."""
         for path in self.order:
             std, bad, size = self.outputs[path]
             if bad:
-                return self._say(path, f"{bad} of {size} activations are not finite (none may be)")
+                return self._reason(path, f"{bad} of {size} activations are not finite (none may be)")
             if std > bound:
-                return self._say(path, f"activations explode: std {std:.3g} (bound {bound:g})")
+                return self._reason(path, f"activations explode: std {std:.3g} (bound {bound:g})")
         return None
 
     def _backward_verdict(self) -> str | None:
@@ -220,17 +220,17 @@ class _Probe:
         for path in reversed(self.order):
             std, bad, size = self.gradients.get(path, (0.0, 0, 0))
             if bad:
-                return self._say(path, f"{bad} of {size} gradients are not finite (none may be)")
+                return self._reason(path, f"{bad} of {size} gradients are not finite (none may be)")
             if last and std / last > EXPLODING_GRADIENT:
                 growth = f"std {std / last:.3g} times that at the logits (bound {EXPLODING_GRADIENT:g})"
-                return self._say(path, f"gradients explode: {growth}")
+                return self._reason(path, f"gradients explode: {growth}")
         if len(self.weighted) < 2:
             return None
         (first, weight), (_, head) = self.weighted[0], self.weighted[-1]
         largest = 0.0 if weight.grad is None else float(weight.grad.abs().max())
-        # behind a head that starts at zero nothing gets a gradient before the first step: that is no fault
+        # a head initialised at zero passes no gradient back before the first step, which is not an error
         if largest < DEAD_GRADIENT and bool(head.detach().any()):
-            return self._say(first, f"dead gradient: at most {largest:.3g} (bound {DEAD_GRADIENT:g})")
+            return self._reason(first, f"dead gradient: at most {largest:.3g} (bound {DEAD_GRADIENT:g})")
         return None
 
     def _entering(self, path: str) -> Callable[..., None]:
@@ -239,7 +239,7 @@ class _Probe:
             weight = getattr(sub, "weight", None)
             if isinstance(weight, Tensor) and weight.dim() > 1 and args and isinstance(args[0], Tensor):
                 self.weighted.append((path, weight))
-                self.given = args[0].detach()
+                self.last_input = args[0].detach()
 
         return hook
 
@@ -264,10 +264,10 @@ class _Probe:
         return hook
 
     def _statistics(self, values: Tensor, gradient: bool) -> tuple[float, int, int]:
-        """`_statistics`, taken once of a tensor that one sub-module after the other hands on."""
+        """`_statistics`, computed once for a tensor that nested sub-modules return one after another."""
         if gradient in self.last:
-            seen, version, found = self.last[gradient]
-            if seen is values and version == values._version:
+            tensor, version, found = self.last[gradient]
+            if tensor is values and version == values._version:
                 return found
         found = _statistics(values)
         self.last[gradient] = (values, values._version, found)
@@ -276,15 +276,15 @@ class _Probe:
     def _name(self, path: str) -> str:
         return f"{path or 'the module'} ({type(self.module.get_submodule(path)).__name__})"
 
-    def _say(self, path: str, what: str) -> str:
-        return f"{self._name(path)}{self.when}: {what}"
+    def _reason(self, path: str, text: str) -> str:
+        return f"{self._name(path)}{self.when}: {text}"
 
 
 def _statistics(values: Tensor) -> tuple[float, int, int]:
-    """Standard deviation of the finite values (infinite if it overflows), number of the others, size."""
+    """Standard deviation of the finite values (infinite if it overflows), number of other values, size."""
     values = values.detach()
     std = float(values.float().std(correction=0))
-    if math.isfinite(std):  # then all values are, and their squares did not overflow
+    if math.isfinite(std):  # so all values are finite, and their squares do not overflow
         return std, 0, values.numel()
     values = values.double().flatten()
     finite = values[values.isfinite()]
@@ -292,8 +292,8 @@ def _statistics(values: Tensor) -> tuple[float, int, int]:
     return std, len(values) - len(finite), len(values)
 
 
-def _spread(values: Tensor) -> float:
-    """How far the images are apart, over the size of the values; 0 where all are 0."""
+def _relative_deviation(values: Tensor) -> float:
+    """Root mean square deviation between images, relative to that of the values; 0 if all are 0."""
     values = values.double()
     size = float(values.square().mean().sqrt())
     return float(values.std(0, correction=0).square().mean().sqrt()) / size if size else 0.0

@@ -1,1 +1,1 @@
-"""What a study found, read only: candidates, front, statistics, plots, report."""
+"""The results of a study, read only: candidates, front, statistics, plots, report."""

@@ -1,4 +1,4 @@
-"""One network of a study, as it was found."""
+"""One network of a study, a trial or a baseline, as a value."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Found:
     """One trial or baseline: its number (None for a baseline), name, state, architecture and figures.
 
-    state: complete, pruned or running; damaged where what is kept of it cannot be read, and `reason` says why
+    state: complete, pruned or running; damaged, with the `reason`, if its stored data cannot be read
     """
 
     number: int | None
@@ -39,12 +39,12 @@ class Found:
 
     @property
     def family(self) -> str | None:
-        """The family of most blocks, `mixed` where another has as many; None where no block is counted."""
+        """The family of most blocks, `mixed` if two tie; None if no block is counted."""
         return main_family(family_counts(self.arch)) if self.arch is not None else None
 
     @property
     def trained(self) -> Arch:
-        """The architecture. Raises StudyError where it was not trained to its end."""
+        """The architecture. Raises StudyError if its training is not finished."""
         if self.state != "complete" or self.arch is None:
             raise StudyError(f"{self.name} is {self.state}" + (f" ({self.reason})" if self.reason else ""))
         return self.arch
@@ -71,34 +71,35 @@ def of_trial(
     study: Study,
     known: Callable[[str], Arch],
 ) -> Found:
-    """What is kept of a trial, or how it is damaged.
+    """A trial as a value; one that cannot be read has the state damaged, with the reason.
 
-    run_id  of the run that was written anew, if any;  known  gives an architecture by its fingerprint
+    run_id: of the rewritten MLflow run, if any
+    known: returns an architecture by its fingerprint
     """
     name = f"trial-{number:04d}"
     try:
         if isinstance(trial, StudyError):
             raise trial
-        kept, state = trial.user_attrs, trial.state.name.lower()
-        arch = known(kept[FINGERPRINT]) if FINGERPRINT in kept else None
+        stored, state = trial.user_attrs, trial.state.name.lower()
+        arch = known(stored[FINGERPRINT]) if FINGERPRINT in stored else None
         params = meanings(study.space, trial.params)
-        if state == "complete" and (lacking := set(study.objectives) - kept[FIGURES].keys()):
-            raise StudyError(f"{name} is damaged: it has no {', '.join(sorted(lacking))}")
+        if state == "complete" and (missing := set(study.objectives) - stored[FIGURES].keys()):
+            raise StudyError(f"{name} is damaged: it has no {', '.join(sorted(missing))}")
     except HadnasError as error:
         return _damaged(number, name, error)
     feasible = state == "complete" and all(value <= 0 for value in trial.constraints.values())
-    return _found(number, name, state, arch, kept, params, run_id or kept.get(RUN_ID), feasible)
+    return _found(number, name, state, arch, stored, params, run_id or stored.get(RUN_ID), feasible)
 
 
 def of_baseline(name: str, entry: dict[str, Any], known: Callable[[str], Arch]) -> Found:
-    """What is kept of a baseline that came to its end, or how it is damaged."""
-    ended = REASON not in entry
+    """A finished or failed baseline as a value; one that cannot be read has the state damaged, with the reason."""
+    trained = REASON not in entry
     try:
-        check_entry(entry, f"baseline {name!r}", trained=ended)
+        check_entry(entry, f"baseline {name!r}", trained=trained)
         arch = known(entry[FINGERPRINT])
     except HadnasError as error:
         return _damaged(None, name, error)
-    return _found(None, name, "complete" if ended else "pruned", arch, entry, {}, entry.get(RUN_ID), ended)
+    return _found(None, name, "complete" if trained else "pruned", arch, entry, {}, entry.get(RUN_ID), trained)
 
 
 def _found(
@@ -106,7 +107,7 @@ def _found(
     name: str,
     state: str,
     arch: Arch | None,
-    kept: dict[str, Any],
+    stored: dict[str, Any],
     params: dict[str, Any],
     run_id: str | None,
     feasible: bool,
@@ -116,11 +117,11 @@ def _found(
         name=name,
         state=state,
         arch=arch,
-        figures=kept.get(FIGURES, {}),
-        notes=kept.get(NOTES, {}),
-        reason=kept.get(REASON),
+        figures=stored.get(FIGURES, {}),
+        notes=stored.get(NOTES, {}),
+        reason=stored.get(REASON),
         params=params,
-        phases=kept.get(PHASES, {}),
+        phases=stored.get(PHASES, {}),
         run_id=run_id,
         feasible=feasible,
     )

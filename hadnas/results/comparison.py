@@ -1,7 +1,7 @@
-"""Latency by backend: the Pareto front and the baselines, and where their ranking changes.
+"""Latency of the Pareto front and the baselines by backend, and the pairs whose order changes.
 
-Eager execution pays for every kernel that is launched; a compiler fuses element-wise chains. So the order of two
-networks may depend on the backend, and a study that was searched by one may be used on another.
+Eager execution pays for every kernel launch; a compiler fuses element-wise operations. So the order of two networks may
+depend on the backend, and a network found with one backend may be deployed on another.
 """
 
 import itertools
@@ -22,31 +22,31 @@ class Comparison:
 
     @property
     def backends(self) -> list[str]:
-        """Every backend that something was timed on, eager first."""
+        """Every backend with a measurement, eager first."""
         return list(dict.fromkeys(itertools.chain.from_iterable(self.rows.values())))
 
     def pairs(self, backend: str, base: str = "eager") -> tuple[list[tuple[str, str]], int]:
-        """The pairs (faster, slower on `base`) that change places on `backend`, and the number of pairs looked at.
+        """The pairs (faster, slower on `base`) in the opposite order on `backend`, and the number of pairs compared.
 
-        Ratios of one backend are compared, and a pair counts only if it is apart on both: by 5 %, or by the larger
-        relative interquartile range of the two where that is more.
+        A pair counts only if its ratios differ on both backends by more than 5 % and by more than the larger of the
+        two interquartile ranges.
         """
         known = {
             name: (row[base], row[backend])
             for name, row in self.rows.items()
             if base in row and backend in row and "ratio" in row[base] and "ratio" in row[backend]
         }
-        turned = []
+        swapped = []
         pairs = list(itertools.combinations(known, 2))
         for pair in pairs:
             fast, slow = sorted(pair, key=lambda name: known[name][0]["ratio"])
-            if _apart(known[fast][0], known[slow][0]) and _apart(known[slow][1], known[fast][1]):
-                turned.append((fast, slow))
-        return turned, len(pairs)
+            if _differ(known[fast][0], known[slow][0]) and _differ(known[slow][1], known[fast][1]):
+                swapped.append((fast, slow))
+        return swapped, len(pairs)
 
 
 def comparison(results: StudyResults) -> Comparison:
-    """What was found for the front and the baselines as they are now; empty where nothing was taken."""
+    """The latencies of the current front and the baselines; empty if no further backend was timed."""
     rows = {found.name: results.latencies(found) for found in compared(results)}
     return Comparison({name: row for name, row in rows.items() if row})
 
@@ -56,5 +56,5 @@ def compared(results: StudyResults) -> list[Found]:
     return [found for found in (*results.front, *results.baselines) if found.feasible and found.arch is not None]
 
 
-def _apart(fast: Mapping[str, Any], slow: Mapping[str, Any]) -> bool:
+def _differ(fast: Mapping[str, Any], slow: Mapping[str, Any]) -> bool:
     return bool(slow["ratio"] / fast["ratio"] - 1 > max(NOISY, fast["ratio_iqr"], slow["ratio_iqr"]))

@@ -1,4 +1,4 @@
-"""What the finals of a study found of each network, as the ledger keeps it."""
+"""The finals of a study: the stored test accuracy of each network, and the leads of the finalists."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from hadnas.store.trials import OPENINGS, Kind, final_entries
 
 @dataclass(frozen=True)
 class Final:
-    """What the finals found of one network.
+    """One network in the finals.
 
-    accuracy: on the test split, over the seeds; None where a training failed, and `reason` says why
-    lead: accuracy of `against`, the finalist it is compared with, minus this one's, paired by seed and image
+    accuracy: on the test split, over the seeds; None if a training failed, with the `reason`
+    lead: accuracy of the finalist `against` minus this one's, paired by seed and image
     """
 
     name: str
@@ -27,7 +27,7 @@ class Final:
     reason: str | None
 
     @property
-    def said(self) -> str:
+    def lead_text(self) -> str:
         """The lead of the finalist in words: `+0.0120 (-0.0010 to +0.0250), inside the noise`."""
         if self.lead is None:
             return ""
@@ -38,52 +38,52 @@ class Final:
 
 
 def openings(results: StudyResults) -> int:
-    """How often finals of this study opened the test split: the oftener, the less its intervals hold."""
+    """The number of times that finals of this study opened the test split; its intervals hold for the first."""
     return len(results.book.user_attrs.get(OPENINGS, []))
 
 
 def opened_words(times: int) -> str:
-    """How often the test split was opened, as a sentence."""
+    """A sentence on how often the test split was opened."""
     if times < 2:
         return "The test split was opened once."
-    return f"The test split was opened {times} times by finals of this study: intervals hold for a first look only."
+    return f"Finals of this study opened the test split {times} times: intervals hold for the first time only."
 
 
 def lacking(finals: list[Final]) -> list[str]:
-    """What the controls of each finalist leave out, as sentences: no control, or products that have no sum."""
-    said = []
+    """Sentences on missing controls, and on products that the additive twins retain."""
+    sentences = []
     for finalist in (final for final in finals if final.kind == "finalist"):
-        beside = {final.kind: final for final in finals if final.against == finalist.name}
-        twin = beside.get("additive twin")
+        controls = {final.kind: final for final in finals if final.against == finalist.name}
+        twin = controls.get("additive twin")
         if twin is None:
-            said.append(f"{finalist.name} has no additive twin: it holds no product that has a sum in its place.")
+            sentences.append(f"{finalist.name} has no additive twin: none of its products can be replaced by a sum.")
         elif twin.costs is not None and finalist.costs is not None and twin.costs.products:
-            said.append(
-                f"The additive twin of {finalist.name} keeps {twin.costs.products:,} of {finalist.costs.products:,} "
-                "products, which have no sum in their place."
+            sentences.append(
+                f"The additive twin of {finalist.name} retains {twin.costs.products:,} of {finalist.costs.products:,} "
+                "products, which no sum can replace."
             )
-        if "one branch" not in beside:
-            said.append(f"{finalist.name} has no one-branch control: that stands for stars that multiply.")
+        if "one branch" not in controls:
+            sentences.append(f"{finalist.name} has no one-branch control: it has no star that multiplies.")
     if finals and not any(final.kind == "random" for final in finals):
-        said.append("No random candidate stands beside them: none was asked for, or none kept the constraints.")
-    return said
+        sentences.append("There is no random candidate: none was requested, or none satisfied the constraints.")
+    return sentences
 
 
 def read_finals(results: StudyResults) -> list[Final]:
-    """The finals of a study as they were held last, in their order; empty where there were none."""
-    seen: dict[str, list[list[bool]]] = {}
+    """The latest finals of a study, in their order; empty if there were none."""
+    by_name: dict[str, list[list[bool]]] = {}
     out = []
     for entry in final_entries(results.book):
-        own = []
+        hits = []
         for key in entry.keys if entry.reason is None else []:  # pairs need every seed
             score = results.ledger.get_test(key)
             if score is not None:
-                own.append(score[0])
-        if len({len(hits) for hits in own}) > 1:
+                hits.append(score[0])
+        if len({len(row) for row in hits}) > 1:
             raise StudyError(f"the test scores of {entry.name} are damaged: its seeds have different numbers of images")
-        if own:
-            seen[entry.name] = own
-        rival = seen.get(entry.against) if entry.against is not None else None
+        if hits:
+            by_name[entry.name] = hits
+        finalist = by_name.get(entry.against) if entry.against is not None else None
         out.append(
             Final(
                 name=entry.name,
@@ -91,8 +91,8 @@ def read_finals(results: StudyResults) -> list[Final]:
                 fingerprint=entry.fingerprint,
                 against=entry.against,
                 costs=results.ledger.measured.get_cost(entry.fingerprint, str(results.task()), entry.keys[0].code),
-                accuracy=accuracy(own) if own else None,
-                lead=difference(rival, own) if rival and own else None,
+                accuracy=accuracy(hits) if hits else None,
+                lead=difference(finalist, hits) if finalist and hits else None,
                 reason=entry.reason,
             )
         )

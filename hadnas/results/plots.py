@@ -1,6 +1,6 @@
 """Figures of a study as SVG text, from plain values: front, history, importances, differences with intervals.
 
-Colours are those of Okabe and Ito, told apart by colour-blind eyes; marks differ by shape as well. Text stays text.
+Colours are those of Okabe and Ito, which colour-blind people distinguish; marks also differ by shape. Text stays text.
 """
 
 import io
@@ -23,7 +23,7 @@ _LOOK = {"svg.fonttype": "none", "svg.hashsalt": "hadnas", "axes.spines.top": Fa
 
 @dataclass(frozen=True)
 class Point:
-    """A network in a plot of accuracy against cost: `error` is one standard error, `text` what hovering shows."""
+    """A network in a plot of accuracy against cost: `error` is one standard error, `text` is shown on hover."""
 
     name: str
     x: float
@@ -34,14 +34,14 @@ class Point:
 
     @property
     def gid(self) -> str:
-        """What marks it in the SVG."""
+        """Its id in the SVG."""
         return f"point-{printable(self.name)}"
 
 
-def front(points: Sequence[Point], unit: str, *, log: bool) -> str:
-    """Accuracy against a cost: candidates, baselines and the front, which is a step line: a cost buys no less.
+def plot_front(points: Sequence[Point], unit: str, *, log: bool) -> str:
+    """Accuracy against a cost: candidates, baselines, and the front as a step line of the best accuracy up to a cost.
 
-    unit: what stands at the axis, as "MACs" or "latency ratio (eager, batch 1)".
+    unit: the label of the cost axis, such as "MACs" or "latency ratio (eager, batch 1)".
     """
     figure, axes = _axes(8.0, 4.0)
     marks = {"candidate": (SKY, "o", 22), "front": (BLUE, "o", 42), "baseline": (RED, "^", 42)}
@@ -67,7 +67,7 @@ def front(points: Sequence[Point], unit: str, *, log: bool) -> str:
     return _hover(_text(figure), {point.gid: point.text for point in points})
 
 
-def history(accuracies: Sequence[tuple[int, float]], baselines: Sequence[tuple[str, float]]) -> str:
+def plot_history(accuracies: Sequence[tuple[int, float]], baselines: Sequence[tuple[str, float]]) -> str:
     """Validation accuracy by the number of the trial, the best so far as a step line, baselines as dotted lines."""
     figure, axes = _axes(8.0, 3.2)
     numbers = [number for number, _ in accuracies]
@@ -83,7 +83,7 @@ def history(accuracies: Sequence[tuple[int, float]], baselines: Sequence[tuple[s
     return _text(figure)
 
 
-def bars(names: Sequence[str], values: Sequence[float], label: str) -> str:
+def plot_bars(names: Sequence[str], values: Sequence[float], label: str) -> str:
     """Horizontal bars, the first on top."""
     figure, axes = _axes(8.0, 0.8 + 0.26 * len(names))
     axes.barh(range(len(names)), values, color=BLUE)
@@ -93,7 +93,7 @@ def bars(names: Sequence[str], values: Sequence[float], label: str) -> str:
     return _text(figure)
 
 
-def intervals(names: Sequence[str], values: Sequence[tuple[float, float, float]], label: str) -> str:
+def plot_intervals(names: Sequence[str], values: Sequence[tuple[float, float, float]], label: str) -> str:
     """Means (mean, low, high) with their intervals, the first on top, and a line at zero."""
     figure, axes = _axes(8.0, 0.9 + 0.26 * len(names))
     for place, (mean, low, high) in enumerate(values):
@@ -114,12 +114,12 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _legend(axes: Axes) -> None:
-    """Beside the plot, where it hides nothing."""
+    """Place the legend beside the plot, where it covers no point."""
     axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _label(name: str) -> str:
-    """A name as it is: between two dollars matplotlib reads a formula, and XML has no control characters."""
+    """A name for matplotlib: it reads text between two dollars as a formula, and XML has no control characters."""
     return printable(name).replace("$", r"\$")
 
 
@@ -136,7 +136,7 @@ def _text(figure: Figure) -> str:
 
 
 def _hover(svg: str, texts: dict[str, str]) -> str:
-    """Give the marks with these ids a text that browsers show under the pointer."""
+    """Give the marks with these ids a text that browsers show on hover."""
     ElementTree.register_namespace("", _SVG.strip("{}"))
     ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
     root = ElementTree.fromstring(svg)

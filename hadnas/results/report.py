@@ -1,4 +1,4 @@
-"""The report of a study: one HTML page that needs no network, and its figures, for people who must decide."""
+"""The report of a study: one HTML page that loads nothing from a network, and its figures."""
 
 from pathlib import Path
 
@@ -18,15 +18,15 @@ from hadnas.track.runs import Tracker, store_errors
 def write_report(results: StudyResults, out: str | Path | None = None) -> Path:
     """Write the report of a study, by default to `<home>/<study>/report.html`, and log it and its figures to MLflow.
 
-    Raises StudyError where the study has no finished trial, or `out` cannot be written or holds what is no report,
-    or MLflow cannot keep it.
+    Raises StudyError if the study has no finished trial, if `out` cannot be written or is another file than a report,
+    or if MLflow cannot store it.
     """
     best = results.best
     path = as_path(out) if out else results.home.path / results.name / "report.html"
     if path.exists() and not path.is_file():  # a pipe would wait for a reader
-        raise StudyError(f"{path} is no file; name one with --out")
+        raise StudyError(f"{path} is not a file; name one with --out")
     if path.is_file() and _MARK not in path.read_bytes()[:1000]:
-        raise StudyError(f"{path} is not of an earlier report; move it, or name another file with --out")
+        raise StudyError(f"{path} is not a report; move it, or name another file with --out")
     insights = insight(results)
     finals = read_finals(results)
     sections = [
@@ -66,10 +66,10 @@ _MARK = b"hadnas report</title>"
 def _summary(results: StudyResults, best: Found) -> str:
     study, facts = results.study, results.stored
     shape = "x".join(map(str, facts["shape"]))
-    chosen = f"objectives {', '.join(study.objectives)}; {f'constraints {study.limits}; ' if study.limits else ''}"
+    goals = f"objectives {', '.join(study.objectives)}; {f'constraints {study.limits}; ' if study.limits else ''}"
     return (
         f"{len(results.distinct)} architectures on {study.data.source} ({shape}, {facts['classes']} classes), each "
-        f"trained for {study.recipe.epochs} epochs with seed {study.seed}; {chosen}"
+        f"trained for {study.recipe.epochs} epochs with seed {study.seed}; {goals}"
         f"sampler {study.sampler}. Best validation accuracy {results.text(best, TABLE[ACCURACY])} on "
-        f"n = {best.notes['val_n']} images: the best of many on the images it was chosen by, so expect less on others."
+        f"n = {best.notes['val_n']} images. It was selected on these images, so expect less on others."
     )

@@ -1,4 +1,4 @@
-"""Scores without training against trained accuracy: how well each would have ranked a study's architectures."""
+"""Rank correlations of scores without training with the accuracy of a study's trained architectures."""
 
 import math
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from hadnas.results.candidate import Found
 from hadnas.results.statistics import Correlation, rank_correlation
 from hadnas.results.table import StudyResults
 from hadnas.source.trace import hash_of
-from hadnas.train.data.images import spread
+from hadnas.train.data.images import evenly_spaced
 
 COSTS = tuple(figure.name for figure in shown_in("proxies"))
 SCORES = ("nwot", "synflow", *COSTS)
 
 IMAGES = 64
-"""Training images that nwot sees, evenly spaced, or a batch if that is less."""
+"""Training images for nwot, evenly spaced; a batch if that is smaller."""
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreRanks:
     """Rank correlation of a score with validation accuracy, over all architectures and over the best quarter.
 
-    lacking: architectures without the score (nwot needs an activation function), left out.
+    lacking: the number of architectures without the score (nwot needs an activation function), left out.
     """
 
     overall: Correlation
@@ -34,21 +34,19 @@ class Score:
     lacking: int
 
 
-def score_study(results: StudyResults) -> dict[str, Score]:
+def score_study(results: StudyResults) -> dict[str, ScoreRanks]:
     """Each of SCORES against the validation accuracy of a study's distinct trained architectures.
 
-    nwot and synflow are taken of the initial weights from which each was trained. The best quarter is the quarter of
-    highest accuracy, rounded up. Raises StudyError where fewer than four were trained, where the data have changed
-    since, or the code of the blocks.
+    nwot and synflow are computed at the initial weights of each training. The best quarter is the quarter of highest
+    accuracy, rounded up. Raises StudyError if fewer than four were trained, or if the data or the code of the blocks
+    have changed since.
     """
     results.check_blocks()
     ranked = results.ranked
     if len(ranked) < 4:
-        raise StudyError(
-            f"study {results.name!r} has {len(ranked)} trained architectures; four are needed to rank them"
-        )
+        raise StudyError(f"study {results.name!r} has {len(ranked)} trained architectures; a ranking needs four")
     data = results.data()
-    some = spread(min(IMAGES, results.study.recipe.batch), len(data.train))
+    some = evenly_spaced(min(IMAGES, results.study.recipe.batch), len(data.train))
     images, _ = next(data.train.batches(len(some), torch.device("cpu"), some))
     table = [_scores(found, results, images) for found in ranked]
     accuracy = [found.accuracy for found in ranked]
@@ -70,8 +68,8 @@ def _scores(found: Found, results: StudyResults, images: torch.Tensor) -> dict[s
     return scores | {"synflow": None if math.isnan(flow) else flow}
 
 
-def _score(values: list[float | None], accuracy: list[float], best: int) -> Score:
+def _score(values: list[float | None], accuracy: list[float], best: int) -> ScoreRanks:
     pairs = [(value, right) for value, right in zip(values, accuracy, strict=True) if value is not None]
     top = [(value, right) for value, right in zip(values[:best], accuracy[:best], strict=True) if value is not None]
     both = [rank_correlation([left for left, _ in some], [right for _, right in some]) for some in (pairs, top)]
-    return Score(both[0], both[1], len(values) - len(pairs))
+    return ScoreRanks(both[0], both[1], len(values) - len(pairs))

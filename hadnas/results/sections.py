@@ -1,4 +1,4 @@
-"""The sections of a study's report: what each says, in plain values that the page's template sets."""
+"""The sections of a study's report, as plain values that the page's template renders."""
 
 import platform
 from dataclasses import dataclass, field
@@ -8,23 +8,23 @@ from hadnas.arch.diagram import diagram
 from hadnas.arch.families import LEGEND, families_texts
 from hadnas.errors import HadnasError
 from hadnas.measure.figures import RATIO, shown_in
-from hadnas.results import plots as figures
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
 from hadnas.results.finals import Final, lacking, opened_words
 from hadnas.results.front import pareto_front
-from hadnas.results.insight import FEWEST_IN_GROUP, Insight, effects
-from hadnas.results.statistics import counted
+from hadnas.results.insight import MIN_GROUP, Insight, effects
+from hadnas.results.plots import Point, plot_bars, plot_front, plot_history, plot_intervals
+from hadnas.results.statistics import interval_words
 from hadnas.results.table import StudyResults
 from hadnas.source.module import plan_source
 
-MOST = 20
-"""Rows of a table or bars of a figure; what is left out is said."""
+MAX_ROWS = 20
+"""The most rows of a table or bars of a figure; a note gives the number left out."""
 
 
 @dataclass
 class Section:
-    """A heading and what stands below it, in order: plain values that the page's template sets."""
+    """A heading and its parts in order, as plain values that the page's template renders."""
 
     id: str
     title: str
@@ -51,12 +51,12 @@ def front(results: StudyResults) -> Section:
     def figures_text(found: Found) -> str:
         return ", ".join(f"{results.text(found, figure)} {figure.label}" for figure in columns)
 
-    def points(costs: dict[str, float]) -> list[figures.Point]:
+    def points(costs: dict[str, float]) -> list[Point]:
         rows = [found for found in results.distinct if found.name in costs]
         values = [(found.accuracy, costs[found.name]) for found in rows]
         front = {rows[index].name for index in pareto_front(values, ("maximize", "minimize"))}
         return [
-            figures.Point(
+            Point(
                 name=found.name,
                 x=costs[found.name],
                 accuracy=found.accuracy,
@@ -69,18 +69,18 @@ def front(results: StudyResults) -> Section:
         ]
 
     macs = points({found.name: found.figures["macs"] for found in trained})
-    section.figure(figures.front(macs, "MACs of one image", log=True), "front")
+    section.figure(plot_front(macs, "MACs of one image", log=True), "front")
     backend = results.study.latency
     known = {found.name: results.comparable(found, RATIO) for found in trained}
     timed = {name: value for name, value in known.items() if value is not None}
     axis = "latency ratio to the reference network ({}, batch 1)"
     if timed:
-        section.figure(figures.front(points(timed), axis.format(backend), log=False), f"latency-{backend}")
+        section.figure(plot_front(points(timed), axis.format(backend), log=False), f"latency-{backend}")
     compared = comparison(results)
     for other in compared.backends:
         ratios = {name: row[other]["ratio"] for name, row in compared.rows.items() if "ratio" in row.get(other, {})}
         if other != backend and ratios:
-            section.figure(figures.front(points(ratios), axis.format(other), log=False), f"latency-{other}")
+            section.figure(plot_front(points(ratios), axis.format(other), log=False), f"latency-{other}")
     ranked = [*results.front, *(found for found in results.baselines if found.feasible)]
     section.table(
         ["", "network", *(figure.label for figure in columns), "blocks", "merges"],
@@ -97,10 +97,10 @@ def front(results: StudyResults) -> Section:
     )
     if results.timed_otherwise:
         section.text(f"{results.timed_otherwise[0].upper()}{results.timed_otherwise[1:]}.", note=True)
-    section.text("~: the interquartile range of the ratio stayed above 5 %.", note=True)
+    section.text("~: the interquartile range of the ratio is above 5 %.", note=True)
     section.text(f"{LEGEND}.", note=True)
     if results.unknown_blocks:
-        section.text(f"No family counts some of them: {results.unknown_blocks}.", note=True)
+        section.text(f"Some blocks have no known family: {results.unknown_blocks}.", note=True)
     return section
 
 
@@ -108,7 +108,7 @@ def history(results: StudyResults) -> Section:
     section = Section("history", "History")
     seen = [(found.number or 0, found.accuracy) for found in results.found if found.feasible]
     lines = [(found.name, found.accuracy) for found in results.baselines if found.feasible]
-    section.figure(figures.history(seen, lines), "history")
+    section.figure(plot_history(seen, lines), "history")
     return section
 
 
@@ -117,18 +117,16 @@ def decisions(found: Insight) -> Section:
     if found.missing:
         section.text(found.missing)
         return section
-    top = found.importances[:MOST]
+    top = found.importances[:MAX_ROWS]
     label = "importance for high validation accuracy (PED-ANOVA; 0: none)"
-    section.figure(
-        figures.bars([f"{i.decision} (n = {i.n})" for i in top], [i.value for i in top], label), "importances"
-    )
+    section.figure(plot_bars([f"{i.decision} (n = {i.n})" for i in top], [i.value for i in top], label), "importances")
     section.table(
         ["decision", "importance", "trials", "best option", "its mean accuracy", "trials with it"],
         [[i.decision, f"{i.value:.4f}", str(i.n), i.best, f"{i.mean:.4f}", str(i.times)] for i in top],
         {1, 2, 4, 5},
     )
-    if len(found.importances) > MOST:
-        section.text(f"{len(found.importances) - MOST} decisions of less importance are left out.", note=True)
+    if len(found.importances) > MAX_ROWS:
+        section.text(f"{len(found.importances) - MAX_ROWS} decisions of less importance are left out.", note=True)
     return section
 
 
@@ -137,58 +135,59 @@ def families(found: Insight, finals: list[Final]) -> Section:
     section = Section("families", f"{title} accuracy, by stage")
     if found.adaptive:
         section.text(
-            "The sampler chose trials by what it had seen, so these are associations, not effects: what stands "
-            "beside a family in the trials that hold it is not left to chance.",
+            "The sampler learned from earlier trials, so these are associations, not effects: the other decisions of "
+            "trials with a family are not random.",
             note=True,
         )
     if found.differences:
         names = [f"stage {d.stage}: {d.family} ({d.n_with} with, {d.n_without} without)" for d in found.differences]
         values = [(d.mean, d.low, d.high) for d in found.differences]
         label = "difference of mean validation accuracy, 95 % interval (Welch)"
-        section.figure(figures.intervals(names, values, label), "families")
-        section.text("Compared are trials with equally many blocks in the stage: a longer one holds more.", note=True)
+        section.figure(plot_intervals(names, values, label), "families")
+        section.text("Only trials with equally many blocks in the stage are compared.", note=True)
     else:
         section.text(
             found.missing
-            or f"No family was both in and out of a stage in {FEWEST_IN_GROUP} trials each: nothing to compare."
+            or f"Nothing to compare: no stage has a family in {MIN_GROUP} trials and lacks it in {MIN_GROUP} others."
         )
     twins = [final for final in finals if final.kind == "additive twin" and final.lead is not None]
     if twins:
         section.text(
-            "Twin by twin, everything else equal: what the products of each finalist that have a sum in their place "
-            "bring on the test split."
+            "Each finalist against its additive twin, all else equal: the effect on the test split of the products "
+            "that the twin replaces by sums."
         )
         values = [(final.lead.mean, final.lead.low, final.lead.high) for final in twins if final.lead is not None]
         label = "test accuracy of the network minus that of its additive twin, 95 % interval"
-        section.figure(figures.intervals([str(final.against) for final in twins], values, label), "twins")
+        section.figure(plot_intervals([str(final.against) for final in twins], values, label), "twins")
     return section
 
 
 def products(results: StudyResults, best: Found) -> Section:
-    section = Section("products", "What each product does in the winner")
+    section = Section("products", "Effect of each product in the winner")
     try:
         found = effects(results, best)
-    except HadnasError as error:  # of data or weights that are gone; the rest of the page needs neither
-        section.text(f"Not looked at: {error}")
+    except HadnasError as error:  # data or weights are missing; the other sections need neither
+        section.text(f"Not measured: {error}")
         return section
     if not found:
-        section.text("The winner holds no product of two activations.")
+        section.text("The winner has no product of two activations.")
         return section
     section.table(
         ["product", "adds", "accuracy without", "lost"],
         [
             [f"{e.path}{f' [{e.index}]' if e.index else ''}", f"{e.ratio:.3f}", f"{e.without:.4f}", f"{e.lost:+.4f}"]
-            for e in sorted(found, key=lambda e: -e.lost)[:MOST]
+            for e in sorted(found, key=lambda e: -e.lost)[:MAX_ROWS]
         ],
         {1, 2, 3},
     )
     section.text(
-        f"With all products {found[0].accuracy:.4f} on n = {found[0].n} validation images. Adds: RMS of what the "
-        "product adds over RMS of the rest. Lost: accuracy lost when this product is set to zero, all else as trained.",
+        f"Accuracy with all products: {found[0].accuracy:.4f} on n = {found[0].n} validation images. Adds: RMS of the "
+        "product's contribution, divided by the RMS of the rest. Lost: accuracy lost when this product is set to zero, "
+        "without further training.",
         note=True,
     )
-    if len(found) > MOST:
-        section.text(f"{len(found) - MOST} products with less lost are left out.", note=True)
+    if len(found) > MAX_ROWS:
+        section.text(f"{len(found) - MAX_ROWS} products with smaller losses are left out.", note=True)
     return section
 
 
@@ -211,7 +210,7 @@ def source(results: StudyResults, found: Found) -> str:
 def finals(finals: list[Final], name: str, opened: int) -> Section:
     section = Section("finals", "Finals: the test split")
     if not finals:
-        section.text(f"Not held yet: hadnas finals {name}")
+        section.text(f"Not run yet: hadnas finals {name}")
         return section
     rows, costs = [], shown_in("finals")
     for final in finals:
@@ -220,7 +219,7 @@ def finals(finals: list[Final], name: str, opened: int) -> Section:
         scores = (
             ["-", "", f"not trained: {final.reason}"]
             if found is None
-            else [f"{found.mean:.4f}", f"{found.low:.4f} to {found.high:.4f}", final.said]
+            else [f"{found.mean:.4f}", f"{found.low:.4f} to {found.high:.4f}", final.lead_text]
         )
         rows.append([final.kind, final.name, *known, *scores])
     labels = [figure.label for figure in costs]
@@ -229,12 +228,12 @@ def finals(finals: list[Final], name: str, opened: int) -> Section:
     some = next((final.accuracy for final in finals if final.accuracy is not None), None)
     if some is not None:
         section.text(
-            f"Fresh seeds: {some.seeds}; test images: {some.n}; {counted(some.seeds)}. Not corrected for the number of "
-            f"comparisons. {opened_words(opened)}",
+            f"Fresh seeds: {some.seeds}; test images: {some.n}; {interval_words(some.seeds)}. Not corrected for the "
+            f"number of comparisons. {opened_words(opened)}",
             note=True,
         )
-    for said in lacking(finals):
-        section.text(said, note=True)
+    for sentence in lacking(finals):
+        section.text(sentence, note=True)
     return section
 
 

@@ -1,15 +1,15 @@
-"""How sure a mean accuracy is that rests on several seeds and on one test set: both vary, and they are crossed.
+"""Intervals of a mean accuracy over several seeds and one test set: crossed random effects.
 
-Every training (row, a seed) meets every image (column), so a hit or miss depends on the seed, on the image and on
+Every training (row, a seed) classifies every image (column), so a hit or miss depends on the seed, on the image and on
 both. The variance of the grand mean is that of the two-way random-effects model without replication,
 (MS_seeds + MS_images - MS_rest) / (k n), and its degrees of freedom are Satterthwaite's. An interval from seeds alone
-takes the images for the whole population; a binomial one takes one training for all of them.
+would ignore the variance over images; a binomial interval would ignore the variance over seeds.
 
-The interval of an accuracy is taken on the logit scale, where the same standard error is se / (p (1 - p)), the delta
-method (Brown, Cai and DasGupta, Statistical Science 16, 2001, section 4.1): near 1 the plain t-interval reaches past 1
-on one side and is too short on the other. Simulated with 360 images and 2, 3 and 6 seeds (standard deviation of the
+The interval of an accuracy is computed on the logit scale, with the standard error se / (p (1 - p)) by the delta
+method (Brown, Cai and DasGupta, Statistical Science 16, 2001, section 4.1): near 1 the plain t-interval exceeds 1 on
+one side and is too short on the other. Simulated with 360 images and 2, 3 and 6 seeds (standard deviation of the
 logits 2.5 over images, 0.15 over seeds; 3,000 draws each), it covers .956 to .980 at accuracies of .985 to .995, the
-plain one .892 to .943. The interval of a difference is the plain one: differences lie far from -1 and 1.
+plain one .892 to .943. The interval of a difference is the plain one: differences are far from -1 and 1.
 """
 
 import math
@@ -24,10 +24,11 @@ from scipy.special import expit, logit
 
 from hadnas.errors import SpecError
 
-Array = npt.NDArray[np.float64]
+Hits = npt.NDArray[np.float64]
+"""1 for a correct prediction, else 0, or a difference of two such: (seeds, images)."""
 
-FEWEST_PAIRS = 6
-"""Pairs of seeds below which a difference gets an interval and no p-value."""
+MIN_SEED_PAIRS = 6
+"""The fewest pairs of seeds for a p-value of a difference; with fewer it has an interval only."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ class Estimate:
 
     @property
     def noise(self) -> bool:
-        """Whether the interval holds 0: for a difference, that it is inside the noise."""
+        """Whether the interval contains 0: the difference is within the noise."""
         return self.low <= 0 <= self.high
 
 
-def counted(seeds: int) -> str:
-    """What the intervals of so many seeds count, in words."""
+def interval_words(seeds: int) -> str:
+    """The sources of variance in the intervals of so many seeds, in words."""
     if seeds == 1:
         return "one seed: intervals count the images only, and other seeds may differ by more"
     return "intervals count the seeds and the images; differences are paired by both"
@@ -70,19 +71,19 @@ def accuracy(hits: Sequence[Sequence[bool]], confidence: float = 0.95) -> Estima
 def difference(left: Sequence[Sequence[bool]], right: Sequence[Sequence[bool]], confidence: float = 0.95) -> Estimate:
     """The accuracy of `left` minus that of `right`, paired by seed and by image: row s of both has the same seed."""
     if np.shape(left) != np.shape(right):
-        raise SpecError(f"hits {np.shape(left)} and {np.shape(right)}: pairs need the same seeds and the same images")
+        raise SpecError(f"hits {np.shape(left)} and {np.shape(right)}: pairs need the same seeds and images")
     found = _spread(_table(left) - _table(right))
     reach = found.reach(confidence) if found.error else 3 / found.n
     p = float(2 * stats.t.sf(abs(found.mean) / found.error, found.freedom)) if found.error else None
     low, high = max(-1.0, found.mean - reach), min(1.0, found.mean + reach)
-    return found.estimate(low, high, p if found.seeds >= FEWEST_PAIRS else None)
+    return found.estimate(low, high, p if found.seeds >= MIN_SEED_PAIRS else None)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number, in their order: each is below alpha if Holm rejects it at the level alpha.
+    """p-values with Holm's correction, in the given order: each is below alpha if Holm rejects it at the level alpha.
 
-    The probability that any true null hypothesis is rejected stays below alpha, whatever the dependence. Source: Holm,
-    A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
+    The probability that any true null hypothesis is rejected is below alpha, for any dependence. Source: Holm, A
+    simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
     """
     corrected, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(np.argsort(p_values, kind="stable")):
@@ -91,7 +92,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _table(hits: Sequence[Sequence[bool]]) -> Array:
+def _table(hits: Sequence[Sequence[bool]]) -> Hits:
     table = np.asarray(hits, dtype=np.float64)
     if table.ndim != 2 or table.shape[0] < 1 or table.shape[1] < 2:
         raise SpecError(f"hits of shape {table.shape}: allowed are one or more seeds by two or more images")
@@ -100,9 +101,9 @@ def _table(hits: Sequence[Sequence[bool]]) -> Array:
 
 @dataclass(frozen=True)
 class _Spread:
-    """The grand mean of a table (seeds, images), its standard error and the degrees of freedom of that.
+    """The grand mean of a table (seeds, images), its standard error and degrees of freedom.
 
-    An error of 0 is none: no image was ever told apart, and at most 3 / n of them could have been (the rule of three).
+    An error of 0 means a constant table; the interval then reaches 3 / n to each side (the rule of three).
     """
 
     mean: float
@@ -119,12 +120,12 @@ class _Spread:
         return Estimate(self.mean, low, high, self.seeds, self.n, self.seed_std, p)
 
 
-def _spread(table: Array) -> _Spread:
+def _spread(table: Hits) -> _Spread:
     k, n = table.shape
     mean = float(table.mean())
     rows, columns = table.mean(axis=1), table.mean(axis=0)
     images = k * float(columns.var(ddof=1))
-    if k == 1:  # one training: nothing is known of other seeds, and the interval is that of the images alone
+    if k == 1:  # the variance over seeds is unknown; the interval counts the images only
         parts = [(images, n - 1)]
         total = images
     else:
@@ -132,7 +133,7 @@ def _spread(table: Array) -> _Spread:
         rest = float(((table - rows[:, None] - columns + mean) ** 2).sum()) / ((k - 1) * (n - 1))
         parts = [(seeds, k - 1), (images, n - 1), (rest, (k - 1) * (n - 1))]
         total = seeds + images - rest
-        if total < max(seeds, images):  # the rest outweighs one of them: an estimate below 0, taken as 0
+        if total < max(seeds, images):  # a component's estimate is below 0: it is set to 0
             total, parts = max((seeds, images)), [(seeds, k - 1) if seeds > images else (images, n - 1)]
     freedom = total**2 / sum(square**2 / df for square, df in parts) if total else 0.0
     return _Spread(mean, (total / (k * n)) ** 0.5, freedom, k, n, float(rows.std(ddof=1)) if k > 1 else None)
@@ -140,7 +141,7 @@ def _spread(table: Array) -> _Spread:
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's rank correlation over `n` pairs with its 95 % interval; all None where a side never changes."""
+    """Spearman's rank correlation over `n` pairs with its 95 % interval; all None if one side is constant."""
 
     rho: float | None
     low: float | None
@@ -152,17 +153,17 @@ class Correlation:
 
 
 def rank_correlation(left: Sequence[float], right: Sequence[float]) -> Correlation:
-    """Spearman's rho of two figures of the same things, ties shared; infinite values rank like others.
+    """Spearman's rho of two lists of values, with average ranks for ties; infinite values are allowed.
 
-    The interval is Fisher's with the variance (1 + rho^2 / 2) / (n - 3); below four pairs it is -1 to 1. It is taken at
-    most half a step from -1 and 1 (a step: two neighbours change places), where it would have no width.
-    Raises SpecError for lists of different length or a value that is not a number.
+    The interval is Fisher's with the variance (1 + rho^2 / 2) / (n - 3); below four pairs it is -1 to 1. At rho = -1 or
+    1 it would have no width, so rho is clipped to half the smallest change of rho (two neighbours swap).
+    Raises SpecError for lists of different length or a NaN.
     Source: Bonett and Wright, "Sample size requirements for estimating Pearson, Kendall and Spearman correlations",
     Psychometrika 65, 2000.
     """
     n = len(left)
     if n != len(right) or any(math.isnan(value) for value in (*left, *right)):
-        raise SpecError(f"{n} and {len(right)} values: a rank correlation needs as many of both, all of them numbers")
+        raise SpecError(f"{n} and {len(right)} values: a rank correlation needs equally many of both, without NaN")
     if len(set(left)) < 2 or len(set(right)) < 2:
         return Correlation(None, None, None, n)
     rho = float(stats.spearmanr(left, right).statistic)

@@ -1,4 +1,4 @@
-"""What a study found: its trials and baselines, its front and its best, and what the ledger knows of them."""
+"""The results of a study: its trials and baselines, its front and its best, with their entries in the ledger."""
 
 import re
 from collections import Counter
@@ -45,13 +45,13 @@ class StudyResults:
 
     @property
     def stored(self) -> dict[str, Any]:
-        """The study as data, as it was stored, with the facts of its images."""
+        """The stored data of the study, with the facts of its images."""
         stored: dict[str, Any] = self.book.user_attrs[STUDY]
         return stored
 
     @cached_property
     def found(self) -> list[Found]:
-        """Every trial in order, failed ones (interrupted, taken up again) left out."""
+        """Every trial in order, without failed ones (interrupted and drawn again)."""
         attributes = self.book.user_attrs
         return [
             of_trial(number, trial, rewritten_run(attributes, number), self.study, self._known)
@@ -62,12 +62,12 @@ class StudyResults:
     def baselines(self) -> list[Found]:
         """The networks from outside the space, trained by the same recipe."""
         entries = baseline_entries(self.book)
-        ended = [name for name in self.study.baselines if FIGURES in entries.get(name, {})]
-        return [of_baseline(name, entries[name], self._known) for name in ended]
+        measured = [name for name in self.study.baselines if FIGURES in entries.get(name, {})]
+        return [of_baseline(name, entries[name], self._known) for name in measured]
 
     @property
     def distinct(self) -> list[Found]:
-        """Feasible trials, each architecture once, the first time it was met."""
+        """Feasible trials, the first of each architecture."""
         seen: dict[str, Found] = {}
         for found in self.found:
             if found.feasible and found.arch is not None:
@@ -81,19 +81,19 @@ class StudyResults:
 
     @property
     def damaged(self) -> list[Found]:
-        """Trials and baselines that cannot be read, as their rows are damaged; `reason` says how."""
+        """Trials and baselines whose rows are damaged, with the `reason`."""
         return [found for found in (*self.found, *self.baselines) if found.state == "damaged"]
 
     @property
     def refused_share(self) -> str:
-        """Refused draws among those that came to an end, as words."""
+        """The number and share of refused draws among finished ones, in words."""
         ended = sum(found.state in ("complete", "pruned") for found in self.found)
         return f"{len(self.refused)} of {ended} draws ({len(self.refused) / ended:.0%})"
 
     @property
     def reasons(self) -> list[tuple[str, int]]:
-        """Why draws were refused and how often, the most frequent first; without the figure above a limit."""
-        reasons = (found.reason or "no reason kept" for found in self.refused)
+        """The reasons of refused draws with their counts, most frequent first, without the values of figures."""
+        reasons = (found.reason or "no reason stored" for found in self.refused)
         return Counter(re.sub(r" = \S+ is above", " is above", reason) for reason in reasons).most_common()
 
     @property
@@ -113,40 +113,40 @@ class StudyResults:
     def best(self) -> Found:
         """The highest validation accuracy among feasible trials, ties by MACs. Raises StudyError without any."""
         if not self.distinct:
-            said = f"{self.refused_share} were refused" if self.refused else "its search has not come to one yet"
-            said = f"{said}; {self.damaged[0].reason}" if self.damaged else said
-            raise StudyError(f"study {self.name!r} has no finished trial: {said}")
+            reason = f"{self.refused_share} were refused" if self.refused else "its search has not finished one yet"
+            reason = f"{reason}; {self.damaged[0].reason}" if self.damaged else reason
+            raise StudyError(f"study {self.name!r} has no finished trial: {reason}")
         return self.ranked[0]
 
     def trial(self, number: int) -> Found:
-        """One finished trial. Raises UnknownName, or StudyError for a trial that was not trained to its end."""
+        """One finished trial. Raises UnknownName, or StudyError for a trial whose training is not finished."""
         numbers = {found.number: found for found in self.found}
         if number not in numbers:
             with clear_errors(self.home.url, f"a trial of study {self.name!r}"):
                 trials = self.book.get_trials(deepcopy=False)
             if any(trial.number == number for trial in trials):
-                raise StudyError(f"trial {number} failed: it was interrupted, and its candidate was taken up again")
+                raise StudyError(f"trial {number} failed: it was interrupted, and its candidate was drawn again")
             raise unknown("trial", number, [str(n) for n in numbers])
         _ = numbers[number].trained
         return numbers[number]
 
     @property
     def unknown_blocks(self) -> str:
-        """A sentence on blocks that are not known here, as their file was neither named nor imported; "" without any.
+        """A sentence on blocks whose file was neither named nor imported; "" if all are known.
 
-        What was measured can be read all the same; nothing can be built.
+        Results can be read without them; networks cannot be built.
         """
         return unknown_blocks(self.stored)
 
     def check_blocks(self) -> None:
-        """Raise StudyError where blocks of the study are not known here, before anything is built of them."""
+        """Raise StudyError if blocks of the study are not known here, so that its networks cannot be built."""
         if self.unknown_blocks:
             raise StudyError(f"study {self.name!r}: {self.unknown_blocks}")
 
     def plan(self, found: Found) -> Plan:
-        """How a trial or baseline is built; it is read once, however much is asked of the network.
+        """The plan of a trial or baseline, made once per architecture.
 
-        Raises StudyError where its blocks are not known here.
+        Raises StudyError if its blocks are not known here.
         """
         self.check_blocks()
         assert found.arch is not None
@@ -155,11 +155,11 @@ class StudyResults:
         return self._plans[found.arch.fingerprint]
 
     def training(self, found: Found) -> Training | None:
-        """The training that made the weights of a trial or baseline, or None: it was not trained."""
-        if found.arch is None or (place := found.notes.get("weights")) is None:
+        """The training that made the weights of a trial or baseline; None if it was not trained."""
+        if found.arch is None or (weights := found.notes.get("weights")) is None:
             return None
         known = self.ledger.trainings(fingerprint=found.arch.fingerprint)
-        return next((training for training in known if training.weights == place), None)
+        return next((training for training in known if training.weights == weights), None)
 
     @property
     def trials(self) -> "pd.DataFrame":
@@ -178,9 +178,9 @@ class StudyResults:
 
     @cached_property
     def protocol(self) -> str | None:
-        """The key of the protocol that most networks were timed under: latencies of others do not compare with them."""
-        met = Counter(found.notes.get("latency_protocol") for found in self._timed)
-        return met.most_common(1)[0][0] if met else None
+        """The key of the most frequent latency protocol; latencies under another cannot be compared with it."""
+        counts = Counter(found.notes.get("latency_protocol") for found in self._timed)
+        return counts.most_common(1)[0][0] if counts else None
 
     @property
     def _timed(self) -> list[Found]:
@@ -188,40 +188,42 @@ class StudyResults:
 
     @property
     def timed_otherwise(self) -> str:
-        """A sentence on the networks timed under another protocol than most, as after an upgrade; empty without any."""
+        """A sentence on networks with another protocol than most, as after an upgrade; empty if there are none."""
         names = [found.name for found in self._timed if found.notes.get("latency_protocol") != self.protocol]
-        return f"latency left out, as of another device or other versions: {', '.join(names)}" if names else ""
+        return (
+            f"latency left out, measured on another device or with other versions: {', '.join(names)}" if names else ""
+        )
 
     def comparable(self, found: Found, figure: str) -> float | None:
-        """A figure of a network by name; None where it is unknown, or a latency under another protocol than most."""
-        apart = TABLE[figure].source == "latency" and found.notes.get("latency_protocol") != self.protocol
-        return None if apart else found.figures.get(figure)
+        """A figure of a network by name; None if it is unknown, or a latency under another protocol than most."""
+        other = TABLE[figure].source == "latency" and found.notes.get("latency_protocol") != self.protocol
+        return None if other else found.figures.get(figure)
 
     def text(self, found: Found, figure: Figure, *, brief: bool = False) -> str:
-        """A figure for people: `-` where there is none to compare, `~` before a noisy ratio."""
+        """A figure as text: `-` if it is None, `~` before a noisy ratio."""
         value = self.comparable(found, figure.name)
         if value is None:
             return "-"
-        said = figure.brief(value) if brief else figure.text(value)
+        text = figure.brief(value) if brief else figure.text(value)
         noisy = figure.name == RATIO and found.notes.get("latency_noisy")
-        return f"{'~' * bool(noisy)}{said}" + f" ± {found.standard_error:.4f}" * (figure.name == ACCURACY)
+        return f"{'~' * bool(noisy)}{text}" + f" ± {found.standard_error:.4f}" * (figure.name == ACCURACY)
 
     def latencies(self, found: Found) -> dict[str, Mapping[str, Any]]:
-        """The latency of a trial or baseline by backend, as taken when the search ended; a failure has a `reason`."""
-        noted = self._noted(found)
-        taken = {backend: latency.figures for backend, latency in self.taken(found).items()}
+        """The latency of a trial or baseline by backend, from the end of the search; a failure has a `reason`."""
+        entries = self._entries(found)
+        measured = {backend: latency.figures for backend, latency in self.latency_records(found).items()}
         return {
-            backend: entry if REASON in entry else {**taken[backend], "protocol": entry["protocol"]}
-            for backend, entry in noted.items()
-            if REASON in entry or backend in taken
+            backend: entry if REASON in entry else {**measured[backend], "protocol": entry["protocol"]}
+            for backend, entry in entries.items()
+            if REASON in entry or backend in measured
         }
 
-    def taken(self, found: Found) -> dict[str, Latency]:
+    def latency_records(self, found: Found) -> dict[str, Latency]:
         """The latencies of `latencies` that did not fail, with their protocols."""
         out = {}
-        for backend, entry in self._noted(found).items():
+        for backend, entry in self._entries(found).items():
             assert found.arch is not None
-            code = entry.get("code", "")  # none was noted before version 4 of the ledger, nor with its latencies
+            code = entry.get("code", "")  # version 3 of the ledger stored none, here and with its latencies
             latency = self.ledger.measured.get_latency(
                 found.arch.fingerprint, str(self.task()), code, entry["protocol"]
             )
@@ -229,20 +231,20 @@ class StudyResults:
                 out[backend] = latency
         return out
 
-    def _noted(self, found: Found) -> dict[str, Mapping[str, Any]]:
-        attributes, own = self.book.user_attrs, found.arch.fingerprint if found.arch else ""
-        entries = {backend: latency_of(attributes, own, backend) for backend in BACKENDS}
+    def _entries(self, found: Found) -> dict[str, Mapping[str, Any]]:
+        attributes, fingerprint = self.book.user_attrs, found.arch.fingerprint if found.arch else ""
+        entries = {backend: latency_of(attributes, fingerprint, backend) for backend in BACKENDS}
         return {backend: whole_latency(entry) for backend, entry in entries.items() if entry is not None}
 
     def latency(self, found: Found) -> Latency | None:
-        """The latency that the search took of a trial or baseline, with its protocol, or None."""
+        """The latency of a trial or baseline in the search, with its protocol, or None."""
         key, code = found.notes.get("latency_protocol"), found.notes.get("code", "")
         if key is None or found.arch is None:
             return None
         return self.ledger.measured.get_latency(found.arch.fingerprint, str(self.task()), code, key)
 
     def data(self) -> "Data":
-        """The study's images. Raises DataError where they are not there, StudyError where they have changed since."""
+        """The study's images. Raises DataError if they are missing, StudyError if they have changed since."""
         from hadnas.train.data.spec import load_data
 
         data = load_data(self.study.data)
@@ -258,11 +260,11 @@ class StudyResults:
         return Task.image(*self.stored["shape"], classes=self.stored["classes"])
 
     def moments(self) -> Moments:
-        """Mean and standard deviation per channel that the study's images were normalised with."""
+        """Mean and standard deviation per channel, with which the study's images were normalised."""
         return tuple(self.stored["mean"]), tuple(self.stored["std"])
 
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the logits; () for an old study that does not know them."""
+        """The class names in the order of the logits; () for an old study without them."""
         return class_names(self.stored)
 
     def architecture(self, fingerprint: str) -> Arch | None:
@@ -275,7 +277,7 @@ class StudyResults:
         return self._archs[fingerprint]
 
     def _known(self, fingerprint: str) -> Arch:
-        """An architecture that a trial or baseline had. Raises StudyError where the ledger lacks it."""
+        """The architecture of a trial or baseline. Raises StudyError if the ledger does not have it."""
         if (found := self.architecture(fingerprint)) is None:
             raise StudyError(f"its architecture {fingerprint} is not in the ledger")
         return found

@@ -1,4 +1,4 @@
-"""The weights of a study's network, unless code that was edited since they were trained makes another network."""
+"""The weights of a study's network, refused if later edits of its code changed the network."""
 
 from pathlib import Path
 
@@ -30,15 +30,15 @@ def current_weights(results: StudyResults, found: Found) -> Path:
 
 def network_of(results: StudyResults, found: Found) -> nn.Module:
     """A trial or baseline with its trained weights, in eval mode. Raises StudyError as `current_weights` does."""
-    _ = found.trained  # says where it is not
+    _ = found.trained  # raises if it is not
     weights = current_weights(results, found)
     return trained(results.plan(found), weights)
 
 
 def check_code(results: StudyResults, found: Found, training: Training, weights: Path) -> None:
-    """Raise StudyError where the blocks of `found` have other code than at its training and make another network.
+    """Raise StudyError if the code of `found` has changed since its training and so has its validation loss.
 
-    An edit that changed nothing of the network passes, as its validation loss shows.
+    An edit that leaves the validation loss unchanged passes.
     """
     plan = results.plan(found)
     if training.key.code == hash_of(plan.classes):
@@ -48,14 +48,14 @@ def check_code(results: StudyResults, found: Found, training: Training, weights:
     try:
         network = trained(plan, weights)
         loss = evaluate(network, results.data(), batch=batch, device=device).loss
-        if abs(loss - recorded) <= 1e-3 * recorded:  # of the same pixels and weights: what is left is rounding
+        if abs(loss - recorded) <= 1e-3 * recorded:  # the pixels and weights are the same, so only rounding may differ
             return
-        said = f"their validation loss is {loss:.6g}, not {recorded:.6g}"
+        reason = f"their validation loss is {loss:.6g}, not {recorded:.6g}"
     except SpecError:
-        said = "they do not fit"
+        reason = "they do not fit"
     edited = edited_ops(results.stored)
     whose = f"the blocks {edited} of {results.study.source}" if edited else "hadnas's own blocks"
     raise StudyError(
         f"{found.name}: the code of {whose} has changed since it was trained, and its weights are of another "
-        f"network ({said}); undo the change, or run the study again under another name"
+        f"network ({reason}); undo the change, or run the study again under another name"
     )

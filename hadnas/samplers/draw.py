@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hadnas.space import Categorical, Distribution, Params, sample
+from hadnas.space import Categorical, Distribution, Params, resolve
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def draw_from(
     study = optuna.create_study(directions=directions, sampler=sampler)
     study.add_trials(trial for trial in history if trial.state != TrialState.FAIL)
     trial, params = study.ask(), Params()
-    node = sample(space, optuna_pick(trial, params))
+    node = resolve(space, optuna_pick(trial, params))
     asked = study.get_trials(deepcopy=False)[-1]
     return Drawn(node, params, asked.params, asked.distributions, asked.system_attrs)
 

@@ -19,7 +19,7 @@ from hadnas.measure.screen import screen
 from hadnas.search.job import Job, Outcome, Report
 from hadnas.store.records import Costs
 from hadnas.train.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
-from hadnas.train.data.images import spread
+from hadnas.train.data.images import evenly_spaced
 from hadnas.train.data.spec import Data
 from hadnas.train.recipe import Recipe
 from hadnas.train.trainer import Trainer, training_dtype
@@ -110,7 +110,7 @@ def constraints(limits: Mapping[str, float], figures: Mapping[str, float]) -> di
 def _screen(job: Job, data: Data, outcome: Outcome, fresh: Callable[[], nn.Module]) -> None:
     """Refuse a candidate whose signal dies, explodes or is not finite before any training."""
     device = torch.device(job.device)
-    some = spread(min(SCREENED, job.recipe.batch), len(data.train))
+    some = evenly_spaced(min(SCREENED, job.recipe.batch), len(data.train))
     images, labels = next(data.train.batches(len(some), device, some))
     dtype = training_dtype(job.recipe, device)
     seen = screen(fresh(), images, labels, device=device, dtype=dtype, lr=_step(job.recipe))

@@ -26,7 +26,7 @@ from hadnas.hosts.build import build_plan, build_seeded
 from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.figures import constraints
-from hadnas.measure.latency.backends import require
+from hadnas.measure.latency.backends import require_backend
 from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.results.statistics import Correlation, rank_correlation
 from hadnas.search.evaluator import timed
@@ -65,14 +65,14 @@ class Predictor:
 
     def predict(self, cost: Cost) -> float:
         """The latency ratio of a network whose cost was counted for the task that the predictor was fitted for."""
-        return sum(self.shares[name] * value for name, value in features(cost).items())
+        return sum(self.shares[name] * value for name, value in cost_features(cost).items())
 
     def beyond(self, cost: Cost) -> list[str]:
         """Features of a network that are larger than in any candidate that the predictor was fitted to."""
-        return [name for name, value in features(cost).items() if value > self.largest[name]]
+        return [name for name, value in cost_features(cost).items() if value > self.largest[name]]
 
 
-def features(cost: Cost) -> dict[str, float]:
+def cost_features(cost: Cost) -> dict[str, float]:
     """What the regression sees of a network."""
     found = {f"calls.{kind}": float(calls) for kind, (calls, _) in cost.by_kind.items()}
     found |= {f"macs.{kind}": float(macs) for kind, (_, macs) in cost.by_kind.items() if kind != "other"}
@@ -97,7 +97,7 @@ def fit_predictor(
     Raises StudyError where fewer than 20 candidates could be timed, MeasurementError for a backend that cannot run
     here, UnknownName for one that does not exist.
     """
-    require(backend, device)
+    require_backend(backend, device)
     whose = digest(space), str(task)
     counted: list[Cost] = []
     ratios: list[float] = []
@@ -165,8 +165,8 @@ def _fitted(
     failed: int,
     seed: int,
 ) -> Predictor:
-    names = list(features(counted[0]))
-    table = np.array([list(features(one).values()) for one in counted])
+    names = list(cost_features(counted[0]))
+    table = np.array([list(cost_features(one).values()) for one in counted])
     # relative errors count, for a network twice as slow may be twice as far off
     weights = {"linearregression__sample_weight": ratios**-2.0}
     folds = KFold(FOLDS, shuffle=True, random_state=seed)

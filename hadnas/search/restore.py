@@ -66,7 +66,7 @@ def _write(results: StudyResults, mirror: Mirror, key: Callable[[Plan], Training
     kind = "baseline" if found.number is None else "trial"
     run_id = mirror.start(found.number, kind, found.name, found.arch, found.params)
     mirror.measured(run_id, found.name, results.plan(found), outcome)
-    for backend, taken in results.taken(found).items():
+    for backend, taken in results.latency_records(found).items():
         mirror.compared(run_id, backend, taken)
     if outcome.training is not None:
         mirror.trained(run_id, outcome, live=False)

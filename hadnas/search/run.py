@@ -10,7 +10,7 @@ from hadnas.contract.user_defined import check_user_defined
 from hadnas.errors import Interrupted, StudyError, at
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.figures import shown_in
-from hadnas.measure.latency.backends import require
+from hadnas.measure.latency.backends import require_backend
 from hadnas.results.table import StudyResults
 from hadnas.samplers.sampler import make_sampler
 from hadnas.search.compare import backends, compare
@@ -46,7 +46,7 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
         raise StudyError("the study has no name, under which it would be kept; give it one, as Study(name='mine')")
     device = chosen_device(device)
     for backend in (*backends(study), *([study.latency] if study.latency else [])):
-        require(backend, device)
+        require_backend(backend, device)
     data = load_data(study.data)
     if study.recipe.batch > len(data.train):
         fits = f"{len(data.train)} images; a smaller one is given by --batch or in the study's Recipe"

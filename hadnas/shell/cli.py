@@ -1,4 +1,4 @@
-"""The shell: one group of commands, which says an error of hadnas in one sentence."""
+"""The shell: one group of commands, which prints an error of hadnas as one sentence."""
 
 import atexit
 import errno
@@ -14,7 +14,7 @@ from hadnas.shell.commands import network, shelf, study
 
 
 class Shell(click.Group):
-    """A group that says an error of hadnas in one sentence and exits with 2, and a Ctrl-C with 130."""
+    """Prints an error of hadnas as one sentence and exits with 2; exits with 130 on Ctrl-C."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False
@@ -47,44 +47,44 @@ def main() -> None:
 
 for command in (
     shelf.list_command,
-    shelf.show,
-    shelf.copy,
-    shelf.check,
-    study.search,
-    study.top,
-    study.finals,
-    study.report,
-    study.products,
-    study.predict,
-    study.proxies,
-    study.ledger,
-    study.ui,
-    network.export,
-    network.retrain,
-    network.measure,
+    shelf.show_command,
+    shelf.copy_command,
+    shelf.check_command,
+    study.search_command,
+    study.top_command,
+    study.finals_command,
+    study.report_command,
+    study.products_command,
+    study.predict_command,
+    study.proxies_command,
+    study.ledger_command,
+    study.ui_command,
+    network.export_command,
+    network.retrain_command,
+    network.measure_command,
 ):
     main.add_command(command)
 
 
 def run() -> None:
-    """What the shell starts: `main`, without the seconds that Python takes to look after its garbage.
+    """The entry point: runs `main` with little garbage collection, and exits without freeing objects.
 
-    Torch, timm and MLflow make a million objects that live to the end. To search them for garbage at every import,
-    and to take them apart one by one at exit, is two of a command's five seconds.
+    Torch, timm and MLflow make a million objects that live to the end. Collecting at every import and freeing them one
+    by one at exit takes two of a command's five seconds.
     """
-    status = 1  # of an exception that nobody expected, which Python prints
+    status = 1  # of an unexpected exception, which Python prints
     gc.set_threshold(10_000)
 
     def leave() -> None:
         lost = 0
-        for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed before the start
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None if it was closed before the start
             try:
                 stream.flush()
-            except (OSError, ValueError):  # a full disk, or closed by whoever read it
+            except (OSError, ValueError):  # a full disk, or closed by its reader
                 lost = 1
         os._exit(status or lost)
 
-    atexit.register(leave)  # runs last, after whatever libraries register
+    atexit.register(leave)  # registered first, so it runs after the handlers of all libraries
     try:
         main()
         status = 0

@@ -1,4 +1,4 @@
-"""What the shell prints on: text as it is, as names and reasons may be anybody's."""
+"""The shell's console, which prints text literally: names and reasons come from users."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from hadnas.errors import printable
 
 
 class PlainConsole(Console):
-    """A console to which text is text: `[/x]`, `:x:` and control codes have no meaning in it."""
+    """A console that prints `[/x]`, `:x:` and control codes literally."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)

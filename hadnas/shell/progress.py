@@ -5,15 +5,15 @@ import time
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hadnas.errors import printable
-from hadnas.search.progress import Progress as Standing
+from hadnas.search.progress import Progress as SearchProgress
 from hadnas.shell.console import PlainConsole
 from hadnas.store.study import Study
 from hadnas.train.score import standard_error
 from hadnas.train.trainer import Epoch
 
 
-class ShownTraining:
-    """Draws one training, inside `with shown.bar`: a bar in a terminal, and a line per epoch."""
+class TrainingDisplay:
+    """Displays one training, inside `with display.bar`: a bar in a terminal, and a line per epoch."""
 
     def __init__(self, epochs: int, val_n: int) -> None:
         console = PlainConsole(stderr=True)
@@ -32,8 +32,8 @@ class ShownTraining:
         self.bar.update(self.epochs, completed=epoch.epoch)
 
 
-class Shown:
-    """Draws what a search reports, inside `with shown.bar`: a bar in a terminal, a line per candidate elsewhere."""
+class SearchDisplay:
+    """Displays the progress of a search, inside `with display.bar`: a bar in a terminal, else a line per candidate."""
 
     def __init__(self, study: Study) -> None:
         self.console = PlainConsole(stderr=True)
@@ -50,10 +50,10 @@ class Shown:
         self.study = self.bar.add_task(study.name, total=study.trials, left="", best="")
         self.candidate = self.bar.add_task("", total=study.recipe.epochs, left="", best="")
         self.first: int | None = None
-        self.since = 0.0  # when the first of these began: what came before is not to come again
+        self.since = 0.0  # start of the first candidate; the time before it must not enter the time left
         self.label = ""
 
-    def __call__(self, now: Standing) -> None:
+    def __call__(self, now: SearchProgress) -> None:
         if self.first is None:
             self.first = now.done
             for note in now.notes:
@@ -61,8 +61,8 @@ class Shown:
         fresh = now.done - self.first
         if not fresh and now.label != self.label:
             self.since = time.monotonic()
-        to_come = now.budget - now.done  # when they are done the front may still be timed on other backends
-        left = _clock((time.monotonic() - self.since) / fresh * to_come) + " left" if fresh and to_come else ""
+        remaining = now.budget - now.done  # 0 while the front is timed on other backends
+        left = _clock((time.monotonic() - self.since) / fresh * remaining) + " left" if fresh and remaining else ""
         best = "" if now.best is None else f"best {now.best:.4f}"
         self.bar.update(self.study, completed=now.done, total=now.budget, left=left, best=best)
         self.bar.update(self.candidate, description=printable(f"{now.label}: {now.phase}"), completed=now.epoch)

@@ -1,1 +1,1 @@
-"""An architecture as text: the code of its blocks, traced and written as one file."""
+"""An architecture as text: the code of its blocks, collected and written as one file."""

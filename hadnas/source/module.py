@@ -1,4 +1,4 @@
-"""The text of `model.py`: the call tree of an architecture, read as source."""
+"""The text of `model.py`, from the call tree of an architecture."""
 
 import subprocess
 import textwrap
@@ -25,8 +25,8 @@ def model_source(
 ) -> str:
     """The formatted source of a file that builds `arch` for `task` with torch and timm only.
 
-    `facts` are written into the docstring on top, `moments` and `class_names` into timm's configuration. Raises
-    BuildError where a definition cannot be taken over.
+    `facts` are written into the module's docstring, `moments` and `class_names` into timm's configuration. Raises
+    BuildError if a definition cannot be copied.
     """
     return plan_source(make_plan(arch, task), facts, moments, class_names)
 
@@ -36,7 +36,7 @@ def plan_source(
 ) -> str:
     """The source of a plan; otherwise as `model_source`."""
     found = definitions(plan.classes)
-    # those that the host's code may use; ruff takes out what it does not
+    # Imports that the host's code may use; ruff removes the unused ones.
     found.imports |= {"Any": "from typing import Any", "Path": "from pathlib import Path"}
     found.imports |= {"register_model": "from timm.models import build_model_with_cfg, register_model"}
     body = plan.host.source(plan, moments, class_names)
@@ -45,39 +45,41 @@ def plan_source(
 
 def _docstring(plan: Plan, facts: Mapping[str, Any]) -> str:
     lines = [f"hadnas architecture {plan.arch.fingerprint} for {plan.task}.", ""]
-    said = (
+    note = (
         f"Written by hadnas; needs {listed(needed(plan))} only. The classes are those it was built from; their "
         "docstrings name the papers they come from."
     )
-    lines += [*textwrap.wrap(said, 118), "", *textwrap.wrap(f"Licence: {licence(plan)}", 116), ""]
+    lines += [*textwrap.wrap(note, 118), "", *textwrap.wrap(f"Licence: {licence(plan)}", 116), ""]
     lines += [f"torch {torch.__version__}, timm {timm.__version__}"]
     lines += [f"{name}: {value}" for name, value in facts.items()]
     lines += ["", *plan.arch.tree().splitlines()]
-    text = "\n".join(lines).replace("\\", "\\\\").replace('"""', r"\"\"\"")  # a name in it may be anybody's, and is run
+    text = (
+        "\n".join(lines).replace("\\", "\\\\").replace('"""', r"\"\"\"")
+    )  # names in it are a user's; unescaped, they would run as code
     return f'"""{text}\n"""'
 
 
 def needed(plan: Plan) -> list[str]:
-    """The packages that the code imports: torch and timm, and what user-defined classes bring."""
+    """The packages that the code imports: torch, timm and those of user-defined classes."""
     return ["torch", "timm", *definitions(plan.classes).beside]
 
 
 def listed(names: list[str]) -> str:
-    """`a, b and c`, of at least two."""
+    """`a, b and c`, for two names or more."""
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def licence(plan: Plan) -> str:
-    """Under what the code may be used: hadnas's own, and which classes are others'."""
+    """The licence of the code: hadnas's, and the classes that are not hadnas's."""
     others = sorted(cls.__name__ for cls in plan.classes if cls.__module__.partition(".")[0] != "hadnas")
-    own = "Apache-2.0, that of hadnas, whose code this is."
-    return own if not others else f"{own} Not hadnas's, and under their author's licence: {', '.join(others)}."
+    ours = "Apache-2.0, that of hadnas, whose code this is."
+    return ours if not others else f"{ours} Not hadnas's, and under their author's licence: {', '.join(others)}."
 
 
 def _formatted(text: str) -> str:
-    """`text` with sorted imports and ruff's format. Raises BuildError for what would not run: a name without meaning.
+    """`text` with sorted imports and ruff's format. Raises BuildError for a syntax error or an undefined name.
 
-    Style is mended as far as ruff does by itself: user-defined blocks may have another style.
+    Other style errors, as in user-defined blocks, remain unless ruff can fix them.
     """
     rules = ["--isolated", "--line-length", "120", "--stdin-filename", "model.py"]
     for command in (
@@ -90,5 +92,5 @@ def _formatted(text: str) -> str:
         )
         if done.returncode:
             raise BuildError(f"the exported source is faulty: {(done.stdout or done.stderr).strip()}")
-        text = done.stdout or text  # of a check that only looks nothing comes back
+        text = done.stdout or text  # a check without --fix prints nothing
     return text

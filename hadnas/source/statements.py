@@ -1,4 +1,4 @@
-"""What a statement of a Python file binds, changes, reads and means, and its text."""
+"""The names that a Python statement binds, changes and reads, its meaning without formatting, and its text."""
 
 import ast
 import symtable
@@ -16,7 +16,7 @@ def binds(node: ast.stmt) -> set[str]:
 
 
 def changes(node: ast.stmt) -> set[str]:
-    """The names that a statement changes in part: `a[0] = 1`, `a.b = 1`, `del a[0]`, `a.append(1)`."""
+    """The names whose object a statement changes: `a[0] = 1`, `a.b = 1`, `del a[0]`, `a.append(1)`."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         parts = [node.value.func]
     elif isinstance(node, ast.Assign | ast.Delete):
@@ -38,7 +38,7 @@ def _is_written(part: ast.AST) -> bool:
 
 
 def names_read(node: ast.stmt) -> list[str]:
-    """Names that a definition reads from its module, in order, in annotations that are strings, too."""
+    """The names that a definition reads from its module, in order, those in string annotations included."""
     outside = set(_read_outside(symtable.symtable(ast.unparse(node), "<definition>", "exec")))
     read = []
     for part in ast.walk(node):
@@ -51,7 +51,7 @@ def names_read(node: ast.stmt) -> list[str]:
 
 
 def _read_outside(table: symtable.SymbolTable) -> Iterator[str]:
-    """The names that a scope and those inside it read and do not bind themselves."""
+    """The names that a scope and its inner scopes read but do not bind."""
     for symbol in table.get_symbols():
         if symbol.is_referenced() and (symbol.is_global() or table.get_type() == "module"):
             yield symbol.get_name()
@@ -60,20 +60,20 @@ def _read_outside(table: symtable.SymbolTable) -> Iterator[str]:
 
 
 def _types_in_strings(annotation: ast.AST) -> Iterator[ast.expr]:
-    """What the strings in an annotation say, where they stand for types: those of a `Literal` are values."""
+    """The types written as strings in an annotation; the strings of a `Literal` are values."""
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).rpartition(".")[2] == "Literal":
         return
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-        with suppress(SyntaxError):  # a note to people, as in Annotated
+        with suppress(SyntaxError):  # a comment, as in Annotated
             yield ast.parse(annotation.value, mode="eval").body
     for part in ast.iter_child_nodes(annotation):
         yield from _types_in_strings(part)
 
 
 def meaning(value: object) -> str:
-    """A part of a syntax tree as text in which comments, docstrings and formatting are left out.
+    """A part of a syntax tree as text without comments, docstrings and formatting.
 
-    Unlike `ast.dump`, it leaves out all that is empty, so that a field that a later Python adds changes no text.
+    Unlike `ast.dump`, it omits empty fields, so that a new field in a later Python does not change the text.
     """
     if isinstance(value, list):
         return f"[{', '.join(meaning(item) for item in value if not _is_note(item))}]"
@@ -86,18 +86,18 @@ def meaning(value: object) -> str:
 
 
 def _is_note(value: object) -> bool:
-    """Whether a statement is a string by itself: a docstring, or a note in the midst of code."""
+    """Whether a statement is only a string: a docstring, or a comment written as a string."""
     return isinstance(value, ast.Expr) and isinstance(value.value, ast.Constant) and isinstance(value.value.value, str)
 
 
 def text_of(node: ast.stmt, text: str) -> str:
-    """The source lines of a definition with its kept decorators."""
+    """The source lines of a definition with the decorators left in `node`."""
     lines = lines_of(text)
-    kept = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(item.lineno for item in kept)])
+    decorators = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(item.lineno for item in decorators)])
     return "\n".join(lines[first - 1 : node.end_lineno])
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines that Python counts; `str.splitlines` ends one at a form feed, too."""
+    """The lines as Python counts them; `str.splitlines` also splits at form feeds."""
     return text.removesuffix("\n").split("\n")

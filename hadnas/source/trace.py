@@ -1,8 +1,8 @@
-"""From an architecture to source: the same tree of calls as `build`, read as text.
+"""The source of an architecture: the definitions of the classes that its call tree uses.
 
-The classes a tree calls are taken over word for word, with every definition they need and nothing else, from hadnas
-and from users' files; decorators that register ops are left out. What remains imports installed packages only:
-torch and timm, and what user-defined blocks import beside these.
+The classes are copied unchanged from hadnas and from users' files, with every definition they need and no other;
+decorators that register ops are removed. The result imports installed packages only: torch, timm and those of
+user-defined blocks.
 """
 
 import ast
@@ -27,13 +27,13 @@ from hadnas.hosts.host import ENTRY, make_plan
 from hadnas.source.statements import binds, changes, meaning, names_read, text_of
 
 _REGISTRY = "hadnas.blocks.registry"
-_OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__"})
+_MODULE_ATTRIBUTES = frozenset({"__name__", "__file__", "__doc__"})
 
 EVERYWHERE = frozenset({"torch", "timm", *sys.stdlib_module_names})
-"""What every exported file may import."""
+"""The modules that every exported file may import."""
 
 
-_FILES_OWN = {
+_PREDEFINED = {
     "Any": ("imported by the exported file", Any),
     "Path": ("imported by the exported file", Path),
     "build_model_with_cfg": ("imported by the exported file", build_model_with_cfg),
@@ -41,34 +41,34 @@ _FILES_OWN = {
     "default_cfgs": ("defined by the exported file", object()),
     ENTRY: ("defined by the exported file", object()),
 }
-"""Names that an exported file has of its own: where from, and what they stand for."""
+"""Names that every exported file defines or imports -> their origin and value."""
 
 
 @dataclass
 class Definitions:
-    """Definitions in an order in which each stands after those it needs, and the imports they share."""
+    """Definitions, each after those it needs, and the imports they share."""
 
     texts: dict[str, str] = field(default_factory=dict)  # top-level name -> source
     imports: dict[str, str] = field(default_factory=dict)  # name -> statement
-    origins: dict[str, tuple[str, Any]] = field(default_factory=dict)  # name -> where it is from, what it stands for
+    origins: dict[str, tuple[str, Any]] = field(default_factory=dict)  # name -> its origin in words, its value
 
     def claim(self, name: str, origin: str, value: Any) -> bool:
-        """Whether `name` is new here. Raises BuildError where it stands for something else already."""
+        """Whether `name` is new. Raises BuildError if it has another value already."""
         if name not in self.origins:
             self.origins[name] = origin, value
             return True
-        before, other = self.origins[name]
+        first, other = self.origins[name]
         if other is not value:
-            raise BuildError(f"{name} is {before} and {origin}; rename one to build a network of both")
+            raise BuildError(f"{name} is {first} and {origin}; rename one to build a network of both")
         return False
 
-    def bring(self, name: str, statement: str, module: str) -> None:
-        """An import of a module. Raises BuildError where the name stands for something else already."""
-        if self.claim(name, f"what {module} gets by `{statement}`", vars(sys.modules[module]).get(name)):
+    def add_import(self, name: str, statement: str, module: str) -> None:
+        """Add an import statement of `module`. Raises BuildError if the name has another value already."""
+        if self.claim(name, f"imported in {module} by `{statement}`", vars(sys.modules[module]).get(name)):
             self.imports[name] = statement
 
     def add(self, other: "Definitions") -> None:
-        """Take over what is not here yet. Raises BuildError where a name stands for another thing there."""
+        """Add the definitions of `other`. Raises BuildError if a name has another value there."""
         for name, (origin, value) in other.origins.items():
             if self.claim(name, origin, value) and name in other.imports:
                 self.imports[name] = other.imports[name]
@@ -76,7 +76,7 @@ class Definitions:
 
     @property
     def beside(self) -> list[str]:
-        """The packages that are imported beside torch, timm and the standard library."""
+        """The imported packages other than torch, timm and the standard library."""
         nodes = [ast.parse(statement).body[0] for statement in self.imports.values()]
         modules = [n.module or "" if isinstance(n, ast.ImportFrom) else n.names[0].name for n in nodes]  # type: ignore[attr-defined]
         return sorted({module.partition(".")[0] for module in modules} - EVERYWHERE)
@@ -88,11 +88,11 @@ class Definitions:
 
 
 def definitions(classes: Iterable[Any]) -> Definitions:
-    """The definitions that `classes` need, themselves included.
+    """The definitions of `classes` and of all they need.
 
-    Raises BuildError for a class whose source is not to be had, or where one name stands for two things.
+    Raises BuildError for a class without readable source, or if one name has two values.
     """
-    found = Definitions(origins=dict(_FILES_OWN))
+    found = Definitions(origins=dict(_PREDEFINED))
     for cls in sorted(classes, key=lambda cls: (cls.__module__, cls.__name__)):
         found.add(_needed(cls))
     return found
@@ -106,14 +106,14 @@ def _needed(cls: Any) -> Definitions:
 
 
 def code_hash(arch: Arch, task: Task) -> str:
-    """A hash of all code that `arch` is built from: an edited block is a new block. 16 hexadecimal digits."""
+    """A hash of all code that builds `arch`: an edited block is a new block. 16 hexadecimal digits."""
     return hash_of(make_plan(arch, task).classes)
 
 
 def hash_of(classes: frozenset[Any]) -> str:
-    """A hash of the code of `classes` and of all they need, by its `meaning`. 16 hexadecimal digits.
+    """A hash of the `meaning` of `classes` and of all they need. 16 hexadecimal digits.
 
-    Raises BuildError as `definitions` does: before a network is trained that could not be written down.
+    Raises BuildError as `definitions` does, so that a network that cannot be exported is refused before its training.
     """
     definitions(classes)
     return hashlib.sha256("".join(sorted(map(_hash, classes))).encode()).hexdigest()[:16]
@@ -122,7 +122,7 @@ def hash_of(classes: frozenset[Any]) -> str:
 @cache
 def _hash(cls: Any) -> str:
     statements = ast.parse(_needed(cls).source()).body
-    # Sorted: an order of definitions is one of the file, not of the network.
+    # Sorted, so that the order of definitions in a file does not change the hash.
     return hashlib.sha256("\n".join(sorted(map(meaning, statements))).encode()).hexdigest()
 
 
@@ -135,7 +135,7 @@ def _parsed(module_name: str) -> tuple[str, ast.Module, ModuleType]:
         text = inspect.getsource(module)
     except (OSError, TypeError) as error:
         raise BuildError(
-            f"the source of {module_name} is not to be had ({error}); a block must be defined in a file to be exported"
+            f"the source of {module_name} cannot be read ({error}); to be exported, a block must be defined in a file"
         ) from None
     return text, ast.parse(text), module
 
@@ -151,18 +151,18 @@ def _collect(module_name: str, name: str, found: Definitions) -> None:
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         node.decorator_list = [item for item in node.decorator_list if not _registers(item, tree)]
     for used in names_read(node):
-        known = used in vars(module) and used not in _OF_EVERY_MODULE
+        known = used in vars(module) and used not in _MODULE_ATTRIBUTES
         if not _resolve(module_name, tree, used, found) and known:
             raise BuildError(
-                f"{module_name}: where {used} is from cannot be read; to be exported it must be defined or imported by "
-                "its name at top level, outside `if` and `try`"
+                f"{module_name}: no definition or import of {used} is found; to be exported, it must be defined or "
+                "imported by its name at top level, outside `if` and `try`"
             )
-    if (own := text_of(node, text)) not in found.texts.values():  # KERNEL, PAD = 7, 3 stands for two names
-        found.texts[name] = own
+    if (lines := text_of(node, text)) not in found.texts.values():  # KERNEL, PAD = 7, 3 defines two names
+        found.texts[name] = lines
 
 
 def _resolve(module_name: str, tree: ast.Module, name: str, found: Definitions) -> bool:
-    """Follow one name that a definition uses, to this module or to an import; whether it is of either."""
+    """Add the definition or import of a name that a definition uses; whether the module has one."""
     if _top_level(tree, name) is not None:
         _collect(module_name, name, found)
         return True
@@ -177,17 +177,17 @@ def _resolve(module_name: str, tree: ast.Module, name: str, found: Definitions) 
 
 
 def _follow(module_name: str, node: ast.Import | ast.ImportFrom, alias: ast.alias, found: Definitions) -> None:
-    """Take over what an import names: the definition itself from a user's file, else the import."""
+    """Add an imported name: the import of an installed package, else the definition itself."""
     name = alias.asname or alias.name.partition(".")[0]
     rename = f" as {alias.asname}" if alias.asname else ""
     if isinstance(node, ast.Import):
         if not _installed(alias.name):
             raise BuildError(f"{module_name} imports {alias.name} whole; import what it needs by name to export it")
-        found.bring(name, f"import {alias.name}{rename}", module_name)
+        found.add_import(name, f"import {alias.name}{rename}", module_name)
         return
     source = resolve_name("." * node.level + (node.module or ""), vars(sys.modules[module_name]).get("__package__"))
     if _installed(source):
-        found.bring(name, f"from {source} import {alias.name}{rename}", module_name)
+        found.add_import(name, f"from {source} import {alias.name}{rename}", module_name)
     elif alias.asname:
         raise BuildError(f"{module_name} imports {alias.name} as {name}; import it by its own name to export")
     else:
@@ -195,7 +195,7 @@ def _follow(module_name: str, node: ast.Import | ast.ImportFrom, alias: ast.alia
 
 
 def _installed(module_name: str) -> bool:
-    """Whether a module is of an installed package other than hadnas, which is there where the code will be used."""
+    """Whether a module belongs to an installed package other than hadnas, so that the exported file may import it."""
     root = module_name.partition(".")[0]
     if root in EVERYWHERE or root == "hadnas":
         return root != "hadnas"
@@ -204,15 +204,15 @@ def _installed(module_name: str) -> bool:
 
 
 def _top_level(tree: ast.Module, name: str) -> ast.stmt | None:
-    """The statement that binds a name. Raises BuildError where two do, as which one is meant depends on when.
+    """The statement that binds a name.
 
-    So does one that changes what the name stands for, which would be left behind.
+    Raises BuildError if two statements bind it, or if another changes its object: the export would miss one of them.
     """
     found = [node for node in tree.body if name in binds(node)]
     if found and (changed := [str(node.lineno) for node in tree.body if name in changes(node)]):
         raise BuildError(
             f"{name} is bound in line {found[0].lineno} and changed at top level in line {' and '.join(changed)}; to "
-            "be exported it must be whole where it is bound"
+            "be exported, it must be bound once and not changed"
         )
     if len(found) > 1:
         lines = " and ".join(str(node.lineno) for node in found)
@@ -221,7 +221,7 @@ def _top_level(tree: ast.Module, name: str) -> ast.stmt | None:
 
 
 def _registers(decorator: ast.expr, tree: ast.Module) -> bool:
-    """Whether a decorator is one that the registry module exports."""
+    """Whether a decorator is imported from the registry."""
     target = decorator.func if isinstance(decorator, ast.Call) else decorator
     imported = {
         alias.asname or alias.name

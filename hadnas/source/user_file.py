@@ -1,4 +1,4 @@
-"""Running a user's file, so that its blocks are registered."""
+"""Runs a user's file, which registers its blocks."""
 
 import hashlib
 import importlib.util
@@ -12,17 +12,17 @@ from hadnas.errors import HadnasError, SpecError, first_line
 
 
 def run_file(path: Path) -> ModuleType:
-    """The module of a Python file, run once per process under a name that stays the same for the same path.
+    """The module of a Python file, run once per process; one path always gives one module name.
 
-    It may import the files beside it, as a script may; what is installed comes first. Raises SpecError where the file
-    fails; HadnasError and pydantic's ValidationError pass as they are.
+    It may import files of its own folder, as a script may; installed packages take precedence. Raises SpecError if the
+    file fails; HadnasError and pydantic's ValidationError pass unchanged.
     """
     name = f"hadnas_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}_{path.stem}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise SpecError(f"{path} is no Python file")
+        raise SpecError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if (folder := str(path.resolve().parent)) not in sys.path:

@@ -1,4 +1,4 @@
-"""What may be chosen: search spaces as plain data with choices in it, and the one function that draws from them."""
+"""Search spaces: plain data with choices in it, and the one function that draws from them."""
 
 from hadnas.space.choices import int_range, one_of, op, repeat
 from hadnas.space.count import size
@@ -13,7 +13,7 @@ from hadnas.space.draw import (
     mutate,
     random_pick,
     replay,
-    sample,
+    resolve,
 )
 
 __all__ = [
@@ -31,6 +31,6 @@ __all__ = [
     "random_pick",
     "repeat",
     "replay",
-    "sample",
+    "resolve",
     "size",
 ]

@@ -1,4 +1,4 @@
-"""The language of search spaces: dicts, lists and scalars in which some places hold a choice.
+"""The language of search spaces: dicts, lists and scalars, with choices in some places.
 
 op("star", expand=one_of(2, 3, 4), kernel=one_of(3, 5, 7), interact=one_of("mul", "sum"))
 """
@@ -13,8 +13,8 @@ Scalar = None | bool | int | float | str
 
 ROOT = "space"  # the name of a choice that is the whole space
 
-MOST = 10_000
-"""Numbers of a range, and repetitions, that a choice may have at most: they are listed."""
+MAX_OPTIONS = 10_000
+"""The most numbers of a range, and the most repetitions: samplers list them all."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class IntRange:
 
 @dataclass(frozen=True)
 class Repeat:
-    """`times` independent draws of `item`, standing for a list or spliced into the list it is written in."""
+    """`times` independent draws of `item`: a list, or, inside a list, spliced into it."""
 
     item: Any
     times: Any
@@ -49,17 +49,17 @@ def op(name: str, /, **slots: Any) -> dict[str, Any]:
 
 
 def one_of(*options: Any, name: str | None = None) -> Choice:
-    """A choice among `options`. With a `name` it is drawn once and shared by every place that bears the name.
+    """A choice among `options`. With a `name` it is drawn once and shared by every choice of that name.
 
-    Increasing numbers keep their order for the sampler. Raises SpecError without options, with two equal options or
-    with a name that is not an identifier.
+    The sampler sees increasing numbers as ordered. Raises SpecError without options, with two equal options or with a
+    name that is not an identifier.
     """
     if not options:
         raise SpecError("one_of() got no options; give at least one")
     options = tuple(plain(options, as_given))
     for i, option in enumerate(options):
         if any(type(option) is type(other) and option == other for other in options[:i]):
-            raise SpecError(f"one_of() got the option {cut(option)} twice; every option may stand once")
+            raise SpecError(f"one_of() got the option {cut(option)} twice; options must differ")
     return Choice(options, _checked_name(name))
 
 
@@ -71,8 +71,8 @@ def int_range(low: int, high: int, step: int = 1, *, name: str | None = None) ->
             raise SpecError(f"int_range() got {label}={cut(value)}; allowed is an integer")
     if step < 1 or high < low:
         raise SpecError(f"int_range({low}, {high}, {step}) is empty; it needs low <= high and step >= 1")
-    if (high - low) // step >= MOST:
-        raise SpecError(f"int_range({low}, {high}, {step}) has more than {MOST:,} numbers; give a larger step")
+    if (high - low) // step >= MAX_OPTIONS:
+        raise SpecError(f"int_range({low}, {high}, {step}) has more than {MAX_OPTIONS:,} numbers; give a larger step")
     return IntRange(low, low + (high - low) // step * step, step, _checked_name(name))
 
 
@@ -81,8 +81,8 @@ def repeat(item: Any, times: int | Choice | IntRange) -> Repeat:
     times = plain(times, as_given)
     ends = (times.low, times.high) if isinstance(times, IntRange) else (times,)
     for count in times.options if isinstance(times, Choice) else ends:
-        if type(count) is not int or not 0 <= count <= MOST:
-            allowed = f"an integer from 0 to {MOST:,}, or a choice among such"
+        if type(count) is not int or not 0 <= count <= MAX_OPTIONS:
+            allowed = f"an integer from 0 to {MAX_OPTIONS:,}, or a choice among such"
             raise SpecError(f"repeat() got times={cut(count)}; allowed is {allowed}")
     return Repeat(plain(item, as_given), times)
 
@@ -94,18 +94,18 @@ def _checked_name(name: str | None) -> str | None:
 
 
 def join(path: str, key: object) -> str:
-    """The path of what stands under `key` at `path`."""
+    """The path of `key` below `path`."""
     return f"{path}.{key}" if path else str(key)
 
 
 def check_names(space: Any) -> None:
-    """Raise SpecError if the name of a choice stands for another choice elsewhere, even where no draw meets both."""
+    """Raise SpecError if two different choices have one name, even if no draw contains both."""
     named: dict[str, Choice | IntRange] = {}
 
     def visit(value: Any, path: str) -> None:
         if isinstance(value, Choice | IntRange) and value.name is not None:
             if repr(named.setdefault(value.name, value)) != repr(value):
-                raise SpecError(f"{path}: the choice {value.name!r} has other options here than where it stands first")
+                raise SpecError(f"{path}: the choice {value.name!r} has other options here than at its first place")
             path = value.name
         if isinstance(value, Choice):
             for index, option in enumerate(value.options):
@@ -121,7 +121,7 @@ def check_names(space: Any) -> None:
                 visit(item, join(path, index))
 
     visit(space, "")
-    # Names are identifiers, so the only places that spell like one are the keys of the outermost node.
+    # A name is an identifier, without dots, so only a path of the outermost node can equal it.
     for key, value in space.items() if isinstance(space, dict) else [(ROOT, space)]:
         if isinstance(value, Choice | IntRange) and value.name is None and key in named:
-            raise SpecError(f"{key}: a choice elsewhere bears the name {key!r} as well; rename it")
+            raise SpecError(f"{key}: another choice has the name {key!r}, too; rename it")

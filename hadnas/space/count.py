@@ -1,4 +1,4 @@
-"""How many assignments a space has, without enumerating them."""
+"""The number of assignments of a space, without enumerating them."""
 
 import math
 from collections import Counter
@@ -9,12 +9,12 @@ from hadnas.errors import SpecError
 from hadnas.space.choices import Choice, IntRange, Repeat
 from hadnas.space.draw import decision
 
-_Fall = frozenset[tuple[str, int | None]]
-_Ways = Counter[_Fall]
-"""Assignments of the unnamed choices, apart for each way that the named ones may fall, so that these count once.
+_Outcome = frozenset[tuple[str, int | None]]
+_Ways = Counter[_Outcome]
+"""The number of assignments of the unnamed choices for each outcome of the named ones, so that these count once.
 
-How a named choice falls, as the number of its option, matters where it says how often something is repeated. Anywhere
-else it is None, and `size` multiplies by its options in the end.
+An outcome holds the option's index of a named choice that sets the `times` of a repetition. For any other named choice
+the index is None, and `size` multiplies by the number of its options at the end.
 """
 
 _ONE: _Ways = Counter({frozenset(): 1})
@@ -23,11 +23,11 @@ _ONE: _Ways = Counter({frozenset(): 1})
 def size(space: Any) -> int:
     """The number of assignments of `space`, before any rule: exact.
 
-    Raises SpecError if a named choice stands inside an option of another named choice.
+    Raises SpecError if an option of a named choice contains another named choice.
     """
     options: dict[str, int] = {}  # of each named choice
     ways = _count(space, frozenset(_repeating(space)), options)
-    return sum(n * math.prod(options[name] for name, i in fall if i is None) for fall, n in ways.items())
+    return sum(n * math.prod(options[name] for name, i in outcome if i is None) for outcome, n in ways.items())
 
 
 def _count(value: Any, repeating: frozenset[str], options: dict[str, int]) -> _Ways:
@@ -38,10 +38,10 @@ def _count(value: Any, repeating: frozenset[str], options: dict[str, int]) -> _W
         if value.name is None:
             return inner
         if set(inner) != {frozenset()}:
-            raise SpecError(f"the named choice {value.name!r} holds another named choice; only one level is allowed")
+            raise SpecError(f"the named choice {value.name!r} contains another named choice; only one level is allowed")
         options[value.name] = inner[frozenset()]
-        falls = range(inner[frozenset()]) if value.name in repeating else (None,)
-        return Counter({frozenset({(value.name, i)}): 1 for i in falls})
+        indices = range(inner[frozenset()]) if value.name in repeating else (None,)
+        return Counter({frozenset({(value.name, i)}): 1 for i in indices})
     if isinstance(value, Repeat):
         item = _count(value.item, repeating, options)
         if isinstance(value.times, int):
@@ -71,13 +71,13 @@ def _both(left: _Ways, right: _Ways) -> _Ways:
     for a, n in left.items():
         for b, m in right.items():
             union = a | b
-            if len({name for name, _ in union}) == len(union):
+            if len({name for name, _ in union}) == len(union):  # one named choice has one outcome
                 out[union] += n * m
     return out
 
 
 def _repeating(value: Any) -> Iterator[str]:
-    """The named choices that say how often something is repeated."""
+    """The names of the choices that set the `times` of a repetition."""
     if isinstance(value, Repeat):
         if not isinstance(value.times, int) and value.times.name is not None:
             yield value.times.name

@@ -16,7 +16,7 @@ _FORMS = {
 def as_data(space: Any) -> Any:
     """`space` as dicts, lists and scalars: a choice becomes `{"one_of": [...], "name": ...}` and so on.
 
-    Raises SpecError with the place of what is neither plain data nor a choice.
+    Raises SpecError with the path of a value that is neither plain data nor a choice.
     """
     return plain(space, _written)
 
@@ -32,7 +32,7 @@ def _written(choice: Any) -> dict[str, Any] | None:
 
 
 def from_data(data: Any, path: str = "") -> Any:
-    """The space that `as_data` wrote. Raises SpecError with the place of a malformed choice."""
+    """The space that `as_data` wrote. Raises SpecError with the path of a malformed choice."""
     if isinstance(data, list):
         return [from_data(item, join(path, index)) for index, item in enumerate(data)]
     if not isinstance(data, dict):

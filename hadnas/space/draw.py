@@ -1,7 +1,7 @@
-"""One recursive function that replaces every choice of a space; samplers supply nothing but `pick`.
+"""One recursive function that replaces every choice of a space; a sampler supplies only `pick`.
 
-A parameter's name is its place and branch: `stages.1.blocks.0.block.star.expand`, with the option's index where two
-options bear the same op (`block#2.star`), so that one name always has the same options.
+A parameter's name is its path and branch: `stages.1.blocks.0.block.star.expand`, with the option's index if two options
+have the same op (`block#2.star`), so that one name always has the same options.
 """
 
 import copy
@@ -18,19 +18,19 @@ from hadnas.space.choices import ROOT, Choice, IntRange, Repeat, Scalar, check_n
 
 @dataclass(frozen=True)
 class Categorical:
-    """Unordered labels, as a sampler sees them; `told_apart` are those of one op, with the settings they differ in."""
+    """Unordered labels, as a sampler sees them; `described` has, for options of one op, the settings that differ."""
 
     values: tuple[Scalar, ...]
-    told_apart: Mapping[Scalar, str] = field(default_factory=dict, compare=False)
+    described: Mapping[Scalar, str] = field(default_factory=dict, compare=False)
 
     def meaning(self, answer: Scalar) -> Scalar:
-        """What an answer stands for: itself, with the settings that tell it from others of its op."""
-        return self.told_apart.get(answer, answer)
+        """The answer, followed by the settings that distinguish it from other options of its op."""
+        return self.described.get(answer, answer)
 
 
 @dataclass(frozen=True)
 class Integer:
-    """Ordered values `low, low + step, ..., high`, as a sampler sees them; unevenly spaced `options` by their index."""
+    """Ordered values `low, low + step, ..., high`, as a sampler sees them; for uneven `options`, their indices."""
 
     low: int
     high: int
@@ -42,7 +42,7 @@ class Integer:
         return tuple(range(self.low, self.high + 1, self.step))
 
     def meaning(self, answer: Scalar) -> Scalar:
-        """What an answer stands for: itself, or the option of that index."""
+        """The answer, or the option of that index."""
         return self.options[int(answer or 0)] if self.options else answer
 
 
@@ -53,14 +53,14 @@ Params = dict[str, Scalar]
 
 @dataclass(frozen=True)
 class _Decision:
-    """A choice seen from a place: what the sampler is asked, and what each answer stands for."""
+    """A choice as a question to the sampler, and the option of each answer."""
 
     distribution: Distribution
     branches: dict[Scalar, tuple[str, Any]]  # value -> (suffix of the names inside the option, option)
 
 
 def decision(choice: Choice | IntRange) -> _Decision:
-    """What a sampler is asked at a choice, and what each answer leads to."""
+    """A choice as a question to the sampler. Raises SpecError if two options have one label."""
     if isinstance(choice, IntRange):
         numbers = Integer(choice.low, choice.high, choice.step)
         return _Decision(numbers, {value: ("", value) for value in numbers.values})
@@ -79,7 +79,7 @@ def decision(choice: Choice | IntRange) -> _Decision:
     for option in filter(_is_node, options):
         ops[option["op"]].append(option)
     branches: dict[Scalar, tuple[str, Any]] = {}
-    told_apart: dict[Scalar, str] = {}
+    described: dict[Scalar, str] = {}
     for index, option in enumerate(options):
         if _is_node(option):
             name = option["op"]
@@ -87,19 +87,19 @@ def decision(choice: Choice | IntRange) -> _Decision:
                 label, suffix = name, f".{name}"
             else:
                 label, suffix = f"{name}#{index}", f"#{index}.{name}"
-                told_apart[label] = f"{label}{_own_settings(option, ops[name])}"
+                described[label] = f"{label}{_differing_settings(option, ops[name])}"
         elif isinstance(option, Scalar):
             label, suffix = option, ""
         else:
             label, suffix = f"#{index}", f"#{index}"
-        if label in branches:  # a scalar that spells like an op, or 1 beside True
-            raise SpecError(f"the options {branches[label][1]!r} and {option!r} of one choice cannot be told apart")
+        if label in branches:  # a string equal to an op's name, or 1 and True
+            raise SpecError(f"the options {branches[label][1]!r} and {option!r} of one choice have the same label")
         branches[label] = (suffix, option)
-    return _Decision(Categorical(tuple(branches), told_apart), branches)
+    return _Decision(Categorical(tuple(branches), described), branches)
 
 
-def _own_settings(option: dict[str, Any], alike: list[dict[str, Any]]) -> str:
-    """The settings without a choice that not all options of one op share."""
+def _differing_settings(option: dict[str, Any], alike: list[dict[str, Any]]) -> str:
+    """The scalar settings of `option` that differ among the options of its op."""
     settings = {key: value for key, value in option.items() if isinstance(value, Scalar)}
     return "".join(f" {k}={v}" for k, v in settings.items() if any(other.get(k) != v for other in alike))
 
@@ -108,16 +108,16 @@ def _is_node(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("op"), str)
 
 
-def sample(space: Any, pick: Pick) -> Any:
-    """Replace every choice of `space` by what `pick(name, distribution)` answers and return the draw, plain data.
+def resolve(space: Any, pick: Pick) -> Any:
+    """Replace every choice of `space` by the answer of `pick(name, distribution)` and return the draw, plain data.
 
-    Raises SpecError if an answer is not among the values of its distribution, or if one name stands for different
-    choices.
+    Raises SpecError if an answer is not among the values of its distribution, or if two different choices have one
+    name.
     """
     check_names(space)
     shared: dict[str, Any] = {}
 
-    def resolve(value: Any, path: str) -> Any:
+    def visit(value: Any, path: str) -> Any:
         if isinstance(value, Choice | IntRange):
             if value.name is None:
                 return choose(value, path or ROOT)
@@ -127,13 +127,13 @@ def sample(space: Any, pick: Pick) -> Any:
         if isinstance(value, Repeat):
             return items(value, path)
         if isinstance(value, dict):
-            return {key: resolve(item, join(path, key)) for key, item in value.items()}
+            return {key: visit(item, join(path, key)) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            # A spliced item keeps its place in the space's own list, so a name never depends on its neighbours.
+            # An item's name has its index in the space's list, so it does not depend on how often others repeat.
             out: list[Any] = []
             for index, item in enumerate(value):
                 here = join(path, index)
-                out.extend(items(item, here) if isinstance(item, Repeat) else [resolve(item, here)])
+                out.extend(items(item, here) if isinstance(item, Repeat) else [visit(item, here)])
             return out
         return value
 
@@ -141,21 +141,21 @@ def sample(space: Any, pick: Pick) -> Any:
         with at(path):
             decided = decision(choice)
         answer = pick(path, decided.distribution)
-        # True is no answer to 1: equal as keys, they would stand for one draw under two sets of parameters.
+        # True == 1, so accepting True for 1 would give one draw two sets of parameters.
         if not any(type(answer) is type(value) and answer == value for value in decided.distribution.values):
             raise SpecError(f"{path} = {answer!r} is not allowed; allowed are {list(decided.distribution.values)}")
         suffix, option = decided.branches[answer]
-        return resolve(option, path + suffix)
+        return visit(option, path + suffix)
 
     def items(value: Repeat, path: str) -> list[Any]:
-        times = resolve(value.times, join(path, "times"))
-        return [resolve(value.item, join(path, index)) for index in range(times)]
+        times = visit(value.times, join(path, "times"))
+        return [visit(value.item, join(path, index)) for index in range(times)]
 
-    return resolve(space, "")
+    return visit(space, "")
 
 
 def random_pick(rng: random.Random, params: Params | None = None) -> Pick:
-    """A pick that draws uniformly from `rng` and, if given, notes every answer in `params`."""
+    """A pick that draws uniformly from `rng` and, if given, records every answer in `params`."""
 
     def pick(name: str, distribution: Distribution) -> Scalar:
         value: Scalar = rng.choice(distribution.values)
@@ -167,7 +167,7 @@ def random_pick(rng: random.Random, params: Params | None = None) -> Pick:
 
 
 def replay(space: Any, params: Mapping[str, Scalar]) -> Any:
-    """The draw that `params` (name -> value) describe. Raises SpecError if one is missing, unused or not allowed."""
+    """The draw of `params` (name -> value). Raises SpecError if one is missing, unused or not allowed."""
     used: set[str] = set()
 
     def pick(name: str, distribution: Distribution) -> Scalar:
@@ -176,14 +176,14 @@ def replay(space: Any, params: Mapping[str, Scalar]) -> Any:
         used.add(name)
         return params[name]
 
-    draw = sample(space, pick)
+    found = resolve(space, pick)
     if unused := sorted(set(params) - used):
         raise SpecError(f"the parameters {unused} belong to no choice of this draw")
-    return draw
+    return found
 
 
 def meanings(space: Any, params: Mapping[str, Scalar]) -> Params:
-    """`params` by what each answer stands for; a draw may have been cut short."""
+    """`params` with the meaning of each answer; `params` may be those of an incomplete draw."""
     out: Params = {}
 
     def pick(name: str, distribution: Distribution) -> Scalar:
@@ -192,7 +192,7 @@ def meanings(space: Any, params: Mapping[str, Scalar]) -> Params:
         out[name] = distribution.meaning(params[name])
         return params[name]
 
-    sample(space, pick)
+    resolve(space, pick)
     return out
 
 
@@ -213,7 +213,7 @@ def every(space: Any) -> Iterator[tuple[Params, Any]]:
             params[name] = distribution.values[prefix[position]]
             return params[name]
 
-        yield params, sample(space, pick)
+        yield params, resolve(space, pick)
         # Count up like an odometer whose wheels depend on the wheels to their left.
         while prefix and prefix[-1] + 1 == lengths[len(prefix) - 1]:
             prefix.pop()
@@ -225,8 +225,8 @@ def every(space: Any) -> Iterator[tuple[Params, Any]]:
 def mutate(space: Any, params: Mapping[str, Scalar], rng: random.Random) -> tuple[Params, Any]:
     """Redraw one decision of `params` to another value and return (params, draw).
 
-    Decisions that still exist keep their value; those that the change brings in are drawn from `rng`. Raises SpecError
-    if `params` describe no draw, or if no decision has a second value.
+    Decisions that still exist retain their value; new ones are drawn from `rng`. Raises SpecError if `params` are not
+    those of a draw, or if no decision has a second value.
     """
     distributions: dict[str, Distribution] = {}
 
@@ -236,10 +236,10 @@ def mutate(space: Any, params: Mapping[str, Scalar], rng: random.Random) -> tupl
             raise SpecError(f"{name}: no value given; allowed are {list(distribution.values)}")
         return params[name]
 
-    sample(space, look)
+    resolve(space, look)
     movable = [name for name, distribution in distributions.items() if len(distribution.values) > 1]
     if not movable:
-        raise SpecError("this draw has no decision with a second value; there is nothing to mutate")
+        raise SpecError("no decision of this draw has a second value; there is nothing to mutate")
     target = rng.choice(movable)
     mutated: Params = {}
 
@@ -252,4 +252,4 @@ def mutate(space: Any, params: Mapping[str, Scalar], rng: random.Random) -> tupl
             mutated[name] = rng.choice(distribution.values)
         return mutated[name]
 
-    return mutated, sample(space, pick)
+    return mutated, resolve(space, pick)

@@ -18,7 +18,7 @@ from hadnas.blocks.residual import Residual
 from hadnas.errors import MeasurementError
 from hadnas.measure.cost import evaluation
 from hadnas.measure.counter import ProductFinder, following
-from hadnas.train.score import BATCH
+from hadnas.train.score import EVALUATION_BATCH
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class ProductEffect:
         return self.accuracy - self.without
 
 
-def product_effects(module: nn.Module, images: Tensor, labels: Tensor, *, batch: int = BATCH) -> list[ProductEffect]:
+def product_effects(
+    module: nn.Module, images: Tensor, labels: Tensor, *, batch: int = EVALUATION_BATCH
+) -> list[ProductEffect]:
     """The effect of every product of `module`, in the order of execution, on images (N, C, H, W) with labels (N,).
 
     The module is run in evaluation mode where its weights are, once as it is and once without each product; images are
@@ -132,7 +134,7 @@ class _Run:
             hooks.append(merge.norm.register_forward_hook(lambda norm, args, out: torch.zeros_like(out)))
         try:
             with following(module, finder), finder:
-                finder.hold(images, activation=True)
+                finder.track(images, activation=True)
                 self.logits: Tensor = module(images)
         finally:
             for hook in hooks:

@@ -13,7 +13,7 @@ from hadnas.train.data.images import Split
 from hadnas.train.data.spec import Data
 from hadnas.train.recipe import Recipe
 
-BATCH = Recipe().evaluation_batch
+EVALUATION_BATCH = Recipe().evaluation_batch
 """Images that are scored at once where no recipe says how many."""
 
 
@@ -45,7 +45,7 @@ def evaluate(
     data: Data,
     split: Literal["val", "test"] = "val",
     *,
-    batch: int = BATCH,
+    batch: int = EVALUATION_BATCH,
     device: torch.device | str = "cpu",
 ) -> Score:
     """Score a module in eval mode and float32 on the validation split, or open the test split; its mode stays.
@@ -62,7 +62,7 @@ def hits(
     data: Data,
     split: Literal["val", "test"] = "val",
     *,
-    batch: int = BATCH,
+    batch: int = EVALUATION_BATCH,
     device: torch.device | str = "cpu",
 ) -> tuple[Tensor, float]:
     """Which images of a split a module recognises, bool (N,) on the CPU, and its mean loss; see `evaluate`."""

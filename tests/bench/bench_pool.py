@@ -22,7 +22,7 @@ from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import Cost, cost
 from hadnas.samplers.problem import Prospect
 from hadnas.search.pool.prospects import prospects
-from hadnas.space import random_pick, sample
+from hadnas.space import random_pick, resolve
 
 SPACES = {"four_families": Task.image(1, 8, 8, classes=10), "star_or_sum_widths": Task.image(1, 28, 28, classes=10)}
 
@@ -38,7 +38,7 @@ def bench(name: str, task: Task, members: int) -> None:
     problem = prospects(space, task, ("val/accuracy", "macs"))
 
     def draw(_: int) -> Any:
-        return sample(space, random_pick(rng))
+        return resolve(space, random_pick(rng))
 
     def described(node: Any) -> Prospect | None:
         return problem.describe({}, node)

@@ -40,7 +40,7 @@ from hadnas.library import load
 from hadnas.measure import screen as screening
 from hadnas.search.evaluate import SCREENED
 from hadnas.space import int_range, one_of, op, repeat
-from hadnas.train.data.images import spread
+from hadnas.train.data.images import evenly_spaced
 from hadnas.train.data.spec import load_data
 from hadnas.train.recipe import Recipe
 from hadnas.train.trainer import fit
@@ -85,7 +85,7 @@ def tried(group: str, seed: int) -> tuple[bool, dict[float, str | None]]:
     """Whether a candidate diverges, and what the screen says of it at each bound on trial updates."""
     space, recipe = candidate(group, seed)
     network = build_seeded(make_plan(sample(space, TASK, seed=seed), TASK), seed)
-    some = spread(SCREENED, len(DATA.train))
+    some = evenly_spaced(SCREENED, len(DATA.train))
     images, labels = next(DATA.train.batches(SCREENED, torch.device("cpu"), some))
     said: dict[float, str | None] = {}
     own = screening.EXPLODING_UPDATE

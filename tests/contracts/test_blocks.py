@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hadnas.blocks.layers import Norm
 from hadnas.blocks.registry import Op, find_op, ops
 from hadnas.contract.cases import Case, defaults, randomise, state
-from hadnas.contract.check import behaviour, check, stack
+from hadnas.contract.check import behaviour, check_op, stack
 from hadnas.contract.formula import LINES, lines
 from tests.oracles import ORACLES
 
@@ -22,7 +22,7 @@ TOLERANCE = 1e-10  # in float64
 
 @pytest.mark.parametrize("name", OPS)
 def test_contract(name: str) -> None:
-    findings = check(find_op(name))
+    findings = check_op(find_op(name))
     assert not findings, "\n".join(findings)
 
 

@@ -67,10 +67,10 @@ class Infinite(Scaled):
         return super().forward(x) / 0
 '''
 SAID = {
-    "sound": "keeps the contract",
+    "sound": "sound: satisfies the contract",
     "cropped": "the output has the shape (2, 16, 7, 4); allowed is (2, 16, 7, 5)",
     "idle": "no gradient reaches the parameter scale",
-    "infinite": "the output is not finite at random weights",
+    "infinite": "the output is not finite",
 }
 
 

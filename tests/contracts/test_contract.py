@@ -12,7 +12,7 @@ from hadnas.arch.task import Task
 from hadnas.blocks.registry import block, find_op, register
 from hadnas.blocks.rules import odd
 from hadnas.contract.cases import cases
-from hadnas.contract.check import check
+from hadnas.contract.check import check_op
 from hadnas.contract.formula import lines
 from hadnas.errors import BuildError
 from hadnas.hosts.build import build
@@ -59,7 +59,7 @@ def found(cls: type[nn.Module], **declared: Any) -> list[str]:
     block(
         family="hadamard", name="tried", **{"rules": (odd("kernel"),), "twin": ("interact", "mul", "sum"), **declared}
     )(cls)
-    return check(find_op("tried"))
+    return check_op(find_op("tried"))
 
 
 def test_a_good_op_has_no_findings_and_the_random_state_stays() -> None:
@@ -70,7 +70,7 @@ def test_a_good_op_has_no_findings_and_the_random_state_stays() -> None:
 
 def test_an_additive_op_multiplies_nothing() -> None:
     block(family="additive", name="tried", rules=(odd("kernel"),), twin=("interact", "mul", "sum"))(Plain)
-    (said,) = check(find_op("tried"))
+    (said,) = check_op(find_op("tried"))
     assert "the family is 'additive', yet 560 products of two activations are counted" in said
 
 
@@ -157,15 +157,15 @@ class WrongTwin(Plain):
 FAULTS = [
     (Narrower, r"tried \(defaults, 16x7x5\): the output has the shape \(2, 16, 6, 5\); allowed is \(2, 16, 7, 5\)"),
     (Unused, "no gradient reaches the parameter gain"),
-    (Unused, r"Params are 2336 by count; the docstring says 2320"),
+    (Unused, r"Params are 2336 .*2320"),
     (Anywhere, r"\['conv.weight', 'conv.bias'\] ignore the dtype given"),
     (Anywhere, r"\['conv.weight', 'conv.bias'\] ignore the device given"),
-    (Divided, "the output is not finite at random weights"),
+    (Divided, "the output is not finite"),
     (Noisy, "two evaluations of one input differ"),
     (InPlace, "the forward pass changed its input in place"),
-    (Cubic, "the degree is 3; the docstring says 2"),
-    (Cubic, r"tried \(interact='sum', 16x7x5\): the degree is 2; the docstring says 1"),
-    (Cubic, "Products are 1120 by count; the docstring says 560"),
+    (Cubic, "the degree is 3; .* 2"),
+    (Cubic, r"tried \(interact='sum', 16x7x5\): the degree is 2; .* 1"),
+    (Cubic, "Products are 1120 .*560"),
     (Failing, "behaviour fails with IndexError: no such thing"),
     (Exploding, "not finite after 12 residual nodes in torch.float32 with alphas at 0"),
     (Downcast, "the output of a float64 input is torch.float32"),
@@ -236,7 +236,7 @@ def test_a_parameter_without_effect_is_found_whatever_rounding_leaves(
     cls: type[nn.Module], name: str, seed: int
 ) -> None:
     block(family="hadamard", name="tried", rules=(odd("kernel"),) if issubclass(cls, Plain) else ())(cls)
-    assert f"tried (defaults, 16x7x5): {UNREACHED.format(name)}" in check(find_op("tried"), seed)
+    assert f"tried (defaults, 16x7x5): {UNREACHED.format(name)}" in check_op(find_op("tried"), seed)
 
 
 def test_a_parameter_of_little_effect_is_none_without() -> None:
@@ -270,7 +270,7 @@ class Bare(nn.Module):
 
 def test_a_head_must_have_what_timm_asks_for() -> None:
     register("head", name="bare")(Bare)
-    (said,) = check(find_op("bare"))
+    (said,) = check_op(find_op("bare"))
     assert "a head needs fc, drop, classes, hidden_size, reset" in said and "lacks ['drop', 'classes'," in said
     arch = complete({**pyramid((8, [])), "head": op("bare")})
     with pytest.raises(BuildError, match="pyramid cannot be built: AttributeError: 'Bare' object has no attribute"):

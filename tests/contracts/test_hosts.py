@@ -13,7 +13,7 @@ from hadnas.arch.families import families_texts
 from hadnas.arch.node import Arch
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
-from hadnas.contract.check import check
+from hadnas.contract.check import check_op
 from hadnas.errors import SpecError
 from hadnas.hosts.host import Host, make_plan
 from hadnas.library import own_ops
@@ -96,7 +96,7 @@ def test_one_file_is_enough_for_a_host(tmp_path: Path, monkeypatch: pytest.Monke
     own_macs = 64 * width + width * 10  # without its blocks
     alone = complete({**arch.node, "blocks": []}, DIGITS)
     assert hadnas.cost(hadnas.build(alone, DIGITS, device="meta"), DIGITS.shape).macs == own_macs
-    assert check(own) == []
+    assert check_op(own) == []
 
     read = readings(monkeypatch, type(own.host))
     moments = ((0.3,), (0.2,))

@@ -11,7 +11,7 @@ from hadnas.errors import StudyError, printable
 from hadnas.opened import open_study
 from hadnas.search.progress import Progress
 from hadnas.search.run import run_study
-from hadnas.shell.progress import Shown
+from hadnas.shell.progress import SearchDisplay
 from hadnas.store.home import Home, optuna_storage
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import NAME_BYTES
@@ -70,7 +70,7 @@ def test_a_name_is_printed_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     chosen, home = study(trials=1, baselines={NAME: "test_resnet"}), new_home(tmp_path)
     with monkeypatch.context() as terminal:
         terminal.setenv("FORCE_COLOR", "1")  # by which rich takes anything for one
-        shown = Shown(chosen)
+        shown = SearchDisplay(chosen)
         with shown.bar:
             run_study(chosen, home, device="cpu", watch=shown)
             shown(Progress("tiny", 1, epochs=1, label=NAME))

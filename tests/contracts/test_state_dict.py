@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hadnas.arch.task import Task
 from hadnas.blocks.registry import block, find_op
-from hadnas.contract.check import check
+from hadnas.contract.check import check_op
 from hadnas.contract.user_defined import check_user_defined
 from hadnas.errors import StudyError
 from hadnas.search.run import run_study
@@ -138,13 +138,13 @@ def registered(cls: type[nn.Module]) -> str:
 
 @pytest.mark.parametrize("cls", [Kept, Aliases, Constant])
 def test_what_the_state_dict_decides_is_no_finding(cls: type[nn.Module]) -> None:
-    assert check(find_op(registered(cls))) == []
+    assert check_op(find_op(registered(cls))) == []
 
 
 @pytest.mark.parametrize("cls", FAULTS)
 def test_state_outside_the_state_dict_is_found(cls: type[nn.Module]) -> None:
     name = registered(cls)
-    assert any(said.startswith(f"{name} (defaults, 16x7x5): {FAULTS[cls]}") for said in check(find_op(name)))
+    assert any(said.startswith(f"{name} (defaults, 16x7x5): {FAULTS[cls]}") for said in check_op(find_op(name)))
 
 
 @pytest.mark.parametrize("cls", FAULTS)

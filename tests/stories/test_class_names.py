@@ -23,7 +23,7 @@ from hadnas.opened import open_study
 from hadnas.results.sections import machine
 from hadnas.retraining import Retrained, retrain
 from hadnas.search.run import run_study
-from hadnas.shell.progress import Shown
+from hadnas.shell.progress import SearchDisplay
 from hadnas.source.module import model_source
 from hadnas.space import op
 from hadnas.train.data.spec import load_data
@@ -149,7 +149,7 @@ def test_notes_on_the_images_reach_whoever_reads(tmp_path: Path, capsys: pytest.
         new_home(tmp_path / "home"),
         study(name="noted", data=source, trials=1, recipe=Recipe(epochs=1, batch=16)),
     )
-    shown = Shown(wanted)
+    shown = SearchDisplay(wanted)
     run_study(wanted, home, device="cpu", watch=shown)
     assert f"images: {note}\n" in capsys.readouterr().err
     results = open_study("noted", home.path)

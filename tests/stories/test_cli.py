@@ -18,7 +18,7 @@ from hadnas.measure.latency.reference import NAME
 from hadnas.opened import open_study
 from hadnas.results.statistics import Correlation
 from hadnas.search.finals import run_finals
-from hadnas.search.predictor import Predictor, digest, features
+from hadnas.search.predictor import Predictor, cost_features, digest
 from hadnas.store.home import Home
 from tests.homes import new_home
 from tests.shell import hadnas
@@ -192,8 +192,8 @@ def test_predict_says_a_latency_by_the_predictor_that_was_kept(place: Path, tmp_
     assert none.exit_code == 2 and "`hadnas predict STUDY` fits one" in none.output, none.output
     counted = cost(results.network(results.best), (1, 8, 8))
     said, rank = protocol((1, 8, 8)), Correlation(0.9, 0.8, 1.0, 40)
-    shares = dict.fromkeys(features(counted), 0.0) | {"elementwise": 1e-3}
-    largest = features(counted) | {"calls.convolution": 2.0}
+    shares = dict.fromkeys(cost_features(counted), 0.0) | {"elementwise": 1e-3}
+    largest = cost_features(counted) | {"calls.convolution": 2.0}
     kept = Predictor(said, shares, largest, 40, 0, 0.05, 0.2, rank, {})
     key = digest(results.study.space), str(results.task()), protocol_key(said)
     results.ledger.measured.put_predictor(*key, said, asdict(kept))

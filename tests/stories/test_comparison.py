@@ -13,7 +13,7 @@ from hadnas.opened import open_study
 from hadnas.results.comparison import Comparison, comparison
 from hadnas.search.compare import backends
 from hadnas.search.run import run_study
-from hadnas.shell.commands.overrides import changed
+from hadnas.shell.commands.overrides import updated_study
 from hadnas.shell.tables.study import show_top
 from hadnas.source.user_file import run_file
 from hadnas.space import op
@@ -68,7 +68,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     opaque = study(space=pyramid((8, [residual(op("opaque"))])), source=str(home.path / "opaque.py"))
     run_study(opaque, home)
     assert comparison(open_study("small", home.path)).rows == {}
-    assert run_study(changed(opaque, backends="onnxruntime"), home).done == 1
+    assert run_study(updated_study(opaque, backends="onnxruntime"), home).done == 1
     return home
 
 
@@ -105,7 +105,7 @@ def test_a_finished_study_is_timed_once_by_the_same_command(tmp_path: Path) -> N
     assert comparison(open_study("small", tmp_path)).rows == {}
     said: list[str] = []
     for _ in range(2):
-        done = run_study(changed(plain, backends="eager"), home, watch=lambda now: said.append(now.label))
+        done = run_study(updated_study(plain, backends="eager"), home, watch=lambda now: said.append(now.label))
         assert done.done == 1
     assert [label for label in said if " on " in label] == ["trial-0000 on eager", "plain on eager"]
     found = comparison(open_study("small", tmp_path))
@@ -143,9 +143,9 @@ def test_which_backends_a_study_takes() -> None:
     assert backends(study()) == ()
     assert backends(study(backends=["compile"])) == ("eager", "compile")
     assert backends(study(latency="compile", backends=["onnxruntime"])) == ("eager", "compile", "onnxruntime")
-    assert changed(study(), backends="compile, onnxruntime").backends == ("compile", "onnxruntime")
+    assert updated_study(study(), backends="compile, onnxruntime").backends == ("compile", "onnxruntime")
     with pytest.raises(SpecError, match=r"backends\.0 = 'tvm' is not allowed: .*'eager', 'compile' or 'onnxruntime'"):
-        changed(study(), backends="tvm")
+        updated_study(study(), backends="tvm")
 
 
 def test_a_missing_extra_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.blocks import registry
 from hadnas.errors import BuildError, StudyError
-from hadnas.exporter.deliver import facts, register
+from hadnas.exporter.deliver import facts, register_export
 from hadnas.exporter.folder import export
 from hadnas.library import own_ops
 from hadnas.opened import open_study
@@ -172,7 +172,7 @@ def test_weights_that_are_gone_are_said(results: StudyResults, tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def model_uri(results: StudyResults, folder: Path) -> str:
-    return register(results, results.best, folder)
+    return register_export(results, results.best, folder)
 
 
 @pytest.mark.slow
@@ -193,7 +193,9 @@ def test_a_registered_model_gives_the_logits_of_the_network(
     loaded = pyfunc.load_model(model_uri)
     assert np.array_equal(loaded.predict(images.numpy()), expected)
     assert loaded.input_example.shape == (2, 1, 8, 8)
-    again = register(results, results.best, folder)  # a second version of the same architecture, beside the first
+    again = register_export(
+        results, results.best, folder
+    )  # a second version of the same architecture, beside the first
     assert again == "models:/hadnas-tiny/2"
     assert np.array_equal(pyfunc.load_model(again).predict(images.numpy()), expected)
 

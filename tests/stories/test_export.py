@@ -197,7 +197,7 @@ def test_the_code_of_the_card_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     plan = make_plan(pyramid((8, [residual(op("mlp"))])), DIGITS)
     arch = plan.arch
     text = card(plan, Facts(), None, (), licence(plan), "torch and timm", trained=False)
-    assert "Its weights are fresh" in text and "Measured" not in text and "accuracy" not in text
+    assert "not trained" in text and "Measured" not in text and "accuracy" not in text
     (tmp_path / "model.py").write_text(model_source(arch, DIGITS, {}))
     save_file(build(arch, DIGITS).state_dict(), tmp_path / "model.safetensors")
     monkeypatch.syspath_prepend(tmp_path)

@@ -13,7 +13,7 @@ from hadnas.measure.cost import cost
 from hadnas.measure.figures import TABLE, Figure
 from hadnas.opened import open_study
 from hadnas.search.run import run_study
-from hadnas.shell.commands.overrides import changed
+from hadnas.shell.commands.overrides import updated_study
 from hadnas.shell.tables.study import show_top
 from hadnas.space import every, one_of, op
 from tests.homes import new_home, study
@@ -41,7 +41,7 @@ def test_an_entry_is_enough_for_a_figure(
     counted = [cost(build(arch, task, device="meta"), task.shape) for arch in archs]
     least, most = sorted(found.macs / found.bytes_moved for found in counted)
     plain = study(space=space, objectives=("val/accuracy", DENSITY.name), sampler="exhaustive", trials=2)
-    chosen = changed(plain, max_macs_per_byte=f"{(least + most) / 2}")
+    chosen = updated_study(plain, max_macs_per_byte=f"{(least + most) / 2}")
     assert list(chosen.constraints) == [DENSITY.name] and chosen.directions == ["maximize", "minimize"]
     home = new_home(tmp_path)
     run_study(chosen, home)

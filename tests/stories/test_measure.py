@@ -52,7 +52,7 @@ def test_an_exported_file_is_measured_as_what_it_is(tmp_path: Path) -> None:
     model = tmp_path / "best" / "model.py"
     for asked in ((), ("--size", "1x16x16", "--classes", 4), ("--size", "3x16x16")):
         done = hadnas("measure", model, *asked)
-        assert done.exit_code == 2 and "its own are --size 3x16x16 --classes 4" in done.output, done.output
+        assert done.exit_code == 2 and "--size 3x16x16 --classes 4" in done.output, done.output
     done = hadnas("measure", model, "--size", "3x16x16", "--classes", 4, "--batch", 1, *QUICK)
     assert "cost of one image 3x16x16, 4 classes, float32" in " ".join(done.output.split()), done.output
 

@@ -67,7 +67,7 @@ def test_the_file_would_leave_a_mark(place: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("top", "mine"), "no family counts some: the blocks ['planted'] are not known here"),
+        (("top", "mine"), "the blocks ['planted'] are not known here"),
         (("report", "mine", "--out", "{out}"), "wrote {out}"),
         (("ledger",), "trainings"),
         (("ledger", "trainings"), "the last 4 of 4 rows"),
@@ -122,7 +122,7 @@ def test_an_architecture_names_no_file(command: tuple[str, ...], said: str, plac
     ("command", "said"),
     [
         (("top", "mine", "--home", "{home}"), "H0 A0 C1 T0"),
-        (("products", "mine", "--home", "{home}"), "holds no product of two activations"),
+        (("products", "mine", "--home", "{home}"), "no product of two activations"),
         (("proxies", "mine", "--home", "{home}"), "synflow"),
         (("show", "{best}"), "H0 A0 C1 T0"),
     ],

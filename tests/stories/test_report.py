@@ -12,8 +12,8 @@ import hadnas
 from hadnas.arch.diagram import diagram
 from hadnas.errors import StudyError
 from hadnas.opened import open_study
-from hadnas.results.insight import FEWEST, insight
-from hadnas.results.plots import Point, bars, front, history, intervals
+from hadnas.results.insight import MIN_TRIALS, insight
+from hadnas.results.plots import Point, plot_bars, plot_front, plot_history, plot_intervals
 from hadnas.results.report import write_report
 from hadnas.results.table import StudyResults
 from hadnas.search.run import run_study
@@ -38,7 +38,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
         space=SPACE,
         recipe=Recipe(epochs=1, batch=512),
         latency=None,
-        trials=FEWEST,
+        trials=MIN_TRIALS,
         baselines={"net": "test_resnet"},
     )
     run_study(study, home)
@@ -55,7 +55,7 @@ def test_the_page_needs_no_network_and_says_what_the_study_holds(results: StudyR
     assert f"The winner: {best.name}" in page and f"{best.figures['macs']:,}" in page
     for section in ("front", "history", "decisions", "families", "products", "winner", "finals", "refused", "machine"):
         assert f'<h2 id="{section}">' in page
-    assert "Association of each family" in page and "Not held yet: hadnas finals wide" in page
+    assert "Association of each family" in page and "hadnas finals wide" in page
     assert "class " in page and "Licence: Apache-2.0" in page  # the code
     for found in results.distinct:
         assert f"<title>{found.name}: {found.figures['val/accuracy']:.4f}" in page  # under the pointer
@@ -87,7 +87,7 @@ def test_importances_say_options_and_count_trials(results: StudyResults) -> None
     assert [i.value for i in found.importances] == sorted((i.value for i in found.importances), reverse=True)
     for importance in found.importances:
         took = [each for each in results.distinct if importance.decision in each.params]
-        assert importance.n == len(took) >= FEWEST
+        assert importance.n == len(took) >= MIN_TRIALS
         chosen = [t.figures["val/accuracy"] for t in took if str(t.params[importance.decision]) == importance.best]
         assert len(chosen) == importance.times
         assert importance.mean == pytest.approx(sum(chosen) / len(chosen))
@@ -131,13 +131,13 @@ def test_a_study_with_little_to_say_says_so(tmp_path: Path) -> None:
     page = write_report(results, tmp_path / "out" / "page.html").read_text()
     assert write_report(results, tmp_path / "out" / "page.html").read_text() == page  # an earlier report is replaced
     (tmp_path / "mine.md").write_text("# Mine")
-    with pytest.raises(StudyError, match=r"mine\.md is not of an earlier report"):
+    with pytest.raises(StudyError, match=r"mine\.md is not a report"):
         write_report(results, tmp_path / "mine.md")
     with pytest.raises(StudyError, match=r"mine\.md/page\.html cannot be written: (Not a directory|File exists)"):
         write_report(results, tmp_path / "mine.md" / "page.html")
     shutil.rmtree(home.path / "short" / "weights")
-    assert "Not looked at: " in write_report(results, tmp_path / "out" / "page.html").read_text()
-    assert "decisions are compared from 10 on" in page and "Effect of each family" in page
+    assert "Not measured: " in write_report(results, tmp_path / "out" / "page.html").read_text()
+    assert "comparison of decisions needs 10" in page and "Effect of each family" in page
 
 
 @pytest.mark.slow
@@ -156,14 +156,14 @@ def test_figures_are_svg_with_axes_and_text() -> None:
         Point("b", 1e6, 0.8, 0.01, "candidate", "b"),
         Point("c", 1e6, 0.7, 0.01, "baseline", "c"),
     ]
-    drawn = front(points, "MACs", log=True)
+    drawn = plot_front(points, "MACs", log=True)
     assert "MACs, log scale" in drawn and "validation accuracy" in drawn
     titles = [title.text for title in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}title")]
     assert set(titles) == {"a & <b>", "b", "c"}
     for text in (
-        history([(0, 0.5), (1, 0.4)], [("net", 0.45)]),
-        bars(["x", "y"], [1, 2], "importance"),
-        intervals(["x"], [(0.1, -0.1, 0.3)], "difference"),
+        plot_history([(0, 0.5), (1, 0.4)], [("net", 0.45)]),
+        plot_bars(["x", "y"], [1, 2], "importance"),
+        plot_intervals(["x"], [(0.1, -0.1, 0.3)], "difference"),
     ):
         assert ElementTree.fromstring(text).tag.endswith("svg")
 

@@ -13,7 +13,7 @@ from hadnas.arch.task import Task
 from hadnas.errors import SpecError
 from hadnas.hosts.build import build
 from hadnas.library import load_architecture, load_network, own_ops
-from hadnas.retraining import FULLER, changed, retrain
+from hadnas.retraining import LONG_RECIPE, retrain, updated_recipe
 from hadnas.space import op
 from hadnas.train.data.spec import load_data
 from hadnas.train.recipe import Policy
@@ -25,7 +25,7 @@ from tests.shell import hadnas
 DIGITS = Task.image(1, 8, 8, classes=10)
 ARCH = complete(pyramid((8, [residual(op("star", expand=2, kernel=3))])), Task.image(3, 16, 16, classes=7))
 TWO = np.stack([digits()[0]] * 2, 3)
-QUICK = FULLER.model_copy(update={"epochs": 1, "batch": 128, "augment": "shift"})
+QUICK = LONG_RECIPE.model_copy(update={"epochs": 1, "batch": 128, "augment": "shift"})
 
 
 @pytest.mark.slow
@@ -66,19 +66,19 @@ def test_seed_and_weights_decide_where_it_starts(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (("nowhere", "--data", "digits"), "unknown study, search space or architecture 'nowhere'"),
-        (("four_families", "--data", "digits"), "four_families is no architecture"),
+        (("four_families", "--data", "digits"), "four_families is not an architecture"),
         (("{arch}", "--data", "nowhere.npz"), "nowhere.npz"),
         (("{arch}", "--data", "digits", "--lr", "-1"), "error: lr = -1.0 is not allowed"),
         (("{arch}", "--data", "digits", "--batch", "5000"), "batch 5000 is larger than the training split"),
         (("{arch}", "--data", "digits", "--weights", "none.safetensors"), "there is no file none.safetensors"),
-        (("{deep}", "--data", "digits"), "leaves 0 x 0 of a"),
-        (("{own}", "--data", "digits"), "where a file of yours defines it, name that file with --blocks"),
+        (("{deep}", "--data", "digits"), "to 0 x 0"),
+        (("{own}", "--data", "digits"), "with --blocks"),
         (("{own}", "--data", "digits", "--blocks", "nowhere.py"), "there is no file nowhere.py"),
         (("{own}", "--data", "digits", "--blocks", "{empty}"), "unknown op 'of_another_file'"),
         (("{own}", "--data", "digits", "--blocks", "{other}"), "unknown op 'of_another_file'"),
         (("{arch}", "--data", "digits", "--augment", "rnd-m9"), "augment = 'rnd-m9' is not allowed; allowed are none"),
         (("{arch}", "--data", "digits", "--hflip", "2"), "augment.timm.hflip = 2.0 is not allowed"),
-        (("{arch}", "--data", "digits", "--augment", "shift", "--reprob", "0.1"), "re_prob can be given for timm's"),
+        (("{arch}", "--data", "digits", "--augment", "shift", "--reprob", "0.1"), "re_prob is allowed with timm's"),
         (("{arch}", "--data", "{two}", "--batch", "8"), "have 2 channels, and timm augments those of 1 or 3 only"),
     ],
 )
@@ -117,11 +117,11 @@ def test_an_exported_folder_with_a_block_of_ones_own_is_trained_again(tmp_path: 
 
 
 def test_settings_of_the_augmentation() -> None:
-    fuller = FULLER.augment
+    fuller = LONG_RECIPE.augment
     assert isinstance(fuller, Policy) and fuller.auto_augment == "rand-m9-mstd0.5-inc1"
-    assert changed(FULLER, {"hflip": 0.0}).augment == fuller.model_copy(update={"hflip": 0.0})
-    assert changed(FULLER, {"augment": "timm", "scale": (0.1, 1.0)}).augment == Policy(scale=(0.1, 1.0))
-    assert changed(FULLER, {"augment": "shift"}).augment == "shift"
+    assert updated_recipe(LONG_RECIPE, {"hflip": 0.0}).augment == fuller.model_copy(update={"hflip": 0.0})
+    assert updated_recipe(LONG_RECIPE, {"augment": "timm", "scale": (0.1, 1.0)}).augment == Policy(scale=(0.1, 1.0))
+    assert updated_recipe(LONG_RECIPE, {"augment": "shift"}).augment == "shift"
 
 
 def test_weights_for_other_classes_are_named(tmp_path: Path) -> None:
@@ -129,4 +129,4 @@ def test_weights_for_other_classes_are_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"in 2 of \d+ tensors: head\.fc\.weight is \(9, 8\); allowed is \(10, 8\)"):
         retrain(ARCH, "digits", QUICK, weights=tmp_path / "nine.safetensors", device="cpu")
     with pytest.raises(SpecError, match=r"^ema = 2"):
-        changed(FULLER, {"ema": 2})
+        updated_recipe(LONG_RECIPE, {"ema": 2})

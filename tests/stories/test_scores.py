@@ -17,7 +17,7 @@ from hadnas.search.run import run_study
 from hadnas.shell.tables.rankings import show_scores
 from hadnas.space import one_of, op
 from hadnas.store.study import Study
-from hadnas.train.data.images import spread
+from hadnas.train.data.images import evenly_spaced
 from hadnas.train.data.spec import load_data
 from hadnas.train.recipe import Recipe
 from tests.homes import new_home
@@ -43,7 +43,7 @@ def test_each_score_is_that_of_the_initial_weights(
     accuracy: list[float] = []
     scores: dict[str, list[float]] = {name: [] for name in SCORES}
     train = load_data("digits").train
-    images, _ = next(train.batches(64, torch.device("cpu"), spread(64, len(train))))
+    images, _ = next(train.batches(64, torch.device("cpu"), evenly_spaced(64, len(train))))
     assert torch.equal(seen[0], images)
     for one in results.ranked:
         assert one.arch is not None
@@ -66,9 +66,9 @@ def test_each_score_is_that_of_the_initial_weights(
 
 
 def test_places_are_spread_over_all_images() -> None:
-    assert spread(4, 10).tolist() == [0, 3, 6, 9] and spread(5, 3).tolist() == [0, 1, 2]
+    assert evenly_spaced(4, 10).tolist() == [0, 3, 6, 9] and evenly_spaced(5, 3).tolist() == [0, 1, 2]
     classes = torch.arange(10).repeat_interleave(130)  # a folder, read class by class
-    assert classes[spread(64, len(classes))].bincount().min() >= 6
+    assert classes[evenly_spaced(64, len(classes))].bincount().min() >= 6
 
 
 def test_a_study_with_too_little_to_rank_is_refused(tmp_path: Path) -> None:
@@ -76,5 +76,5 @@ def test_a_study_with_too_little_to_rank_is_refused(tmp_path: Path) -> None:
         Study(name="one", space=pyramid((8, [])), recipe=Recipe(epochs=1, batch=512), latency=None, trials=1),
         new_home(tmp_path),
     )
-    with pytest.raises(StudyError, match="study 'one' has 1 trained architectures; four are needed"):
+    with pytest.raises(StudyError, match=r"'one' has 1 .*four"):
         score_study(open_study("one", tmp_path))

@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from hadnas.errors import SpecError
-from hadnas.results.statistics import accuracy, counted, difference, holm
+from hadnas.results.statistics import accuracy, difference, holm, interval_words
 
 
 def simulated(
@@ -123,4 +123,4 @@ def test_pairs_need_the_same_seeds_and_images() -> None:
 
 
 def test_what_an_interval_counts_is_said() -> None:
-    assert "images only" in counted(1) and "the seeds and the images" in counted(2)
+    assert "images only" in interval_words(1) and "the seeds and the images" in interval_words(2)

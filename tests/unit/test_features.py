@@ -11,7 +11,7 @@ from hadnas.arch.features import features
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.search.pool.prospects import prospects
-from hadnas.space import one_of, op, random_pick, sample
+from hadnas.space import one_of, op, random_pick, resolve
 from tests.networks import pyramid, residual
 
 TASK = Task.image(1, 8, 8, classes=10)
@@ -52,7 +52,7 @@ def test_a_network_without_stages_has_features() -> None:
 
 def drawn(space: Any, seed: int) -> tuple[dict[str, Any], Any]:
     answers: dict[str, Any] = {}
-    return answers, sample(space, random_pick(random.Random(seed), answers))
+    return answers, resolve(space, random_pick(random.Random(seed), answers))
 
 
 FOUR = hadnas.load("search_spaces/four_families")

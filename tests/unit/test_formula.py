@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from hadnas.contract.formula import degree, evaluate
+from hadnas.contract.formula import compute, degree
 from hadnas.errors import SpecError
 
 
@@ -20,7 +20,7 @@ from hadnas.errors import SpecError
     ],
 )
 def test_formulas(formula: str, value: int) -> None:
-    assert evaluate(formula, {"C": 4, "on": True, "mode": "a"}) == value
+    assert compute(formula, {"C": 4, "on": True, "mode": "a"}) == value
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_formulas(formula: str, value: int) -> None:
 )  # fmt: skip
 def test_whatever_is_no_formula_is_refused(formula: str) -> None:
     with pytest.raises(SpecError, match=re.escape(repr(formula))):
-        evaluate(formula, {"C": 4, "mode": "a"})
+        compute(formula, {"C": 4, "mode": "a"})
 
 
 def test_degrees() -> None:

@@ -139,8 +139,8 @@ def test_timm_models_are_architectures_too() -> None:
     [
         (3, "architecture: found 3"),
         ({"op": "pyramyd"}, "unknown op 'pyramyd'; did you mean 'pyramid'"),
-        ({"op": "star"}, "the op 'star' is a block"),
-        ({**pyramid((8, [])), "format": 99}, "format 99 is later than 1"),
+        ({"op": "star"}, "'star' is a block"),
+        ({**pyramid((8, [])), "format": 99}, "format 99 .*1"),
         ({**pyramid((8, [])), "format": "1"}, "format = '1' is not allowed"),
         ({**pyramid((8, [])), "hed": 1}, "unknown parameter of pyramid 'hed'; did you mean 'head'"),
         (pyramid(), "stages = \\[\\] is not allowed"),
@@ -155,8 +155,8 @@ def test_timm_models_are_architectures_too() -> None:
         (pyramid((8, [residual(op("attention", heads=3))])), "heads = 3 must divide dim = 8"),
         (pyramid((8, [residual(op("gn_conv", order=5))])), "block: gn_conv: order = 5 .*dim = 8 must be divisible"),
         ({**pyramid((8, [])), "head": op("corelnet", grid=5)}, "head: corelnet: grid = 5 must be .*, 4 x 4"),
-        (pyramid((8, [op("residual", block=op("star"))])), "residual lacks 'merge'"),
-        (pyramid(*[(8, [])] * 2, stem=op("conv_norm", dim=8, kernel=16, stride=16)), "stem: conv_norm leaves 0 x 0"),
+        (pyramid((8, [op("residual", block=op("star"))])), "residual needs 'merge'"),
+        (pyramid(*[(8, [])] * 2, stem=op("conv_norm", dim=8, kernel=16, stride=16)), "stem: conv_norm .* 0 x 0"),
         (op("pyramid", stem=op("conv_norm", dim=8), stages=[{"dim": 9, "blocks": []}], head=op("pooled_linear")),
          "stages.0: dim = 9 but 8 come in"),
         (op("pyramid", stem=op("conv_norm", dim=8), stages=[{"dim": 8, "blok": []}], head=op("pooled_linear")),
@@ -171,7 +171,7 @@ def test_a_wrong_architecture_is_refused_with_its_path(node: object, message: st
 
 @pytest.mark.parametrize("shape", [(0, 8, 8), (1, 8.0, 8), (1, -1, 8)])
 def test_a_wrong_task_is_refused(shape: tuple[int, int, int]) -> None:
-    with pytest.raises(SpecError, match="image has the size"):
+    with pytest.raises(SpecError, match=r"image has the size (0|8.0|-1); allowed"):
         Task.image(*shape, classes=10)
 
 

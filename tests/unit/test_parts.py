@@ -106,13 +106,13 @@ def test_what_an_operation_gave_before_it_gives_again() -> None:
     """A new tensor of the same form each time; never in place of an alias."""
     x, aten = torch.empty(2, 3, 4, 4, device="meta", dtype=torch.int64), torch.ops.aten
     for number, dtype in ((1, torch.int64), (1.0, torch.float32), (True, torch.int64)):
-        first, again = (meta.run(aten.mul.Tensor, (x, number), {}) for _ in range(2))
+        first, again = (meta.run_operation(aten.mul.Tensor, (x, number), {}) for _ in range(2))
         assert first.dtype == again.dtype == dtype and first.stride() == again.stride() and again is not first
-    assert meta.run(aten.add.Tensor, (x, x), {}).is_contiguous()
+    assert meta.run_operation(aten.add.Tensor, (x, x), {}).is_contiguous()
     last = x.to(memory_format=torch.channels_last)
-    assert meta.run(aten.add.Tensor, (last, last), {}).stride() == last.stride() != x.stride()
+    assert meta.run_operation(aten.add.Tensor, (last, last), {}).stride() == last.stride() != x.stride()
     for _ in range(2):
-        assert meta.run(aten.add_.Tensor, (x, 1), {}) is x
-        assert meta.run(aten.view.default, (x, [6, 16]), {})._is_view()
+        assert meta.run_operation(aten.add_.Tensor, (x, 1), {}) is x
+        assert meta.run_operation(aten.view.default, (x, [6, 16]), {})._is_view()
     held = torch.arange(3)
-    assert [meta.run(aten.add.Tensor, (held, 1), {}).tolist() for _ in range(2)] == [[1, 2, 3]] * 2
+    assert [meta.run_operation(aten.add.Tensor, (held, 1), {}).tolist() for _ in range(2)] == [[1, 2, 3]] * 2

@@ -22,7 +22,7 @@ def test_images_that_two_splits_share_are_counted(tmp_path: Path) -> None:
     parts = {"train": train, "val": val, "test": test}
     arrays = {f"{part}_images": array for part, array in parts.items()}
     data = load_data(npz(tmp_path, **arrays, **{f"{part}_labels": array for part, array in labels.items()}))
-    shared = "4 of 40 test images are in an earlier split, too, so accuracy on them says too much: "
+    shared = "4 of 40 test images are in an earlier split, too, so accuracy on them is too optimistic: "
     assert data.notes == (shared + "test image 'test_images[4]' is train image 'train_images[30]'",)
 
 
@@ -39,7 +39,7 @@ def test_a_copied_file_is_found_in_a_folder(held_bytes: int, tmp_path: Path, mon
             Image.fromarray(pixels).save(place / f"{number}.pgm")
     shutil.copy(tmp_path / "train" / "b" / "2.pgm", tmp_path / "test" / "a" / "copy.pgm")
     (note,) = load_data(str(tmp_path)).notes
-    assert note.startswith("1 of 17 test images are in an earlier split, too, so accuracy on them says too much: ")
+    assert note.startswith("1 of 17 test images are in an earlier split, too, so accuracy on them is too optimistic: ")
     assert re.search(r"test image '\S+test/a/copy.pgm' is (train|validation) image '\S+train/b/2.pgm'$", note)
 
 

@@ -1,1 +1,1 @@
-"""Latency: a module and a fixed reference timed in turn, by backend."""
+"""Latency: a module and a fixed reference timed alternately, by backend."""

@@ -1,6 +1,6 @@
-"""Ways to run a network: what `hadnas.measure.latency.latency` times.
+"""Backends that run a network for `hadnas.measure.latency.latency`.
 
-Each takes a module in evaluation mode and an input on the same device, and returns a call without arguments.
+Each takes a module in evaluation mode and an input on the same device, and returns a function without arguments.
 """
 
 from collections.abc import Callable
@@ -13,22 +13,22 @@ from torch import Tensor, nn
 from hadnas.errors import BuildError, MeasurementError, unknown
 from hadnas.measure.onnx import as_onnx, require_onnx
 
-Call = Callable[[], Any]
+ForwardPass = Callable[[], Any]
 
 
-def eager(module: nn.Module, image: Tensor, threads: int) -> Call:
-    """The module as it is, one kernel per operation."""
+def eager(module: nn.Module, image: Tensor, threads: int) -> ForwardPass:
+    """The module itself, one kernel per operation."""
     return lambda: module(image)
 
 
-def compiled(module: nn.Module, image: Tensor, threads: int) -> Call:
+def compiled(module: nn.Module, image: Tensor, threads: int) -> ForwardPass:
     """`torch.compile` with static shapes; the first call compiles."""
     fast = torch.compile(module, dynamic=False)
     return lambda: fast(image)
 
 
-def onnxruntime(module: nn.Module, image: Tensor, threads: int) -> Call:
-    """ONNX Runtime on the CPU, from an export in memory. Raises MeasurementError where it cannot run or export."""
+def onnxruntime(module: nn.Module, image: Tensor, threads: int) -> ForwardPass:
+    """ONNX Runtime on the CPU, from an export in memory. Raises MeasurementError if it cannot export or run."""
     if image.device.type != "cpu":
         raise MeasurementError(f"backend 'onnxruntime' on device {str(image.device)!r}: 'cpu' is allowed")
     if image.dtype != torch.float32:
@@ -49,22 +49,22 @@ def onnxruntime(module: nn.Module, image: Tensor, threads: int) -> Call:
     return lambda: session.run(None, feed)
 
 
-BACKENDS: dict[str, Callable[[nn.Module, Tensor, int], Call]] = {
+BACKENDS: dict[str, Callable[[nn.Module, Tensor, int], ForwardPass]] = {
     "eager": eager,
     "compile": compiled,
     "onnxruntime": onnxruntime,
 }
 
 
-def check(name: str) -> None:
+def check_backend(name: str) -> None:
     """Raise UnknownName for a backend that does not exist."""
     if name not in BACKENDS:
         raise unknown("backend", name, BACKENDS)
 
 
-def require(name: str, device: str = "cpu") -> None:
+def require_backend(name: str, device: str = "cpu") -> None:
     """Raise UnknownName for a backend that does not exist, MeasurementError for one that cannot run here."""
-    check(name)
+    check_backend(name)
     if name == "onnxruntime":
         if torch.device(device).type != "cpu":
             raise MeasurementError(f"backend 'onnxruntime' on device {device!r}: 'cpu' is allowed")
@@ -75,7 +75,7 @@ def require(name: str, device: str = "cpu") -> None:
 
 
 def versions(name: str) -> dict[str, str]:
-    """The versions of the libraries that a backend runs on; "missing" for one that is not installed."""
+    """The versions of a backend's libraries; "missing" for one that is not installed."""
     found = {"torch": str(torch.__version__)}
     if name == "onnxruntime":
         try:

@@ -1,9 +1,8 @@
-"""How long a forward pass takes, as a ratio to a fixed reference network timed in turn with it.
+"""The latency of a forward pass, and its ratio to a fixed reference network timed alternately with it.
 
-Candidate and reference are timed alternately, so that a load or a clock that changes hits both; the median of the
-pairwise ratios is what repeats between processes, while milliseconds drift. On one thread of a CPU the clock is that
-thread's own, which stands still while another process has the core. Only one measurement runs on a host at a time: a
-file lock in the temporary directory keeps others waiting.
+A change of load or clock frequency affects candidate and reference alike, so the median of the pairwise ratios is
+reproducible, while milliseconds drift. On one CPU thread the clock is that thread's CPU time, which excludes other
+processes. Only one measurement runs on a host at a time, by a file lock in the temporary directory.
 """
 
 import hashlib
@@ -29,8 +28,8 @@ from hadnas.errors import MeasurementError, cut
 from hadnas.limits import THREADS, check_memory
 from hadnas.measure.copies import copied
 from hadnas.measure.latency import reference as fixed
-from hadnas.measure.latency.backends import BACKENDS, Call, check, versions
-from hadnas.measure.latency.pairs import NOISY, Pairs, Taken, spread, trusted
+from hadnas.measure.latency.backends import BACKENDS, ForwardPass, check_backend, versions
+from hadnas.measure.latency.pairs import NOISY, Pairs, Samples, relative_iqr, trusted
 
 LOCK = "hadnas-latency.lock"
 
@@ -39,11 +38,11 @@ LOCK = "hadnas-latency.lock"
 class Latency:
     """Time of one forward pass (milliseconds per call, of a whole batch) and its ratio to the reference.
 
-    Each sample is the mean of as many calls as fill 10 ms; median, 90th percentile and minimum are over these. With one
-    thread on a CPU it is that thread's time: what other processes take is not in it, nor what a module leaves to
-    threads of its own; with more it is the time that passes, on CUDA that between two events.
+    Each sample is the mean of as many calls as fill 10 ms; median, 90th percentile and minimum are over the samples.
+    With one CPU thread it is that thread's CPU time, without other processes and without threads that a module starts;
+    with more threads it is wall time, on CUDA the time between two events.
     iqr, ratio_iqr: interquartile range over median.  n: pairs of samples.
-    noisy: the ratio's range stayed above 5 %, also when measured again.
+    noisy: the ratio's interquartile range is above 5 %, also in a second measurement.
     protocol: everything that defines the measurement; `protocol_key` is its hash.
     """
 
@@ -73,9 +72,9 @@ def protocol(
     backend: str = "eager",
 ) -> dict[str, Any]:
     """Everything that defines a latency measurement, as plain data; known before anything is measured."""
-    check(backend)
+    check_backend(backend)
     device = _device(device)
-    own = f"{type(reference).__name__}-{_hash(repr(reference))}"
+    custom = f"{type(reference).__name__}-{_hash(repr(reference))}"
     return {
         "shape": list(shape),
         "batch": batch,
@@ -86,13 +85,13 @@ def protocol(
         "dtype": str(dtype or torch.float32).removeprefix("torch."),
         "memory_format": "contiguous",
         "backend": backend,
-        "reference": fixed.NAME if reference is None else own,
+        "reference": fixed.NAME if reference is None else custom,
         "versions": versions(backend),
     }
 
 
 def protocol_key(protocol: dict[str, Any]) -> str:
-    """A short hash, the same in every process: latencies of different keys are not comparable."""
+    """A short hash, equal in every process: latencies of different keys are not comparable."""
     return _hash(json.dumps(protocol, sort_keys=True))
 
 
@@ -111,22 +110,22 @@ def latency(
     """Time `module` on an input (batch, *shape), shape = (C, H, W), in evaluation mode without gradients.
 
     device: "cpu" or "cuda"; that of the module's parameters if None.  dtype: float32 if None.
-    backend: "eager", "compile" or "onnxruntime".  seconds: for warm-up and timing together; compiling, exporting,
-    the first call, waiting for another measurement on this host, and the last of at least five pairs come on top; a
-    module that sleeps makes samples long, as they are filled by the thread's own time.
+    backend: "eager", "compile" or "onnxruntime".  seconds: for warm-up and timing together, without compiling,
+    exporting, the first call, waiting for another measurement on this host, and the end of the five pairs that are
+    always measured; a module that sleeps takes longer, since samples are sized by the thread's CPU time.
     reference: hadnas's own if None (`reference`).
 
-    Copies are timed, in another thread, which the caller's autocast does not reach: the module, the number of threads
-    and the random state are left as they were; the backend "compile" forgets what torch.compile had compiled before.
-    Raises MeasurementError where the module has no weights (meta device) or fails, or the backend cannot run it;
+    Copies are timed, in another thread, without the caller's autocast: the module, the number of threads and the random
+    state do not change; the backend "compile" resets torch.compile.
+    Raises MeasurementError if the module has no weights (meta device) or fails, or if the backend cannot run it;
     UnknownName for an unknown backend.
     """
-    check(backend)
+    check_backend(backend)
     device = _device(device if device is not None else next((p.device for p in module.parameters()), "cpu"))
     dtype = dtype or torch.float32
     if not all(isinstance(n, int) and n > 0 for n in (batch, threads, *shape)) or not 0 < seconds < math.inf:
-        said = f"shape {tuple(shape)}, batch {batch}, threads {threads}, seconds {seconds}"
-        raise MeasurementError(f"{said}: positive numbers are allowed, whole ones but for the seconds")
+        found = f"shape {tuple(shape)}, batch {batch}, threads {threads}, seconds {seconds}"
+        raise MeasurementError(f"{found}; allowed are positive integers, and positive seconds")
     if threads > THREADS:
         raise MeasurementError(f"threads = {cut(threads)} is not allowed; allowed are up to {THREADS}")
     check_memory(2 * 4 * batch * math.prod(shape), f"two batches of {batch} inputs {tuple(shape)}")
@@ -138,7 +137,7 @@ def latency(
     image = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0), device="cpu").to(device, dtype)
     stop = Event()
 
-    def take() -> Taken:
+    def measure() -> Samples:
         with _threads(threads), torch.inference_mode():
             other = reference or fixed.reference(shape[0])
             candidate, against = (_ready(each, image, threads, backend) for each in (module, other))
@@ -146,25 +145,25 @@ def latency(
             start = time.perf_counter()
             with _named(module, image, backend):
                 pairs.warm_up(seconds / 4)
-                parts = [pairs.take(start + seconds * 0.6)]
-                if time.perf_counter() < start + seconds:  # the fewest pairs of a large network may have taken it all
-                    parts.append(pairs.take(start + seconds))
+                parts = [pairs.measure(start + seconds * 0.6)]
+                if time.perf_counter() < start + seconds:  # the first pairs of a large network may take all the time
+                    parts.append(pairs.measure(start + seconds))
             return trusted(parts)
 
     with alone():
         if backend == "compile":
-            torch.compiler.reset()  # past a few networks of one class torch.compile silently runs them eagerly
-        taken = _in_thread(take, stop)
-    times, ratios = taken.times, taken.ratios
+            torch.compiler.reset()  # after a few networks of one class torch.compile silently runs them eagerly
+        samples = _in_thread(measure, stop)
+    times, ratios = samples.times, samples.ratios
     return Latency(
         median_ms=statistics.median(times),
         p90_ms=statistics.quantiles(times, n=10, method="inclusive")[-1],
         min_ms=min(times),
-        iqr=spread(times),
+        iqr=relative_iqr(times),
         n=len(times),
         ratio=statistics.median(ratios),
-        ratio_iqr=spread(ratios),
-        noisy=spread(ratios) > NOISY,
+        ratio_iqr=relative_iqr(ratios),
+        noisy=relative_iqr(ratios) > NOISY,
         protocol=known,
     )
 
@@ -172,12 +171,12 @@ def latency(
 def _clock(device: torch.device, threads: int) -> str:
     if device.type == "cuda":
         return "events"
-    fine = time.get_clock_info("thread_time").resolution < 1e-6  # Windows counts it in ticks of 16 ms
+    fine = time.get_clock_info("thread_time").resolution < 1e-6  # on Windows it is 16 ms
     return "thread" if threads == 1 and fine else "wall"
 
 
-def _ready(module: nn.Module, image: Tensor, threads: int, backend: str) -> Call:
-    """A copy of the module on the input's device, in its dtype, on the backend, called once."""
+def _ready(module: nn.Module, image: Tensor, threads: int, backend: str) -> ForwardPass:
+    """A copy of the module on the backend, with the input's device and dtype, called once."""
     with _named(module, image, backend):
         twin = copied(module).to(image.device, image.dtype).to(memory_format=torch.contiguous_format)
         twin.eval().requires_grad_(False)
@@ -188,7 +187,7 @@ def _ready(module: nn.Module, image: Tensor, threads: int, backend: str) -> Call
 
 @contextmanager
 def _named(module: nn.Module, image: Tensor, backend: str) -> Iterator[None]:
-    """Say of a failure which module failed on what."""
+    """Add the module, the input, the backend and the device to the message of a failure."""
     try:
         yield
     except MeasurementError:
@@ -202,14 +201,14 @@ def _named(module: nn.Module, image: Tensor, backend: str) -> Iterator[None]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Wait until no other measurement runs on this host; one within another is the same one."""
+    """Wait until no other measurement runs on this host; reentrant in a process."""
     path = Path(tempfile.gettempdir()) / LOCK
     try:
         lock = FileLock(path, mode=0o666, is_singleton=True)
         lock.acquire()
     except PermissionError as error:
         raise MeasurementError(
-            f"{path} belongs to another user: one shared lock per host is needed ({error})"
+            f"{path} belongs to another user, but all users of a host must share this lock ({error})"
         ) from error
     try:
         yield
@@ -217,14 +216,14 @@ def alone() -> Iterator[None]:
         lock.release()
 
 
-def _in_thread(work: Callable[[], Taken], stop: Event) -> Taken:
-    """The result of `work`, done in a thread of its own; on Ctrl-C, `stop` is set, and its end waited for.
+def _in_thread(work: Callable[[], Samples], stop: Event) -> Samples:
+    """The result of `work`, run in a new thread; on Ctrl-C sets `stop` and waits for its end.
 
-    The interpreter keeps the frames of a thread in pieces of 16 kB: where those of the caller end near the end of a
-    piece, every call of a module maps and unmaps the next. The ratio of a small network, 1.05 to 1.22 from most
-    callers, was .84 to 2.1 from those whose own frames were 96 to 108 or 234 to 246 deep (44 depths).
+    The interpreter stores the frames of a thread in pieces of 16 kB: if the caller's frames end near the end of a
+    piece, every call of a module maps and unmaps the next. The ratio of a small network was 1.05 to 1.22 from most
+    callers, and .84 to 2.1 from callers at depths of 96 to 108 or 234 to 246 frames (44 depths).
     """
-    done: Future[Taken] = Future()
+    done: Future[Samples] = Future()
 
     def run() -> None:
         try:
@@ -232,7 +231,7 @@ def _in_thread(work: Callable[[], Taken], stop: Event) -> Taken:
         except BaseException as error:
             done.set_exception(error)
 
-    thread = Thread(target=run, daemon=True)  # a second Ctrl-C, as while something compiles, leaves it behind
+    thread = Thread(target=run, daemon=True)  # daemon: a second Ctrl-C, as during a compilation, exits without it
     thread.start()
     try:
         return done.result()
@@ -256,20 +255,20 @@ def _device(name: torch.device | str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise MeasurementError(f"device {str(name)!r}: 'cpu' and 'cuda' are allowed") from None
+        raise MeasurementError(f"device {str(name)!r}; allowed are 'cpu' and 'cuda'") from None
     if device.type == "meta":
         raise MeasurementError("the module is on the meta device: no weights, no latency")
     if device.type not in ("cpu", "cuda"):
-        raise MeasurementError(f"device {str(device)!r}: 'cpu' and 'cuda' are allowed")
+        raise MeasurementError(f"device {str(device)!r}; allowed are 'cpu' and 'cuda'")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise MeasurementError(f"device {str(device)!r}: torch finds no CUDA device on this host")
     if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", torch.cuda.current_device())  # another thread has another current one
+        return torch.device("cuda", torch.cuda.current_device())  # the current device differs between threads
     return device
 
 
 def _processor() -> str:
-    """The model of the CPU, as the kernel names it."""
+    """The CPU's model name."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():

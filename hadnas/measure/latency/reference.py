@@ -1,12 +1,12 @@
-"""The network every latency is compared with: small, fixed, at the study's own input size.
+"""The reference network of every latency ratio: small, fixed, with the candidate's input size.
 
-A figure in milliseconds drifts with the load and the clock of the machine; the ratio to a reference that is timed in
-turn with the candidate repeats, as far as both feel alike what changes. So it takes the candidate's own input, as one
-much larger empties the candidate's caches, and is made of what most candidates are made of: dense, depthwise and
-pointwise convolutions, normalisation, an activation, sums. And it is small: timed in turn in the same processes, the
-ratios of five digits-sized networks to it had a standard deviation of .67 and .59 % (twice 16 processes), to one twice
-as wide, whose 5 MB of weights a core's cache of 2 MB does not hold, 1.03 and 1.04 %, to nine 3x3 convolutions as wide
-as this .83 % (once). The ratios of five timm models hardly tell them apart: .82 and .78 %, .84 and .87 %, .76 % (10 and
+Milliseconds drift with the load and the clock of the machine; the ratio to a reference timed alternately with the
+candidate is reproducible if a change affects both alike. So the reference has the candidate's input, since a much
+larger one would flush the candidate's data from the caches, and the operations of most candidates: dense, depthwise
+and pointwise convolutions, normalisation, an activation, sums. And it is small. Standard deviation of the ratio of
+five digits-sized networks, timed alternately in the same processes: .67 and .59 % to this reference (twice 16
+processes); 1.03 and 1.04 % to one twice as wide, with 5 MB of weights beside a core's cache of 2 MB; .83 % to nine 3x3
+convolutions of this width (once). For five timm models they hardly differ: .82 and .78 %, .84 and .87 %, .76 % (10 and
 8 processes).
 """
 
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 NAME = "mixed16"  # part of every protocol: a changed network needs a new name
-WIDTHS = (16, 32, 64, 128)
+STAGE_WIDTHS = (16, 32, 64, 128)
 
 
 class Mixer(nn.Module):
-    """x + pointwise(GELU(pointwise(BN(depthwise(x))))), the inner width four times the outer: (B, C, H, W), as x."""
+    """x + pointwise(GELU(pointwise(BN(depthwise(x))))), the inner width four times the outer; (B, C, H, W) -> same."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -36,14 +36,14 @@ class Mixer(nn.Module):
 class Reference(nn.Module):
     """A 3x3 stem and four stages of a 3x3 convolution and a mixer; every stage, and the stem, halves the input.
 
-    (B, C, H, W) -> (B, 10) for any C, H, W >= 1. Weights are the same in every process.
+    (B, C, H, W) -> (B, 10) for any C, H, W >= 1. `reference` gives the same weights in every process.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(channels, WIDTHS[0], 3, stride=2, padding=1)]
-        width = WIDTHS[0]
-        for out in WIDTHS:
+        layers: list[nn.Module] = [nn.Conv2d(channels, STAGE_WIDTHS[0], 3, stride=2, padding=1)]
+        width = STAGE_WIDTHS[0]
+        for out in STAGE_WIDTHS:
             layers += [nn.Conv2d(width, out, 3, stride=2, padding=1), nn.BatchNorm2d(out), Mixer(out)]
             width = out
         self.features = nn.Sequential(*layers)
@@ -56,6 +56,6 @@ class Reference(nn.Module):
 
 def reference(channels: int) -> Reference:
     """The reference for inputs of `channels` channels, on the CPU, in evaluation mode."""
-    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
+    with torch.random.fork_rng(devices=[]):  # leaves the caller's random state unchanged
         torch.manual_seed(0)
         return Reference(channels).eval()

@@ -1,4 +1,4 @@
-"""A study changed from the command line: the common options, checked like the study itself."""
+"""A study changed by options of the command line, checked like the study itself."""
 
 import re
 from collections.abc import Callable
@@ -19,8 +19,8 @@ _SUFFIXES = {"k": 1e3, "m": 1e6, "g": 1e9}
 def limits(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for every figure that may be a constraint: `--max-latency` for `latency_ms`."""
     for name, figure in reversed(_options().items()):
-        said = f"Limit on {figure.label}, such as {_example(figure)}."
-        command = click.option(name, metavar="MS" if figure.unit == "ms" else "N", help=said)(command)
+        text = f"Limit on {figure.label}, such as {_example(figure)}."
+        command = click.option(name, metavar="MS" if figure.unit == "ms" else "N", help=text)(command)
     return command
 
 
@@ -33,7 +33,7 @@ def _example(figure: Figure) -> str:
     return "50M" if figure.source == "cost" else f"2.5{figure.unit}"
 
 
-def changed(
+def updated_study(
     study: "Study",
     *,
     trials: int | None = None,
@@ -47,10 +47,10 @@ def changed(
     backends: str | None = None,
     **largest: str | None,
 ) -> "Study":
-    """`study` with what is given put in its place. Raises SpecError, or UnknownName, as the study itself would.
+    """`study` with every setting that is not None. Raises SpecError or UnknownName as the study itself does.
 
-    `largest` are values of the options that `limits` gives, such as `max_macs="50M"`.
-    A study on other data than its own is another study: unless named, it is called `<study>-<data>`.
+    `largest` are values of the options that `limits` adds, such as `max_macs="50M"`.
+    A study on other data is another study: without `name`, it is named `<study>-<data>`.
     """
     from pydantic import ValidationError
 
@@ -62,8 +62,8 @@ def changed(
     if data is not None and not data.strip():
         raise SpecError("--data is empty; allowed are digits, an .npz file, a folder of images or torch/NAME:DIR")
     if data is not None or size is not None:
-        own = study.data.model_dump()
-        fields["data"] = {**own, "source": data or own["source"], "size": size if size is not None else own["size"]}
+        old = study.data.model_dump()
+        fields["data"] = {**old, "source": data or old["source"], "size": size if size is not None else old["size"]}
         if name is None and data is not None and data != study.data.source:
             stem = data.rstrip("/").rpartition("/")[2].removesuffix(".npz")
             fields["name"] = f"{study.name}-{''.join(c if c.isalnum() or c in '_-.' else '_' for c in stem)}"
@@ -95,13 +95,13 @@ def sides(text: str) -> tuple[int, int, int]:
 
 def _number(text: str, option: str, figure: Figure) -> float:
     """`50M` as 50e6 for a cost, `5ms` as 5 for a latency."""
-    plain = text.strip().lower().removesuffix(figure.unit)
-    suffix = plain[-1:] if figure.source == "cost" and plain[-1:] in _SUFFIXES else ""
+    number = text.strip().lower().removesuffix(figure.unit)
+    suffix = number[-1:] if figure.source == "cost" and number[-1:] in _SUFFIXES else ""
     try:
-        value = float(plain.removesuffix(suffix)) * _SUFFIXES.get(suffix, 1.0)
+        value = float(number.removesuffix(suffix)) * _SUFFIXES.get(suffix, 1.0)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        said = f"a number above 0{f', in {figure.unit}' * bool(figure.unit)}, such as {_example(figure)}"
-        raise SpecError(f"{option} {cut(text)} is not allowed; allowed is {said}")
+        allowed = f"a number above 0{f', in {figure.unit}' * bool(figure.unit)}, such as {_example(figure)}"
+        raise SpecError(f"{option} {cut(text)} is not allowed; allowed is {allowed}")
     return value

@@ -1,4 +1,4 @@
-"""Commands on studies: search, and what was found."""
+"""Commands on studies: search, and their results."""
 
 import sys
 from pathlib import Path
@@ -8,11 +8,22 @@ import click
 
 from hadnas.errors import at, unknown
 from hadnas.limits import COUNT
-from hadnas.shell.commands import BATCHES, BLOCKS, COUNTS, FRESH, HOME, SEEDS, SIDES, SPLIT_SEEDS, TRIALS, PathType
-from hadnas.shell.commands.overrides import changed, limits
+from hadnas.shell.commands import (
+    BATCHES,
+    BLOCKS_FILE,
+    COUNTS,
+    HOME,
+    SEED_COUNTS,
+    SEEDS,
+    SIDES,
+    SPLIT_SEEDS,
+    TRIALS,
+    PathType,
+)
+from hadnas.shell.commands.overrides import limits, updated_study
 
 
-@click.command()
+@click.command("search")
 @click.argument("study")
 @HOME
 @click.option("--trials", type=COUNTS, help="Budget: distinct architectures.")
@@ -22,33 +33,35 @@ from hadnas.shell.commands.overrides import changed, limits
 @click.option("--batch", type=BATCHES, help="Images in a training batch.")
 @click.option("--seed", type=SEEDS)
 @click.option("--sampler", metavar="NAME", help="tpe, nsga2, random or exhaustive.")
-@click.option("--name", help="Name under which it is kept; by default that of its file, with -DATA for other data.")
+@click.option("--name", help="Name of the stored study; by default that of its file, with -DATA for other data.")
 @limits
-@click.option("--backends", metavar="LIST", help="Time front and baselines on these, too: compile,onnxruntime.")
+@click.option(
+    "--backends", metavar="LIST", help="Further backends to time front and baselines on: compile,onnxruntime."
+)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
-def search(study: str, home: str | None, device: str, **changes: Any) -> None:
-    """Run a study by name or path; the same command again goes on to the same total."""
+def search_command(study: str, home: str | None, device: str, **changes: Any) -> None:
+    """Run a study by name or path; the same command again continues it to the same total."""
     from hadnas.library import load_study
     from hadnas.search.run import run_study
-    from hadnas.shell.progress import Shown
+    from hadnas.shell.progress import SearchDisplay
     from hadnas.shell.tables.study import show_top
     from hadnas.store.home import Home
 
-    chosen = changed(load_study(study), **changes)
-    place = Home(home)
-    shown = Shown(chosen)
-    with shown.bar:
-        progress = run_study(chosen, place, device=device, watch=shown)
+    chosen = updated_study(load_study(study), **changes)
+    opened = Home(home)
+    display = SearchDisplay(chosen)
+    with display.bar:
+        progress = run_study(chosen, opened, device=device, watch=display)
     click.echo(f"{progress.ended}; {progress.refused} draws were refused")
-    show_top(chosen.name, place, 5)
+    show_top(chosen.name, opened, 5)
 
 
-@click.command()
+@click.command("top")
 @click.argument("study")
 @HOME
-@BLOCKS
+@BLOCKS_FILE
 @click.option("-n", "count", default=10, show_default=True, type=COUNTS, help="Rows of the leaderboard.")
-def top(study: str, home: str | None, count: int) -> None:
+def top_command(study: str, home: str | None, count: int) -> None:
     """Leaderboard, Pareto front and best of each family of a study."""
     from hadnas.shell.tables.study import show_top
     from hadnas.store.home import Home
@@ -56,56 +69,58 @@ def top(study: str, home: str | None, count: int) -> None:
     show_top(study, Home(home, reading=True), count)
 
 
-@click.command()
+@click.command("finals")
 @click.argument("study")
 @HOME
-@BLOCKS
+@BLOCKS_FILE
 @click.option("--top", type=COUNTS, help="The K best; the Pareto front by default.")
-@click.option("--seeds", default=3, show_default=True, type=FRESH, help="Fresh seeds of every network.")
-@click.option("--candidates", type=TRIALS, help="Random ones beside; by default as many as the search had.")
+@click.option("--seeds", default=3, show_default=True, type=SEED_COUNTS, help="Fresh seeds of every network.")
+@click.option(
+    "--candidates", type=TRIALS, help="Random candidates for comparison; by default as many as the search had."
+)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
-def finals(study: str, home: str | None, **options: Any) -> None:
+def finals_command(study: str, home: str | None, **options: Any) -> None:
     """Train the best and their controls with fresh seeds, and score them once on the test split."""
     from hadnas.opened import open_study
     from hadnas.results.finals import openings
     from hadnas.search.finals import run_finals
-    from hadnas.shell.progress import Shown
+    from hadnas.shell.progress import SearchDisplay
     from hadnas.shell.tables.finals import show_finals
     from hadnas.store.home import Home
 
-    place = Home(home, reading=True)
-    results = open_study(study, place.path)
-    shown = Shown(results.study)
-    with shown.bar:
-        found = run_finals(study, place, watch=shown, **options)
+    opened = Home(home, reading=True)
+    results = open_study(study, opened.path)
+    display = SearchDisplay(results.study)
+    with display.bar:
+        found = run_finals(study, opened, watch=display, **options)
     show_finals(study, found, openings(results))
 
 
-@click.command()
+@click.command("report")
 @click.argument("study")
 @HOME
-@BLOCKS
+@BLOCKS_FILE
 @click.option(
     "--out",
     type=PathType(),
     metavar="FILE",
     help="By default report.html in the study's folder.",
 )
-def report(study: str, home: str | None, out: Path | None) -> None:
-    """Write what the study found as one HTML page, and log it to MLflow."""
+def report_command(study: str, home: str | None, out: Path | None) -> None:
+    """Write the results of a study as one HTML page, and log it to MLflow."""
     from hadnas.opened import open_study
     from hadnas.results.report import write_report
 
     click.echo(f"wrote {write_report(open_study(study, home), out)}")
 
 
-@click.command()
+@click.command("products")
 @click.argument("study")
 @HOME
-@BLOCKS
+@BLOCKS_FILE
 @click.option("--trial", type=TRIALS, help="A finished trial; the best by default.")
-def products(study: str, home: str | None, trial: int | None) -> None:
-    """What each product of a trained candidate adds, and what accuracy it loses without."""
+def products_command(study: str, home: str | None, trial: int | None) -> None:
+    """The effect of each product in a trained candidate: its size, and the accuracy lost without it."""
     from hadnas.opened import open_study
     from hadnas.shell.tables.finals import show_effects
 
@@ -113,20 +128,18 @@ def products(study: str, home: str | None, trial: int | None) -> None:
     show_effects(results, results.best if trial is None else results.trial(trial))
 
 
-@click.command()
+@click.command("predict")
 @click.argument("study")
 @HOME
-@click.option(
-    "--arch", metavar="ARCH", help="Say ARCH's latency by the predictor that was fitted before; times nothing."
-)
-@BLOCKS
+@click.option("--arch", metavar="ARCH", help="Predict ARCH's latency with the predictor fitted before; times nothing.")
+@BLOCKS_FILE
 @click.option(
     "-n", "count", default=120, show_default=True, type=click.IntRange(100, COUNT), help="Candidates to time."
 )
 @click.option("--backend", default="eager", show_default=True)
 @click.option("--seed", default=0, show_default=True, type=SPLIT_SEEDS)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
-def predict(
+def predict_command(
     study: str,
     home: str | None,
     arch: str | None,
@@ -135,7 +148,7 @@ def predict(
     device: str,
     backend: str,
 ) -> None:
-    """Which cost predicts latency in a study's space; fits a predictor on random untrained candidates, or uses it."""
+    """Fit a latency predictor on random untrained candidates of a study's space, or use the one fitted before."""
     from hadnas.hosts.build import build
     from hadnas.library import load_architecture
     from hadnas.measure.cost import cost
@@ -165,26 +178,26 @@ def predict(
     show_predictor(study, found)
 
 
-@click.command()
+@click.command("proxies")
 @click.argument("study")
 @HOME
-@BLOCKS
-def proxies(study: str, home: str | None) -> None:
-    """How scores without training (nwot, synflow, parameters, MACs) rank what a study trained."""
+@BLOCKS_FILE
+def proxies_command(study: str, home: str | None) -> None:
+    """Rank a study's trained architectures by scores without training (nwot, synflow, parameters, MACs)."""
     from hadnas.opened import open_study
     from hadnas.shell.tables.rankings import show_scores
 
     show_scores(open_study(study, home))
 
 
-@click.command()
+@click.command("ledger")
 @click.argument("table", required=False)
 @HOME
-@click.option("--csv", type=PathType(), metavar="FILE", help="Write the table into a file.")
+@click.option("--csv", type=PathType(), metavar="FILE", help="Write the table to a file.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
-@click.option("-n", "count", default=20, show_default=True, type=COUNTS, help="Rows shown, the last ones.")
-def ledger(table: str | None, home: str | None, csv: Path | None, force: bool, count: int) -> None:
-    """What was ever measured: the ledger's tables, the rows of one, or one as CSV."""
+@click.option("-n", "count", default=20, show_default=True, type=COUNTS, help="Number of last rows to show.")
+def ledger_command(table: str | None, home: str | None, csv: Path | None, force: bool, count: int) -> None:
+    """Show the ledger of all measurements: its tables, the rows of one, or one as CSV."""
     from hadnas.shell.tables.measured import show_ledger
     from hadnas.store.home import Home
     from hadnas.store.ledger import Ledger
@@ -198,20 +211,20 @@ def ledger(table: str | None, home: str | None, csv: Path | None, force: bool, c
         show_ledger(book, table, count)
 
 
-@click.command()
+@click.command("ui")
 @HOME
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 @click.argument("study", required=False)
-def ui(home: str | None, port: int, study: str | None) -> None:
+def ui_command(home: str | None, port: int, study: str | None) -> None:
     """Serve MLflow's UI, on this machine only, until Ctrl-C; opens at STUDY, or the latest one."""
     from hadnas.store.home import Home
     from hadnas.store.study_store import study_names
     from hadnas.track.server import serve
 
-    place = Home(home)
-    names = study_names(place)
+    opened = Home(home)
+    names = study_names(opened)
     if study is not None and study not in names:
-        with at(f"home {place.path}"):
+        with at(f"home {opened.path}"):
             raise unknown("study", study, names)
     chosen = study or (names[-1] if names else None)
-    serve(place.tracking_uri, place.artifacts, chosen, port, lambda url: click.echo(f"{url}\n(Ctrl-C ends it)"))
+    serve(opened.tracking_uri, opened.artifacts, chosen, port, lambda url: click.echo(f"{url}\n(Ctrl-C ends it)"))

@@ -1,4 +1,4 @@
-"""What the shell prints: tables on one console, which wraps nothing that goes into a file."""
+"""The shell's tables, on one console that does not wrap text written to a file."""
 
 from hadnas.shell.console import PlainConsole
 

@@ -1,4 +1,4 @@
-"""What the shell prints of a study's finals, and of the products of a trained candidate."""
+"""Prints the finals of a study, and the products of a trained candidate."""
 
 from rich.table import Table
 
@@ -6,13 +6,13 @@ from hadnas.measure.figures import shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.finals import Final, lacking, opened_words
 from hadnas.results.insight import effects
-from hadnas.results.statistics import FEWEST_PAIRS, counted
+from hadnas.results.statistics import MIN_SEED_PAIRS, interval_words
 from hadnas.results.table import StudyResults
 from hadnas.shell.tables import console
 
 
 def show_finals(study: str, finals: list[Final], opened: int) -> None:
-    """Test accuracy of each network in the finals, and what the finalist it stands beside is ahead by."""
+    """Test accuracy of each network in the finals, and the lead of the finalist it is compared with."""
     some = next((final.accuracy for final in finals if final.accuracy is not None), None)
     title = f"{study}: finals, test accuracy with 95 % intervals"
     if some is not None:
@@ -28,28 +28,29 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
             table.add_row(final.kind, final.name, *known, "-", "", "", f"not trained: {final.reason}")
             continue
         found = final.accuracy
-        spread = "" if found.seed_std is None else f"{found.seed_std:.4f}"
+        deviation = "" if found.seed_std is None else f"{found.seed_std:.4f}"
         interval = f"{found.low:.4f} to {found.high:.4f}"
-        table.add_row(final.kind, final.name, *known, f"{found.mean:.4f}", interval, spread, final.said)
+        table.add_row(final.kind, final.name, *known, f"{found.mean:.4f}", interval, deviation, final.lead_text)
     console.print(table)
-    said = "" if some is None else f"{counted(some.seeds)}; "
-    console.print(
-        f"{said}a p-value needs {FEWEST_PAIRS} seeds and is not corrected for the number of comparisons",
-    )
-    for said in (*lacking(finals), opened_words(opened)):
-        console.print(said)
+    note = "" if some is None else f"{interval_words(some.seeds)}; "
+    console.print(f"{note}a p-value needs {MIN_SEED_PAIRS} seeds and is not corrected for the number of comparisons")
+    for sentence in (*lacking(finals), opened_words(opened)):
+        console.print(sentence)
 
 
 def show_effects(results: StudyResults, found: Found) -> None:
     """Every product of a trained candidate, on the study's validation images."""
     table = Table("product", "adds", "accuracy without", "lost", title=found.name, title_justify="left", box=None)
-    seen = effects(results, found)
-    for effect in seen:
+    all_effects = effects(results, found)
+    for effect in all_effects:
         name = f"{effect.path}{f' [{effect.index}]' if effect.index else ''}"
         table.add_row(name, f"{effect.ratio:.3f}", f"{effect.without:.4f}", f"{effect.lost:+.4f}")
-    if not seen:
-        console.print(f"{found.name} holds no product of two activations")
+    if not all_effects:
+        console.print(f"{found.name} has no product of two activations")
         return
     console.print(table)
-    whole = f"accuracy with all: {seen[0].accuracy:.4f} on n = {seen[0].n} validation images"
-    console.print(f"{whole}; adds: RMS of what the product adds, over RMS of the rest")
+    first = all_effects[0]
+    console.print(
+        f"accuracy with all: {first.accuracy:.4f} on n = {first.n} validation images; adds: RMS of the product's "
+        "contribution, divided by the RMS of the rest"
+    )

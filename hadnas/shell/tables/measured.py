@@ -1,4 +1,4 @@
-"""What the shell prints of measurements: cost and latency of one network, and the ledger."""
+"""Prints measurements: cost and latency of one network, and the ledger."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ HIDDEN = {
     "finished", "created", "weights", "weights_sha256", "attempt", "protocol_json", "figures", "fit", "p90_ms",
     "min_ms", "iqr", "ratio_iqr",
 }  # fmt: skip
-"""Columns of the ledger that only its CSV shows."""
+"""Columns of the ledger that only its CSV has."""
 
-WIDEST = 400  # a row of the ledger, so that nothing of it is cut where it goes into a file
+WIDEST = 400  # columns of text: wide enough that no row of the ledger is cut in a file
 
 
 def show_measured(
@@ -40,9 +40,9 @@ def show_measured(
     dtype: str,
     seconds: float,
 ) -> None:
-    """Costs of a network, and its latency per backend and batch beside the reference's."""
+    """Costs of a network, and its latency per backend and batch, with the ratio to the reference network."""
     found = cost(network, task.shape)
-    for batch in batches if device == "cpu" else ():  # of a GPU that is too small, torch says so
+    for batch in batches if device == "cpu" else ():  # on a small GPU, torch raises the error
         check_memory(batch * found.peak_activation_bytes, f"the forward of a batch of {batch}")
     size = "x".join(map(str, task.shape))
     title = f"{name}: cost of one image {size}, {task.outputs} classes, float32"
@@ -77,11 +77,11 @@ def show_measured(
         table.add_row(backend, str(batch), *texts, f"{taken.min_ms:.3f} ms", speed)
     console.print(table)
     libraries = ", ".join(f"{library} {version}" for library, version in versions.items())
-    said = f"{taken.protocol['device_name']}, memory format {taken.protocol['memory_format']}, {libraries}"
-    console.print(f"measured on {said}")
+    machine = f"{taken.protocol['device_name']}, memory format {taken.protocol['memory_format']}, {libraries}"
+    console.print(f"measured on {machine}")
     console.print(
-        f"ratio: to the fixed reference network {taken.protocol['reference']}, timed in turn; "
-        "~ where its interquartile range is above 5 %",
+        f"ratio: to the fixed reference network {taken.protocol['reference']}, timed alternately; "
+        "~: its interquartile range is above 5 %",
     )
 
 
@@ -106,7 +106,7 @@ def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
 
 
 def _inside(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of a latency, and what a kept predictor is good for; none of a row that is damaged."""
+    """The figures of a latency, or the errors of a stored predictor; empty for a damaged row."""
     figures, fit = row.get("figures"), row.get("fit")
     if not isinstance(fit, dict):
         return figures if isinstance(figures, dict) else {}

@@ -1,4 +1,4 @@
-"""What the shell prints of rankings: by cost and prediction, by score without training."""
+"""Prints rankings: of latency by cost and prediction, of accuracy by scores without training."""
 
 from rich.table import Table
 
@@ -10,24 +10,24 @@ from hadnas.shell.tables import console
 
 
 def show_predictor(study: str, found: Predictor) -> None:
-    """How each cost and the fitted predictor rank measured latency, and what the predictor is made of."""
+    """Rank correlation of each cost and of the fitted predictor with measured latency; the predictor's terms."""
     backend, device = found.protocol["backend"], found.protocol["device"]
     table = Table(title=f"{study}: what ranks latency", title_justify="left", box=None)
     table.add_column(f"{backend} on {device}, n = {found.n}", no_wrap=True)
     table.add_column("Spearman's rho (95 % interval)", justify="right", no_wrap=True)
     for name, rank in found.costs.items():
-        table.add_row(name, str(rank) if rank.rho is not None else "- (the same for all)")
+        table.add_row(name, str(rank) if rank.rho is not None else "- (constant)")
     table.add_row("predictor, out of fold", str(found.rank), style="bold")
     console.print(table)
     shares = " + ".join(f"{share:.3g} * {name}" for name, share in found.shares.items() if share)
     console.print(f"ratio = {shares}")
-    console.print(f"{_errors(found)}; kept in the ledger")
+    console.print(f"{_errors(found)}; stored in the ledger")
     if found.failed:
         console.print(f"{found.failed} further candidates could not be built or timed")
 
 
 def show_prediction(name: str, counted: Cost, found: Predictor) -> None:
-    """The latency ratio that a kept predictor gives a network, with the error that it showed out of fold."""
+    """The latency ratio that a stored predictor gives a network, with the predictor's error out of fold."""
     backend, device, reference = (found.protocol[key] for key in ("backend", "device", "reference"))
     console.print(
         f"{name}: predicted latency {found.predict(counted):.3f} times that of the reference network {reference}, "
@@ -35,8 +35,8 @@ def show_prediction(name: str, counted: Cost, found: Predictor) -> None:
         soft_wrap=True,
     )
     if beyond := found.beyond(counted):
-        said = f"{', '.join(beyond)}: more than in any candidate it was fitted to, so expect a larger error"
-        console.print(said, soft_wrap=True)
+        warning = f"{', '.join(beyond)}: more than in any candidate it was fitted to, so expect a larger error"
+        console.print(warning, soft_wrap=True)
 
 
 def _errors(found: Predictor) -> str:
@@ -44,7 +44,7 @@ def _errors(found: Predictor) -> str:
 
 
 def show_scores(results: StudyResults) -> None:
-    """How each score without training would have ranked the study's architectures."""
+    """Rank correlation of each score without training with the accuracy of the study's architectures."""
     found = score_study(results)
     some = found["macs"]
     table = Table(title=f"{results.name}: what ranks accuracy", title_justify="left", box=None)
@@ -56,7 +56,7 @@ def show_scores(results: StudyResults) -> None:
         table.add_row(name, *(f"{rank}{f', n = {rank.n}' if rank.n < n else ''}" for rank, n in cells))
     console.print(table)
     if any(rank.rho is None for score in found.values() for rank in (score.overall, score.quarter)):
-        console.print("-: fewer than two, or one side is the same for all")
+        console.print("-: fewer than two architectures, or a constant score or accuracy")
     lacking = [f"{score.lacking} without {name}" for name, score in found.items() if score.lacking]
     if lacking:
         console.print(f"left out: {', '.join(lacking)}")

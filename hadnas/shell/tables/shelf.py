@@ -1,4 +1,4 @@
-"""What the shell prints of what may be used: blocks, spaces, studies, architectures, user-defined ops."""
+"""Prints blocks, search spaces, studies, architectures and the findings about user-defined ops."""
 
 import inspect
 import json
@@ -22,7 +22,7 @@ from hadnas.store.study import Study
 def show_shelf(what: str | None) -> None:
     """Blocks by family, search spaces with their sizes, studies and published networks."""
     if what in (None, "blocks"):
-        table = Table("op", "role", "family", "what it is", title="Ops", title_justify="left", box=None)
+        table = Table("op", "role", "family", "meaning", title="Ops", title_justify="left", box=None)
         for op in sorted(ops().values(), key=_op_order):
             table.add_row(op.name, ", ".join(op.roles), op.family or "", op.summary)
         console.print(table)
@@ -79,8 +79,8 @@ def show_op(op: Op) -> None:
 
 
 def show_findings(name: str, findings: list[str]) -> None:
-    """What the contract found at an op, a line each."""
-    console.print(f"{name}: {'keeps the contract' if not findings else f'{len(findings)} findings'}", style="bold")
+    """The findings about an op, one per line."""
+    console.print(f"{name}: {'satisfies the contract' if not findings else f'{len(findings)} findings'}", style="bold")
     for finding in findings:
         console.print(f"  {finding}")
 

@@ -1,4 +1,4 @@
-"""What the shell prints of a study: leaderboard, front, best of each family, and what was refused."""
+"""Prints a study: leaderboard, Pareto front, best of each family, latency by backend, refused draws."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ from hadnas.store.home import Home
 from hadnas.store.trials import REASON
 
 PAIRS = 6
-"""Pairs that are named; of more only the number is said."""
+"""The most pairs that are named; their number is always printed."""
 
 
 def show_top(name: str, home: Home, count: int) -> None:
-    """Leaderboard, Pareto front, best of each family, baselines, and what was refused and why."""
+    """Leaderboard, Pareto front, best of each family, baselines, and refused draws with reasons."""
     results = StudyResults(name, home)
     ranked = results.ranked
     front = {found.name for found in results.front}
     baselines = [found for found in results.baselines if found.feasible]
     if not ranked and not baselines:
         _show_refused(results)
-        _ = results.best  # says that there is none
+        _ = results.best  # raises, since there is none
     n = (ranked or baselines)[0].notes["val_n"]
     title = f"{name}: {len(ranked)} architectures, validation accuracy on n = {n} (± one standard error)"
     table = _table(title)
@@ -63,12 +63,12 @@ def show_top(name: str, home: Home, count: int) -> None:
         trained = Counter(family for f in ranked if f.arch for family, k in counts(f.arch).items() if k)
         console.print(f"architectures with a {what} of a family: " + ", ".join(f"{f} {trained[f]}" for f in FAMILIES))
     if results.unknown_blocks:
-        console.print(f"no family counts some: {results.unknown_blocks}", soft_wrap=True)
+        console.print(f"some blocks have no known family: {results.unknown_blocks}", soft_wrap=True)
     _show_refused(results)
 
 
 def _show_backends(results: StudyResults) -> None:
-    """Front and baselines by backend, and where the ranking changes; nothing where no other backend was taken."""
+    """Front and baselines by backend, and changes of their ranking; nothing if only one backend was timed."""
     found = comparison(results)
     if not found.rows:
         return
@@ -82,8 +82,10 @@ def _show_backends(results: StudyResults) -> None:
     for backend in found.backends[1:]:
         turned, pairs = found.pairs(backend)
         named = "; ".join(f"{fast} before {slow}" for fast, slow in turned[:PAIRS]) + "; ..." * (len(turned) > PAIRS)
-        said = f"{len(turned)} of {pairs} pairs change places, on eager {named}" if turned else "no pair changes places"
-        console.print(f"{backend} against eager: {said} (apart by over 5 % and the noise on both)")
+        change = (
+            f"{len(turned)} of {pairs} pairs change places, on eager {named}" if turned else "no pair changes places"
+        )
+        console.print(f"{backend} against eager: {change} (pairs that differ by over 5 % and the noise on both)")
     for name, row in found.rows.items():
         for backend, figures in row.items():
             if REASON in figures:

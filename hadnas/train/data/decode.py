@@ -1,4 +1,4 @@
-"""From an image file to pixels: upright, on white, 8 bits of grey or colour; what Pillow would cut off is refused."""
+"""Decodes an image file to upright 8-bit pixels on white, grey or colour; refuses files that Pillow would truncate."""
 
 import warnings
 from collections.abc import Iterable
@@ -15,18 +15,18 @@ from torchvision.transforms.functional import pil_to_tensor
 from hadnas.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP")
-"""Pillow's formats of which `check_depth` knows whether they are cut; of several frames or pages the first is read."""
+"""Pillow's formats that `check_depth` can check; of several frames or pages the first is read."""
 
 _GREY = {"1", "L", "LA"}
 _COLOUR = {"P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
-_ON_THEIR_SIDE = (5, 6, 7, 8)  # orientations in EXIF that swap width and height
+_TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """A file -> uint8 pixels (C, H, W): grey or colour for all; resized when `size` is given, checked otherwise.
+    """A file -> uint8 pixels (C, H, W): all grey or all colour; resized if `size` is given, else of one size.
 
-    rule: what is done to some of the files beside decoding; empty if nothing is
+    rule: the change to some of the files after decoding, in words; "" if none is changed
     """
 
     grey: bool
@@ -37,17 +37,20 @@ class Decoder:
     def __call__(self, path: Path) -> Tensor:
         try:
             with Image.open(path, formats=FORMATS) as file:
-                image = plain(file, grey=self.grey)
-        except Exception as error:  # of a damaged file Pillow raises errors of a dozen types
+                image = upright(file, grey=self.grey)
+        except Exception as error:  # Pillow raises a dozen types of errors for damaged files
             raise DataError(f"{path}: image cannot be decoded ({error})") from error
         pixels: Tensor = pil_to_tensor(image if self.size is None else squared(image, self.size))
-        if pixels.shape != self.shape:  # a PNG may have its EXIF after its pixels
+        if pixels.shape != self.shape:  # `decoder` does not see EXIF that follows the pixels of a PNG
             raise DataError(f"{path}: {_sides(image.size)} pixels when upright; give `size` to resize all images")
         return pixels
 
 
 def decoder(files: Iterable[Path], size: int | None) -> Decoder:
-    """Look at the head of every file: all must be 8-bit images and, without `size`, of one size when upright."""
+    """The decoder of all `files`, from their headers.
+
+    Raises DataError unless all are 8-bit images and, without `size`, of one size when upright.
+    """
     grey, changed, first = True, False, None
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -56,7 +59,7 @@ def decoder(files: Iterable[Path], size: int | None) -> Decoder:
                 with Image.open(path, formats=FORMATS) as image:
                     check_depth(image, path)
                     orientation = _orientation(image)
-                    extent = image.size[::-1] if orientation in _ON_THEIR_SIDE else image.size
+                    extent = image.size[::-1] if orientation in _TRANSPOSED else image.size
                     changed = changed or orientation != 1 or image.has_transparency_data
                     grey = grey and is_grey(image)
             except DataError:
@@ -76,9 +79,9 @@ def decoder(files: Iterable[Path], size: int | None) -> Decoder:
 
 
 def check_depth(image: Image.Image, where: object) -> None:
-    """Raise DataError for an image of which Pillow keeps less than the file has, or that is no grey or colour.
+    """Raise DataError for an image that Pillow would truncate, or that is neither grey nor colour.
 
-    Pillow reads 16-bit colour as 8-bit, and of five channels four, without a word.
+    Pillow silently reads 16-bit colour as 8-bit, and four of five channels.
     """
     if image.mode not in _GREY | _COLOUR:
         raise DataError(f"{where}: image mode {image.mode!r}; {_ALLOWED}")
@@ -87,7 +90,12 @@ def check_depth(image: Image.Image, where: object) -> None:
         bits = max(image.tag_v2.get(BITSPERSAMPLE, (1,)))
         channels = image.tag_v2.get(SAMPLESPERPIXEL, channels)
     elif isinstance(image, ImageFile) and image.format in ("PNG", "PPM"):
-        for _, _, _, args in image.tile:  # such as "RGB;16B" of a PNG, and ("RGB", 4095), the largest value, of a PPM
+        for (
+            _,
+            _,
+            _,
+            args,
+        ) in image.tile:  # such as "RGB;16B" for a PNG, and ("RGB", 4095), with the largest value, for a PPM
             if ";16" in args if isinstance(args, str) else args and args[-1] > 255:
                 bits = 16
     if bits > 8:
@@ -97,27 +105,27 @@ def check_depth(image: Image.Image, where: object) -> None:
 
 
 _ALLOWED = (
-    "8-bit grey or colour is needed: convert with `magick FILE -depth 8 FILE`, or choose what to keep and give it as "
-    "uint8 (N, H, W, C) in an .npz file"
+    "8-bit grey or colour is allowed: convert with `magick FILE -depth 8 FILE`, or give the images as uint8 "
+    "(N, H, W, C) in an .npz file"
 )
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether an image has no colour by its mode."""
+    """Whether the mode of an image has no colour."""
     return image.mode in _GREY
 
 
-def plain(image: Image.Image, *, grey: bool) -> Image.Image:
-    """Mode L or RGB, upright by its EXIF orientation, transparent pixels on white."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.has_transparency_data:
-        seen = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
-    return upright.convert("L" if grey else "RGB")
+def upright(image: Image.Image, *, grey: bool) -> Image.Image:
+    """The image in mode L or RGB, upright by its EXIF orientation, transparent pixels on white."""
+    turned = ImageOps.exif_transpose(image)
+    if turned.has_transparency_data:
+        layer = turned.convert("RGBA")
+        turned = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return turned.convert("L" if grey else "RGB")
 
 
 def squared(image: Image.Image, size: int) -> Image.Image:
-    """The shorter side resized to `size`, bilinearly, then the centre of the longer one."""
+    """The image resized bilinearly so that its shorter side is `size`, then cropped to the centre of the longer."""
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     left, top = (width - size) // 2, (height - size) // 2
@@ -126,11 +134,11 @@ def squared(image: Image.Image, size: int) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 for an upright image, and for a TIFF, which Pillow turns by itself."""
+    """The EXIF orientation; 1 for an upright image, and for a TIFF, which Pillow turns when it loads it."""
     if isinstance(image, TiffImageFile):
         return 1
     if image.format == "PNG" and not {"exif", "XML:com.adobe.xmp", "Raw profile type exif"} & set(image.info):
-        return 1  # to look for EXIF after the pixels, Pillow would decode these
+        return 1  # otherwise Pillow would decode the pixels to look for EXIF after them
     return int(image.getexif().get(Base.Orientation, 1))
 
 

@@ -1,4 +1,4 @@
-"""A folder of images: one sub-folder per class, in the order in which timm's reader counts the classes."""
+"""A folder of images: one sub-folder per class, the classes in the order of timm's reader."""
 
 import os
 from dataclasses import dataclass, field
@@ -14,20 +14,20 @@ from hadnas.errors import DataError
 from hadnas.train.data.decode import Decoder, decoder
 from hadnas.train.data.images import HeldImages, Images, Source, StreamedImages, checked_names
 
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 
 EXTENSIONS = (*IMG_EXTENSIONS, ".gif")
-"""How the name of an image ends, in letters of any case."""
+"""Endings of the names of images, in upper or lower case."""
 
 LEFTOVERS = frozenset(
     ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle", "$recycle.bin")
 )
-"""Files and folders that operating systems and tools leave everywhere, beside those whose names begin with a dot."""
+"""Files and folders that operating systems and tools create; ignored, as are names that begin with a dot."""
 
 
 @dataclass
 class _Listed:
-    """The images of a folder by class, and the files that are none by their names."""
+    """The images of a folder with their classes, and the files that are not images by their names."""
 
     classes: tuple[str, ...]
     files: list[Path] = field(default_factory=list)
@@ -36,18 +36,18 @@ class _Listed:
 
 
 def read_folder(root: Path, size: int | None, held_bytes: int) -> Source:
-    """`root/<class>/*`, or `root/train/<class>/*` with `val/` and `test/` beside it if they are there.
+    """Read `root/<class>/*`, or `root/train/<class>/*` and, if they exist, `root/val` and `root/test`.
 
-    Held in memory if the pixels take at most `held_bytes`. Raises DataError.
+    Images are in memory if their pixels take at most `held_bytes`, else streamed. Raises DataError.
     """
     parts: list[str] = []
     unread: list[str] = []
     if (root / "train").is_dir():
         for entry in _entries(root):
             (parts if entry.is_dir() else unread).append(entry.name)
-        if unknown := [part for part in parts if part not in PARTS]:
-            raise DataError(f"{root}: beside train there is {unknown[0]!r}; allowed are {' and '.join(PARTS[1:])}")
-    listed = {part: _list(root / part) for part in PARTS if part in parts} or {"train": _list(root)}
+        if unknown := [part for part in parts if part not in SPLITS]:
+            raise DataError(f"{root}: beside train there is {unknown[0]!r}; allowed are {' and '.join(SPLITS[1:])}")
+    listed = {part: _list(root / part) for part in SPLITS if part in parts} or {"train": _list(root)}
     train = listed["train"]
     for part, found in listed.items():
         if found.classes != train.classes:
@@ -56,7 +56,7 @@ def read_folder(root: Path, size: int | None, held_bytes: int) -> Source:
             )
     decode = decoder((path for found in listed.values() for path in found.files), size)
     total = sum(len(found.files) for found in listed.values()) * prod(decode.shape)
-    images = {part: _images(found, decode, held=total <= held_bytes) for part, found in listed.items()}
+    images = {part: _images(found, decode, in_memory=total <= held_bytes) for part, found in listed.items()}
     others = [*(root / name for name in unread), *(path for found in listed.values() for path in found.unread)]
     notes = (_unread_words(others),) if others else ()
     return Source(255.0, train.classes, images["train"], images.get("val"), images.get("test"), notes)
@@ -64,18 +64,18 @@ def read_folder(root: Path, size: int | None, held_bytes: int) -> Source:
 
 def _unread_words(files: list[Path]) -> str:
     return (
-        f"{len(files):,} {'files are' if len(files) > 1 else 'file is'} not read, as not in the folder of a class or "
+        f"{len(files):,} {'files are' if len(files) > 1 else 'file is'} not read, being outside of a class folder or "
         f"not named {', '.join(EXTENSIONS)}: {str(files[0])!r}{', ...' if len(files) > 1 else ''}"
     )
 
 
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:
-    """What is in a folder, by name, without leftovers."""
+    """The entries of a folder by name, without LEFTOVERS."""
     try:
         with os.scandir(folder) as entries:
             found = [e for e in entries if not e.name.startswith(".") and e.name.lower() not in LEFTOVERS]
         for entry in found:
-            entry.is_dir()  # fails for a link that leads to itself; what it gives is kept
+            entry.is_dir()  # raises here for a link to itself; later calls use the cached answer
     except OSError as error:
         raise DataError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
     return sorted(found, key=lambda entry: entry.name)
@@ -89,8 +89,8 @@ def _list(folder: Path) -> _Listed:
         for entry in _entries(folder / name):
             if entry.is_dir():
                 raise DataError(
-                    f"{folder / name}: holds the folder {entry.name!r}; allowed is one folder per class with its "
-                    f"images, or {', '.join(PARTS)} of such folders"
+                    f"{folder / name}: contains the folder {entry.name!r}; allowed is one folder of images per class, "
+                    f"or {', '.join(SPLITS)} with such folders"
                 )
             is_image = entry.is_file() and entry.name.lower().endswith(EXTENSIONS)
             (found.files if is_image else found.unread).append(Path(entry.path))
@@ -101,22 +101,22 @@ def _list(folder: Path) -> _Listed:
 
 
 def _ordered(names: list[str], folder: Path) -> tuple[str, ...]:
-    """Class names in the order of timm's reader: numbers by their value, letters of any case alike.
+    """Class names in the order of timm's reader: numbers by value, letters without regard to case.
 
-    Those that are equal in it, such as `a` and `A`, are in the order of their characters.
+    Names that are equal in it, such as `a` and `A`, are in the order of their characters.
     """
     if not names:
         raise DataError(f"{folder}: not an image folder with one sub-folder per class")
     try:
         return tuple(sorted(checked_names(names, folder), key=natural_key))
-    except ValueError as error:  # of a digit that is no decimal one, such as ²
+    except ValueError as error:  # a digit that is not decimal, such as ²
         raise DataError(
             f"{folder}: timm cannot order the names of the classes ({error}); rename their folders"
         ) from None
 
 
-def _images(listed: _Listed, decode: Decoder, held: bool) -> Images:
+def _images(listed: _Listed, decode: Decoder, in_memory: bool) -> Images:
     labels: Tensor = torch.tensor(listed.labels, dtype=torch.int64)
-    if held:
+    if in_memory:
         return HeldImages(torch.stack([decode(path) for path in listed.files]), labels, listed.files)
     return StreamedImages(listed.files, labels, decode.shape, decode, decode.rule)

@@ -1,6 +1,6 @@
-"""Labelled images: held in memory as one tensor, or streamed from files; and a split, which gives them normalised.
+"""Labelled images, in memory as one tensor or streamed from files, and a split, which normalises them.
 
-Both kinds give the same pixels in the same order, so a network trained on either ends with the same weights.
+Both kinds give the same pixels in the same order, so a training on either gives the same weights.
 """
 
 import os
@@ -20,12 +20,12 @@ from hadnas.errors import DataError
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-# A split whose float32 pixels fit in this many bytes is normalised once and stays on the device; a larger one stays
-# there as uint8, a quarter of the size, and is normalised batch by batch, to the same bits.
+# A split with at most this many bytes of float32 pixels is normalised once, on the device; a larger one is stored there
+# as uint8, a quarter of the size, and normalised batch by batch, with bit-equal results.
 NORMALISED_BYTES = 1 << 30
-# Streamed training images looked at for mean and standard deviation; held images are all counted.
+# Streamed training images for mean and standard deviation; of images in memory all are used.
 MOMENT_IMAGES = 4096
-# Processes that decode; none for a handful of batches, which are decoded before a process has started.
+# Processes that decode; none for a few batches, which take less time than starting a process.
 WORKERS, BATCHES_PER_WORKER = min(8, (os.cpu_count() or 1) // 2), 16
 
 Batches = Iterator[tuple[Tensor, Tensor]]
@@ -37,25 +37,25 @@ class Images(Protocol):
     labels: Tensor
     shape: tuple[int, int, int]
     names: Sequence[object]
-    """What a message calls each image: its file, or its place in an array."""
+    """The name of each image in messages: its file, or its place in an array."""
 
     def __getitem__(self, place: int) -> tuple[Tensor, int]:
         """One image with its label."""
 
     def content(self, place: int) -> bytes:
-        """The pixels of an image, or its file: what two copies of an image share."""
+        """The bytes of an image's pixels or of its file, equal for two copies of an image."""
 
     def subset(self, index: np.ndarray) -> "Images":
         """The images at these places, in this order."""
 
     def update(self, digest: "_Hash") -> np.ndarray:
-        """Feed pixels and labels to a hash; returns a hash of each image, int64 (N,), the same for equal content."""
+        """Feed pixels and labels to a hash; returns a hash of each image, int64 (N,), equal for equal content."""
 
     def moments(self, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel, of pixels divided by `scale`."""
 
     def batches(self, size: int, device: torch.device, order: Tensor | None) -> Batches:
-        """Batches of at most `size` on the device, in this order; as stored when `order` is None."""
+        """Batches of at most `size` on the device, in this order; in the stored order if `order` is None."""
 
 
 class HeldImages:
@@ -94,9 +94,9 @@ class HeldImages:
 
 
 class StreamedImages(Dataset[tuple[Tensor, int]]):
-    """Images decoded from their files whenever they are needed.
+    """Images decoded from their files at every use.
 
-    rule: how pixels are made of the files where plain decoding gives others; it is part of the digest
+    rule: the change of pixels after decoding, in words (see `Decoder`); it is part of the digest
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
         return self.files[place].read_bytes()
 
     def update(self, digest: "_Hash") -> np.ndarray:
-        """Length and first 4 KiB of every file stand for its pixels: reading all of a large set takes minutes."""
+        """Hash length and first 4 KiB of every file in place of its pixels: reading a large set takes minutes."""
         hashes = np.empty(len(self), np.int64)
         digest.update(self.rule.encode())
         for place, path in enumerate(self.files):
@@ -137,7 +137,7 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
 
     def moments(self, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """From at most MOMENT_IMAGES images, evenly spaced."""
-        places = spread(MOMENT_IMAGES, len(self))
+        places = evenly_spaced(MOMENT_IMAGES, len(self))
         counts = torch.zeros(self.shape[0], 256, dtype=torch.float64)
         for pixels, _ in self.batches(64, torch.device("cpu"), places):
             counts += _histogram(pixels)
@@ -149,7 +149,7 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
 
 @dataclass(frozen=True)
 class Source:
-    """What a reader found: pixels 0..`scale`, the splits the source has of its own, and notes, sentences for people."""
+    """The result of a reader: images with pixels 0..`scale`, in the source's own splits, and notes, as sentences."""
 
     scale: float
     class_names: tuple[str, ...]
@@ -160,10 +160,10 @@ class Source:
 
 
 def checked_names(names: Iterable[object], where: object) -> tuple[str, ...]:
-    """Names of classes as text; those of bytes, as HDF5 and pickles have them, are UTF-8.
+    """Class names as text; names that are bytes, as in HDF5 and pickles, are decoded as UTF-8.
 
-    Raises DataError for bytes that are not, and for line breaks and other control characters: a name is one line of
-    cards, tables and class maps.
+    Raises DataError for other bytes, and for line breaks and other control characters: a name is one line in cards,
+    tables and class maps.
     """
     found = []
     for name in names:
@@ -177,31 +177,31 @@ def checked_names(names: Iterable[object], where: object) -> tuple[str, ...]:
     return tuple(found)
 
 
-_NOT_IN_A_LINE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # controls, halves of characters, breaks of lines and paragraphs
+_NOT_IN_A_LINE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # control characters, surrogates, line and paragraph separators
 
 
-def spread(n: int, total: int) -> Tensor:
-    """Places of `n` of `total` images, or of all if those are fewer, evenly spaced: int64 (min(n, total),), ascending.
+def evenly_spaced(n: int, total: int) -> Tensor:
+    """Places of min(n, total) of `total` images, evenly spaced: int64, ascending.
 
-    The first images of a folder are of one class, as it is read class by class; these are of all.
+    The first images of a folder are all of one class, since it is read class by class; these are of all classes.
     """
     return torch.linspace(0, total - 1, min(n, total), dtype=torch.float64).long()
 
 
 def loaded(images: Dataset[tuple[Tensor, int]], places: Sequence[Any], size: int, device: torch.device) -> Batches:
-    """Batches of at most `size` of what `images` has at these places, made by as many processes as are worth it."""
+    """Batches of at most `size` of the `images` at these places, decoded by several processes if that is faster."""
     loader = DataLoader(
         images,
         batch_size=size,
         sampler=places,
         num_workers=min(WORKERS, len(places) // size // BATCHES_PER_WORKER),
         pin_memory=device.type == "cuda",
-        generator=torch.Generator(),  # or the loader would draw from the global generator
+        generator=torch.Generator(),  # without it the loader draws from the global generator
     )
     try:
         for pixels, labels in loader:
             yield pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-    except DataError as error:  # of a process that decodes it brings that process's traceback along
+    except DataError as error:  # an error of a decoding process contains that process's traceback
         raise DataError(str(error).strip().rpartition("DataError: ")[2]) from None
 
 
@@ -219,7 +219,7 @@ class Normalise:
 
 
 class Split:
-    """One part of a data set; gives float32 images, normalised, with int64 labels, on any device."""
+    """One split of a data set: normalised float32 images with int64 labels, on any device."""
 
     def __init__(self, images: Images, normalise: Normalise) -> None:
         self.images, self.normalise = images, normalise
@@ -234,15 +234,15 @@ class Split:
         return self.images.labels
 
     def batches(self, size: int, device: torch.device | str = "cpu", order: Tensor | None = None) -> Batches:
-        """Yield (images (B, C, H, W), labels (B,)), B <= `size`: all as stored, or those of `order` in order."""
+        """Yield (images (B, C, H, W), labels (B,)), B <= `size`, of all images or of those in `order`."""
         device = torch.device(device)
         for pixels, labels in self._on(device).batches(size, device, order):
             yield (pixels if pixels.is_floating_point() else self.normalise(pixels)), labels
 
     def _on(self, device: torch.device) -> Images:
-        """The images where batches are quickest; held images move to the device once.
+        """The images in the fastest form for batches: images in memory are moved to the device once.
 
-        Raises DataError where they do not fit there.
+        Raises DataError if they do not fit there.
         """
         if not isinstance(self.images, HeldImages):
             return self.images
@@ -254,21 +254,20 @@ class Split:
             except torch.OutOfMemoryError as error:
                 raise DataError(
                     f"{len(self)} images of {self.images.pixels.nbytes / 2**30:.1f} GiB do not fit into the memory of "
-                    f"{device}; allowed are a device with more of it, and a folder of images, which is read batch by "
-                    "batch"
+                    f"{device}; use a device with more memory, or a folder of images, which is read batch by batch"
                 ) from error
             self._resident = device, HeldImages(pixels, labels)
         return self._resident[1]
 
 
 def _histogram(pixels: Tensor) -> Tensor:
-    """How often each of the 256 values occurs in each channel: (C, 256), exact."""
+    """The number of each of the 256 values in each channel: (C, 256), exact."""
     channels = pixels.transpose(0, 1).flatten(1)
     return torch.stack([torch.bincount(channel, minlength=256) for channel in channels]).to(torch.float64)
 
 
 def _moments(counts: Tensor, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation from a histogram; 1 for a channel that never varies, which thus becomes zero."""
+    """Mean and standard deviation from a histogram; 1 for a constant channel, which is thus normalised to 0."""
     values = torch.arange(256, dtype=torch.float64) / scale
     share = counts / counts.sum(1, keepdim=True)
     mean = share @ values

@@ -1,4 +1,4 @@
-"""Images in a `.npz` file: `train_images` and `train_labels`, and those of `val` and `test` if there are any."""
+"""Images in a `.npz` file: `train_images` and `train_labels`, and optional ones of `val` and `test`."""
 
 import zipfile
 from pathlib import Path
@@ -11,33 +11,33 @@ from hadnas.errors import DataError
 from hadnas.train.data.images import HeldImages, Source, checked_names
 
 LAYOUT = "layout"
-"""The array by which a file says "NHWC", that channels are last, if the shape of its images does not."""
+"""The array with the value "NHWC", which states that channels are last if the shape of images is ambiguous."""
 
 
 def read_npz(path: Path) -> Source:
-    """Every split that the file has. Raises DataError for what is malformed."""
-    if not path.is_file():  # a device may have no end
+    """Read every split of the file. Raises DataError for a malformed file."""
+    if not path.is_file():  # a device file may have no end
         raise DataError(f"{path}: neither a regular file nor a folder")
     try:
-        with path.open("rb") as file:  # of a damaged one NumPy would leave its own open
+        with path.open("rb") as file:  # NumPy does not close a damaged file that it opened
             return _read(np.load(file, allow_pickle=False), path)
     except DataError:
         raise
-    except Exception as error:  # of a damaged file NumPy raises errors of many types
-        why = f" ({error})" if zipfile.is_zipfile(path) else ""  # of other files it says that they are pickles
+    except Exception as error:  # NumPy raises many types of errors for damaged files
+        why = f" ({error})" if zipfile.is_zipfile(path) else ""  # NumPy calls any other file a pickle
         raise DataError(f"{path}: not a readable .npz file{why}") from error
 
 
 def _read(archive: object, path: Path) -> Source:
     if not isinstance(archive, NpzFile):
-        raise DataError(f"{path}: holds one bare array; a .npz file with train_images and train_labels is needed")
+        raise DataError(f"{path}: contains one array; a .npz file with train_images and train_labels is needed")
     if LAYOUT in archive.files and (layout := str(_array(archive, LAYOUT, path))) != "NHWC":
         raise DataError(f"{path}: {LAYOUT} is {layout!r}; 'NHWC' is allowed, with images of shape (N, H, W, C)")
     train = _part(archive, "train", path)
-    own = [part for part in ("val", "test") if {f"{part}_images", f"{part}_labels"} & set(archive.files)]
-    held = {part: _part(archive, part, path) for part in own}
+    present = [part for part in ("val", "test") if {f"{part}_images", f"{part}_labels"} & set(archive.files)]
+    others = {part: _part(archive, part, path) for part in present}
     names = _array(archive, "class_names", path) if "class_names" in archive.files else None
-    for part, images in held.items():
+    for part, images in others.items():
         if images.shape != train.shape:
             raise DataError(
                 f"{path}: {part} images are {images.shape}, training images {train.shape} (channels, height, width)"
@@ -49,7 +49,7 @@ def _read(archive: object, path: Path) -> Source:
         names = np.arange(highest + 1)
     elif names.ndim != 1 or len(names) == 0:
         raise DataError(f"{path}: class_names has shape {names.shape}; one name per class is needed")
-    return Source(255.0, checked_names(names.tolist(), path), train, held.get("val"), held.get("test"))
+    return Source(255.0, checked_names(names.tolist(), path), train, others.get("val"), others.get("test"))
 
 
 def _array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
@@ -57,7 +57,7 @@ def _array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
         raise DataError(f"{path}: no array {key!r} (found: {', '.join(archive.files) or 'none'})")
     try:
         return np.asarray(archive[key])
-    except Exception as error:  # pickled objects, a cut or damaged file, a header that claims more than there is
+    except Exception as error:  # pickled objects, a truncated or damaged file, a header that is larger than the data
         raise DataError(f"{path}: array {key!r} cannot be read ({error})") from error
 
 
@@ -73,8 +73,8 @@ def _part(archive: NpzFile, part: str, path: Path) -> HeldImages:
     elif not _channels_last(*images.shape[1:]) and LAYOUT not in archive.files:
         raise DataError(
             f"{path}: {part}_images has shape {images.shape}, which may be channels first; (N, H, W, C) is needed: "
-            f"convert (N, C, H, W) by {part}_images.transpose(0, 2, 3, 1), or, if the channels are last already, say "
-            f"so by {LAYOUT}='NHWC' in np.savez"
+            f"convert (N, C, H, W) by {part}_images.transpose(0, 2, 3, 1), or, if the channels are last already, "
+            f"state it by {LAYOUT}='NHWC' in np.savez"
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{path}: {part}_labels is {labels.dtype}; integers are needed")
@@ -86,5 +86,5 @@ def _part(archive: NpzFile, part: str, path: Path) -> HeldImages:
 
 
 def _channels_last(first: int, second: int, last: int) -> bool:
-    """Whether the sides of an image can only be (H, W, C): H = W, which C is not, or C is smaller than both."""
+    """Whether the sides of an image can only be (H, W, C): H = W != C, or C is smaller than both."""
     return (first == second != last and first > 1) or last < min(first, second) or first == second == last == 1

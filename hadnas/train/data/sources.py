@@ -1,4 +1,4 @@
-"""Where labelled images come from: scikit-learn's digits, a `.npz` file, an image folder, timm; checked when read."""
+"""Reads and checks labelled images from scikit-learn's digits, a `.npz` file, an image folder or timm."""
 
 from pathlib import Path
 
@@ -10,19 +10,22 @@ from hadnas.paths import as_path
 from hadnas.train.data.folder import read_folder
 from hadnas.train.data.images import HeldImages, Source
 from hadnas.train.data.npz import read_npz
-from hadnas.train.data.timm_data import ELSEWHERE, PREFIX, read_timm
+from hadnas.train.data.timm_data import PREFIX, REFUSED, read_timm
 
-# An image folder whose decoded pixels (uint8) fit in this many bytes is held in memory; a larger one is streamed.
+# An image folder with at most this many bytes of decoded pixels (uint8) is read into memory; a larger one is streamed.
 HELD_BYTES = 2 << 30
 
 
-def read(source: str, size: int | None) -> Source:
-    """Read "digits", a `.npz` file, an image folder or `torch/NAME:DIR`. Raises DataError, SpecError for no path."""
+def read_source(source: str, size: int | None) -> Source:
+    """Read "digits", a `.npz` file, an image folder or `torch/NAME:DIR`.
+
+    Raises DataError, and SpecError for an invalid path.
+    """
     path, named = as_path(source), source == "digits" or source.startswith(PREFIX)
-    if source.startswith(ELSEWHERE):
+    if source.startswith(REFUSED):
         raise DataError(
-            f"data source {source!r}: of timm's readers {PREFIX}NAME:DIR is allowed, as the others go to the network "
-            "or through a library of their own; write the images into a folder with one sub-folder per class"
+            f"data source {source!r}: of timm's readers {PREFIX}NAME:DIR is allowed, since the others use the "
+            "network or need another library; write the images into a folder with one sub-folder per class"
         )
     if not named and not path.exists():
         raise DataError(
@@ -42,7 +45,7 @@ def read(source: str, size: int | None) -> Source:
 
 
 def name_of(source: str) -> str:
-    """What a data set is called: `digits`, the name of its file or folder, `cifar10` for `torch/cifar10:DIR`."""
+    """The name of a data set: `digits`, that of its file or folder, `cifar10` for `torch/cifar10:DIR`."""
     return Path(source.partition(":")[0] if source.startswith(PREFIX) else source).expanduser().stem
 
 

@@ -1,6 +1,6 @@
-"""What a network is trained on: a source of labelled images, split once into train, validation and test.
+"""The data of a training: labelled images, split once into train, validation and test.
 
-The test split is closed: training and search see `data.train` and `data.val`; only `data.open_test()` gives the rest.
+The test split is closed: training and search use `data.train` and `data.val`; only `data.open_test()` gives the rest.
 Importing this file is cheap (no torch, no numpy): a study may name its data without loading it.
 """
 
@@ -23,15 +23,14 @@ if TYPE_CHECKING:
 
 
 class DataSpec(BaseModel):
-    """Names a data set and the rule that splits it.
+    """The name of a data set and the rule that splits it.
 
     `source` is "digits" (scikit-learn's 1,797 8x8 digits, no download), the path of a `.npz` file, the path of an
-    image folder, or `torch/NAME:DIR`, a data set of torchvision that lies in DIR, read by timm. The classes of a folder
-    are in the order of timm's reader; its images are turned upright by their EXIF, transparent pixels are put on white,
-    and of an animation the first frame is read. `test_fraction` of the
-    images is set aside where the source has no test split of its own, then `val_fraction` of what is left where it has
-    no validation split; both splits are stratified by class and follow from `split_seed`. `size` (pixels) resizes the
-    images of a folder: shorter side, then centre crop.
+    image folder, or `torch/NAME:DIR`, a data set of torchvision in the folder DIR, read by timm. The classes of a
+    folder are in the order of timm's reader; its images are turned upright by their EXIF, transparent pixels become
+    white, and of an animation the first frame is read. If the source has no test split, `test_fraction` of the images
+    becomes one; then, if it has no validation split, `val_fraction` of the rest. Both splits are stratified by class
+    and determined by `split_seed`. `size` (pixels) resizes the images of a folder: shorter side, then centre crop.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,13 +45,13 @@ class DataSpec(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set, split and ready to be trained on.
+    """A data set, split and ready for training.
 
-    `digest` identifies pixels, labels and split: equal digests mean the same images in the same parts; `split` says in
-    words how the parts came about. `shape` is (channels, height, width). `class_names` are in the order of the logits.
-    `mean` and `std` have one value per channel, on pixels scaled to 0..1, from the training split only; `train`, `val`
-    and the test split give their batches normalised by them. `notes` are sentences on what a user may not expect: files
-    that were not read, images that two splits share.
+    `digest` identifies pixels, labels and split: equal digests mean the same images in the same splits; `split`
+    describes in words how the splits were made. `shape` is (channels, height, width). `class_names` are in the order of
+    the logits. `mean` and `std` have one value per channel, for pixels scaled to 0..1, from the training split only;
+    they normalise the batches of all splits. `notes` are sentences on surprises: files that were not read, images in
+    two splits.
     """
 
     name: str
@@ -70,33 +69,33 @@ class Data:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Number of images in each split; the size of the test split is no secret."""
+        """Number of images in each split."""
         return {"train": len(self.train), "val": len(self.val), "test": len(self._test)}
 
     @property
     def parts(self) -> dict[str, str]:
-        """How many images each split has and how these came about, for people."""
+        """The number of images in each split and how the splits were made, as text."""
         train, val, test = (f"{size:,}" for size in self.sizes.values())
         return {"train": train, "validation": val, "test": test, "split": self.split}
 
     def open_test(self) -> Split:
-        """The test split: for the final figures of finished architectures, never for choosing between them."""
+        """The test split: for the final figures of finished architectures, never to choose between them."""
         return self._test
 
 
 def load_data(spec: DataSpec | str) -> Data:
     """Read, check and split a data set.
 
-    Raises DataError, before any training starts, when the source is missing, malformed or unfit: a file that is not a
-    `.npz`, missing keys, wrong shapes or types, labels out of range, a single class, a class too small to split.
+    Raises DataError if the source is missing, malformed or unsuitable: a file that is not a `.npz`, missing keys, wrong
+    shapes or types, labels out of range, a single class, a class too small to split.
     """
     from hadnas.train.data.duplicates import repeated
     from hadnas.train.data.images import Normalise, Split
-    from hadnas.train.data.sources import name_of, read
+    from hadnas.train.data.sources import name_of, read_source
 
     if isinstance(spec, str):
         spec = DataSpec(source=spec)
-    source = read(spec.source, spec.size)
+    source = read_source(spec.source, spec.size)
     digest = hashlib.sha256(repr((source.scale, source.train.shape)).encode())
     hashes = {"train": source.train.update(digest)}
 
@@ -104,18 +103,18 @@ def load_data(spec: DataSpec | str) -> Data:
     train, val, test = source.train, source.val, source.test
     if test is None:
         drawn.append(f"{spec.test_fraction:g} of the images drawn for test")
-        kept, held_out = _stratified(train.labels.numpy(), spec.test_fraction, spec, source, "test")
-        digest.update(kept.tobytes())
-        train, test = train.subset(kept), train.subset(held_out)
-        hashes = {"train": hashes["train"][kept], "test": hashes["train"][held_out]}
+        rest, held_out = _stratified(train.labels.numpy(), spec.test_fraction, spec, source, "test")
+        digest.update(rest.tobytes())
+        train, test = train.subset(rest), train.subset(held_out)
+        hashes = {"train": hashes["train"][rest], "test": hashes["train"][held_out]}
     else:
         hashes["test"] = test.update(digest)
     if val is None:
         drawn.append(f"{spec.val_fraction:g} of the training images{' left' if drawn else ''} drawn for validation")
-        kept, held_out = _stratified(train.labels.numpy(), spec.val_fraction, spec, source, "val")
-        digest.update(kept.tobytes())
-        train, val = train.subset(kept), train.subset(held_out)
-        hashes |= {"train": hashes["train"][kept], "val": hashes["train"][held_out]}
+        rest, held_out = _stratified(train.labels.numpy(), spec.val_fraction, spec, source, "val")
+        digest.update(rest.tobytes())
+        train, val = train.subset(rest), train.subset(held_out)
+        hashes |= {"train": hashes["train"][rest], "val": hashes["train"][held_out]}
     else:
         hashes["val"] = val.update(digest)
     shared = repeated(
@@ -143,7 +142,7 @@ def load_data(spec: DataSpec | str) -> Data:
 def _stratified(
     labels: np.ndarray, fraction: float, spec: DataSpec, source: Source, part: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted indices of what stays and of what is held out, every class in both."""
+    """Sorted indices of the remaining and of the held-out images, every class in both."""
     import numpy as np
     from sklearn.model_selection import train_test_split
 
@@ -157,11 +156,11 @@ def _stratified(
     if counts[smallest] < 2:
         raise too_small
     try:
-        kept, held_out = train_test_split(
+        rest, held_out = train_test_split(
             np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=spec.split_seed
         )
-    except ValueError as error:  # fewer images held out, or kept, than there are classes
+    except ValueError as error:  # fewer images in one of the two parts than classes
         raise too_small from error
-    if min(len(np.unique(labels[kept])), len(np.unique(labels[held_out]))) < classes:
+    if min(len(np.unique(labels[rest])), len(np.unique(labels[held_out]))) < classes:
         raise too_small
-    return np.sort(kept), np.sort(held_out)
+    return np.sort(rest), np.sort(held_out)

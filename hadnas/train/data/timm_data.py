@@ -1,4 +1,4 @@
-"""Data sets that timm reads by name from a folder, as `torch/cifar10:DIR`; nothing is downloaded."""
+"""Data sets that timm reads by name from a folder, as `torch/cifar10:DIR`, without a download."""
 
 import warnings
 from typing import Any
@@ -10,36 +10,34 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from hadnas.errors import DataError
-from hadnas.train.data.decode import check_depth, is_grey, plain, squared
+from hadnas.train.data.decode import check_depth, is_grey, squared, upright
 from hadnas.train.data.images import HeldImages, Source, checked_names
 
 PREFIX = "torch/"
-"""How such a source begins: torchvision's data sets, which lie in a folder. timm's other readers go to the network."""
+"""The beginning of such a source: timm's reader of torchvision's data sets, from a folder."""
 
-ELSEWHERE = ("hfds/", "hfids/", "tfds/", "wds/")
-"""timm's readers that go to the network or through a library of their own."""
+REFUSED = ("hfds/", "hfids/", "tfds/", "wds/")
+"""timm's readers that use the network or need another library."""
 
 
 def read_timm(source: str, size: int | None, held_bytes: int) -> Source:
     """Training images and test images of `torch/NAME:DIR`: timm's train and validation splits, in memory.
 
-    `size` resizes as in a folder. Raises DataError where the data set is not in DIR, its images differ in size or take
+    `size` resizes as in a folder. Raises DataError if the data set is not in DIR, if its images differ in size or take
     more than `held_bytes`.
     """
     name, _, root = source.partition(":")
     if name.lower() in ("torch/folder", "torch/image_folder"):
-        raise DataError(
-            f"{source}: torchvision drops transparency and depth of colour; give the folder itself, {root!r}"
-        )
+        raise DataError(f"{source}: torchvision drops transparency and colour depth; use the folder itself, {root!r}")
     found: dict[str, Any] = {}
     for split in ("train", "validation"):
         try:
             found[split] = create_dataset(name, root, split=split, download=False)
             classes = found[split].classes
-        except Exception as error:  # every data set has errors of its own
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except Exception as error:  # every data set has its own errors
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(
-                f"{source}: timm cannot read {name!r} in the folder {root!r} ({said}); "
+                f"{source}: timm cannot read {name!r} in the folder {root!r} ({reason}); "
                 "write torch/NAME:DIR, such as torch/cifar10:data"
             ) from error
     train, test = (_held(images, f"{source}: {split}", size, held_bytes) for split, images in found.items())
@@ -67,13 +65,13 @@ def _held(found: Any, where: str, size: int | None, held_bytes: int) -> HeldImag
 
 
 def _one(found: Any, index: int, where: str) -> tuple[Image.Image, int]:
-    """An image, read as those of a folder, and its label."""
+    """An image, converted like those of a folder, and its label."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image, label = found[index]
             check_depth(image, f"{where} image {index}")
-            return plain(image, grey=is_grey(image)), label
+            return upright(image, grey=is_grey(image)), label
     except DataError:
         raise
     except Exception as error:
