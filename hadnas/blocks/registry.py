@@ -10,7 +10,8 @@ import pkgutil
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeVar
@@ -249,6 +250,18 @@ def ops(role: str | None = None) -> dict[str, Op]:
     """Every registered op, or those of one role, by name."""
     _load_shipped()
     return {name: op for name, op in sorted(_OPS.items()) if role is None or role in op.roles}
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Registrations in the body end with it: for tests, and for trying a block of a name that is taken later."""
+    _load_shipped()
+    before = dict(_OPS)
+    try:
+        yield
+    finally:
+        _OPS.clear()
+        _OPS.update(before)
 
 
 def find_op(name: object, roles: tuple[str, ...] = ()) -> Op:

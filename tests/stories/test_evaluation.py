@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hadnas.blocks import registry
+from hadnas.blocks.registry import isolated
 from hadnas.errors import DataError, MachineError, StudyError
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.screen import Screen as Screened
@@ -72,11 +72,11 @@ def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monk
     monkeypatch.setattr("hadnas.search.evaluator.SECONDS", 0.01)
     macs, taken = [], []
     for file in ("before.py", "after.py"):
-        monkeypatch.delitem(registry._OPS, "widened", raising=False)
-        run_file(tmp_path / file)
-        evaluator, _ = made(timed, tmp_path)
-        for _ in range(2):  # the second time from the ledger
-            outcome = evaluator.evaluate(make_plan(space, evaluator.task), Unseen(), held=False)
+        with isolated():
+            run_file(tmp_path / file)
+            evaluator, _ = made(timed, tmp_path)
+            for _ in range(2):  # the second time from the ledger
+                outcome = evaluator.evaluate(make_plan(space, evaluator.task), Unseen(), held=False)
         macs.append(outcome.figures["macs"])
         taken = [row["code"] for row in rows(evaluator.ledger, "latencies")]
         evaluator.ledger.close()
