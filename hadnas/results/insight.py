@@ -92,7 +92,7 @@ def insight(results: StudyResults) -> Insight:
     if len(found) < FEWEST:
         missing = f"{len(found)} architectures were trained; decisions are compared from {FEWEST} on"
     importances = [] if missing else _importances(found)
-    differences = [] if missing else _differences(found)
+    differences = [] if missing else family_differences(found)
     if not missing and not importances:
         missing = "every trial took every decision the same way"
     adaptive = samplers()[results.study.sampler].adaptive
@@ -137,7 +137,8 @@ def _distributions(found: list[Found]) -> dict[str, optuna.distributions.BaseDis
     return {name: optuna.distributions.CategoricalDistribution(tuple(values)) for name, values in seen.items()}  # type: ignore[arg-type]
 
 
-def _differences(found: list[Found]) -> list[Difference]:
+def family_differences(found: list[Found]) -> list[Difference]:
+    """One for each family of each stage that enough trials have and enough have not."""
     alike = partial(defaultdict[int, tuple[list[float], list[float]]], lambda: ([], []))
     groups: dict[tuple[int, str], dict[int, tuple[list[float], list[float]]]] = defaultdict(alike)
     for each in found:

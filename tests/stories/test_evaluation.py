@@ -22,6 +22,7 @@ from hadnas.store.ledger import Ledger
 from hadnas.store.listing import rows
 from hadnas.store.study import Study
 from hadnas.store.study_store import open_trials, stored_study
+from hadnas.train.data.images import Split
 from hadnas.train.data.spec import load_data
 from hadnas.train.recipe import Recipe
 from tests.homes import Unseen
@@ -146,14 +147,14 @@ def test_the_screen_sees_images_of_every_class(tmp_path: Path, monkeypatch: pyte
     def full(tensor: Tensor, device: Any) -> None:
         raise torch.OutOfMemoryError
 
-    evaluator.data.train._resident = None
+    unread = Split(images, evaluator.data.train.normalise)
     monkeypatch.setattr(Tensor, "to", full)
     with pytest.raises(DataError, match=r"1149 images of 0\.0 GiB do not fit into the memory of cpu; allowed"):
-        evaluator.data.train._on(torch.device("cpu"))
+        next(unread.batches(32))
     evaluator.ledger.close()
 
 
-def test_a_study_that_latency_decides_keeps_its_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_that_latency_decides_keeps_its_protocol(tmp_path: Path) -> None:
     names = one_of("add", "gated")  # a choice of names is a part of the language
     space = pyramid((8, [residual(op("mlp"), merge=op(names))]))
     decided = Study(name="timed", space=space, objectives=("val/accuracy", "latency_ratio"))
@@ -164,9 +165,7 @@ def test_a_study_that_latency_decides_keeps_its_protocol(tmp_path: Path, monkeyp
     for _ in range(2):
         open_trials(decided, evaluator.home, evaluator.facts)
     assert stored_study("timed", evaluator.home)[0] == decided
-    monkeypatch.setattr("hadnas.measure.latency.latency._processor", lambda: "another processor")
-    with pytest.raises(
-        StudyError, match=r'differs \(latency protocol\.device_name: ".*" became "another processor"\); undo'
-    ):
-        open_trials(decided, evaluator.home, evaluator.facts)
+    elsewhere = {**evaluator.facts, "latency protocol": {**evaluator.facts["latency protocol"], "device_name": "other"}}
+    with pytest.raises(StudyError, match=r'latency protocol\.device_name: ".*" became "other"'):
+        open_trials(decided, evaluator.home, elsewhere)
     evaluator.ledger.close()

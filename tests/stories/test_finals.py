@@ -97,7 +97,7 @@ def test_the_same_finals_again_train_and_open_nothing(home: Home, finals: list[F
     assert run_finals("small", home, top=1, seeds=2, candidates=2) == finals == read_finals(results)
     assert listing.num_rows(results.ledger) == before and openings(results) == 1
     tracker = Tracker(home.tracking_uri, home.artifacts, "small")
-    runs = list(tracker._search("tags.`hadnas.kind` = 'final'"))
+    runs = tracker.client.search_runs([tracker.experiment_id], "tags.`hadnas.kind` = 'final'")
     shown = {run.info.run_name: run.data.metrics for run in runs}
     assert len(shown) == len(runs) == len(finals)
     assert finals[0].accuracy is not None

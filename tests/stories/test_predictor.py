@@ -19,7 +19,7 @@ from hadnas.measure.cost import cost
 from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.results.statistics import rank_correlation
 from hadnas.search import evaluator
-from hadnas.search.predictor import _fitted, digest, features, fit_predictor, load_predictor
+from hadnas.search.predictor import digest, features, fit_predictor, fit_ratios, load_predictor
 from hadnas.space import one_of, op, size
 from hadnas.store.ledger import Ledger
 from hadnas.store.listing import num_rows
@@ -72,7 +72,7 @@ def test_the_regression_finds_a_law_of_calls_and_macs_and_the_ledger_keeps_it(tm
     counted = [cost(build(arch, TASK, device="meta"), TASK.shape) for arch in archs]
     calls = np.array([float(one.calls) for one in counted])
     law = 0.1 * calls + 2e-6 * np.array([one.by_kind["convolution"][1] for one in counted])
-    found = _fitted(counted, law * np.array([rng.uniform(0.99, 1.01) for _ in archs]), {}, 0, seed=0)
+    found = fit_ratios(counted, law * np.array([rng.uniform(0.99, 1.01) for _ in archs]), {}, 0, seed=0)
     assert found.error < 0.02 and found.rank.rho is not None and found.rank.rho > 0.95
     assert all(share >= 0 for share in found.shares.values())
     for one, ratio in zip(counted, law, strict=True):
@@ -102,7 +102,7 @@ def test_a_fit_times_through_the_ledger_and_is_kept_there(tmp_path: Path, monkey
     ledger.close()
 
 
-def test_what_cannot_be_fitted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_befit_ratios_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluator, "SECONDS", 0.02)
     ledger = Ledger(f"sqlite:///{tmp_path / 'hadnas.db'}")
     few = pyramid((8, [residual(op("mlp", expand=one_of(1, 2)))]))
