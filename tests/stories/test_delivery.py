@@ -143,7 +143,7 @@ def test_code_that_is_not_the_network_is_not_written(tmp_path: Path) -> None:
     mine.write_text(block_file("Edited", 3))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(BuildError, match="gives other logits than the network"):
+    with pytest.raises(BuildError, match=r"logits .*difference \d"):
         export(arch, DIGITS, tmp_path / "out", force=True)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["edited.py", "out"]
@@ -190,7 +190,7 @@ def test_a_registered_model_gives_the_logits_of_the_network(
 @pytest.mark.slow
 def test_a_run_that_mlflow_lacks_is_said(results: StudyResults, folder: Path, model_uri: str) -> None:
     images = np.zeros((2, 1, 8, 8), np.float32)
-    with pytest.raises(StudyError, match="cannot keep the model"):
+    with pytest.raises(StudyError, match=r"MLflow at .*mlflow\.db"):
         register_network(
             results.home.tracking_uri,
             "0" * 32,

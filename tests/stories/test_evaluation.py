@@ -103,7 +103,7 @@ def test_weights_that_cannot_be_written_give_the_claim_back(tmp_path: Path, monk
         raise OSError(28, "No space left on device")
 
     evaluator, plan = made(STUDY, tmp_path)
-    with monkeypatch.context() as patch, pytest.raises(StudyError, match=r"safetensors cannot be written: .*No space"):
+    with monkeypatch.context() as patch, pytest.raises(StudyError, match=r"safetensors.*No space"):
         patch.setattr("hadnas.hosts.build.save_file", full)
         evaluator.evaluate(plan, Unseen(), held=False)
     assert [row["state"] for row in rows(evaluator.ledger, "trainings")] == ["interrupted"]
@@ -149,7 +149,7 @@ def test_the_screen_sees_images_of_every_class(tmp_path: Path, monkeypatch: pyte
 
     unread = Split(images, evaluator.data.train.normalise)
     monkeypatch.setattr(Tensor, "to", full)
-    with pytest.raises(DataError, match=r"1149 images of 0\.0 GiB do not fit into the memory of cpu; allowed"):
+    with pytest.raises(DataError, match=r"1149 images of 0\.0 GiB .*cpu; allowed"):
         next(unread.batches(32))
     evaluator.ledger.close()
 

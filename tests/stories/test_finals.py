@@ -167,7 +167,7 @@ def test_interrupted_finals_have_not_opened_the_test_split(tmp_path: Path) -> No
         if "seed 2" in progress.label:
             raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="goes on from here"):
+    with pytest.raises(Interrupted, match="'small'"):
         run_finals("small", home, top=1, seeds=2, candidates=0, watch=interrupt)
     results = open_study("small", home.path)
     assert read_finals(results) == []
@@ -182,7 +182,7 @@ def test_other_data_are_refused(home: Home, finals: list[Final]) -> None:
     stored = results.book.user_attrs["study"]
     results.book.set_user_attr("study", {**stored, "digest": "0" * 16})
     try:
-        with pytest.raises(StudyError, match="have changed since it ran"):
+        with pytest.raises(StudyError, match=r"'small'.*changed"):
             run_finals("small", home)
     finally:
         results.book.set_user_attr("study", stored)
@@ -198,6 +198,6 @@ def test_one_test_image_is_refused_before_any_training(tmp_path: Path) -> None:
     home = new_home(tmp_path / "home")
     one = STUDY.model_copy(update={"name": "one", "data": DataSpec(source=str(tmp_path / "one.npz")), "baselines": {}})
     run_study(one, home)
-    with pytest.raises(StudyError, match="the test split has 1 image; finals need two or more"):
+    with pytest.raises(StudyError, match=r"one: .*test.* 1 image; .*two"):
         run_finals("one", home, seeds=1)
     assert not read_finals(open_study("one", home.path))

@@ -40,7 +40,7 @@ def test_rank_correlation_is_spearmans_ties_and_infinities_included() -> None:
     many = rank_correlation(range(30), range(29, -1, -1))
     assert (many.rho, many.low) == (-1.0, -1.0) and many.high is not None and -1 < many.high < -0.995
     assert rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).rho is None and str(rank_correlation([1], [2])) == "-"
-    with pytest.raises(SpecError, match="all of them numbers"):
+    with pytest.raises(SpecError, match=r"2 and 2 values.*numbers"):
         rank_correlation([1, math.nan], [1, 2])
     with pytest.raises(SpecError, match="2 and 3 values"):
         rank_correlation([1, 2], [1, 2, 3])
@@ -82,7 +82,7 @@ def test_the_regression_finds_a_law_of_calls_and_macs_and_the_ledger_keeps_it(tm
     ledger.measured.put_predictor(digest(TINY_SPACE), str(TASK), protocol_key(protocol(TASK.shape)), {}, asdict(found))
     assert load_predictor(TINY_SPACE, TASK, ledger) == found
     for space, task, backend in ((TINY_SPACE, TASK, "compile"), (pyramid((8, [])), TASK, "eager")):
-        with pytest.raises(StudyError, match=f"no latency predictor was fitted for this space, .* backend '{backend}'"):
+        with pytest.raises(StudyError, match=f"no latency predictor.* backend '{backend}'"):
             load_predictor(space, task, ledger, backend=backend)
     ledger.close()
 
@@ -106,7 +106,7 @@ def test_what_cannot_befit_ratios_is_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(evaluator, "SECONDS", 0.02)
     ledger = Ledger(f"sqlite:///{tmp_path / 'hadnas.db'}")
     few = pyramid((8, [residual(op("mlp", expand=one_of(1, 2)))]))
-    with pytest.raises(StudyError, match="the space gave 2 candidates to time, a predictor needs 20"):
+    with pytest.raises(StudyError, match=r"2 candidates.* 20"):
         fit_predictor(few, TASK, ledger)
     with pytest.raises(UnknownName, match="unknown backend 'tvm'"):
         fit_predictor(few, TASK, ledger, backend="tvm")

@@ -76,5 +76,5 @@ def test_a_study_with_too_little_to_rank_is_refused(tmp_path: Path) -> None:
         Study(name="one", space=pyramid((8, [])), recipe=Recipe(epochs=1, batch=512), latency=None, trials=1),
         new_home(tmp_path),
     )
-    with pytest.raises(StudyError, match="study 'one' has 1 trained architectures; four are needed"):
+    with pytest.raises(StudyError, match=r"'one' has 1 .*four"):
         score_study(open_study("one", tmp_path))

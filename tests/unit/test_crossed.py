@@ -113,12 +113,12 @@ def test_networks_that_agree_everywhere_are_not_called_equal_to_the_last_digit()
 
 @pytest.mark.parametrize("hits", [[], [[True]], [True, False]])
 def test_too_little_is_refused(hits: list[object]) -> None:
-    with pytest.raises(SpecError, match="allowed are one or more seeds by two or more images"):
+    with pytest.raises(SpecError, match=r"of shape .*allowed"):
         accuracy(hits)  # type: ignore[arg-type]
 
 
 def test_pairs_need_the_same_seeds_and_images() -> None:
-    with pytest.raises(SpecError, match="same seeds"):
+    with pytest.raises(SpecError, match=r"\(1, 2\) and \(1, 3\)"):
         difference([[True, False]], [[True, False, True]])
 
 

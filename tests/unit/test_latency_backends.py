@@ -48,7 +48,7 @@ def test_latency_compiled():
 
 def test_onnxruntime_missing(net, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MeasurementError, match=r"needs the extra 'onnx'.*hadnas\[onnx\]"):
+    with pytest.raises(MeasurementError, match=r"'onnx'.*hadnas\[onnx\]"):
         latency(net, SHAPE, backend="onnxruntime")
 
 
@@ -63,7 +63,7 @@ def test_a_module_that_cannot_be_exported():
         def forward(self, x):
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(MeasurementError, match=r"cannot be exported to ONNX: \w+: [^\n]+$"):
+    with pytest.raises(MeasurementError, match=r"ONNX: \w+: [^\n]+$"):
         latency(Branching(), SHAPE, backend="onnxruntime")
 
 

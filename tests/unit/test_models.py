@@ -139,8 +139,8 @@ def test_timm_models_are_architectures_too() -> None:
     [
         (3, "architecture: found 3"),
         ({"op": "pyramyd"}, "unknown op 'pyramyd'; did you mean 'pyramid'"),
-        ({"op": "star"}, "the op 'star' is a block"),
-        ({**pyramid((8, [])), "format": 99}, "format 99 is later than 1"),
+        ({"op": "star"}, "'star' is a block"),
+        ({**pyramid((8, [])), "format": 99}, "format 99 .*1"),
         ({**pyramid((8, [])), "format": "1"}, "format = '1' is not allowed"),
         ({**pyramid((8, [])), "hed": 1}, "unknown parameter of pyramid 'hed'; did you mean 'head'"),
         (pyramid(), "stages = \\[\\] is not allowed"),
@@ -171,7 +171,7 @@ def test_a_wrong_architecture_is_refused_with_its_path(node: object, message: st
 
 @pytest.mark.parametrize("shape", [(0, 8, 8), (1, 8.0, 8), (1, -1, 8)])
 def test_a_wrong_task_is_refused(shape: tuple[int, int, int]) -> None:
-    with pytest.raises(SpecError, match="image has the size"):
+    with pytest.raises(SpecError, match=r"image has the size (0|8.0|-1); allowed"):
         Task.image(*shape, classes=10)
 
 

@@ -37,18 +37,18 @@ TEXT = json.dumps(GOOD)
     ("text", "message"),
     [
         (b"", "not JSON"),
-        (b"\xff\xfe\x00\x01", "it is not UTF-8 at byte 0"),
-        (TEXT.encode("utf-16"), "it is not UTF-8 at byte 0"),
+        (b"\xff\xfe\x00\x01", "UTF-8 at byte 0"),
+        (TEXT.encode("utf-16"), "UTF-8 at byte 0"),
         (TEXT + "\0", "not JSON"),
         (TEXT[:-1] + ', "x": "\0"}', "not JSON"),
         (TEXT[:-1] + ', "x": NaN}', "found NaN; allowed are finite numbers"),
         (TEXT[:-1] + ', "x": -Infinity}', "found -Infinity; allowed are finite numbers"),
         (TEXT[:-1] + ', "x": 1e999}', "x: found inf; allowed: a finite number"),
-        (TEXT[:-1] + ', "op": "timm"}', "the key 'op' stands twice"),
+        (TEXT[:-1] + ', "op": "timm"}', "'op' .*twice"),
         (TEXT[:-1] + ', "x": "\\ud800"}', r"x: found '\\ud800'; allowed: text of whole Unicode characters"),
         (TEXT[:-1] + ', "\\ud800": 1}', "allowed: a key of whole Unicode characters"),
-        (TEXT[:-1] + f', "x": {"9" * 5000}}}', "an integer of 5000 digits; allowed are integers of 64 bits"),
-        (TEXT[:-1] + f', "x": {2**63}}}', "x: found an integer of 64 bits; allowed are 63 and a sign"),
+        (TEXT[:-1] + f', "x": {"9" * 5000}}}', "5000 digits; allowed .*64 bits"),
+        (TEXT[:-1] + f', "x": {2**63}}}', "x: .*64 bits; allowed are 63"),
         ("[" * 1000 + "]" * 1000, "deeper than 100 levels"),
         ("[" * 100_000, "deeper than 100 levels"),
         ('{"op":' * 100_000, "deeper than 100 levels"),
@@ -64,12 +64,12 @@ def test_a_text_that_is_no_plain_json_is_refused(text: str | bytes, message: str
 
 def test_what_is_no_file_of_an_architecture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "large.json").write_text(" " * FILE_BYTES + TEXT)
-    with pytest.raises(SpecError, match="the file is larger than 4 MiB"):
+    with pytest.raises(SpecError, match="4 MiB"):
         load(tmp_path / "large.json")
     (tmp_path / "folder.json").mkdir()
     os.mkfifo(tmp_path / "pipe.json")  # reading it would wait for ever
     for name in ("folder.json", "pipe.json", "nothing.json"):
-        with pytest.raises(HadnasError, match=f"there is no file .*{name}"):
+        with pytest.raises(HadnasError, match=f"no file .*{name}"):
             load(tmp_path / name)
     (tmp_path / "good.json").write_text(" " * (FILE_BYTES - len(TEXT)) + TEXT)
     assert load(tmp_path / "good.json") == load_arch(TEXT)
@@ -174,5 +174,5 @@ def test_a_stored_architecture_is_taken_by_its_fingerprint_only() -> None:
     arch = load_arch(TEXT)
     assert stored_arch(arch.json, arch.fingerprint) == arch
     for text in (arch.json + " ", arch.json.replace("mlp", "se"), "", None, 5, b"x"):
-        with pytest.raises(SpecError, match=f"architecture {arch.fingerprint}: its text is damaged"):
+        with pytest.raises(SpecError, match=f"architecture {arch.fingerprint}: .*damaged"):
             stored_arch(text, arch.fingerprint)  # type: ignore[arg-type]

@@ -181,16 +181,14 @@ def test_bad_input():
         screen(net(), IMAGES, LABELS[:3])
     with pytest.raises(MeasurementError, match="meta device"):
         screen(net().to("meta"), IMAGES, LABELS)
-    with pytest.raises(MeasurementError, match=r"2 \(Conv2d\): failed on images \(8, 3, 8, 8\): RuntimeError"):
+    with pytest.raises(MeasurementError, match=r"2 \(Conv2d\): .*\(8, 3, 8, 8\): RuntimeError"):
         screen(net(nn.Conv2d(5, 6, 1)), IMAGES, LABELS)
 
 
 def test_what_cannot_be_copied_or_updated_is_said():
     with pytest.warns(FutureWarning, match="weight_norm"):
         normed = nn.utils.weight_norm(nn.Conv2d(6, 6, 1))
-    with pytest.raises(
-        MeasurementError, match=r"the module \(Sequential\) cannot be copied to measure it: Only Tensors"
-    ):
+    with pytest.raises(MeasurementError, match=r"\(Sequential\) .*: Only Tensors"):
         screen(net(normed), IMAGES, LABELS)
 
     class Complex(nn.Module):  # an optimiser moves it, the sign of its gradient does not exist
@@ -202,7 +200,7 @@ def test_what_cannot_be_copied_or_updated_is_said():
             return (x * self.turn).real
 
     assert screen(net(Complex()), IMAGES, LABELS).rejected is None
-    with pytest.raises(MeasurementError, match=r"the module \(Sequential\): trial updates failed: .*sign"):
+    with pytest.raises(MeasurementError, match=r"\(Sequential\): .*sign"):
         screen(net(Complex()), IMAGES, LABELS, lr=1e-3)
 
 

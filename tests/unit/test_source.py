@@ -152,7 +152,7 @@ def test_one_name_for_two_things_is_said_before_anything_is_trained(tmp_path: Pa
     text = block_file("Renaming").replace("from torch import", "from timm.layers import Mlp\nfrom torch import", 1)
     text = text.replace("nn.Conv2d(dim, dim, 1,", "Mlp(dim, use_conv=True,")
     arch = own_network(tmp_path / "renaming.py", "renaming", text, "mlp")
-    said = r"Mlp is defined in hadnas.blocks.mlp and what \S+ gets by `from timm.layers import Mlp`; rename one"
+    said = r"Mlp .*hadnas\.blocks\.mlp .*`from timm\.layers import Mlp`"
     for take in (code_hash, lambda arch, task: model_source(arch, task, {})):
         with pytest.raises(BuildError, match=said):
             take(arch, DIGITS)
@@ -237,19 +237,19 @@ def test_an_installed_package_that_a_block_imports_is_named(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "line", "said"),
     [
-        ("nested", "if True:\n    FACTOR = 2\n", "where FACTOR is from cannot be read"),
-        ("starred", "from factors import *\n", "where FACTOR is from cannot be read"),
-        ("whole", "import factors\nFACTOR = factors.FACTOR\n", "imports factors whole; import what it needs by name"),
-        ("item", "FACTOR = [2]\nFACTOR[0] = 3\n", r"FACTOR is bound in line \d+ and changed at top level in line \d+"),
-        ("appended", "FACTOR = []\nFACTOR.append(3)\n", r"FACTOR is bound in line \d+ and changed at top level"),
-        ("twice", "FACTOR = 2\nFACTOR = 3\n", r"FACTOR is bound at top level in the lines \d+ and \d+; .* bound once"),
-        ("grown", "FACTOR = 2\nFACTOR += 1\n", r"FACTOR is bound at top level in the lines \d+ and \d+"),
+        ("nested", "if True:\n    FACTOR = 2\n", "FACTOR"),
+        ("starred", "from factors import *\n", "FACTOR"),
+        ("whole", "import factors\nFACTOR = factors.FACTOR\n", "factors whole"),
+        ("item", "FACTOR = [2]\nFACTOR[0] = 3\n", r"FACTOR .*line \d+ .*changed .*line \d+"),
+        ("appended", "FACTOR = []\nFACTOR.append(3)\n", r"FACTOR .*line \d+ .*changed .*line \d+"),
+        ("twice", "FACTOR = 2\nFACTOR = 3\n", r"FACTOR .*lines \d+ and \d+; .*once"),
+        ("grown", "FACTOR = 2\nFACTOR += 1\n", r"FACTOR .*lines \d+ and \d+; .*once"),
         (
             "entry",
             "def build_model():\n    return 2\n\n\nFACTOR = build_model()\n",
-            "build_model is defined by the",
+            "build_model",
         ),
-        ("renamed", "from factors import FACTOR as F\nFACTOR = F\n", "imports FACTOR as F; import it by its own name"),
+        ("renamed", "from factors import FACTOR as F\nFACTOR = F\n", "FACTOR as F"),
     ],
 )
 def test_code_that_could_not_be_written_down_is_refused_before_training(

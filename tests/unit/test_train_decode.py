@@ -70,9 +70,7 @@ def tiff(channels: int, depth: int, photometric: int, extra: int | None = None) 
 )
 def test_what_pillow_would_cut_off_is_refused(name: str, content: bytes, found: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(
-        DataError, match=rf"{name}: {found}.*; 8-bit grey or colour is needed: convert with `magick FILE"
-    ):
+    with pytest.raises(DataError, match=rf"{name}: {found}.*; 8-bit grey or colour .*`magick"):
         decoder([tmp_path / name], None)
 
 
@@ -149,7 +147,7 @@ def test_exif_after_the_pixels(tmp_path: Path) -> None:
         path.write_bytes(content[:start] + content[end:-12] + content[start:end] + content[-12:])
     assert np.array_equal(read(tmp_path / "3.png"), PICTURE)
     assert read(tmp_path / "6.png", size=8).shape == (8, 8, 3)
-    with pytest.raises(DataError, match=r"6\.png: 24x16 pixels when upright; give `size`"):
+    with pytest.raises(DataError, match=r"6\.png: 24x16 .*`size`"):
         read(tmp_path / "6.png")
 
 
@@ -188,7 +186,7 @@ def test_how_streamed_images_are_read_is_part_of_their_digest(tmp_path: Path) ->
 @pytest.mark.parametrize("side", [20_000, 10_000])
 def test_an_image_larger_than_pillow_reads_is_refused(side: int, tmp_path: Path) -> None:
     (tmp_path / "huge.png").write_bytes(png(0, 1, depth=8, claimed=side))
-    with pytest.raises(DataError, match=rf"huge\.png: not an image \(Image size \({side**2} pixels\) exceeds"):
+    with pytest.raises(DataError, match=rf"huge\.png: .*{side**2} pixels"):
         decoder([tmp_path / "huge.png"], 8)
 
 

@@ -58,7 +58,7 @@ def test_images_keep_the_class_of_their_folder_and_the_order_of_their_names(tmp_
 
 
 def test_names_that_timm_cannot_order_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"timm cannot order the names of the classes \(.*'²'\)"):
+    with pytest.raises(DataError, match=r"timm .*\(.*'²'\)"):
         load_data(str(fill(tmp_path, ["m", "5²"])))
 
 
@@ -100,15 +100,15 @@ def test_no_file_vanishes_without_a_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda root: fill(root / "a", ["nested"]), r"a: holds the folder 'nested'; allowed is one folder per class"),
+        (lambda root: fill(root / "a", ["nested"]), r"a: .*'nested'; allowed"),
         (
             lambda root: (root / "empty").mkdir(),
-            r"class 'empty' has no image, a file whose name ends in \.jpg, .*\.gif",
+            r"'empty' .*\.jpg, .*\.gif",
         ),
-        (lambda root: fill(root, ["new\nline"]), r"the class name 'new\\nline' has a control character"),
+        (lambda root: fill(root, ["new\nline"]), r"'new\\nline' .*control character"),
         (
             lambda root: fill(root, [b"\xff".decode(errors="surrogateescape")]),
-            r"name '\\udcff' has a control character",
+            r"'\\udcff' .*control character",
         ),
     ],
 )

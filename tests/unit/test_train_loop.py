@@ -157,11 +157,11 @@ def test_other_errors_of_the_module_and_of_on_epoch_arrive_untouched(digits: Dat
 
 
 def test_a_wrong_output_or_a_batch_beyond_the_data_is_refused(digits: Data) -> None:
-    with pytest.raises(TrainingError, match=r"gives \(64, 9\) for 64 images; \(64, 10\) is needed"):
+    with pytest.raises(TrainingError, match=r"\(64, 9\) .*\(64, 10\)"):
         fit(nn.Sequential(nn.Flatten(), nn.Linear(64, 9)), digits, Recipe(epochs=1), seed=0)
     module = network()
     before = copy.deepcopy(module.state_dict())
-    with pytest.raises(DataError, match="batch 2000 is larger than the training split of 1149 images"):
+    with pytest.raises(DataError, match=r"batch 2000 .*1149 images"):
         fit(module, digits, Recipe(batch=2000), seed=0)
     assert all(torch.equal(before[name], weight) for name, weight in module.state_dict().items())
 

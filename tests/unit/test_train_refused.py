@@ -59,14 +59,14 @@ def test_malformed_npz_files_are_refused(tmp_path: Path, arrays: dict[str, objec
 
 
 def test_files_that_are_no_data_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'digit' not found in .*: it is neither 'digits' nor an existing"):
+    with pytest.raises(DataError, match=r"'digit' not found in .*: .*'digits' .*\.npz .*folder"):
         load_data("digit")
     for content in (b"", b"not an archive", b"PK\x03\x04 cut"):
         (tmp_path / "bad.npz").write_bytes(content)
-        with pytest.raises(DataError, match="not a readable"):
+        with pytest.raises(DataError, match=r"bad\.npz"):
             load_data(str(tmp_path / "bad.npz"))
     np.save(tmp_path / "bare.npy", PIXELS)
-    with pytest.raises(DataError, match="one bare array"):
+    with pytest.raises(DataError, match=r"bare\.npy: .*train_images and train_labels"):
         load_data(str(tmp_path / "bare.npy"))
     whole = Path(npz(tmp_path))
     damaged = bytearray(whole.read_bytes())
@@ -74,7 +74,7 @@ def test_files_that_are_no_data_are_refused(tmp_path: Path) -> None:
     whole.write_bytes(damaged)
     with pytest.raises(DataError, match="cannot be read"):
         load_data(str(whole))
-    with pytest.raises(DataError, match="images of one size already"):
+    with pytest.raises(DataError, match="digits: `size`"):
         load_data(DataSpec(source="digits", size=16))
 
 
@@ -92,10 +92,10 @@ def test_an_array_that_claims_more_than_there_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("/dev/zero", "/dev/zero: neither a regular file nor a folder"),
-        ("a" * 300, r"the path 'a{100}\.\.\.' cannot be used: file name too long"),
-        ("~nobody_of_this_name/x", "the path '~nobody_of_this_name/x' cannot be used"),
-        ("torch/image_folder:photos", "give the folder itself, 'photos'"),
+        ("/dev/zero", "/dev/zero: neither .*file nor .*folder"),
+        ("a" * 300, r"'a{100}\.\.\.' .*: file name too long"),
+        ("~nobody_of_this_name/x", "'~nobody_of_this_name/x'"),
+        ("torch/image_folder:photos", "'photos'"),
     ],
 )
 def test_sources_that_are_neither_file_nor_folder(source: str, message: str) -> None:
@@ -106,13 +106,13 @@ def test_sources_that_are_neither_file_nor_folder(source: str, message: str) -> 
 def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     """To open one would wait for whoever writes into it."""
     os.mkfifo(tmp_path / "pipe.npz")
-    with pytest.raises(DataError, match=r"pipe\.npz: neither a regular file nor a folder"):
+    with pytest.raises(DataError, match=r"pipe\.npz: neither .*file nor .*folder"):
         load_data(str(tmp_path / "pipe.npz"))
 
 
 def test_a_class_too_small_to_split_is_refused(tmp_path: Path) -> None:
     pixels, labels = digits(3)
-    with pytest.raises(DataError, match=r"too few to hold out 0.1 of every class for test.*`test_fraction`"):
+    with pytest.raises(DataError, match=r"0\.1 .*for test.*`test_fraction`"):
         load_data(DataSpec(source=npz(tmp_path, train_images=pixels, train_labels=labels), test_fraction=0.1))
     test = {"test_images": pixels, "test_labels": labels}
     with pytest.raises(DataError, match=r"for val.*`val_fraction`"):
@@ -130,7 +130,7 @@ def test_malformed_image_folders_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=f"0040.png: .*{message}"):
             load_data(str(folder))
     Image.fromarray(np.zeros((9, 8), np.uint8)).save(victim)
-    with pytest.raises(DataError, match=r"8x9 pixels, but .* has 8x8; give `size`"):
+    with pytest.raises(DataError, match=r"8x9 .* 8x8; .*`size`"):
         load_data(str(folder))
     Image.fromarray(np.zeros((8, 8), np.uint16)).save(victim)
     with pytest.raises(DataError, match="image mode 'I;16'"):
@@ -141,10 +141,10 @@ def test_malformed_image_folders_are_refused(tmp_path: Path) -> None:
         load_data(str(tmp_path / "split"))
     png_folder(tmp_path / "robo" / "train")
     png_folder(tmp_path / "robo" / "valid")
-    with pytest.raises(DataError, match="beside train there is 'valid'; allowed are val and test"):
+    with pytest.raises(DataError, match="'valid'; allowed are val and test"):
         load_data(str(tmp_path / "robo"))
     (tmp_path / "robo" / "train").rename(tmp_path / "robo" / "Training")
-    with pytest.raises(DataError, match=r"(Training|valid): holds the folder 'class_0'; allowed is one folder per"):
+    with pytest.raises(DataError, match=r"(Training|valid): .*'class_0'; allowed"):
         load_data(str(tmp_path / "robo"))
 
 
