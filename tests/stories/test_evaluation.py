@@ -54,15 +54,6 @@ def test_what_another_worker_trains_is_waited_for(tmp_path: Path) -> None:
     evaluator.ledger.close()
 
 
-def test_a_figure_may_reach_its_limit_and_not_pass_it(tmp_path: Path) -> None:
-    evaluator, plan = made(STUDY, tmp_path)
-    macs = evaluator.evaluate(plan, Unseen(), held=False).figures["macs"]
-    for limit, reason in ((macs, ""), (macs - 1, f"macs = {macs:.6g} is above the limit {macs - 1:.6g}")):
-        evaluator.study = STUDY.model_copy(update={"constraints": {"macs": limit}})
-        assert evaluator.evaluate(plan, Unseen(), held=True).reason == reason
-    evaluator.ledger.close()
-
-
 def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two files with a block of one name, as before and after an edit; the second does twice the work."""
     text = block_file("Widened")
