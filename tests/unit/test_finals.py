@@ -4,10 +4,12 @@ from pathlib import Path
 
 import optuna
 import pytest
+from torch import nn
 
 from hadnas.arch.node import Arch
 from hadnas.arch.read import complete
 from hadnas.arch.twins import additive_twin, one_branch
+from hadnas.hosts.build import build_seeded, save_weights
 from hadnas.hosts.host import make_plan
 from hadnas.opened import open_study
 from hadnas.results.finals import openings
@@ -18,7 +20,9 @@ from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import TrainingKey
 from hadnas.store.study_store import open_trials
+from hadnas.store.trials import final_entries
 from hadnas.train.data.spec import load_data
+from hadnas.train.score import hits
 from tests.homes import Unseen, new_home, study
 from tests.networks import pyramid, residual
 
@@ -27,10 +31,12 @@ RIGHT = {"finalist": 300, "additive twin": 180, "one branch": 240}
 """Of 360 test images, by kind."""
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """A study with one trial; it and its controls were trained with the next two seeds, and no weights are left."""
-    home = new_home(tmp_path)
+def fabricated(path: Path, *, scored: bool = True) -> Home:
+    """A study with one trial; it and its controls were trained with the next two seeds.
+
+    Where they are `scored`, no weights are left; else weights are those of an untrained network.
+    """
+    home = new_home(path)
     made = study(space=pyramid((8, [residual(op("star"))])), seed=SEED)
     data, ledger = load_data("digits"), Ledger(home.url)
     judges = [Evaluator(made.model_copy(update={"seed": SEED + s}), data, home, ledger, "cpu") for s in range(3)]
@@ -43,9 +49,13 @@ def home(tmp_path: Path) -> Home:
     for kind, each in field.items():
         for judge in judges[1:]:
             assert each is not None
-            key = judge.key(make_plan(each, judge.task))
-            finish(ledger, key, each)
-            ledger.put_test(key, [image < RIGHT[kind] for image in range(360)], 0.5)
+            plan = make_plan(each, judge.task)
+            key = judge.key(plan)
+            if scored:
+                finish(ledger, key, each)
+                ledger.put_test(key, [image < RIGHT[kind] for image in range(360)], 0.5)
+            else:
+                finish(ledger, key, each, home.path, build_seeded(plan, judge.study.seed))
     ledger.close()
     figures = {**searched.figures, "val/accuracy": 0.9}
     book = open_trials(made, home, judges[0].facts).book
@@ -55,14 +65,17 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
-def finish(ledger: Ledger, key: TrainingKey, arch: Arch) -> None:
+def finish(ledger: Ledger, key: TrainingKey, arch: Arch, path: Path = Path(), module: nn.Module | None = None) -> None:
     ledger.measured.put_architecture(arch.fingerprint, arch.json)
     claim = ledger.claim(key, study="tiny")
-    ledger.place_weights(claim)
+    place = ledger.place_weights(claim)
+    if module is not None:
+        save_weights(module, path / place)
     ledger.finish(claim, val_accuracy=0.9, val_loss=0.4, val_n=288, seconds=1.0)
 
 
-def test_seeds_are_fresh_leads_are_the_finalists_and_nothing_is_scored_twice(home: Home) -> None:
+def test_seeds_are_fresh_leads_are_the_finalists_and_nothing_is_scored_twice(tmp_path: Path) -> None:
+    home = fabricated(tmp_path)
     finals = run_finals("tiny", home, seeds=2, candidates=0)
     results = open_study("tiny", home.path)
     for entry in results.book.user_attrs["finals"]:
@@ -73,4 +86,21 @@ def test_seeds_are_fresh_leads_are_the_finalists_and_nothing_is_scored_twice(hom
     assert leads == pytest.approx([120 / 360, 60 / 360])  # of the finalist: above 0 where it is better
     assert openings(results) == 0  # all is known: the test split stays closed, though no weights are left
     assert len(results.ledger.trainings()) == 7
+    results.ledger.close()
+
+
+def test_the_test_split_is_scored_once_for_each_training(tmp_path: Path) -> None:
+    home = fabricated(tmp_path, scored=False)
+    finals = run_finals("tiny", home, seeds=1, candidates=0)
+    results, data = open_study("tiny", home.path), load_data("digits")
+    for final, entry in zip(finals, final_entries(results.book), strict=True):
+        (key,), arch = entry.keys, results.architecture(entry.fingerprint)
+        assert arch is not None and (score := results.ledger.get_test(key)) is not None
+        right, _ = hits(build_seeded(make_plan(arch, results.task()), key.seed), data, "test")  # as its weights are
+        assert score[0] == right.tolist()
+        assert final.accuracy is not None and final.accuracy.mean == pytest.approx(sum(right.tolist()) / 360)
+    assert openings(results) == 1
+    for training in results.ledger.trainings():
+        (home.path / str(training.weights)).unlink(missing_ok=True)  # so that nothing can be scored again
+    assert run_finals("tiny", home, seeds=1, candidates=0) == finals and openings(results) == 1
     results.ledger.close()
