@@ -7,8 +7,17 @@ import torch
 from torch import nn
 
 from hadnas.errors import MeasurementError
+from hadnas.hosts.host import make_plan
 from hadnas.measure.latency.backends import BACKENDS, versions
 from hadnas.measure.latency.latency import latency
+from hadnas.search.compare import backends
+from hadnas.search.evaluator import Evaluator
+from hadnas.store.home import Home
+from hadnas.store.ledger import Ledger
+from hadnas.train.data.spec import load_data
+from tests.homes import study
+from tests.networks import pyramid
+from tests.shell import hadnas
 
 SHAPE = (1, 8, 8)
 
@@ -65,6 +74,31 @@ def test_a_module_that_cannot_be_exported():
 
     with pytest.raises(MeasurementError, match=r"ONNX: \w+: [^\n]+$"):
         latency(Branching(), SHAPE, backend="onnxruntime")
+
+
+def test_an_entry_is_enough_for_a_backend(monkeypatch, tmp_path):
+    """A study may name it, candidates are timed by it, the ledger keeps them apart, and `hadnas measure` shows it."""
+    images = []
+
+    def traced(module, image, threads):
+        images.append((tuple(image.shape), threads))
+        fast = torch.fx.symbolic_trace(module)
+        return lambda: fast(image)
+
+    monkeypatch.setitem(BACKENDS, "traced", traced)
+    monkeypatch.setattr("hadnas.search.evaluator.SECONDS", 0.02)
+    chosen = study(latency="traced", backends=("compile", "traced"))
+    assert backends(chosen) == ("eager", "traced", "compile")
+    home = Home(tmp_path)
+    evaluator = Evaluator(chosen, load_data("digits"), home, Ledger(home.url), "cpu")
+    plan = make_plan(pyramid((8, [])), evaluator.task)
+    taken = evaluator.latency(plan, "traced")
+    assert taken.protocol["backend"] == "traced" and taken.figures["ratio"] > 0 and images[0] == ((1, 1, 8, 8), 1)
+    assert evaluator.latency(plan, "traced") == taken  # from the ledger
+    assert evaluator.latency(plan, "eager").protocol["backend"] == "eager"
+    evaluator.ledger.close()
+    shown = hadnas("measure", "test_resnet", "--size", "3x16x16", "--batch", 1, "--backend", "traced", "--seconds", 0.1)
+    assert shown.exit_code == 0 and "traced" in shown.output, shown.output
 
 
 def test_versions_say_what_runs():
