@@ -15,7 +15,7 @@ from hadnas.opened import open_study
 from hadnas.results.finals import openings
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.finals import run_finals
-from hadnas.space import op
+from hadnas.space import every, one_of, op
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import TrainingKey
@@ -37,13 +37,14 @@ def fabricated(path: Path, *, scored: bool = True) -> Home:
     Where they are `scored`, no weights are left; else weights are those of an untrained network.
     """
     home = new_home(path)
-    made = study(space=pyramid((8, [residual(op("star"))])), seed=SEED)
+    made = study(space=pyramid((8, [residual(one_of(op("star"), op("mlp")))])), seed=SEED)
     data, ledger = load_data("digits"), Ledger(home.url)
     judges = [Evaluator(made.model_copy(update={"seed": SEED + s}), data, home, ledger, "cpu") for s in range(3)]
-    arch = complete(made.space, judges[0].task)
+    (star, arch), (_, other) = ((params, complete(draw, judges[0].task)) for params, draw in every(made.space))
     field = {"finalist": arch, "additive twin": additive_twin(arch, judges[0].task)}
     field |= {"one branch": one_branch(arch, judges[0].task)}
     finish(ledger, judges[0].key(make_plan(arch, judges[0].task)), arch)
+    finish(ledger, judges[0].key(make_plan(other, judges[0].task)), other, accuracy=0.8)
     searched = judges[0].evaluate(make_plan(arch, judges[0].task), Unseen(), held=False)
     assert searched.reused
     for kind, each in field.items():
@@ -57,35 +58,44 @@ def fabricated(path: Path, *, scored: bool = True) -> Home:
             else:
                 finish(ledger, key, each, home.path, build_seeded(plan, judge.study.seed))
     ledger.close()
-    figures = {**searched.figures, "val/accuracy": 0.9}
+    figures = searched.figures
     book = open_trials(made, home, judges[0].facts).book
     attrs = {"fingerprint": arch.fingerprint, "figures": figures, "notes": {"val_n": 288, **searched.notes}}
     values = [figures[name] for name in made.objectives]
-    book.add_trial(optuna.trial.create_trial(values=values, user_attrs=attrs))
+    choice = {name: optuna.distributions.CategoricalDistribution(("star", "mlp")) for name in star}
+    book.add_trial(optuna.trial.create_trial(values=values, user_attrs=attrs, params=star, distributions=choice))
     return home
 
 
-def finish(ledger: Ledger, key: TrainingKey, arch: Arch, path: Path = Path(), module: nn.Module | None = None) -> None:
+def finish(
+    ledger: Ledger,
+    key: TrainingKey,
+    arch: Arch,
+    path: Path = Path(),
+    module: nn.Module | None = None,
+    accuracy: float = 0.9,
+) -> None:
     ledger.measured.put_architecture(arch.fingerprint, arch.json)
     claim = ledger.claim(key, study="tiny")
     place = ledger.place_weights(claim)
     if module is not None:
         save_weights(module, path / place)
-    ledger.finish(claim, val_accuracy=0.9, val_loss=0.4, val_n=288, seconds=1.0)
+    ledger.finish(claim, val_accuracy=accuracy, val_loss=0.4, val_n=288, seconds=1.0)
 
 
 def test_seeds_are_fresh_leads_are_the_finalists_and_nothing_is_scored_twice(tmp_path: Path) -> None:
     home = fabricated(tmp_path)
-    finals = run_finals("tiny", home, seeds=2, candidates=0)
+    finals = run_finals("tiny", home, seeds=2, candidates=2)
     results = open_study("tiny", home.path)
     for entry in results.book.user_attrs["finals"]:
         assert [key["seed"] for key in entry["keys"]] == [SEED + 1, SEED + 2]
-    assert [final.kind for final in finals] == list(RIGHT)
-    assert [round(360 * final.accuracy.mean) for final in finals if final.accuracy] == list(RIGHT.values())
+    assert [final.kind for final in finals] == [*RIGHT, "random"]
+    assert finals[-1].name == "best of 2 random" and finals[-1].fingerprint == finals[0].fingerprint
+    assert [round(360 * final.accuracy.mean) for final in finals if final.accuracy] == [*RIGHT.values(), 300]
     leads = [final.lead.mean for final in finals if final.lead is not None]
-    assert leads == pytest.approx([120 / 360, 60 / 360])  # of the finalist: above 0 where it is better
+    assert leads == pytest.approx([120 / 360, 60 / 360, 0])  # of the finalist: above 0 where it is better
     assert openings(results) == 0  # all is known: the test split stays closed, though no weights are left
-    assert len(results.ledger.trainings()) == 7
+    assert len(results.ledger.trainings()) == 8
     results.ledger.close()
 
 

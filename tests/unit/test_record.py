@@ -6,9 +6,10 @@ from typing import Any
 
 import optuna
 import pytest
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run
 
 from hadnas.arch.read import complete
+from hadnas.errors import StudyError
 from hadnas.hosts.build import build_plan
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.cost import cost
@@ -50,6 +51,7 @@ class Made:
             if name == "star":
                 self.ledger.fail(claim, "loss is nan")
             else:
+                self.ledger.add_epoch(claim, 1, train_loss=1.5, val_loss=0.5, val_accuracy=0.75, seconds=1.0)
                 self.ledger.finish(claim, val_accuracy=0.75, val_loss=0.5, val_n=24, seconds=1.0)
 
     def plan(self, name: str) -> Plan:
@@ -65,6 +67,10 @@ class Made:
 
     def run(self, proposal: Proposal) -> Run:
         return self.tracker.client.get_run(self.told(proposal).user_attrs["run_id"])
+
+    def history(self, run: Run, name: str) -> list[Metric]:
+        found: list[Metric] = self.tracker.client.get_metric_history(run.info.run_id, name)
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +97,8 @@ def test_a_trained_candidate_is_told_with_its_objectives_and_noted_in_all_three(
     run = made.run(chosen)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "trial-0000")
     assert run.data.metrics["macs"] == counted.macs and run.data.params["block"] == "0"
+    assert "hadnas.reused" in run.data.tags  # and its curve is there all the same
+    assert [(p.step, p.value) for p in made.history(run, "val/accuracy")] == [(1, 0.75)]
     assert made.ledger.claims.at_work("tiny") == set() and ("trial 0", "measure", 0) in made.said
 
 
@@ -154,7 +162,26 @@ def test_what_is_no_fault_of_the_candidate_ends_its_run_and_gives_the_draw_back(
         made.ledger.claims.end(again)
 
 
-def test_baselines_are_noted_once_a_command_and_are_no_trials(made: Made) -> None:
+def test_files_that_cannot_be_written_are_no_fault_of_the_candidate(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are written by a thread, whose error is not lost."""
+
+    def full(run_id: str, text: str, path: str) -> None:
+        if path == "arch.txt":
+            raise StudyError("no space left")
+
+    chosen = made.proposal(8, DRAWN["basic"])
+    monkeypatch.setattr(made.tracker, "log_text", full)
+    with pytest.raises(StudyError, match="no space left"):
+        made.recorder.candidate(chosen)
+    assert made.told(chosen).state.name == "RUNNING" and made.run(chosen).info.status == "FAILED"
+    made.ledger.claims.end(chosen.held)
+
+
+def test_baselines_are_noted_once_a_command_and_are_no_trials(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    limited = made.study.model_copy(update={"constraints": {"macs": 1.0}})  # to which baselines are not held
+    monkeypatch.setattr(made.evaluator, "study", limited)
     trials = len(made.trials.book.trials)
     plans = {"good": made.plan("mlp"), "bad": made.plan("star")}
     made.recorder.baselines(plans)

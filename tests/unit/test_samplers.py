@@ -181,6 +181,17 @@ print(found.options, found.adaptive, drawn.node)
 """
 
 
+def test_what_failed_alone_is_drawn_again() -> None:
+    space = {"op": one_of("star", "mlp")}
+    for seed in range(4):
+        first = draw_from(space, make_sampler("exhaustive", seed)(0), ["maximize"], [])
+        asked = {"params": first.answers, "distributions": first.distributions}
+        second = draw_from(space, make_sampler("exhaustive", seed)(1), ["maximize"], [create_trial(value=1.0, **asked)])
+        failed = create_trial(state=TrialState.FAIL, params=second.answers, distributions=second.distributions)
+        history = [create_trial(value=1.0, **asked), failed]
+        assert draw_from(space, make_sampler("exhaustive", seed)(2), ["maximize"], history).answers == second.answers
+
+
 def test_one_file_is_enough_for_a_sampler(tmp_path: Path) -> None:
     """It is found in the folder of samplers, with its options."""
     (tmp_path / "sorted_first.py").write_text(FIRST)
