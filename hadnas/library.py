@@ -77,7 +77,7 @@ def use_blocks(path: str | Path) -> ModuleType:
         return run_file(file)
 
 
-def own_ops(path: str | Path) -> list[Op]:
+def load_ops(path: str | Path) -> list[Op]:
     """The ops that a user's file defines. Raises as `use_blocks`, and SpecError if it defines none."""
     module = use_blocks(path)
     found = [op for op in ops().values() if op.cls.__module__ == module.__name__]

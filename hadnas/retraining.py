@@ -24,7 +24,7 @@ from hadnas.store.study import one_sentence
 from hadnas.train.data.spec import Data, DataSpec, load_data
 from hadnas.train.device import chosen_device
 from hadnas.train.recipe import Policy, Recipe
-from hadnas.train.score import Score, evaluate
+from hadnas.train.score import Score, score_module
 from hadnas.train.trainer import Epoch, Fit, fit
 
 RAND = Policy(auto_augment="rand-m9-mstd0.5-inc1")
@@ -124,7 +124,7 @@ def retrain(
         module = build_plan(plan) if weights is None else trained(plan, Path(weights))
     plan_source(plan, {})  # raises for a network that cannot be exported before it is trained
     result = fit(module, data, recipe, seed=seed, device=device, on_epoch=on_epoch)
-    test = evaluate(module, data, "test", batch=recipe.evaluation_batch, device=device)
+    test = score_module(module, data, "test", batch=recipe.evaluation_batch, device=device)
     started_from = None if weights is None else Path(weights)
     return Retrained(plan, module.cpu(), data, recipe, seed, started_from, result, test)
 

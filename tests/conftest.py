@@ -20,13 +20,16 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.fixture
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy of the registry, for tests that register ops: they are gone afterwards."""
-    from hadnas.blocks import registry  # not above: torch reads the number of threads when it is loaded
+def _own_registry() -> Iterator[None]:
+    from hadnas.blocks.registry import isolated  # not above: torch reads the number of threads when it is loaded
 
-    registry.ops()
-    monkeypatch.setattr(registry, "_OPS", dict(registry._OPS))
+    with isolated():
+        yield
+
+
+own_registry = pytest.fixture(_own_registry)
+"""For a test whose ops shall be gone after it; those of a test file are after its last."""
+_own_registry_of_a_file = pytest.fixture(_own_registry, scope="module", autouse=True)
 
 
 @pytest.fixture(scope="session")

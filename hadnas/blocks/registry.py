@@ -10,7 +10,8 @@ import pkgutil
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, Literal, TypeVar
@@ -257,6 +258,18 @@ def op_of(node: Mapping[str, Any]) -> Op | None:
     """The op of a node; None if it is not a node or its op is not registered."""
     _load_shipped()
     return _OPS.get(node.get("op", ""))
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Registrations in the body end with it: for tests, and for trying a block of a name that is taken later."""
+    _load_shipped()
+    before = dict(_OPS)
+    try:
+        yield
+    finally:
+        _OPS.clear()
+        _OPS.update(before)
 
 
 def find_op(name: object, roles: tuple[str, ...] = ()) -> Op:

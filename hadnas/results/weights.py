@@ -13,7 +13,7 @@ from hadnas.store.home import weights_of
 from hadnas.store.records import Training
 from hadnas.store.study_store import edited_ops
 from hadnas.train.device import chosen_device
-from hadnas.train.score import evaluate
+from hadnas.train.score import score_module
 
 
 def current_weights(results: StudyResults, found: Found) -> Path:
@@ -47,7 +47,7 @@ def check_code(results: StudyResults, found: Found, training: Training, weights:
     recorded = found.figures["val/loss"]
     try:
         network = trained(plan, weights)
-        loss = evaluate(network, results.data(), batch=batch, device=device).loss
+        loss = score_module(network, results.data(), batch=batch, device=device).loss
         if abs(loss - recorded) <= 1e-3 * recorded:  # the pixels and weights are the same, so only rounding may differ
             return
         reason = f"their validation loss is {loss:.6g}, not {recorded:.6g}"

@@ -93,7 +93,7 @@ def _measure(
 
 def _breaks(job: Job, outcome: Outcome) -> bool:
     """Refuse a candidate that breaks a constraint on a figure that is known."""
-    found = constraints(job.constraints, outcome.figures)
+    found = overruns(job.constraints, outcome.figures)
     for name, over in found.items():
         if over > 0:
             value, limit = outcome.figures[name], job.constraints[name]
@@ -102,7 +102,7 @@ def _breaks(job: Job, outcome: Outcome) -> bool:
     return False
 
 
-def constraints(limits: Mapping[str, float], figures: Mapping[str, float]) -> dict[str, float]:
+def overruns(limits: Mapping[str, float], figures: Mapping[str, float]) -> dict[str, float]:
     """value / limit - 1 for every constraint whose figure is known: above 0 is infeasible."""
     return {name: figures[name] / limit - 1 for name, limit in limits.items() if name in figures}
 

@@ -16,7 +16,7 @@ from hadnas.errors import HadnasError, LostClaim, StudyError
 from hadnas.hosts.build import build_seeded, save_weights
 from hadnas.hosts.host import Plan
 from hadnas.measure.latency.latency import alone, latency, protocol, protocol_key
-from hadnas.search.evaluate import constraints, evaluate
+from hadnas.search.evaluate import evaluate, overruns
 from hadnas.search.job import Job, Outcome
 from hadnas.source.trace import hash_of
 from hadnas.store.home import Home, checkpoint_of
@@ -228,9 +228,9 @@ class Evaluator:
         with LedgerReport(job, self.key(plan), self.study.name, self.home, self.ledger, shown) as report:
             return evaluate(job, report, self.data, plan)
 
-    def constraints(self, outcome: Outcome) -> dict[str, float]:
+    def overruns(self, outcome: Outcome) -> dict[str, float]:
         """What the sampler learns of a candidate that was trained: constraint -> value / limit - 1."""
-        return constraints(self.study.constraints, outcome.figures)
+        return overruns(self.study.constraints, outcome.figures)
 
     def latency(self, plan: Plan, backend: str) -> Latency:
         """From the ledger, or taken now. Raises MeasurementError where the module or the backend fails."""

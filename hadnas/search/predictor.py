@@ -125,7 +125,7 @@ def fit_predictor(
     if len(ratios) < FEWEST:
         why = f"; {failed} failed, the last: {reason}" if failed else ""
         raise StudyError(f"the space gave {len(ratios)} candidates to time, a predictor needs {FEWEST}{why}")
-    predictor = _fitted(counted, np.array(ratios), said, failed, seed)
+    predictor = fit_ratios(counted, np.array(ratios), said, failed, seed)
     ledger.measured.put_predictor(*whose, protocol_key(said), said, asdict(predictor))
     return predictor
 
@@ -158,13 +158,14 @@ def _regression() -> Pipeline:
     return make_pipeline(MaxAbsScaler(), LinearRegression(positive=True, fit_intercept=False))
 
 
-def _fitted(
+def fit_ratios(
     counted: list[Cost],
     ratios: "np.ndarray[Any, np.dtype[np.float64]]",
     protocol: dict[str, Any],
     failed: int,
     seed: int,
 ) -> Predictor:
+    """The predictor of latency ratios, taken under `protocol`, from counted costs; `failed` more gave none."""
     names = list(cost_features(counted[0]))
     table = np.array([list(cost_features(one).values()) for one in counted])
     # relative errors count, for a network twice as slow may be twice as far off

@@ -82,7 +82,7 @@ class Recorder:
         if outcome.figures:
             notes = {**outcome.notes, "reused": outcome.reused}
             self.trials.note(number, **{FIGURES: outcome.figures, NOTES: notes, PHASES: outcome.phases})
-        trained = {**self.evaluator.constraints(outcome), "trains": 0.0}
+        trained = {**self.evaluator.overruns(outcome), "trains": 0.0}
         values = [outcome.figures[name] for name in self.study.objectives] if not outcome.reason else None
         self.trials.tell(number, outcome.broken or trained, values)
         self.claims.end(proposal.held)

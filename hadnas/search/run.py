@@ -25,7 +25,7 @@ from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study
-from hadnas.store.study_store import open_trials, own_ops
+from hadnas.store.study_store import open_trials, user_defined_ops
 from hadnas.store.trials import Trials
 from hadnas.track.keys import WORDS, count_of
 from hadnas.track.runs import Tracker, store_errors
@@ -55,7 +55,7 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     evaluator = Evaluator(study, data, home, ledger, device)
     random_arch(study.space, evaluator.task)  # a space without a valid draw is refused before any work
     baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
-    own = own_ops(study.model_dump(mode="json"))
+    own = user_defined_ops(study.model_dump(mode="json"))
     with at(f"study {study.name!r}"):
         check_user_defined(own, study.space, evaluator.task, [*baselines.values()], study.seed)
     home.make_place(study.name)

@@ -127,8 +127,8 @@ def _hash(cls: Any) -> str:
 
 
 @cache
-def _parsed(module_name: str) -> tuple[str, ast.Module, ModuleType]:
-    module = sys.modules.get(module_name)
+def _parsed(module_name: str, module: ModuleType | None) -> tuple[str, ast.Module, ModuleType]:
+    """Read once per module: an edited file that is loaded anew is another one."""
     try:
         if module is None:
             raise OSError("the module is not loaded")
@@ -142,7 +142,7 @@ def _parsed(module_name: str) -> tuple[str, ast.Module, ModuleType]:
 
 def _collect(module_name: str, name: str, found: Definitions) -> None:
     """Add the top-level definition `name` of a module after everything it needs."""
-    text, tree, module = _parsed(module_name)
+    text, tree, module = _parsed(module_name, sys.modules.get(module_name))
     node = _top_level(tree, name)
     if node is None:
         raise BuildError(f"{module_name} does not define {name} at top level; only such definitions can be exported")

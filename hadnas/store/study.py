@@ -1,6 +1,6 @@
 """A study as a value: what is searched, on what data, for what, how long, and against which baselines."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
@@ -8,6 +8,7 @@ from hadnas.arch.node import Arch
 from hadnas.errors import HadnasError, SpecError, cut, unknown
 from hadnas.limits import COUNT, SEED
 from hadnas.measure.figures import TABLE, Direction, constraints, objectives
+from hadnas.measure.latency import backends
 from hadnas.plain import plain_fields
 from hadnas.space.data import as_data, from_data
 from hadnas.train.data.spec import DataSpec
@@ -18,8 +19,6 @@ OWN_NAMES = ("hadnas.db", "mlflow.db", "artifacts")
 
 NAME_BYTES = 255 - len("..runs.lock")
 """The longest name of a study: file systems allow 255 bytes, and the longest file name made of it is that of a lock."""
-
-Backend = Literal["eager", "compile", "onnxruntime"]
 
 
 class Study(BaseModel):
@@ -52,8 +51,8 @@ class Study(BaseModel):
     trials: int = Field(default=20, ge=1, le=COUNT)
     seed: int = Field(default=0, ge=0, le=SEED)
     baselines: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
-    latency: Backend | None = "eager"
-    backends: tuple[Backend, ...] = ()
+    latency: str | None = "eager"
+    backends: tuple[str, ...] = ()
     source: str = ""
 
     @field_validator("name")
@@ -108,6 +107,13 @@ class Study(BaseModel):
             if not 0 < limit < float("inf"):
                 raise SpecError(f"constraint {name} = {limit!r} is not allowed; allowed is a number above 0")
         return limits
+
+    @field_validator("latency", "backends")
+    @classmethod
+    def _known_backends(cls, chosen: Any) -> Any:
+        for backend in (chosen,) if isinstance(chosen, str) else chosen or ():
+            backends.check_backend(backend)
+        return chosen
 
     def model_post_init(self, _: Any) -> None:
         """Hold what concerns several fields at once."""

@@ -32,7 +32,7 @@ def open_trials(study: Study, home: Home, facts: dict[str, Any]) -> Trials:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     wanted = {**json.loads(study.model_dump_json()), **facts}
-    wanted["blocks"] = {name: code_of(name) for name in own_ops(wanted)}
+    wanted["blocks"] = {name: code_of(name) for name in user_defined_ops(wanted)}
     wanted["source"] = study.source or _file_of(wanted["blocks"])
     storage = optuna_storage(home)
     book = optuna.create_study(
@@ -122,7 +122,7 @@ def unknown_blocks(stored: dict[str, Any]) -> str:
     return f"the blocks {lacking} are not known here: {said} (it was {file})"
 
 
-def own_ops(stored: dict[str, Any]) -> list[str]:
+def user_defined_ops(stored: dict[str, Any]) -> list[str]:
     """The ops of a stored study that hadnas does not ship."""
     used = used_ops(stored["space"], *stored["baselines"].values())
     return [name for name in used if not ops()[name].cls.__module__.startswith("hadnas.")]

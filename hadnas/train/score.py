@@ -40,7 +40,7 @@ def standard_error(accuracy: float, n: int) -> float:
     return math.sqrt(right * (1 - right) / (n + 2))
 
 
-def evaluate(
+def score_module(
     module: nn.Module,
     data: Data,
     split: Literal["val", "test"] = "val",
@@ -65,7 +65,7 @@ def hits(
     batch: int = EVALUATION_BATCH,
     device: torch.device | str = "cpu",
 ) -> tuple[Tensor, float]:
-    """Which images of a split a module recognises, bool (N,) on the CPU, and its mean loss; see `evaluate`."""
+    """Which images of a split a module recognises, bool (N,) on the CPU, and its mean loss; see `score_module`."""
     device = torch.device(device)
     part: Split = data.val if split == "val" else data.open_test()
     training = module.training

@@ -27,13 +27,13 @@ from hadnas.train.device import machine_errors
 from hadnas.train.optimizer import load_optimizer, make_optimizer, make_schedule, optimizer_state
 from hadnas.train.policy import CHANNELS, Augmented
 from hadnas.train.recipe import PLAIN, Policy, Recipe
-from hadnas.train.score import checked_logits, evaluate
+from hadnas.train.score import checked_logits, score_module
 from hadnas.train.seeds import drawing_from, global_generators, seeded
 
 # Steps between two looks at the losses: each look waits for the device.
 LOOK_EVERY = 50
 
-VERSION = 1
+STATE_VERSION = 1
 """Of what `Trainer.state` gives: another one is refused."""
 
 
@@ -173,7 +173,7 @@ class Trainer:
         """
         self._check_whole()
         return {
-            "version": VERSION,
+            "version": STATE_VERSION,
             "training": self._training(),
             "module": self.module.state_dict(),
             "optimizer": optimizer_state(self.optimizer),
@@ -186,8 +186,8 @@ class Trainer:
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a state. Raises SpecError for one of another training, and nothing is changed then."""
-        if state.get("version") != VERSION:
-            raise SpecError(f"the checkpoint has version {cut(state.get('version'))}; allowed is {VERSION}")
+        if state.get("version") != STATE_VERSION:
+            raise SpecError(f"the checkpoint has version {cut(state.get('version'))}; allowed is {STATE_VERSION}")
         own, found = self._training(), state.get("training", {})
         for name in {**own, **found}:
             if own.get(name) != found.get(name):
@@ -231,7 +231,7 @@ class Trainer:
             scored = self._settle()
         else:
             scored = self.module if self._ema is None else self._ema.module
-        score = evaluate(scored, self.data, batch=self.recipe.evaluation_batch, device=self.device)
+        score = score_module(scored, self.data, batch=self.recipe.evaluation_batch, device=self.device)
         if not math.isfinite(score.loss):
             raise TrainingError(f"epoch {epoch}: validation loss is {score.loss}")
         return Epoch(epoch, train_loss, score.loss, score.accuracy, self._lr, time.perf_counter() - began)

@@ -140,5 +140,5 @@ def test_weights_over_positions_refuse_another_map(name: str) -> None:
     """Also one of as many positions, which they would take for their own."""
     op = find_op(name)
     module = Case(op, defaults(op), 8, 4, 6).build()
-    with pytest.raises(ValueError, match="found a map of 6 x 4; weights over positions were made for 4 x 6"):
+    with pytest.raises(ValueError, match=r"6 x 4; .*4 x 6"):
         module(torch.zeros(2, 8, 6, 4))

@@ -3,10 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
-from hadnas.blocks import registry
-from hadnas.blocks.registry import ops
 from tests.readme import DOCS
 from tests.shell import hadnas
 
@@ -74,9 +70,7 @@ SAID = {
 }
 
 
-def test_the_command_reports_the_faulty_blocks_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ops()
-    monkeypatch.setattr(registry, "_OPS", dict(registry._OPS))
+def test_the_command_reports_the_faulty_blocks_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FILE)
     done = hadnas("check", tmp_path / "mine.py")
     said = " ".join(done.output.split())
@@ -85,8 +79,7 @@ def test_the_command_reports_the_faulty_blocks_of_a_file(tmp_path: Path, monkeyp
         assert text in said, name
 
 
-def test_the_block_of_the_docs_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_OPS", {name: op for name, op in ops().items() if name != "squared"})
+def test_the_block_of_the_docs_keeps_the_contract(tmp_path: Path) -> None:
     example = re.search(r"```python\n(# mine.py.*?)```", (DOCS / "user_defined.md").read_text(), re.S)
     assert example is not None
     (tmp_path / "mine.py").write_text(example[1])
@@ -124,9 +117,7 @@ class Twofold(nn.Module):
 '''
 
 
-def test_a_block_with_a_twin_need_not_say_what_it_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ops()
-    monkeypatch.setattr(registry, "_OPS", dict(registry._OPS))
+def test_a_block_with_a_twin_need_not_say_what_it_costs(tmp_path: Path) -> None:
     (tmp_path / "twofold.py").write_text(TWOFOLD)
     done = hadnas("check", tmp_path / "twofold.py")
     assert done.exit_code == 0 and "twofold" in done.output, done.output

@@ -273,7 +273,7 @@ def test_a_head_must_have_what_timm_asks_for() -> None:
     (said,) = check_op(find_op("bare"))
     assert "a head needs fc, drop, classes, hidden_size, reset" in said and "lacks ['drop', 'classes'," in said
     arch = complete({**pyramid((8, [])), "head": op("bare")})
-    with pytest.raises(BuildError, match="pyramid cannot be built: AttributeError: 'Bare' object has no attribute"):
+    with pytest.raises(BuildError, match=r"pyramid .*: AttributeError: 'Bare'"):
         build(arch, Task.image(1, 8, 8, classes=10))
 
 

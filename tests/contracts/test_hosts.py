@@ -16,7 +16,7 @@ from hadnas.arch.task import Task
 from hadnas.contract.check import check_op
 from hadnas.errors import SpecError
 from hadnas.hosts.host import Host, make_plan
-from hadnas.library import own_ops
+from hadnas.library import load_ops
 from hadnas.source.module import model_source, plan_source
 from hadnas.source.trace import code_hash
 from hadnas.space import one_of, op
@@ -81,7 +81,7 @@ SPACE = op("flat", width=one_of(4, 8), blocks=[op("star", expand=2), op("conv_ne
 def test_one_file_is_enough_for_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is sampled, counted, drawn, built, costed and exported; the export reads the architecture once."""
     (tmp_path / "flat.py").write_text(FLAT)
-    (own,) = own_ops(tmp_path / "flat.py")
+    (own,) = load_ops(tmp_path / "flat.py")
     arch = hadnas.sample(SPACE, DIGITS)
     assert complete(arch.node, DIGITS) == arch and arch.node["blocks"][0]["expand"] == 2
     with pytest.raises(SpecError, match="width"):

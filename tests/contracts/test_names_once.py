@@ -18,9 +18,6 @@ REPEATED = {
         ("FINGERPRINT", "LATENCY", "REASON", "STUDY"),
         "the key of one fact, in Optuna's attributes and in MLflow's tags",
     ),
-    "constraints": "two meanings: rename one",
-    "evaluate": "two meanings: rename one",
-    "own_ops": "two meanings: rename one",
 }
 """Names that two files define -> the reason."""
 

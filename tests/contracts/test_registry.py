@@ -44,13 +44,13 @@ def test_a_parameter_that_json_does_not_give_back_is_refused(kind: Any) -> None:
         def __init__(self, dim: int, *, kernel: kind = None, device: Any = None, dtype: Any = None) -> None:  # type: ignore[valid-type]
             super().__init__(dim, device=device, dtype=dtype)
 
-    with pytest.raises(SpecError, match=r"Spread: the parameter 'kernel' is .*; allowed are bool, int, float, str"):
+    with pytest.raises(SpecError, match=r"Spread: .*'kernel' .*allowed are bool, int, float, str"):
         block(family="additive")(Spread)
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_what_json_has_no_number_for_is_refused(value: float) -> None:
-    with pytest.raises(SpecError, match=r"sparsity = .* is not allowed: input should be a finite number"):
+    with pytest.raises(SpecError, match=r"sparsity = .*finite"):
         find_op("rpc_attention").slots["sparsity"].check(value)
 
 
@@ -82,7 +82,7 @@ def test_a_name_may_be_given() -> None:
 def test_the_same_definition_may_be_read_again_but_another_may_not_take_its_name() -> None:
     block(family="additive")(Scaled)
     block(family="additive")(Scaled)
-    with pytest.raises(SpecError, match=r"the op name 'star' is taken by hadnas\.blocks\.star\.Star; rename one"):
+    with pytest.raises(SpecError, match=r"'star' .*hadnas\.blocks\.star\.Star"):
         block(family="additive", name="star")(Scaled)
     assert find_op("star").cls is not Scaled
 
@@ -101,7 +101,7 @@ def test_an_unknown_role_is_refused() -> None:
 
 def test_a_host_brings_its_host_and_no_other_op_does() -> None:
     for role, host in (("host", None), ("block", find_op("pyramid").host)):
-        with pytest.raises(SpecError, match=r"scaled: host = .* the role 'host' needs a Host"):
+        with pytest.raises(SpecError, match=r"scaled: host = .*'host'.* Host"):
             register(role, host=host)(Scaled)
 
 
@@ -125,9 +125,9 @@ class Open(nn.Module):
     ("cls", "message"),
     [
         (WithoutDtype, r"WithoutDtype: .*\['dtype'\]; .*device=None, dtype=None"),
-        (WithoutAnnotation, "WithoutAnnotation: the parameter 'gain' has no type annotation"),
-        (Positional, "Positional: the parameter 'gain' must be keyword-only"),
-        (Open, "Open: the parameter 'rest' must be keyword-only"),
+        (WithoutAnnotation, "WithoutAnnotation: .*'gain'.*annotation"),
+        (Positional, "Positional: .*'gain'.*keyword-only"),
+        (Open, "Open: .*'rest'.*keyword-only"),
     ],
 )
 def test_a_constructor_of_another_form_is_refused(cls: type[nn.Module], message: str) -> None:
@@ -179,7 +179,7 @@ def test_an_unknown_op_names_the_nearest_one_of_the_role() -> None:
 
 
 def test_an_op_may_stand_only_where_its_role_allows() -> None:
-    with pytest.raises(SpecError, match=r"the op 'star' is a block; allowed here: .*add.*product"):
+    with pytest.raises(SpecError, match=r"'star' is a block; allowed.*add.*product"):
         find_op("star", ("merge",))
     assert find_op("conv_norm", ("down",)).name == "conv_norm"
 

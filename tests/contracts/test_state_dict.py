@@ -161,7 +161,7 @@ def test_a_study_with_such_an_op_does_not_start(cls: type[nn.Module], tmp_path: 
 
 def test_nor_one_with_such_a_baseline(tmp_path: Path) -> None:
     name = registered(Listed)
-    with pytest.raises(StudyError, match=rf"cannot start with the op {name} \(defaults, 16x4x4\): branches holds 3"):
+    with pytest.raises(StudyError, match=rf"{name} \(defaults, 16x4x4\): branches holds 3"):
         run_study(study(baselines={"listed": pyramid((16, [residual(op(name))]))}), new_home(tmp_path))
 
 
@@ -189,7 +189,7 @@ def test_every_set_of_values_is_tried_and_each_once() -> None:
     assert Sometimes.built == ["sound"] * 2  # two builds
     for modes in (("sound", "unsound"), ("unsound", "sound")):  # one of them is not in the first draw
         unsound = pyramid((8, [residual(op(name, mode=one_of(*modes)))]))
-        with pytest.raises(StudyError, match=r"_sometimes \(mode='unsound', 8x4x4\): two builds under different seeds"):
+        with pytest.raises(StudyError, match=r"_sometimes \(mode='unsound', 8x4x4\): .*seeds"):
             check_user_defined([name], unsound, task, [])
     assert torch.equal(before, torch.random.get_rng_state())
 

@@ -107,14 +107,14 @@ def test_a_class_map_is_there_only_where_timm_reads_it_back(tmp_path: Path) -> N
     out = export(SMALL, THREE, tmp_path / "out", class_names="abc")
     assert (out / "class_map.txt").read_text() == "a\nb\nc\n"
     (out / "class_map.txt").write_text("mine\n")
-    with pytest.raises(StudyError, match=r"class_map\.txt is not of an earlier export; move it"):
+    with pytest.raises(StudyError, match=r"class_map\.txt"):
         export(SMALL, THREE, out, class_names="abc", force=True)
     (out / "class_map.txt").write_text("a\nb\nc\n")
     for names in (("crane", "crane", "b"), (" a", "b", "c")):
         export(SMALL, THREE, out, class_names=names, force=True)
         assert not (out / "class_map.txt").exists()
         assert "class_map" not in (out / "README.md").read_text()
-    with pytest.raises(SpecError, match="class_names has 2 names; allowed is one for each of 3 classes"):
+    with pytest.raises(SpecError, match=r"class_names has 2 names; .* 3 classes"):
         export(SMALL, THREE, tmp_path / "other", class_names="ab")
 
 
@@ -128,11 +128,11 @@ def test_a_study_begun_in_another_order_is_told_so(tmp_path: Path) -> None:
     before = ["0", "1", "10", "11", *"23456789", "naïve", "|B|"]
     line = {"class names, in the order of the logits": ", ".join(before)}
     book.set_user_attr("study", {**stored, "digest": "0" * 16, "parts": {**line, **stored["parts"]}})
-    said = r"its classes are now in the order of timm's reader \(class 2 is '2', was '10'\)"
-    with pytest.raises(StudyError, match=rf"^study 'bars' exists and differs .*{said}\); .* another name with --name$"):
+    said = r"timm's reader \(class 2 is '2', was '10'\)"
+    with pytest.raises(StudyError, match=rf"^study 'bars' .*{said}\); .* --name$"):
         run_study(wanted, home, device="cpu")
     results = open_study("bars", home.path)
-    with pytest.raises(StudyError, match=rf"have changed since it ran: {said}$"):
+    with pytest.raises(StudyError, match=rf"{said}$"):
         results.data()
     assert results.class_names() == tuple(before)  # of its weights, as they were trained
 

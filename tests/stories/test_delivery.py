@@ -20,15 +20,13 @@ from optuna.trial import TrialState, create_trial
 
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
-from hadnas.blocks import registry
 from hadnas.errors import BuildError, StudyError
 from hadnas.exporter.deliver import facts, register_export
 from hadnas.exporter.folder import export
-from hadnas.library import own_ops
+from hadnas.library import load_ops
 from hadnas.opened import open_study
 from hadnas.results.table import StudyResults
 from hadnas.search.run import run_study
-from hadnas.source import trace as source
 from hadnas.space import one_of, op
 from hadnas.store.study import Study
 from hadnas.track.registry import register_network, serve_command
@@ -37,7 +35,7 @@ from hadnas.train.recipe import Recipe
 from hadnas.train.score import standard_error
 from tests.homes import new_home
 from tests.networks import block_file, pyramid, residual
-from tests.shell import hadnas
+from tests.shell import hadnas, process
 
 DIGITS = Task.image(1, 8, 8, classes=10)
 QUICK = Recipe(epochs=1, batch=128)
@@ -109,34 +107,25 @@ def test_a_failed_trial_is_told_from_an_unknown_one(results: StudyResults, tmp_p
 
 
 @pytest.mark.slow
-def test_a_study_whose_blocks_are_edited_or_gone_is_not_exported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Their file is edited, then not named, and their op forgotten, as in a process that begins later."""
+def test_a_study_whose_blocks_are_edited_or_gone_is_not_exported(tmp_path: Path) -> None:
+    """Their file is edited, then not named."""
     (mine := tmp_path / "mine.py").write_text(block_file("Scaled"))
-    own_ops(mine)
     home, space = new_home(tmp_path / "runs"), pyramid((8, [residual(op("scaled"))]))
-    run_study(
-        Study(name="own", space=space, recipe=QUICK, trials=1, latency=None, source=str(mine)), home, device="cpu"
-    )
-
-    def edit(text: str) -> None:
-        mine.write_text(text)
-        for module in [name for name in sys.modules if name.startswith("hadnas_file_") and name.endswith("_mine")]:
-            monkeypatch.delitem(sys.modules, module)
-        source._parsed.cache_clear()
-        monkeypatch.delitem(registry._OPS, "scaled")
-
-    edit(block_file("Scaled").replace("2 * ", "2.0 * "))  # other code, the same network
-    own_ops(mine)
-    results = open_study("own", home.path)
-    assert results.network(results.best) is not None
-    edit(block_file("Scaled", 3))
-    done = hadnas("export", "own", "--home", home.path, "--out", tmp_path / "out", "--blocks", mine)
+    own = Study(name="own", space=space, recipe=QUICK, trials=1, latency=None, source=str(mine))
+    with process():
+        load_ops(mine)
+        run_study(own, home, device="cpu")
+    mine.write_text(block_file("Scaled").replace("2 * ", "2.0 * "))  # other code, the same network
+    with process():
+        load_ops(mine)
+        results = open_study("own", home.path)
+        assert results.network(results.best) is not None
+    mine.write_text(block_file("Scaled", 3))
+    with process():
+        done = hadnas("export", "own", "--home", home.path, "--out", tmp_path / "out", "--blocks", mine)
     assert done.exit_code == 2 and "the code of the blocks ['scaled'] of" in done.output, done.output
     assert "their validation loss is " in done.output.replace("\n", " ")
     assert "has changed since it was trained" in done.output.replace("\n", " ") and not (tmp_path / "out").exists()
-    monkeypatch.delitem(registry._OPS, "scaled")
     done = hadnas("export", "own", "--home", home.path, "--out", tmp_path / "out")
     assert done.exit_code == 2 and "the blocks ['scaled'] are not known here" in done.output, done.output
     assert (
@@ -149,12 +138,12 @@ def test_a_study_whose_blocks_are_edited_or_gone_is_not_exported(
 def test_code_that_is_not_the_network_is_not_written(tmp_path: Path) -> None:
     """A file of one's own, edited after its block was built: what would be exported is another network."""
     (mine := tmp_path / "edited.py").write_text(block_file("Edited"))
-    own_ops(mine)
+    load_ops(mine)
     arch = complete(pyramid((8, [residual(op("edited"))])), DIGITS)
     mine.write_text(block_file("Edited", 3))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(BuildError, match="gives other logits than the network"):
+    with pytest.raises(BuildError, match=r"logits .*difference \d"):
         export(arch, DIGITS, tmp_path / "out", force=True)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["edited.py", "out"]
@@ -203,7 +192,7 @@ def test_a_registered_model_gives_the_logits_of_the_network(
 @pytest.mark.slow
 def test_a_run_that_mlflow_lacks_is_said(results: StudyResults, folder: Path, model_uri: str) -> None:
     images = np.zeros((2, 1, 8, 8), np.float32)
-    with pytest.raises(StudyError, match="cannot keep the model"):
+    with pytest.raises(StudyError, match=r"MLflow at .*mlflow\.db"):
         register_network(
             results.home.tracking_uri,
             "0" * 32,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hadnas.blocks import registry
+from hadnas.blocks.registry import isolated
 from hadnas.errors import DataError, MachineError, StudyError
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.screen import Screen as Screened
@@ -22,6 +22,7 @@ from hadnas.store.ledger import Ledger
 from hadnas.store.listing import rows
 from hadnas.store.study import Study
 from hadnas.store.study_store import open_trials, stored_study
+from hadnas.train.data.images import Split
 from hadnas.train.data.spec import load_data
 from hadnas.train.recipe import Recipe
 from tests.homes import Unseen
@@ -53,15 +54,6 @@ def test_what_another_worker_trains_is_waited_for(tmp_path: Path) -> None:
     evaluator.ledger.close()
 
 
-def test_a_figure_may_reach_its_limit_and_not_pass_it(tmp_path: Path) -> None:
-    evaluator, plan = made(STUDY, tmp_path)
-    macs = evaluator.evaluate(plan, Unseen(), held=False).figures["macs"]
-    for limit, reason in ((macs, ""), (macs - 1, f"macs = {macs:.6g} is above the limit {macs - 1:.6g}")):
-        evaluator.study = STUDY.model_copy(update={"constraints": {"macs": limit}})
-        assert evaluator.evaluate(plan, Unseen(), held=True).reason == reason
-    evaluator.ledger.close()
-
-
 def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two files with a block of one name, as before and after an edit; the second does twice the work."""
     text = block_file("Widened")
@@ -72,11 +64,11 @@ def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monk
     monkeypatch.setattr("hadnas.search.evaluator.SECONDS", 0.01)
     macs, taken = [], []
     for file in ("before.py", "after.py"):
-        monkeypatch.delitem(registry._OPS, "widened", raising=False)
-        run_file(tmp_path / file)
-        evaluator, _ = made(timed, tmp_path)
-        for _ in range(2):  # the second time from the ledger
-            outcome = evaluator.evaluate(make_plan(space, evaluator.task), Unseen(), held=False)
+        with isolated():
+            run_file(tmp_path / file)
+            evaluator, _ = made(timed, tmp_path)
+            for _ in range(2):  # the second time from the ledger
+                outcome = evaluator.evaluate(make_plan(space, evaluator.task), Unseen(), held=False)
         macs.append(outcome.figures["macs"])
         taken = [row["code"] for row in rows(evaluator.ledger, "latencies")]
         evaluator.ledger.close()
@@ -102,7 +94,7 @@ def test_weights_that_cannot_be_written_give_the_claim_back(tmp_path: Path, monk
         raise OSError(28, "No space left on device")
 
     evaluator, plan = made(STUDY, tmp_path)
-    with monkeypatch.context() as patch, pytest.raises(StudyError, match=r"safetensors cannot be written: .*No space"):
+    with monkeypatch.context() as patch, pytest.raises(StudyError, match=r"safetensors.*No space"):
         patch.setattr("hadnas.hosts.build.save_file", full)
         evaluator.evaluate(plan, Unseen(), held=False)
     assert [row["state"] for row in rows(evaluator.ledger, "trainings")] == ["interrupted"]
@@ -146,14 +138,14 @@ def test_the_screen_sees_images_of_every_class(tmp_path: Path, monkeypatch: pyte
     def full(tensor: Tensor, device: Any) -> None:
         raise torch.OutOfMemoryError
 
-    evaluator.data.train._resident = None
+    unread = Split(images, evaluator.data.train.normalise)
     monkeypatch.setattr(Tensor, "to", full)
-    with pytest.raises(DataError, match=r"1149 images of 0\.0 GiB do not fit into the memory of cpu; allowed"):
-        evaluator.data.train._on(torch.device("cpu"))
+    with pytest.raises(DataError, match=r"1149 images of 0\.0 GiB .*cpu; allowed"):
+        next(unread.batches(32))
     evaluator.ledger.close()
 
 
-def test_a_study_that_latency_decides_keeps_its_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_that_latency_decides_keeps_its_protocol(tmp_path: Path) -> None:
     names = one_of("add", "gated")  # a choice of names is a part of the language
     space = pyramid((8, [residual(op("mlp"), merge=op(names))]))
     decided = Study(name="timed", space=space, objectives=("val/accuracy", "latency_ratio"))
@@ -164,9 +156,7 @@ def test_a_study_that_latency_decides_keeps_its_protocol(tmp_path: Path, monkeyp
     for _ in range(2):
         open_trials(decided, evaluator.home, evaluator.facts)
     assert stored_study("timed", evaluator.home)[0] == decided
-    monkeypatch.setattr("hadnas.measure.latency.latency._processor", lambda: "another processor")
-    with pytest.raises(
-        StudyError, match=r'differs \(latency protocol\.device_name: ".*" became "another processor"\); undo'
-    ):
-        open_trials(decided, evaluator.home, evaluator.facts)
+    elsewhere = {**evaluator.facts, "latency protocol": {**evaluator.facts["latency protocol"], "device_name": "other"}}
+    with pytest.raises(StudyError, match=r'latency protocol\.device_name: ".*" became "other"'):
+        open_trials(decided, evaluator.home, elsewhere)
     evaluator.ledger.close()

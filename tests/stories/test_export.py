@@ -164,7 +164,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Arch, nn.Module,
     (place / "best").mkdir()
     (place / "best" / "mine.txt").write_text("mine")
     given: dict[str, Any] = {"facts": facts, "moments": ((0.3,), (0.2,))}
-    with pytest.raises(StudyError, match="holds files already"):
+    with pytest.raises(StudyError, match=r"best .*--force"):
         export(arch, DIGITS, place / "best", place / "trained.safetensors", **given)
     assert [path.name for path in (place / "best").iterdir()] == ["mine.txt"]
     with contextlib.chdir(place / "best"):
@@ -259,12 +259,12 @@ def test_files_that_are_not_of_an_export_are_never_replaced(
     shutil.copytree(folder, tmp_path / "best")
     for name, kept in (("README.md", "# Mine"), ("model.py", "import mine")):
         (tmp_path / "best" / name).write_text(kept)
-        with pytest.raises(StudyError, match=f"{name} is not of an earlier export"):
+        with pytest.raises(StudyError, match=name):
             export(arch, DIGITS, tmp_path / "best", force=True)
         assert (tmp_path / "best" / name).read_text() == kept
     with pytest.raises(StudyError, match="is a file"):
         export(arch, DIGITS, tmp_path / "best" / "mine.txt")
-    with pytest.raises(StudyError, match=r"mine.txt/below cannot be written: Not a directory"):
+    with pytest.raises(StudyError, match=r"mine.txt/below.*: Not a directory"):
         check_folder(tmp_path / "best" / "mine.txt" / "below")
 
 

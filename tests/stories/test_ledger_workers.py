@@ -139,7 +139,7 @@ def test_a_silent_worker_elsewhere_is_taken_over_and_can_no_longer_write(ledger,
         lambda: silent.finish(first, val_accuracy=0.9, val_loss=1.0, val_n=10, seconds=1.0),
         lambda: silent.fail(first, "late"),
     ):
-        with pytest.raises(StudyError, match=r"f0 is no longer this worker's: it is running under other, attempt 2"):
+        with pytest.raises(StudyError, match=r"f0 .*running under other, attempt 2"):
             write()
     assert ledger.training(KEYS[0]).curve == ()
     ledger.finish(second, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=1.0)
@@ -206,7 +206,7 @@ def test_an_item_is_held_by_one_living_worker_and_its_deaths_are_counted(ledger,
         third.close()
         assert held.attempt == attempt and held.is_hopeless == (attempt == 3)
     assert "2 workers died at it" in held.reason
-    with pytest.raises(LostClaim, match="draw 0 of study 's' was taken over by another worker"):
+    with pytest.raises(LostClaim, match=r"draw 0 of study 's' .*another worker"):
         second.claims.check(held)
     ledger.claims.end(held)
     held = ledger.claims.take("s", items)

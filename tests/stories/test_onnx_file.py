@@ -45,7 +45,7 @@ def test_onnx_that_differs_is_not_written(tmp_path: Path) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.flatten(1)[:, :3] * torch.rand(3)
 
-    with pytest.raises(BuildError, match="differs from the network at batch 1"):
+    with pytest.raises(BuildError, match=r"ONNX .* batch 1\b"):
         write_onnx(Drifting(), DIGITS, tmp_path / "model.onnx", "drifting")
     assert not any(tmp_path.iterdir())
 
@@ -62,6 +62,6 @@ def test_an_onnx_file_of_an_earlier_network_is_not_left_beside_another(tmp_path:
     arch = complete(pyramid((8, [residual(op("mlp"))])), DIGITS)
     (tmp_path / "model.py").write_text(model_source(arch, DIGITS, {}))
     (tmp_path / "model.onnx").write_bytes(b"")
-    with pytest.raises(StudyError, match=r"model\.onnx is of an earlier network; move it, or have it replaced"):
+    with pytest.raises(StudyError, match=r"model\.onnx is of an earlier network"):
         check_folder(tmp_path, force=True)
     check_folder(tmp_path, onnx=True, force=True)

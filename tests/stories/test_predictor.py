@@ -1,7 +1,6 @@
-"""Rank correlations, and the latency predictor: what it is fitted to, what it keeps, what it refuses."""
+"""The latency predictor: what it is fitted to, what it keeps, what it refuses."""
 
 import json
-import math
 import random
 from dataclasses import asdict
 from itertools import islice
@@ -9,53 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from hadnas.arch.random import distinct
 from hadnas.arch.task import Task
-from hadnas.errors import SpecError, StudyError, UnknownName
+from hadnas.errors import StudyError, UnknownName
 from hadnas.hosts.build import build
 from hadnas.measure.cost import cost
 from hadnas.measure.latency.latency import protocol, protocol_key
-from hadnas.results.statistics import rank_correlation
 from hadnas.search import evaluator
-from hadnas.search.predictor import _fitted, cost_features, digest, fit_predictor, load_predictor
+from hadnas.search.predictor import cost_features, digest, fit_predictor, fit_ratios, load_predictor
 from hadnas.space import one_of, op, size
 from hadnas.store.ledger import Ledger
 from hadnas.store.listing import num_rows
 from tests.networks import TINY_SPACE, pyramid, residual
 
 TASK = Task.image(1, 8, 8, classes=4)
-
-
-def test_rank_correlation_is_spearmans_ties_and_infinities_included() -> None:
-    left, right = [1.0, 2.0, 2.0, 5.0, 4.0, -math.inf], [3.0, 1.0, 4.0, 4.0, 9.0, 0.0]
-    found = rank_correlation(left, right)
-    assert found.rho == pytest.approx(stats.spearmanr([2, 3, 3, 6, 5, 1], [3, 2, 4, 4, 6, 1]).statistic)
-    assert found.n == 6 and found.rho is not None and found.low is not None and found.high is not None
-    assert -1 < found.low < found.rho < found.high < 1
-    assert rank_correlation([1, 2, 3], [3, 2, 1]) == type(found)(-1.0, -1.0, 1.0, 3)
-    least = rank_correlation([1, 2, 3, 4], [1, 2, 3, 4])  # one order of 24: four pairs prove little
-    assert (least.rho, least.high) == (1.0, 1.0) and least.low == pytest.approx(-0.691, abs=1e-3)
-    many = rank_correlation(range(30), range(29, -1, -1))
-    assert (many.rho, many.low) == (-1.0, -1.0) and many.high is not None and -1 < many.high < -0.995
-    assert rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).rho is None and str(rank_correlation([1], [2])) == "-"
-    with pytest.raises(SpecError, match="NaN"):
-        rank_correlation([1, math.nan], [1, 2])
-    with pytest.raises(SpecError, match="2 and 3 values"):
-        rank_correlation([1, 2], [1, 2, 3])
-
-
-def test_its_interval_holds_the_truth_nineteen_times_in_twenty() -> None:
-    rng = np.random.default_rng(0)
-    true = 6 / np.pi * np.arcsin(0.7 / 2)  # Spearman's of a bivariate normal with correlation 0.7
-    held = 0
-    for _ in range(400):
-        x, y = rng.multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]], size=30).T
-        found = rank_correlation(x.tolist(), y.tolist())
-        assert found.low is not None and found.high is not None
-        held += found.low <= true <= found.high
-    assert 0.91 * 400 <= held <= 0.98 * 400
 
 
 def test_distinct_candidates_come_once_the_same_for_a_seed_until_the_space_is_exhausted() -> None:
@@ -72,7 +39,7 @@ def test_the_regression_finds_a_law_of_calls_and_macs_and_the_ledger_keeps_it(tm
     counted = [cost(build(arch, TASK, device="meta"), TASK.shape) for arch in archs]
     calls = np.array([float(one.calls) for one in counted])
     law = 0.1 * calls + 2e-6 * np.array([one.by_kind["convolution"][1] for one in counted])
-    found = _fitted(counted, law * np.array([rng.uniform(0.99, 1.01) for _ in archs]), {}, 0, seed=0)
+    found = fit_ratios(counted, law * np.array([rng.uniform(0.99, 1.01) for _ in archs]), {}, 0, seed=0)
     assert found.error < 0.02 and found.rank.rho is not None and found.rank.rho > 0.95
     assert all(share >= 0 for share in found.shares.values())
     for one, ratio in zip(counted, law, strict=True):
@@ -82,7 +49,7 @@ def test_the_regression_finds_a_law_of_calls_and_macs_and_the_ledger_keeps_it(tm
     ledger.measured.put_predictor(digest(TINY_SPACE), str(TASK), protocol_key(protocol(TASK.shape)), {}, asdict(found))
     assert load_predictor(TINY_SPACE, TASK, ledger) == found
     for space, task, backend in ((TINY_SPACE, TASK, "compile"), (pyramid((8, [])), TASK, "eager")):
-        with pytest.raises(StudyError, match=f"no latency predictor was fitted for this space, .* backend '{backend}'"):
+        with pytest.raises(StudyError, match=f"no latency predictor.* backend '{backend}'"):
             load_predictor(space, task, ledger, backend=backend)
     ledger.close()
 
@@ -102,11 +69,11 @@ def test_a_fit_times_through_the_ledger_and_is_kept_there(tmp_path: Path, monkey
     ledger.close()
 
 
-def test_what_cannot_be_fitted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_befit_ratios_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluator, "SECONDS", 0.02)
     ledger = Ledger(f"sqlite:///{tmp_path / 'hadnas.db'}")
     few = pyramid((8, [residual(op("mlp", expand=one_of(1, 2)))]))
-    with pytest.raises(StudyError, match="the space gave 2 candidates to time, a predictor needs 20"):
+    with pytest.raises(StudyError, match=r"2 candidates.* 20"):
         fit_predictor(few, TASK, ledger)
     with pytest.raises(UnknownName, match="unknown backend 'tvm'"):
         fit_predictor(few, TASK, ledger, backend="tvm")

@@ -1,7 +1,6 @@
 """Reading a home runs no file that it names: only what the command line names, or a program imports."""
 
 import ast
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
-from hadnas.blocks import registry
 from hadnas.errors import StudyError
 from hadnas.library import use_blocks
 from hadnas.opened import open_study
@@ -18,44 +16,36 @@ from hadnas.source.module import model_source
 from hadnas.space import one_of, op
 from tests.homes import new_home, study
 from tests.networks import block_file, pyramid, residual
-from tests.shell import hadnas
+from tests.shell import hadnas, process
 
 SPACE = pyramid((8, [residual(op("planted"), drop_path=one_of(0.0, 0.1, 0.2, 0.3))]))
 
 
-def forget() -> None:
-    """What a process knows that begins later: nothing of the file."""
-    registry._OPS.pop("planted", None)
-    for module in [name for name in sys.modules if name.startswith("hadnas_file_") and name.endswith("_planted")]:
-        del sys.modules[module]
-
-
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stranger's home, whose study names `planted.py`: a file that leaves a mark where it runs."""
     place = tmp_path_factory.mktemp("stranger")
     (place / "planted.py").write_text(block_file("Planted"))
-    use_blocks(place / "planted.py")
-    home = new_home(place / "runs")
-    run_study(study(name="mine", space=SPACE, trials=4, sampler="exhaustive"), home, device="cpu")
-    results = open_study("mine", home.path)
-    assert results.study.source == str((place / "planted.py").resolve()) and results.best.arch is not None
-    (place / "best").mkdir()
-    (place / "best" / "arch.json").write_text(results.best.arch.json)
+    with process():
+        use_blocks(place / "planted.py")
+        home = new_home(place / "runs")
+        run_study(study(name="mine", space=SPACE, trials=4, sampler="exhaustive"), home, device="cpu")
+        results = open_study("mine", home.path)
+        assert results.study.source == str((place / "planted.py").resolve()) and results.best.arch is not None
+        (place / "best").mkdir()
+        (place / "best" / "arch.json").write_text(results.best.arch.json)
     (place / "trusted").mkdir()
     (place / "planted.py").rename(place / "trusted" / "planted.py")
     mark = f"from pathlib import Path\nPath({str(place / 'it ran')!r}).touch()\n"
     (place / "planted.py").write_text(mark + block_file("Planted"))
-    forget()
-    yield place
-    forget()
+    return place
 
 
 @pytest.fixture(autouse=True)
 def _nothing_ran(place: Path) -> Iterator[None]:
-    yield
+    with process():
+        yield
     assert not (place / "it ran").exists()
-    forget()
 
 
 def test_the_file_would_leave_a_mark(place: Path, tmp_path: Path) -> None:

@@ -137,8 +137,8 @@ def test_a_new_draw_that_a_rule_refuses_is_no_repeat() -> None:
         ({"constraints": {"call": 9}}, "unknown constraint 'call'; did you mean 'calls'"),
         ({"sampler": "tpee"}, "unknown sampler 'tpee'; did you mean 'tpe'"),
         ({"name": ".."}, "name = '..' is not allowed"),
-        ({"name": "mlflow.db"}, "name = 'mlflow.db' is not allowed: the home has a file or folder of that name"),
-        ({"objectives": ("latency_ms",)}, "latency_ms is asked for but latency = None"),
+        ({"name": "mlflow.db"}, "name = 'mlflow.db'"),
+        ({"objectives": ("latency_ms",)}, "latency_ms .*latency = None"),
     ],
 )
 def test_a_wrong_study_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -157,14 +157,14 @@ def test_a_space_without_a_valid_draw_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match=r"block#1: unknown op 'gn_cnov'; did you mean 'gn_conv'"):
         run_study(study(space=misspelt), Home(tmp_path))
     space = pyramid((8, [residual(op("attention", heads=one_of(3, 5)))]))
-    with pytest.raises(SpecError, match=r"draws from the space is valid for .*heads = . must divide dim = 8"):
+    with pytest.raises(SpecError, match=r"valid for .*heads = [35] must divide dim = 8"):
         run_study(study(space=space), Home(tmp_path))
-    with pytest.raises(StudyError, match="the study has no name"):
+    with pytest.raises(StudyError, match=r"no name.*Study\(name="):
         run_study(study(name=""), Home(tmp_path))
-    with pytest.raises(SpecError, match="device 'cuda:7' is not on this machine"):
+    with pytest.raises(SpecError, match="'cuda:7'"):
         run_study(study(), Home(tmp_path), device="cuda:7")
     (tmp_path / "taken").write_text("a file where the study's folder would be")
-    with pytest.raises(StudyError, match=r"taken/weights' cannot be written \(.*\)"):
+    with pytest.raises(StudyError, match=r"taken/weights'.*\(.+\)"):
         run_study(study(name="taken"), Home(tmp_path))
-    with pytest.raises(StudyError, match="batch = 5000 is larger"):
+    with pytest.raises(StudyError, match=r"batch = 5000 .* 1149 images"):
         run_study(study(recipe=Recipe(batch=5000)), Home(tmp_path))

@@ -120,7 +120,7 @@ def test_differences_are_those_of_the_groups(results: StudyResults) -> None:
 @pytest.mark.slow
 def test_a_study_with_little_to_say_says_so(tmp_path: Path) -> None:
     home = new_home(tmp_path)
-    with pytest.raises(StudyError, match="there is no study in"):
+    with pytest.raises(StudyError, match=rf"{tmp_path}.*hadnas\.db .*--home"):
         open_study("short", home.path)
     study = Study(
         name="short", space=SPACE, recipe=Recipe(epochs=1, batch=512), latency=None, trials=1, sampler="random"
@@ -131,9 +131,9 @@ def test_a_study_with_little_to_say_says_so(tmp_path: Path) -> None:
     page = write_report(results, tmp_path / "out" / "page.html").read_text()
     assert write_report(results, tmp_path / "out" / "page.html").read_text() == page  # an earlier report is replaced
     (tmp_path / "mine.md").write_text("# Mine")
-    with pytest.raises(StudyError, match=r"mine\.md is not a report"):
+    with pytest.raises(StudyError, match=r"mine\.md"):
         write_report(results, tmp_path / "mine.md")
-    with pytest.raises(StudyError, match=r"mine\.md/page\.html cannot be written: (Not a directory|File exists)"):
+    with pytest.raises(StudyError, match=r"mine\.md/page\.html.*: (Not a directory|File exists)"):
         write_report(results, tmp_path / "mine.md" / "page.html")
     shutil.rmtree(home.path / "short" / "weights")
     assert "Not measured: " in write_report(results, tmp_path / "out" / "page.html").read_text()

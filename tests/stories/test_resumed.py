@@ -35,7 +35,7 @@ def test_same_seed_same_trials_also_when_stopped_and_resumed(tmp_path: Path) -> 
         if calls == 4:  # in the second candidate's training
             raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="goes on from here"):
+    with pytest.raises(Interrupted, match="'tiny'"):
         run_study(study(trials=4), stopped, watch=interrupt)
     run_study(study(trials=4), stopped)
     found = [open_study("tiny", home.path).found for home in (through, stopped)]

@@ -12,12 +12,12 @@ from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.errors import SpecError
 from hadnas.hosts.build import build
-from hadnas.library import load_architecture, load_network, own_ops
+from hadnas.library import load_architecture, load_network, load_ops
 from hadnas.retraining import LONG_RECIPE, retrain, updated_recipe
 from hadnas.space import op
 from hadnas.train.data.spec import load_data
 from hadnas.train.recipe import Policy
-from hadnas.train.score import evaluate
+from hadnas.train.score import score_module
 from tests.networks import block_file, pyramid, residual
 from tests.pictures import digits, npz, png_folder
 from tests.shell import hadnas
@@ -37,7 +37,7 @@ def test_what_was_searched_for_other_images_is_trained_scored_and_exported(tmp_p
     assert done.exit_code == 0, done.output
     assert "epoch 2/2: train/loss" in done.output and "(n = 288)" in done.output
     data, network = load_data("digits"), load_network(str(out / "model.py"), DIGITS)
-    val, test = evaluate(network, data, "val"), evaluate(network, data, "test")
+    val, test = score_module(network, data, "val"), score_module(network, data, "test")
     assert f"validation: accuracy {val.accuracy:.4f} ±{val.standard_error:.4f} (n = 288)" in done.output
     assert f"opened now, once): accuracy {test.accuracy:.4f} ±{test.standard_error:.4f} (n = 360)" in done.output
     card = (out / "README.md").read_text()
@@ -101,7 +101,7 @@ def test_bad_input_gets_one_sentence_and_nothing_is_written(
 def test_an_exported_folder_with_a_block_of_ones_own_is_trained_again(tmp_path: Path) -> None:
     """On PNG files, with timm's augmentation, from its weights, and the block named by its file."""
     (tmp_path / "mine.py").write_text(block_file("Doubled"))
-    own_ops(tmp_path / "mine.py")
+    load_ops(tmp_path / "mine.py")
     arch = complete(pyramid((8, [residual(op("doubled"))])), DIGITS)
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "arch.json").write_text(arch.json)

@@ -57,7 +57,7 @@ def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
             assert port is not None and port != taken
             assert address == view_url(port, study.experiment_id)
             assert server.get(port, "/health")[0] == 200
-            with pytest.raises(UnknownName, match="no runs of a study 'digitz' in MLflow"):
+            with pytest.raises(UnknownName, match="'digitz'"):
                 server.experiment_id(port, "digitz")
             [leader] = processes(parent=ui.pid)
             assert len(processes(session=leader)) >= 2
@@ -71,7 +71,7 @@ def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"the MLflow server on port \d+ ended with status [1-9]"):
+    with pytest.raises(StudyError, match=r"port \d+ .*status [1-9]"):
         server.serve("nonsense://", tmp_path / "artifacts", port=server.free_port(0))
 
 

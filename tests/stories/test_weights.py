@@ -58,7 +58,7 @@ def test_weights_that_changed_are_refused(command: str, results: StudyResults, z
 
 def test_weights_that_are_gone_are_named(results: StudyResults, zeros: Path) -> None:
     zeros.unlink()
-    with pytest.raises(StudyError, match=rf"^{results.best.name}: the weights {zeros} are not there"):
+    with pytest.raises(StudyError, match=rf"^{results.best.name}: .*{zeros}"):
         results.network(results.best)
 
 

@@ -81,16 +81,16 @@ def test_an_exception_the_module_catches_does_not_spoil_the_paths():
 
 
 FAILING = {
-    "tuple": (lambda x: (x, x), r"\(Sequential\) returns a tuple: one tensor is allowed"),
+    "tuple": (lambda x: (x, x), r"\(Sequential\) .*tuple.*one tensor"),
     "dict": (lambda x: {"out": x}, "returns a dict"),
     "nothing": (lambda x: None, "returns a NoneType"),
     "if": (lambda x: x if x.sum() > 0 else -x, r"2\.1 \(Apply\): .*data-dependent control flow"),
     "item": (lambda x: x * x.mean().item(), r"2\.1 \(Apply\): .*data-dependent control flow"),
     "nonzero": (lambda x: x.nonzero().float(), r"2\.1 \(Apply\): .*data-dependent"),
     "mask": (lambda x: x[x > 0], r"2\.1 \(Apply\): .*data-dependent shape"),
-    "shape": (lambda x: x @ x, r"2\.1 \(Apply\): forward failed on a meta input \(1, 3, 8, 6\): RuntimeError"),
+    "shape": (lambda x: x @ x, r"2\.1 \(Apply\): .*\(1, 3, 8, 6\): RuntimeError"),
     "own error": (lambda x: {}["scale"], r"2\.1 \(Apply\): .*KeyError"),
-    "numpy": (lambda x: torch.from_numpy(x.numpy()), r"2\.1 \(Apply\): forward failed on a meta"),
+    "numpy": (lambda x: torch.from_numpy(x.numpy()), r"2\.1 \(Apply\): .*\(1, 3, 8, 6\)"),
 }
 
 
@@ -117,12 +117,12 @@ def test_a_shape_that_is_none(shape):
 
 
 def test_a_lazy_module_and_one_that_cannot_be_copied():
-    with pytest.raises(MeasurementError, match=r"'weight' has no shape yet"):
+    with pytest.raises(MeasurementError, match=r"'weight'"):
         cost(nn.LazyConv2d(4, 3), (3, 8, 8))
     net = nn.Conv2d(3, 3, 1)
     net.stream = open(__file__)  # noqa: SIM115
     try:
-        with pytest.raises(MeasurementError, match=r"\(Conv2d\) cannot be copied"):
+        with pytest.raises(MeasurementError, match=r"\(Conv2d\) .*copied"):
             cost(net, (3, 8, 8))
     finally:
         net.stream.close()

@@ -7,8 +7,16 @@ import torch
 from torch import nn
 
 from hadnas.errors import MeasurementError
+from hadnas.hosts.host import make_plan
 from hadnas.measure.latency.backends import BACKENDS, versions
 from hadnas.measure.latency.latency import latency
+from hadnas.search.compare import backends
+from hadnas.search.evaluator import Evaluator
+from hadnas.store.home import Home
+from hadnas.store.ledger import Ledger
+from hadnas.train.data.spec import load_data
+from tests.homes import study
+from tests.networks import pyramid
 
 SHAPE = (1, 8, 8)
 
@@ -48,7 +56,7 @@ def test_latency_compiled():
 
 def test_onnxruntime_missing(net, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MeasurementError, match=r"needs the extra 'onnx'.*hadnas\[onnx\]"):
+    with pytest.raises(MeasurementError, match=r"'onnx'.*hadnas\[onnx\]"):
         latency(net, SHAPE, backend="onnxruntime")
 
 
@@ -63,8 +71,31 @@ def test_a_module_that_cannot_be_exported():
         def forward(self, x):
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(MeasurementError, match=r"cannot be exported to ONNX: \w+: [^\n]+$"):
+    with pytest.raises(MeasurementError, match=r"ONNX: \w+: [^\n]+$"):
         latency(Branching(), SHAPE, backend="onnxruntime")
+
+
+def test_an_entry_is_enough_for_a_backend(monkeypatch, tmp_path):
+    """A study may name it, candidates are timed by it, and the ledger keeps it apart."""
+    images = []
+
+    def traced(module, image, threads):
+        images.append((tuple(image.shape), threads))
+        fast = torch.fx.symbolic_trace(module)
+        return lambda: fast(image)
+
+    monkeypatch.setitem(BACKENDS, "traced", traced)
+    monkeypatch.setattr("hadnas.search.evaluator.SECONDS", 0.02)
+    chosen = study(latency="traced", backends=("compile", "traced"))
+    assert backends(chosen) == ("eager", "traced", "compile")
+    home = Home(tmp_path)
+    evaluator = Evaluator(chosen, load_data("digits"), home, Ledger(home.url), "cpu")
+    plan = make_plan(pyramid((8, [])), evaluator.task)
+    taken = evaluator.latency(plan, "traced")
+    assert taken.protocol["backend"] == "traced" and taken.figures["ratio"] > 0 and images[0] == ((1, 1, 8, 8), 1)
+    assert evaluator.latency(plan, "traced") == taken  # from the ledger
+    assert evaluator.latency(plan, "eager").protocol["backend"] == "eager"
+    evaluator.ledger.close()
 
 
 def test_versions_say_what_runs():

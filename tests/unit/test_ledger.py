@@ -77,6 +77,12 @@ def test_every_part_of_the_key_makes_another_training(ledger, name):
     assert ledger.claim(TrainingKey(**fields)).status == "mine"
 
 
+def test_every_part_of_the_key_but_the_architecture_makes_another_variant():
+    other = {name: {"epochs": 4, "seed": 1}.get(name, "other") for name in KEY.__dataclass_fields__}
+    variants = {replace(KEY, **{name: value}).variant for name, value in other.items()}
+    assert len(variants) == len(other) and replace(KEY, fingerprint="f2").variant == KEY.variant
+
+
 def test_failed_trainings_keep_curve_and_reason_and_are_not_repeated(ledger):
     claim = ledger.claim(KEY)
     ledger.add_epoch(claim, 1, val_accuracy=0.1)

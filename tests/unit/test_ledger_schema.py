@@ -132,7 +132,7 @@ def test_a_locked_database_is_named(tmp_path):
     fill(f"sqlite:///{path}")
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("begin immediate")
-    with pytest.raises(StudyError, match=rf"{path}: another process holds its lock"):
+    with pytest.raises(StudyError, match=rf"{path}: .*process.*lock"):
         Ledger(f"sqlite:///{path}", timeout=0.1)
     holder.execute("rollback")
     holder.close()

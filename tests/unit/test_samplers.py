@@ -1,5 +1,7 @@
 """Samplers: one seed, one run of draws, however the history was kept; and what is refused."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-import hadnas.samplers
 from hadnas.errors import SpecError, UnknownName
 from hadnas.samplers.draw import Drawn, draw_from
-from hadnas.samplers.sampler import _SAMPLERS, make_sampler, samplers
+from hadnas.samplers.sampler import make_sampler, samplers
 from hadnas.space import one_of, op, repeat
 from hadnas.store.home import Home, optuna_storage
 from hadnas.store.trials import Trials
@@ -157,18 +158,42 @@ def test_exhaustive_meets_every_assignment_once() -> None:
     assert len({str(sorted(found.params.items())) for found in history}) == 6
 
 
-def test_one_file_is_enough_for_a_sampler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is found in the folder of samplers, and a study may name it."""
-    (tmp_path / "sorted_first.py").write_text(
-        "from optuna.samplers import GridSampler\n"
-        "from hadnas.samplers.sampler import sampler\n\n"
-        "@sampler('first', adaptive=False, times=2)\n"
-        "def first(seed, times):\n"
-        "    return GridSampler({'op': ['mlp']}, seed=seed)\n"
-    )
-    monkeypatch.setattr(hadnas.samplers, "__path__", [*hadnas.samplers.__path__, str(tmp_path)])
-    monkeypatch.setattr("hadnas.samplers.sampler._SAMPLERS", dict(_SAMPLERS))
-    monkeypatch.setattr("hadnas.samplers.sampler._load_shipped", hadnas.samplers.sampler._load_shipped.__wrapped__)
-    assert samplers()["first"].options == {"times": 2} and not samplers()["first"].adaptive
-    drawn = draw_from({"op": one_of("star", "mlp")}, make_sampler("first")(0), ["maximize"], [])
-    assert drawn.node == {"op": "mlp"}
+FIRST = """
+from optuna.samplers import GridSampler
+from hadnas.samplers.sampler import sampler
+
+
+@sampler("first", adaptive=False, times=2)
+def first(seed, times):
+    return GridSampler({"op": ["mlp"]}, seed=seed)
+"""
+ASKED = """
+import sys
+import hadnas.samplers
+from hadnas.samplers.draw import draw_from
+from hadnas.samplers.sampler import make_sampler, samplers
+from hadnas.space import one_of
+
+hadnas.samplers.__path__.append(sys.argv[1])  # as if the file lay in the folder
+found = samplers()["first"]
+drawn = draw_from({"op": one_of("star", "mlp")}, make_sampler("first", 0, {"times": 3})(0), ["maximize"], [])
+print(found.options, found.adaptive, drawn.node)
+"""
+
+
+def test_what_failed_alone_is_drawn_again() -> None:
+    space = {"op": one_of("star", "mlp")}
+    for seed in range(4):
+        first = draw_from(space, make_sampler("exhaustive", seed)(0), ["maximize"], [])
+        asked = {"params": first.answers, "distributions": first.distributions}
+        second = draw_from(space, make_sampler("exhaustive", seed)(1), ["maximize"], [create_trial(value=1.0, **asked)])
+        failed = create_trial(state=TrialState.FAIL, params=second.answers, distributions=second.distributions)
+        history = [create_trial(value=1.0, **asked), failed]
+        assert draw_from(space, make_sampler("exhaustive", seed)(2), ["maximize"], history).answers == second.answers
+
+
+def test_one_file_is_enough_for_a_sampler(tmp_path: Path) -> None:
+    """It is found in the folder of samplers, with its options."""
+    (tmp_path / "sorted_first.py").write_text(FIRST)
+    done = subprocess.run([sys.executable, "-c", ASKED, tmp_path], capture_output=True, text=True)
+    assert done.stdout == "{'times': 2} False {'op': 'mlp'}\n", done.stderr

@@ -18,7 +18,7 @@ from hadnas.hosts.build import build_seeded, save_weights, trained
 from hadnas.hosts.expression import repeats
 from hadnas.hosts.host import make_plan
 from hadnas.hosts.pyramid import Pyramid
-from hadnas.library import own_ops
+from hadnas.library import load_ops
 from hadnas.retraining import retrain
 from hadnas.source.module import model_source, needed
 from hadnas.source.trace import code_hash, hash_of
@@ -143,7 +143,7 @@ def test_a_comment_in_a_shipped_file_changes_no_hash(tmp_path: Path, monkeypatch
 def own_network(path: Path, name: str, text: str, beside: str) -> Arch:
     """A network of a block of one's own and one of hadnas's."""
     path.write_text(text)
-    own_ops(path)
+    load_ops(path)
     return complete(pyramid((8, [residual(op(name)), residual(op(beside))])), DIGITS)
 
 

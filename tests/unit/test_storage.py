@@ -44,7 +44,7 @@ def test_a_server_keeps_tracking_in_a_database_of_its_own(tmp_path, monkeypatch)
 
 def test_a_home_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StudyError, match=r"file/runs' cannot be written.*--home or HADNAS_HOME"):
+    with pytest.raises(StudyError, match=r"file/runs'.*--home or HADNAS_HOME"):
         Home(tmp_path / "file" / "runs")
 
 
@@ -102,7 +102,7 @@ def test_a_lock_that_optuna_waits_for_in_vain_is_named(tmp_path):
     study = optuna.create_study(storage=storage, study_name="waits")
     holder = sqlite3.connect(tmp_path / "hadnas.db", isolation_level=None)
     holder.execute("begin immediate")
-    with pytest.raises(StudyError, match=r"hadnas.db: another process holds its lock"), clear_errors(home.url):
+    with pytest.raises(StudyError, match=r"hadnas.db: .*process.*lock"), clear_errors(home.url):
         study.set_user_attr("a", 1)
     holder.execute("rollback")
     holder.close()

@@ -77,7 +77,7 @@ def test_a_store_that_breaks_is_named(home: Path, tmp_path: Path) -> None:
     run_id = study.start_trial(0, "trial", "trial-0000", {}, {})
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
         store.execute("drop table metrics")
-    said = r"mlflow.db: MLflow cannot go on with it \(no such table: metrics\)"
+    said = r"mlflow.db: .*\(no such table: metrics\)"
     with pytest.raises(StudyError, match=said), store_errors(uri(tmp_path)):
         study.log_metrics(run_id, {"macs": 1.0})
 
@@ -182,7 +182,7 @@ def test_files_of_a_run(home: Path) -> None:
 def test_a_store_that_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a database")
     for bad in (f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}", str(tmp_path / "mlruns")):
-        with pytest.raises(StudyError, match=r"study 'bad': MLflow cannot keep its runs in .* allowed: a database"):
+        with pytest.raises(StudyError, match=r"study 'bad': .* allowed: a database"):
             Tracker(bad, tmp_path / "artifacts", "bad")
     with pytest.raises(StudyError, match=r"with files in .*file/artifacts"):
         Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "file" / "artifacts", "bad")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hadnas.errors import DataError, MachineError, TrainingError
 from hadnas.train.data.spec import Data, load_data
 from hadnas.train.recipe import Recipe
-from hadnas.train.score import Score, evaluate
+from hadnas.train.score import Score, score_module
 from hadnas.train.trainer import Epoch, Fit, Trainer, fit
 
 
@@ -48,7 +48,7 @@ def test_a_small_network_learns_digits(digits: Data) -> None:
     assert epochs[-1].train_loss < epochs[0].train_loss / 3
     assert epochs[0].lr > epochs[-1].lr > 0
     assert sum(epoch.seconds for epoch in epochs) < result.seconds
-    score = evaluate(module, digits, "test")
+    score = score_module(module, digits, "test")
     assert score.n == 360 and score.accuracy > 0.93
 
 
@@ -65,7 +65,7 @@ def test_a_standard_error_is_that_of_the_posterior_and_never_0(n: int) -> None:
 def test_the_module_keeps_the_weights_that_were_scored(digits: Data, recipe: Recipe) -> None:
     module = network()
     result = fit(module, digits, recipe, seed=0)
-    again = evaluate(module, digits)
+    again = score_module(module, digits)
     assert (again.accuracy, again.loss) == (result.val_accuracy, result.val_loss)
     assert (result.curve[-1].val_accuracy, result.curve[-1].val_loss) == (result.val_accuracy, result.val_loss)
     assert not module.training
@@ -157,11 +157,11 @@ def test_other_errors_of_the_module_and_of_on_epoch_arrive_untouched(digits: Dat
 
 
 def test_a_wrong_output_or_a_batch_beyond_the_data_is_refused(digits: Data) -> None:
-    with pytest.raises(TrainingError, match=r"gives \(64, 9\) for 64 images; \(64, 10\) is needed"):
+    with pytest.raises(TrainingError, match=r"\(64, 9\) .*\(64, 10\)"):
         fit(nn.Sequential(nn.Flatten(), nn.Linear(64, 9)), digits, Recipe(epochs=1), seed=0)
     module = network()
     before = copy.deepcopy(module.state_dict())
-    with pytest.raises(DataError, match="batch 2000 is larger than the training split of 1149 images"):
+    with pytest.raises(DataError, match=r"batch 2000 .*1149 images"):
         fit(module, digits, Recipe(batch=2000), seed=0)
     assert all(torch.equal(before[name], weight) for name, weight in module.state_dict().items())
 

@@ -14,7 +14,7 @@ from hadnas.measure.figures import TABLE
 from hadnas.measure.figures import objectives as directions
 from hadnas.measure.parts import PartCounts
 from hadnas.samplers.problem import Problem, Prospect
-from hadnas.search.evaluate import constraints
+from hadnas.search.evaluate import overruns
 from hadnas.space import Params
 
 
@@ -38,7 +38,7 @@ def prospects(
         except HadnasError:  # as in the study: a rule does not hold, or it cannot be built or counted
             return None
         figures = {name: TABLE[name].of(found) for name in names}
-        if any(over > 0 for over in constraints(limits or {}, figures).values()):
+        if any(over > 0 for over in overruns(limits or {}, figures).values()):
             return None
         known = {name: float(figures[name]) for name in objectives if name in figures}
         return Prospect(plan.arch.fingerprint, known, features(plan.arch, asdict(found)))

@@ -41,11 +41,11 @@ def copy_command(name: str, folder: str) -> None:
 def check_command(file: str) -> None:
     """Check the blocks of a user's file against the contract of every shipped block."""
     from hadnas.contract.check import check_op
-    from hadnas.library import own_ops
+    from hadnas.library import load_ops
     from hadnas.shell.tables.shelf import show_findings
 
     faulty = 0
-    for op in own_ops(file):
+    for op in load_ops(file):
         findings = check_op(op)
         faulty += bool(findings)
         show_findings(op.name, findings)

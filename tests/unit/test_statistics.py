@@ -1,4 +1,6 @@
-"""Intervals that count seeds and images: by hand, against known variances, and by their coverage."""
+"""Intervals that count seeds and images, and rank correlations: by hand, against scipy, and by their coverage."""
+
+import math
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from hadnas.errors import SpecError
-from hadnas.results.statistics import accuracy, difference, holm, interval_words
+from hadnas.results.statistics import accuracy, difference, holm, interval_words, rank_correlation
 
 
 def simulated(
@@ -113,14 +115,44 @@ def test_networks_that_agree_everywhere_are_not_called_equal_to_the_last_digit()
 
 @pytest.mark.parametrize("hits", [[], [[True]], [True, False]])
 def test_too_little_is_refused(hits: list[object]) -> None:
-    with pytest.raises(SpecError, match="allowed are one or more seeds by two or more images"):
+    with pytest.raises(SpecError, match=r"of shape .*allowed"):
         accuracy(hits)  # type: ignore[arg-type]
 
 
 def test_pairs_need_the_same_seeds_and_images() -> None:
-    with pytest.raises(SpecError, match="same seeds"):
+    with pytest.raises(SpecError, match=r"\(1, 2\) and \(1, 3\)"):
         difference([[True, False]], [[True, False, True]])
 
 
 def test_what_an_interval_counts_is_said() -> None:
     assert "images only" in interval_words(1) and "the seeds and the images" in interval_words(2)
+
+
+def test_rank_correlation_is_spearmans_ties_and_infinities_included() -> None:
+    left, right = [1.0, 2.0, 2.0, 5.0, 4.0, -math.inf], [3.0, 1.0, 4.0, 4.0, 9.0, 0.0]
+    found = rank_correlation(left, right)
+    assert found.rho == pytest.approx(stats.spearmanr([2, 3, 3, 6, 5, 1], [3, 2, 4, 4, 6, 1]).statistic)
+    assert found.n == 6 and found.rho is not None and found.low is not None and found.high is not None
+    assert -1 < found.low < found.rho < found.high < 1
+    assert rank_correlation([1, 2, 3], [3, 2, 1]) == type(found)(-1.0, -1.0, 1.0, 3)
+    least = rank_correlation([1, 2, 3, 4], [1, 2, 3, 4])  # one order of 24: four pairs prove little
+    assert (least.rho, least.high) == (1.0, 1.0) and least.low == pytest.approx(-0.691, abs=1e-3)
+    many = rank_correlation(range(30), range(29, -1, -1))
+    assert (many.rho, many.low) == (-1.0, -1.0) and many.high is not None and -1 < many.high < -0.995
+    assert rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).rho is None and str(rank_correlation([1], [2])) == "-"
+    with pytest.raises(SpecError, match=r"2 and 2 values.*NaN"):
+        rank_correlation([1, math.nan], [1, 2])
+    with pytest.raises(SpecError, match="2 and 3 values"):
+        rank_correlation([1, 2], [1, 2, 3])
+
+
+def test_its_interval_holds_the_truth_nineteen_times_in_twenty() -> None:
+    rng = np.random.default_rng(0)
+    true = 6 / np.pi * np.arcsin(0.7 / 2)  # Spearman's of a bivariate normal with correlation 0.7
+    held = 0
+    for _ in range(400):
+        x, y = rng.multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]], size=30).T
+        found = rank_correlation(x.tolist(), y.tolist())
+        assert found.low is not None and found.high is not None
+        held += found.low <= true <= found.high
+    assert 0.91 * 400 <= held <= 0.98 * 400
