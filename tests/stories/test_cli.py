@@ -90,7 +90,7 @@ def test_top_shows_leaderboard_front_and_families(place: Path) -> None:
 @pytest.mark.parametrize(("what", "least"), [({"seeds": 0}, 1), ({"top": 0}, 1), ({"candidates": -1}, 0)])
 def test_numbers_of_finals_are_checked_before_any_work(place: Path, what: dict[str, int], least: int) -> None:
     ((name, value),) = what.items()
-    with pytest.raises(SpecError, match=rf"{name} = {value}.*allowed: {least}\\b"):
+    with pytest.raises(SpecError, match=rf"{name} = {value}.*allowed: {least}\b"):
         run_finals("mine", Home(place / "runs"), **what)
 
 

@@ -69,7 +69,7 @@ def test_a_fit_times_through_the_ledger_and_is_kept_there(tmp_path: Path, monkey
     ledger.close()
 
 
-def test_what_cannot_befit_ratios_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_fitted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluator, "SECONDS", 0.02)
     ledger = Ledger(f"sqlite:///{tmp_path / 'hadnas.db'}")
     few = pyramid((8, [residual(op("mlp", expand=one_of(1, 2)))]))

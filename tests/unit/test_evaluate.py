@@ -150,17 +150,18 @@ def test_a_training_that_failed_is_refused_for_its_reason(data: Data, job: Calla
 def test_a_training_that_fails_is_told_whether_it_may_be_tried_again(
     error: Exception, reason: str, again: bool, data: Data, job: Callable[..., Job]
 ) -> None:
-    report = Noted(None, on_epoch=error)
-    found = evaluate(job(screened=False, costs=COSTS), report, data, PLAN)
+    report, asked = Noted(None, on_epoch=error), job(screened=False, costs=COSTS)
+    found = evaluate(asked, report, data, PLAN)
     assert report.asked[-1] == f"failed {reason} {again}" and found.training is None
+    assert asked.checkpoint.exists() == again  # to go on from
     assert (found.reason, found.broken) == (reason, {"trains": 1.0})
 
 
 def test_what_is_not_the_candidates_fault_is_raised(data: Data, job: Callable[..., Job]) -> None:
-    report = Noted(None, on_epoch=StudyError("the disk is full"))
+    report, asked = Noted(None, on_epoch=StudyError("the disk is full")), job(screened=False, costs=COSTS)
     with pytest.raises(StudyError):
-        evaluate(job(screened=False, costs=COSTS), report, data, PLAN)
-    assert report.asked[-1] == "epoch 1"  # and the training did not fail
+        evaluate(asked, report, data, PLAN)
+    assert report.asked[-1] == "epoch 1" and asked.checkpoint.exists()  # the training did not fail
 
 
 def test_a_training_that_another_worker_took_over_is_waited_for(data: Data, job: Callable[..., Job]) -> None:
