@@ -199,8 +199,7 @@ def prepare(
 ) -> None:
     """Make the tables, or bring them from an older version to `version`.
 
-    `connection` is in a writing transaction, under LOCK; the caller commits: a step that fails leaves the ledger as it
-    was.
+    `connection` is in a writing transaction, under LOCK; the caller commits it, so a step that fails changes nothing.
     Raises `StudyError` for a ledger that is newer than `version` or older than the oldest step.
     """
     if not inspect(connection).has_table(SchemaRow.__tablename__):
