@@ -37,15 +37,15 @@ class Sqlite:
     insert = staticmethod(sqlite.insert)
 
     def __init__(self, place: URL) -> None:
-        self.place, self.file = place, as_path(str(place.database))
+        self.place, self.file = place, Path(str(place.database))
 
     def __str__(self) -> str:
-        return str(self.place.database or self.place)
+        return self.place.database or self.place.render_as_string(hide_password=True)
 
     @property
     def is_missing(self) -> bool:
         """Whether it is known that there is nothing to read."""
-        return not self.file.exists()
+        return not as_path(str(self.file)).exists()
 
     def tracking(self, home: Path) -> str:
         """The URL of MLflow's database beside this one; MLflow makes the folders of what stands behind `sqlite:///`."""
