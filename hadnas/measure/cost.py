@@ -42,11 +42,6 @@ class Counts:
     bytes_moved: int
     calls: int
 
-    @property
-    def flops(self) -> int:
-        """Two per MAC; element-wise operations are not included."""
-        return 2 * self.macs
-
 
 @dataclass(frozen=True)
 class Cost(Counts):
