@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-from hadnas.exporter.deliver import register
+from hadnas.exporter.deliver import register_export
 from hadnas.opened import open_study
 from hadnas.results.report import write_report
 from hadnas.search.restore import restore
@@ -99,7 +99,7 @@ def test_a_model_of_a_moved_home_is_registered_with_the_run_there(home: Home, tm
     results = open_study("one", copy.path)
     folder = results.export(results.best, tmp_path / "out")
     before = {path.name for path in (home.artifacts / "one").iterdir()}
-    assert register(results, results.best, folder) == "models:/hadnas-one/1"
+    assert register_export(results, results.best, folder) == "models:/hadnas-one/1"
     client = MlflowClient(copy.tracking_uri)
     version = client.get_model_version("hadnas-one", "1")
     assert client.get_run(version.run_id).info.artifact_uri.startswith(copy.artifacts.as_uri())
