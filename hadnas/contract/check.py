@@ -21,7 +21,6 @@ from timm.layers import activations as timm_activations
 from timm.models.metaformer import SquaredReLU, StarReLU
 from torch import Tensor, nn
 from torch.nn.modules import activation as torch_activations
-from torch.nn.modules.batchnorm import _NormBase
 
 from hadnas.blocks.layers import Act, Norm
 from hadnas.blocks.registry import Op, find_op
@@ -39,7 +38,11 @@ COEFFICIENT_TOLERANCE = 1e-9  # relative to the largest value of the function
 ROUNDING = 1e-12
 STRANGE: dict[type, tuple[Any, ...]] = {int: (-1, 0, 2, 3), float: (-1.0, 0.0, 1.5)}
 
-NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d)
+NORMS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    *(nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d),
+)
 ACTIVATIONS = (
     StarReLU,
     SquaredReLU,

@@ -84,9 +84,7 @@ def example(results: StudyResults, found: Found) -> torch.Tensor:
     """
     from hadnas.track.registry import check_run  # imports MLflow, which an export into a folder does not need
 
-    if found.run_id is None:
-        raise StudyError(f"{found.name} has no run in MLflow to which its model could be logged")
-    check_run(results.home.tracking_uri, found.run_id)
+    check_run(results.home.tracking_uri, _run_of(results, found))
     images: torch.Tensor = next(results.data().val.batches(2))[0]
     return images
 
@@ -100,14 +98,14 @@ def register_export(results: StudyResults, found: Found, folder: Path) -> str:
     from hadnas.track.registry import register_network
 
     images = example(results, found)
-    assert found.run_id is not None and found.arch is not None
+    assert found.arch is not None
     with torch.inference_mode():
         logits = network_of(results, found)(images)
     known = {keys.FINGERPRINT: found.arch.fingerprint, keys.STUDY: results.name, keys.TRIAL: found.name}
     uri, name = results.home.tracking_uri, f"hadnas-{results.name}"
     return register_network(
         uri,
-        found.run_id,
+        _run_of(results, found),
         name,
         folder,
         images.numpy(),
@@ -115,6 +113,18 @@ def register_export(results: StudyResults, found: Found, folder: Path) -> str:
         known,
         needed(results.plan(found)),
     )
+
+
+def _run_of(results: StudyResults, found: Found) -> str:
+    """The run of a trial or baseline, written anew where MLflow lacks it. Raises StudyError where it never had one."""
+    from hadnas.search.restore import restore
+
+    restore(results.name, results.home)
+    now = StudyResults(results.name, results.home)
+    for known in (*now.found, *now.baselines):
+        if known.name == found.name and known.run_id is not None:
+            return known.run_id
+    raise StudyError(f"{found.name} has no run in MLflow to which its model could be logged")
 
 
 def _tested(results: StudyResults, found: Found) -> Repeated | None:

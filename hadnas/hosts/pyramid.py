@@ -3,7 +3,7 @@
 from typing import Any
 
 from timm.layers import DropPath, calculate_drop_path_rates, get_device_dtype, lecun_normal_
-from timm.models._features import feature_take_indices
+from timm.models._features import feature_take_indices  # as timm's own models; it has no public name
 from torch import Tensor, nn
 
 from hadnas.blocks.layers import Norm, normalisation

@@ -3,6 +3,8 @@
 Counted are the operations named here, every ATen operation that torch tags as a function of each element, and those of
 other libraries with a formula by `torch.utils.flop_counter.register_flop_formula` (two operations are a MAC). Whatever
 else is given a tensor is refused with its name: it may hold weights, and would cost next to nothing.
+
+Whatever hadnas uses of torch that has no public name stands in this file.
 """
 
 from collections.abc import Sequence
@@ -10,12 +12,50 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode  # only here does torch have it
 from torch.utils.flop_counter import flop_registry
 
 from hadnas.errors import MeasurementError
 from hadnas.measure import operations as rules
 from hadnas.measure.operations import CostRule, IsActivation, Work
+
+aten = torch.ops.aten
+
+VALUE_READERS = {
+    aten.item.default,
+    aten._local_scalar_dense.default,
+    aten.is_nonzero.default,
+    aten.nonzero.default,
+    aten.equal.default,
+    aten.masked_select.default,
+    aten.unique_consecutive.default,
+    aten._unique2.default,
+}
+"""Operations whose result depends on values, which tensors on the meta device lack."""
+
+GATES = {
+    *(aten.relu, aten.relu_, aten.hardtanh, aten.hardtanh_, aten.leaky_relu, aten.leaky_relu_, aten._prelu_kernel),
+    *(aten.gelu, aten.silu, aten.silu_, aten.elu, aten.elu_, aten.mish, aten.mish_, aten.softplus),
+    *(aten.hardswish, aten.hardswish_),
+}
+"""ReLU and its smooth or clipped variants: (nearly) zero for negative inputs, open for positive ones."""
+
+
+def writes(tensor: Tensor) -> int:
+    """How often a tensor was written in place, by autograd's count."""
+    return tensor._version
+
+
+def storage_id(tensor: Tensor) -> int:
+    """Identifies a tensor's storage; the public `data_ptr()` is 0 for every tensor on the meta device."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+def uncompiled(module: nn.Module) -> nn.Module:
+    """The module that `torch.compile` wrapped, which shares its weights, or `module` itself."""
+    return getattr(module, "_orig_mod", module)
+
 
 _NAMED: list[tuple[str, CostRule]] = [
     ("conv1d conv2d conv3d", rules.convolution),
@@ -94,7 +134,7 @@ def rule_of(op: Any) -> CostRule | None:
     rule = RULES.get(name) or RULES.get(name.removesuffix("_"))  # in place the same
     if rule is not None:
         return rule
-    if torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd"):
+    if op.has_kernel_for_dispatch_key("CompositeImplicitAutograd"):
         return rules.composed
     if op.is_view:
         return None

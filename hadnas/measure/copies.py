@@ -1,7 +1,6 @@
 """Copies of modules, so that measuring leaves the module itself alone."""
 
 import copy
-from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -11,16 +10,11 @@ from hadnas.errors import MeasurementError
 
 
 def copied(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
-    """A deep copy; `memo` maps the id of what shall not be copied to what stands for it, as in `copy.deepcopy`.
+    """A deep copy; `memo` is that of `copy.deepcopy`.
 
-    A module has ten empty hook tables, which take most of the time of a plain deep copy. Raises MeasurementError where
-    the module cannot be copied, as one that keeps a tensor with a gradient function (`torch.nn.utils.weight_norm`).
+    Raises MeasurementError where the module cannot be copied, as one that keeps a tensor with a gradient function
+    (`torch.nn.utils.weight_norm`).
     """
-    memo = {} if memo is None else memo
-    for sub in module.modules():
-        for value in vars(sub).values():
-            if isinstance(value, OrderedDict) and not value:
-                memo[id(value)] = OrderedDict()
     try:
         return copy.deepcopy(module, memo)
     except Exception as error:
@@ -32,11 +26,12 @@ def copied(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
 def weightless(module: nn.Module) -> nn.Module:
     """A copy on the meta device that shares nothing with `module` and allocates no weights.
 
-    Raises MeasurementError where the module cannot be copied.
+    `copied(module).to("meta")` would copy all weights first, and leave tensors that are neither parameters nor buffers
+    where they are. Raises MeasurementError where the module cannot be copied.
     """
-    memo: dict[int, Any] = {}
+    memo: dict[int, Any] = {}  # the id of a tensor -> the empty one that takes its place in the copy
     for sub in module.modules():
-        for value in (*vars(sub).values(), *sub._parameters.values(), *sub._buffers.values()):
+        for value in (*vars(sub).values(), *sub.parameters(recurse=False), *sub.buffers(recurse=False)):
             if isinstance(value, Tensor) and id(value) not in memo:
                 empty = torch.empty_like(value, device="meta", requires_grad=False)
                 is_parameter = isinstance(value, nn.Parameter)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hadnas.errors import MeasurementError, first_line
+from hadnas.measure.aten import uncompiled
 from hadnas.measure.copies import weightless
 from hadnas.measure.counter import Counter, following
 
@@ -40,11 +41,6 @@ class Counts:
     activations: int
     bytes_moved: int
     calls: int
-
-    @property
-    def flops(self) -> int:
-        """Two per MAC; element-wise operations are not included."""
-        return 2 * self.macs
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ def cost(module: nn.Module, shape: tuple[int, int, int]) -> Cost:
     for name, p in module.named_parameters():
         if nn.parameter.is_lazy(p):
             raise MeasurementError(f"parameter {name!r} has no shape yet: run the module once before you count it")
-    module = getattr(module, "_orig_mod", module)  # the module inside torch.compile's wrapper
+    module = uncompiled(module)
     registered = (*module.parameters(), *module.buffers())
     # without any, the module may still have unregistered tensors with values
     on_meta = bool(registered) and all(t.is_meta for t in registered)

@@ -8,25 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from hadnas.errors import MeasurementError
-from hadnas.measure.aten import KINDS, kind, rule_of
+from hadnas.measure.aten import KINDS, VALUE_READERS, TorchDispatchMode, kind, rule_of, storage_id
 from hadnas.measure.meta import run_operation
 from hadnas.measure.operations import composed, filled, tensors
 
 aten = torch.ops.aten
 
-_VALUE_READERS = {
-    aten.item.default,
-    aten._local_scalar_dense.default,
-    aten.is_nonzero.default,
-    aten.nonzero.default,
-    aten.equal.default,
-    aten.masked_select.default,
-    aten.unique_consecutive.default,
-    aten._unique2.default,
-}
 _MASKABLE = {aten.index.Tensor}
 _WITH_FIRST = {aten.addcmul, aten.lerp, aten.addmm, aten.baddbmm, aten.addmv, aten.addbmm, aten.addr}
 _LOST_FIRST = {aten.addcmul_, aten.lerp_, aten.addmm_, aten.baddbmm_, aten.addmv_, aten.addbmm_, aten.addr_}
@@ -46,7 +35,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         # Storage -> number of tensors, bytes, and whether activations were written to it. By storage, since a write
         # through one view changes all views. The module's own storages are never freed.
         module_tensors = (*module.parameters(), *module.buffers())
-        self._storages: dict[int, list[int]] = {t.untyped_storage()._cdata: [1, 0, False] for t in module_tensors}
+        self._storages: dict[int, list[int]] = {storage_id(t): [1, 0, False] for t in module_tensors}
         self.enter(None)
 
     def enter(self, path: str | None) -> None:
@@ -61,13 +50,13 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         return isinstance(value, Tensor) and value.dim() > 0 and self._derived(value)
 
     def _derived(self, tensor: Tensor) -> bool:
-        known = self._storages.get(tensor.untyped_storage()._cdata)
+        known = self._storages.get(storage_id(tensor))
         return known is not None and bool(known[2])
 
     def track(self, tensor: Tensor, activation: bool) -> None:
         """Follow a tensor made in the pass, until it is freed."""
-        storage = tensor.untyped_storage()
-        entry = self._storages.setdefault(storage._cdata, [0, storage.nbytes(), False])
+        storage = storage_id(tensor)
+        entry = self._storages.setdefault(storage, [0, tensor.untyped_storage().nbytes(), False])
         entry[2] = entry[2] or activation
         key = id(tensor)
         if key in self._tensors:  # the result of an operation in place
@@ -77,18 +66,18 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
             self.peak = max(self.peak, self._live)
         entry[0] += 1
 
-        def free(_: Any, tensors: Any = self._tensors, cdata: int = storage._cdata) -> None:
+        def free(_: Any, tensors: Any = self._tensors, storage: int = storage) -> None:
             tensors.pop(key, None)
             entry[0] -= 1
             if not entry[0]:
                 self._live -= entry[1]
-                self._storages.pop(cdata, None)
+                self._storages.pop(storage, None)
 
         self._tensors[key] = weakref.ref(tensor, free)
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if op in _VALUE_READERS:
+        if op in VALUE_READERS:
             raise MeasurementError(f"data-dependent control flow: {op} needs the values of a tensor, not its shape")
         read = tensors((*args, *kwargs.values()))
         rule = rule_of(op) if read else None  # an operation without input tensors (arange, zeros) is free

@@ -75,7 +75,7 @@ _FIGURES = (
            "training", attrgetter("val_loss"), (), "{:.4f}".format),
     Figure("macs", "MACs", "", "minimize", "multiply-accumulates of convolutions, matrix products and attention",
            "cost", attrgetter("macs"), ("top", "report", "card", "finals", "measure", "proxies", "view")),
-    Figure("flops", "FLOPs", "", None, "2 * macs",
+    Figure("flops", "FLOPs", "", None, "2 * macs; element-wise operations are not added",
            "cost", lambda cost: 2 * cost.macs, ("measure",)),
     Figure("params", "parameters", "", "minimize", "parameters, each counted once",
            "cost", attrgetter("params"), ("top", "report", "card", "measure", "proxies", "view")),

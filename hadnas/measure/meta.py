@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hadnas.measure.aten import storage_id
 from hadnas.measure.operations import tensors
 
 MOST = 2**15
@@ -46,5 +47,6 @@ def _is_new(out: Any, read: list[Tensor]) -> bool:
     if not isinstance(out, Tensor) or not out.is_meta or out.storage_offset():
         return False
     dense = torch.empty_strided(out.shape, out.stride(), dtype=out.dtype, device="meta")
-    storages = [t.untyped_storage() for t in (dense, out, *read)]
-    return storages[0].nbytes() == storages[1].nbytes() and all(s._cdata != storages[1]._cdata for s in storages[2:])
+    if dense.untyped_storage().nbytes() != out.untyped_storage().nbytes():
+        return False
+    return all(storage_id(tensor) != storage_id(out) for tensor in read)

@@ -4,18 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from hadnas.errors import MeasurementError
+from hadnas.measure.aten import GATES, TorchDispatchMode
 from hadnas.measure.copies import copied
-
-aten = torch.ops.aten
-# ReLU and its smooth or clipped variants: (nearly) zero for negative inputs, open for positive ones.
-_GATES = {
-    *(aten.relu, aten.relu_, aten.hardtanh, aten.hardtanh_, aten.leaky_relu, aten.leaky_relu_, aten._prelu_kernel),
-    *(aten.gelu, aten.silu, aten.silu_, aten.elu, aten.elu_, aten.mish, aten.mish_, aten.softplus),
-    *(aten.hardswish, aten.hardswish_),
-}
 
 
 def nwot(module: nn.Module, images: Tensor) -> float:
@@ -81,7 +73,7 @@ class _Codes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         self.total = 0
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if op.overloadpacket in _GATES and len(args[0]) == len(self.kernel):
+        if op.overloadpacket in GATES and len(args[0]) == len(self.kernel):
             code = (args[0] > 0).flatten(1).double()
             self.kernel += (code @ code.T + (1 - code) @ (1 - code).T).cpu()
             self.total += code.shape[1]

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hadnas.errors import MeasurementError
+from hadnas.measure.aten import writes
 from hadnas.measure.copies import copied
 
 # Largest standard deviation of a sub-module's output. In a map of 10^5 values some reach five or six standard
@@ -267,10 +268,10 @@ class _Probe:
         """`_statistics`, computed once for a tensor that nested sub-modules return one after another."""
         if gradient in self.last:
             tensor, version, found = self.last[gradient]
-            if tensor is values and version == values._version:
+            if tensor is values and version == writes(values):
                 return found
         found = _statistics(values)
-        self.last[gradient] = (values, values._version, found)
+        self.last[gradient] = (values, writes(values), found)
         return found
 
     def _name(self, path: str) -> str:

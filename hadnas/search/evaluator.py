@@ -17,8 +17,7 @@ from hadnas.hosts.build import build_seeded, save_weights
 from hadnas.hosts.host import Plan
 from hadnas.measure.latency.latency import alone, latency, protocol, protocol_key
 from hadnas.search.evaluate import evaluate, overruns
-from hadnas.search.job import Job, Outcome
-from hadnas.source.trace import hash_of
+from hadnas.search.job import Job, Outcome, training_key
 from hadnas.store.home import Home, checkpoint_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Claim, Costs, Latency, Training, TrainingKey
@@ -167,8 +166,6 @@ class Evaluator:
     def __init__(self, study: Study, data: Data, home: Home, ledger: Ledger, device: str) -> None:
         self.study, self.data, self.home, self.ledger, self.device = study, data, home, ledger, device
         self.task = Task.image(*data.shape, classes=data.classes)
-        # Epochs are the fidelity, a part of the key of their own.
-        self.recipe = study.recipe.model_dump_json(exclude={"epochs"})
         self._keys: dict[str, TrainingKey] = {}  # of architectures met; the code of their blocks is read once
 
     @property
@@ -190,15 +187,7 @@ class Evaluator:
         """What decides the outcome of training a candidate in this study."""
         fingerprint = plan.arch.fingerprint
         if fingerprint not in self._keys:
-            self._keys[fingerprint] = TrainingKey(
-                fingerprint=fingerprint,
-                task=str(self.task),
-                data=self.data.digest,
-                recipe=self.recipe,
-                epochs=self.study.recipe.epochs,
-                seed=self.study.seed,
-                code=hash_of(plan.classes),
-            )
+            self._keys[fingerprint] = training_key(self.study, self.task, self.data.digest, plan)
         return self._keys[fingerprint]
 
     def keep(self, plan: Plan) -> None:

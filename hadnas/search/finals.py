@@ -10,7 +10,7 @@ split once more, which is counted and said.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 
 from hadnas.arch.node import Arch
@@ -24,13 +24,13 @@ from hadnas.results.finals import Final, read_finals
 from hadnas.results.table import StudyResults
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
+from hadnas.search.mirror import show_finals
 from hadnas.search.progress import REFUSALS, Progress, Watch
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home, weights_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study
-from hadnas.store.trials import FINALS_RUNS, OPENINGS, FinalEntry, Kind, final_entries, note_finals
-from hadnas.track import keys
+from hadnas.store.trials import OPENINGS, FinalEntry, Kind, note_finals
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.device import chosen_device
 from hadnas.train.score import hits
@@ -88,7 +88,7 @@ def run_finals(
         found = read_finals(results)
         tracker = Tracker(home.tracking_uri, home.artifacts, name)
         try:
-            _show(found, results, tracker)
+            show_finals(results, tracker)
         finally:
             tracker.leave()
     return found
@@ -219,25 +219,3 @@ class _Finals:
             batch = judge.study.recipe.evaluation_batch
             right, loss = hits(network, judge.data, "test", batch=batch, device=judge.device)
             self.ledger.put_test(key, right.tolist(), loss)
-
-
-def _show(finals: list[Final], results: StudyResults, tracker: Tracker) -> None:
-    """One run per network in MLflow, with its test accuracy and interval; one that is there already stays."""
-    known = tracker.run_ids(deleted=True)
-    runs = results.book.user_attrs.get(FINALS_RUNS, {})
-    shown: dict[str, str] = {sign: run_id for sign, run_id in runs.items() if run_id in known}
-    for final, entry in zip(finals, final_entries(results.book), strict=True):
-        sign = hashlib.sha256(repr((final.name, [asdict(key) for key in entry.keys])).encode()).hexdigest()[:16]
-        if sign in shown:
-            continue
-        arch = results.architecture(final.fingerprint)
-        assert arch is not None
-        tags = {keys.FINGERPRINT: final.fingerprint, keys.FINAL: final.kind}
-        run_id = tracker.start_trial(None, "final", f"final {final.name}", {}, tags, note=f"```\n{arch.tree()}\n```")
-        if final.accuracy is not None:
-            found = final.accuracy
-            figures = {"test/accuracy": found.mean, "test/low": found.low, "test/high": found.high}
-            tracker.log_metrics(run_id, figures | {"test/n": found.n, "test/seeds": found.seeds})
-        tracker.end_trial(run_id, "FINISHED" if final.accuracy is not None else "KILLED", final.reason)
-        shown[sign] = run_id
-    results.book.set_user_attr(FINALS_RUNS, shown)

@@ -11,8 +11,11 @@ from torch import nn
 
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
+from hadnas.hosts.host import Plan
 from hadnas.measure.cost import Cost
-from hadnas.store.records import Costs, Latency, Training
+from hadnas.source.trace import hash_of
+from hadnas.store.records import Costs, Latency, Training, TrainingKey
+from hadnas.store.study import Study
 from hadnas.train.recipe import Recipe
 from hadnas.train.trainer import Epoch, Fit
 
@@ -38,6 +41,19 @@ class Job:
     constraints: Mapping[str, float] = field(default_factory=dict)
     screened: bool = True
     costs: Costs | None = None
+
+
+def training_key(study: Study, task: Task, digest: str, plan: Plan) -> TrainingKey:
+    """What decides the outcome of training a candidate of a study, whose images have the hash `digest`."""
+    return TrainingKey(
+        fingerprint=plan.arch.fingerprint,
+        task=str(task),
+        data=digest,
+        recipe=study.recipe.model_dump_json(exclude={"epochs"}),  # epochs are the fidelity, a part of their own
+        epochs=study.recipe.epochs,
+        seed=study.seed,
+        code=hash_of(plan.classes),
+    )
 
 
 @dataclass

@@ -4,8 +4,9 @@ Files are written by a thread while the network trains, not while it is timed: o
 code and cost table would be a good part.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
@@ -15,24 +16,26 @@ from hadnas.arch.families import families_texts, family_counts
 from hadnas.arch.node import Arch
 from hadnas.errors import BuildError, MeasurementError
 from hadnas.hosts.build import build_plan
-from hadnas.hosts.host import Plan
+from hadnas.hosts.host import Moments, Plan
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.figures import values
+from hadnas.results.finals import read_finals
+from hadnas.results.table import StudyResults
 from hadnas.search.job import Outcome
 from hadnas.source.module import plan_source
 from hadnas.store.records import Epoch as Kept
 from hadnas.store.records import Latency
+from hadnas.store.trials import FINALS_RUNS, final_entries
 from hadnas.track import keys
 from hadnas.track.runs import End, Tracker
-from hadnas.train.data.spec import Data
 from hadnas.train.trainer import Epoch
 
 
 class Mirror:
     """Writes one process's candidates to MLflow, one at a time."""
 
-    def __init__(self, tracker: Tracker, data: Data) -> None:
-        self.tracker, self.data = tracker, data
+    def __init__(self, tracker: Tracker, moments: Moments, class_names: Sequence[str]) -> None:
+        self.tracker, self.moments, self.class_names = tracker, moments, class_names
         self._writer = ThreadPoolExecutor(1)
         self._files: Future[None] | None = None
 
@@ -91,8 +94,7 @@ class Mirror:
             parts = [{"module": path, **asdict(own)} for path, own in counted.by_module.items()]
             self.tracker.log_rows(run_id, parts, "cost.csv")
             origin = {"study": self.tracker.study, "network": name}
-            moments = (self.data.mean, self.data.std)
-            log(run_id, plan_source(plan, origin, moments, self.data.class_names), "model.py")
+            log(run_id, plan_source(plan, origin, self.moments, self.class_names), "model.py")
         except (BuildError, MeasurementError):  # the candidate's, and why it was refused
             return
 
@@ -119,3 +121,25 @@ class Live:
         """Add a point to the curves."""
         self.mirror.epoch(self.run_id, epoch)
         self.say("train", epoch.epoch)
+
+
+def show_finals(results: StudyResults, tracker: Tracker) -> None:
+    """One run per network of the finals, with its test accuracy and interval; one that is there already stays."""
+    known = tracker.run_ids(deleted=True)
+    runs = results.book.user_attrs.get(FINALS_RUNS, {})
+    shown: dict[str, str] = {sign: run_id for sign, run_id in runs.items() if run_id in known}
+    for final, entry in zip(read_finals(results), final_entries(results.book), strict=True):
+        sign = hashlib.sha256(repr((final.name, [asdict(key) for key in entry.keys])).encode()).hexdigest()[:16]
+        if sign in shown:
+            continue
+        arch = results.architecture(final.fingerprint)
+        assert arch is not None
+        tags = {keys.FINGERPRINT: final.fingerprint, keys.FINAL: final.kind}
+        run_id = tracker.start_trial(None, "final", f"final {final.name}", {}, tags, note=f"```\n{arch.tree()}\n```")
+        if final.accuracy is not None:
+            found = final.accuracy
+            figures = {"test/accuracy": found.mean, "test/low": found.low, "test/high": found.high}
+            tracker.log_metrics(run_id, figures | {"test/n": found.n, "test/seeds": found.seeds})
+        tracker.end_trial(run_id, "FINISHED" if final.accuracy is not None else "KILLED", final.reason)
+        shown[sign] = run_id
+    results.book.set_user_attr(FINALS_RUNS, shown)

@@ -58,17 +58,17 @@ class Recorder:
         run_id = self.mirror.start(proposal.number, "trial", name, plan.arch, proposal.params)
         self.trials.note(proposal.number, **{RUN_ID: run_id})
         with self._at_work(proposal.held, run_id):
-            outcome = self._evaluate(f"trial {proposal.number}", plan, run_id, held=True)
+            outcome = self._evaluate(name, f"trial {proposal.number}", plan, run_id, held=True)
             outcome.phases["sample"] = proposal.seconds
             self.claims.check(proposal.held)
             self.mirror.end(run_id, "KILLED" if outcome.reason else "FINISHED", outcome.reason)
             self._tell(proposal, outcome)
 
-    def _evaluate(self, label: str, plan: Plan, run_id: str, *, held: bool) -> Outcome:
+    def _evaluate(self, name: str, label: str, plan: Plan, run_id: str, *, held: bool) -> Outcome:
         """Measure and train one candidate while MLflow and the watcher see it."""
         self.say(label, "measure", 0)
         outcome = self.evaluator.evaluate(
-            plan, Live(self.mirror, run_id, label, plan, partial(self.say, label)), held=held
+            plan, Live(self.mirror, run_id, name, plan, partial(self.say, label)), held=held
         )
         if outcome.training is not None:
             self.mirror.trained(run_id, outcome)
@@ -107,7 +107,9 @@ class Recorder:
         note_baseline(self.trials.book, name, entry)
         with self._at_work(held, run_id):
             outcome = (
-                Outcome(reason=held.reason) if held.is_hopeless else self._evaluate(name, plan, run_id, held=False)
+                Outcome(reason=held.reason)
+                if held.is_hopeless
+                else self._evaluate(name, name, plan, run_id, held=False)
             )
             self.claims.check(held)
             self.mirror.end(run_id, "KILLED" if outcome.reason else "FINISHED", outcome.reason)

@@ -8,16 +8,18 @@ from contextlib import closing
 
 import optuna
 
-from hadnas.hosts.host import Plan
-from hadnas.measure.figures import TABLE
+from hadnas.blocks.registry import FAMILIES
+from hadnas.measure.figures import TABLE, shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
-from hadnas.search.job import Outcome
-from hadnas.search.mirror import Mirror
-from hadnas.store.records import TrainingKey
+from hadnas.search.job import Outcome, training_key
+from hadnas.search.mirror import Mirror, show_finals
+from hadnas.store.database import clear_errors
+from hadnas.store.home import Home
 from hadnas.store.trials import RUN_ID, baseline_entries, draw_of, note_baseline, note_run
 from hadnas.track import keys
-from hadnas.track.runs import Tracker
+from hadnas.track.runs import Tracker, store_errors
+from hadnas.track.view import set_view
 
 
 def end_stale_runs(book: optuna.Study, tracker: Tracker, at_work: Collection[str]) -> None:
@@ -38,22 +40,43 @@ def end_stale_runs(book: optuna.Study, tracker: Tracker, at_work: Collection[str
             tracker.end_stale(run)
 
 
-def rewrite(
-    results: StudyResults, mirror: Mirror, key: Callable[[Plan], TrainingKey], say: Callable[[str], None]
-) -> None:
-    """Give every finished trial and baseline whose run is gone another one; one deleted in the UI stays deleted.
+def restore(name: str, home: Home, say: Callable[[str], None] = lambda name: None) -> None:
+    """Write to MLflow what it lacks of a study, as after the home was moved or `mlflow.db` was deleted.
 
-    `key` names the training of a candidate in the study; `say(name)` comes before each. Closes the ledger.
+    `say(name)` comes before each candidate. Raises StudyError where blocks of the study are not known here.
     """
-    known = mirror.tracker.run_ids(deleted=True)
-    with closing(results.ledger):
+    results = StudyResults(name, home)
+    results.check_blocks()
+    with clear_errors(home.url), store_errors(home.tracking_uri):
+        tracker = Tracker(home.tracking_uri, home.artifacts, name)
+        try:
+            rewrite(results, Mirror(tracker, results.moments(), results.class_names()), say)
+        finally:
+            tracker.leave()
+
+
+def rewrite(results: StudyResults, mirror: Mirror, say: Callable[[str], None]) -> None:
+    """Give every finished trial, baseline and final whose run is gone another one; one deleted in the UI stays deleted.
+
+    Sets the study's view, too. `say(name)` comes before each. Closes the ledger.
+    """
+    tracker = mirror.tracker
+    with closing(results.ledger), tracker.alone():
+        set_view(
+            tracker, [figure.name for figure in shown_in("view")], keys.WORDS, [keys.count_of(f) for f in FAMILIES]
+        )
+        if tracker.is_whole:
+            return
+        known = tracker.run_ids(deleted=True)
         for found in (*results.baselines, *results.found):
             if found.run_id is not None and found.run_id not in known and found.state in ("complete", "pruned"):
                 say(found.name)
-                _write(results, mirror, key, found)
+                _write(results, mirror, found)
+        show_finals(results, tracker)
+        tracker.set_whole()
 
 
-def _write(results: StudyResults, mirror: Mirror, key: Callable[[Plan], TrainingKey], found: Found) -> None:
+def _write(results: StudyResults, mirror: Mirror, found: Found) -> None:
     assert found.arch is not None  # what had a run had an architecture
     trained = [figure.name for figure in TABLE.values() if figure.source == "training"]  # in MLflow a curve
     costs = {name: value for name, value in found.figures.items() if name not in trained}
@@ -62,7 +85,9 @@ def _write(results: StudyResults, mirror: Mirror, key: Callable[[Plan], Training
     if found.notes.get("weights") is not None:
         outcome.training = results.training(found)
     elif "train" in found.phases:  # it failed in training
-        outcome.training = results.ledger.training(key(results.plan(found)))
+        outcome.training = results.ledger.training(
+            training_key(results.study, results.task(), results.stored["digest"], results.plan(found))
+        )
     kind = "baseline" if found.number is None else "trial"
     run_id = mirror.start(found.number, kind, found.name, found.arch, found.params)
     mirror.measured(run_id, found.name, results.plan(found), outcome)

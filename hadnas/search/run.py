@@ -5,11 +5,9 @@ from functools import partial
 from typing import Any
 
 from hadnas.arch.random import sample as random_arch
-from hadnas.blocks.registry import FAMILIES
 from hadnas.contract.user_defined import check_user_defined
 from hadnas.errors import Interrupted, StudyError, at
 from hadnas.hosts.host import Plan, make_plan
-from hadnas.measure.figures import shown_in
 from hadnas.measure.latency.backends import require_backend
 from hadnas.results.table import StudyResults
 from hadnas.samplers.sampler import make_sampler
@@ -27,9 +25,7 @@ from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study
 from hadnas.store.study_store import open_trials, user_defined_ops
 from hadnas.store.trials import Trials
-from hadnas.track.keys import WORDS, count_of
 from hadnas.track.runs import Tracker, store_errors
-from hadnas.track.view import set_view
 from hadnas.train.data.spec import load_data
 from hadnas.train.device import chosen_device
 
@@ -96,8 +92,8 @@ class _Run:
 
     def __init__(self, study: Study, evaluator: Evaluator, trials: Trials, tracker: Tracker, watch: Watch) -> None:
         self.study, self.evaluator, self.trials, self.tracker, self.watch = study, evaluator, trials, tracker, watch
-        self.claims = evaluator.ledger.claims
-        self.mirror = Mirror(tracker, evaluator.data)
+        self.claims, data = evaluator.ledger.claims, evaluator.data
+        self.mirror = Mirror(tracker, (data.mean, data.std), data.class_names)
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=evaluator.data.notes)
         self.size = size(study.space)
         self.recorder = Recorder(evaluator, trials, self.mirror, self.say)
@@ -106,12 +102,8 @@ class _Run:
         """End what dead workers left open, and show the study, written to MLflow anew where that lacks it."""
         self.trials.mend()
         self.tidy()
-        with self.tracker.alone():
-            set_view(self.tracker, [figure.name for figure in shown_in("view")], WORDS, [count_of(f) for f in FAMILIES])
-            if not self.tracker.is_whole:
-                say = partial(self.say, phase="written to MLflow anew")
-                rewrite(StudyResults(self.study.name, home), self.mirror, self.evaluator.key, say)
-                self.tracker.set_whole()
+        say = partial(self.say, phase="written to MLflow anew")
+        rewrite(StudyResults(self.study.name, home), self.mirror, say)
 
     def tidy(self) -> None:
         """End what dead workers left open in MLflow."""

@@ -7,27 +7,136 @@ import atexit
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 
 from hadnas.errors import HadnasError, StudyError, first_line
+from hadnas.paths import as_path
 
 TIMEOUT = 60.0
 """Seconds that a connection waits for a lock that another process holds."""
-
 
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_LOCKED_SHAREDCACHE")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _FOREIGN_KEY = ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
 """What drivers call their errors: SQLite by name, PostgreSQL by its five signs."""
 _LOCKED = "another process holds its lock and did not let go in time; nothing was changed"
+
+
+class Sqlite:
+    """A database that is a file, for the processes of one machine; `insert` knows `on_conflict_do_nothing`."""
+
+    insert = staticmethod(sqlite.insert)
+
+    def __init__(self, place: URL) -> None:
+        self.place, self.file = place, Path(str(place.database))
+
+    def __str__(self) -> str:
+        return self.place.database or self.place.render_as_string(hide_password=True)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is known that there is nothing to read."""
+        return not as_path(str(self.file)).exists()
+
+    def tracking(self, home: Path) -> str:
+        """The URL of MLflow's database beside this one; MLflow makes the folders of what stands behind `sqlite:///`."""
+        return sqlite_url(home / "mlflow.db", "sqlite+pysqlite")
+
+    def make(self, beside: str) -> None:
+        """Nothing: MLflow makes the file."""
+
+    def options(self, timeout: float) -> dict[str, Any]:
+        """What `create_engine` takes beside the URL."""
+        return {"connect_args": {"timeout": timeout, "factory": SqliteConnection}}
+
+    def engine(self, timeout: float) -> Engine:
+        """An engine on which `engine.begin()` takes the write lock at once, waiting up to `timeout` seconds.
+
+        A transaction that read first and writes later is refused as soon as another process wrote in between.
+        """
+        options = self.options(timeout)
+        options["connect_args"]["isolation_level"] = None  # the driver shall not open transactions on its own
+        engine = create_engine(self.place, **options)
+
+        @event.listens_for(engine, "begin")
+        def _begun(connection: Connection) -> None:
+            reading = connection.get_execution_options().get("reading", False)
+            connection.exec_driver_sql("begin" if reading else "begin immediate")
+
+        return engine
+
+    def now(self, session: Session) -> float:
+        """Seconds since 1970 by one clock for all workers: that of the machine that has the file."""
+        return time.time()
+
+    def alone(self, key: int) -> AbstractContextManager[None]:
+        """Nothing: a writing transaction is alone, and the processes of one machine have a lock file."""
+        return nullcontext()
+
+
+class Postgres:
+    """A database on a server, for the processes of several machines."""
+
+    insert = staticmethod(postgresql.insert)
+    is_missing = False
+
+    def __init__(self, place: URL) -> None:
+        self.place = place
+
+    def __str__(self) -> str:
+        return self.place.set(query={}).render_as_string(hide_password=True)
+
+    def tracking(self, home: Path) -> str:
+        """The URL of MLflow's database beside this one."""
+        return self.place.set(database=f"{self.place.database}_mlflow").render_as_string(hide_password=False)
+
+    def make(self, beside: str) -> None:
+        """Make the database where it is missing; `beside` is the URL of another one of the server."""
+        with Postgres(make_url(beside))._connected(isolation_level="AUTOCOMMIT") as connection:
+            known = text("select 1 from pg_database where datname = :name")
+            if connection.execute(known, {"name": self.place.database}).scalar() is None:
+                name = connection.dialect.identifier_preparer.quote(str(self.place.database))
+                connection.execute(text(f"create database {name}"))
+
+    def options(self, timeout: float) -> dict[str, Any]:
+        """What `create_engine` takes beside the URL."""
+        return {"pool_pre_ping": True}
+
+    def engine(self, timeout: float) -> Engine:
+        """An engine that makes a lost connection anew."""
+        return create_engine(self.place, **self.options(timeout))
+
+    def now(self, session: Session) -> float:
+        """Seconds since 1970 by one clock for all workers: the server's."""
+        return float(session.scalars(select(func.extract("epoch", func.clock_timestamp()))).one())
+
+    @contextmanager
+    def _connected(self, **options: Any) -> Iterator[Connection]:
+        engine = create_engine(self.place, poolclass=NullPool)
+        with engine.connect().execution_options(**options) as connection:
+            yield connection
+
+    @contextmanager
+    def alone(self, key: int) -> Iterator[None]:
+        """Hold the server's lock `key`: each machine has a lock file of its own."""
+        with self._connected() as connection:
+            connection.execute(text("select pg_advisory_lock(:key)"), {"key": key})
+            yield
+
+
+def dialect(url: str | URL) -> Sqlite | Postgres:
+    """What depends on the kind of a database. As text it fits a message: without password and options."""
+    place = make_url(url)
+    return Sqlite(place) if place.get_backend_name() == "sqlite" else Postgres(place)
 
 
 class Database:
@@ -37,7 +146,7 @@ class Database:
         self.url = url
         self._engine = open_engine(url, timeout)
         self._reader = self._engine.execution_options(reading=True)
-        self._sqlite = self._engine.dialect.name == "sqlite"
+        self.dialect = dialect(self._engine.url)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -55,36 +164,12 @@ class Database:
         with clear_errors(self.url, "a row of the ledger"), Session(self._reader) as session:
             yield session
 
-    def insert(self, table: type[DeclarativeBase]) -> Any:
-        """An `insert` that knows `on_conflict_do_nothing`; both dialects spell it alike."""
-        return (sqlite if self._sqlite else postgresql).insert(table)
-
-    def now(self, session: Session) -> float:
-        """Seconds since 1970 by one clock for all workers: the server's, or that of the machine that has the file."""
-        if self._sqlite:
-            return time.time()
-        return float(session.scalars(select(func.extract("epoch", func.clock_timestamp()))).one())
-
 
 def open_engine(url: str, timeout: float = TIMEOUT) -> Engine:
-    """An engine on which `engine.begin()` takes SQLite's write lock at once.
-
-    SQLite refuses a transaction that read first and writes later as soon as another process wrote in between;
-    one that starts as a writer waits instead, up to `timeout` seconds.
-    """
+    """An engine that waits up to `timeout` seconds for a lock, and whose file, if any, can be opened."""
     url = checked_url(url)
     open_file(url, timeout)
-    if make_url(url).get_backend_name() != "sqlite":
-        return closed_at_exit(create_engine(url, pool_pre_ping=True))
-    # isolation_level: the driver shall not open transactions on its own
-    engine = create_engine(url, connect_args={"timeout": timeout, "factory": SqliteConnection, "isolation_level": None})
-
-    @event.listens_for(engine, "begin")
-    def _begun(connection: Connection) -> None:
-        reading = connection.get_execution_options().get("reading", False)
-        connection.exec_driver_sql("begin" if reading else "begin immediate")
-
-    return closed_at_exit(engine)
+    return closed_at_exit(dialect(url).engine(timeout))
 
 
 _ENGINES: WeakSet[Engine] = WeakSet()
@@ -128,12 +213,11 @@ def open_file(url: str, timeout: float = TIMEOUT) -> None:
     those of its other connections, too; another process then deletes the log that these write to, and what they write
     is lost (sqlite.org/howtocorrupt.html, section 2.2).
     """
-    place = make_url(url)
-    if place.get_backend_name() != "sqlite" or not place.database:
+    kind, until = dialect(url), time.monotonic() + timeout
+    if not isinstance(kind, Sqlite):
         return
-    path, until = Path(place.database), time.monotonic() + timeout
     with clear_errors(url):
-        while not _opened(path, timeout):
+        while not _opened(kind.file, timeout):
             if time.monotonic() > until:
                 raise StudyError(f"{shown(url)}: {_LOCKED}")
             time.sleep(0.01)
@@ -191,10 +275,7 @@ def sqlite_url(path: Path, driver: str = "sqlite") -> str:
 
 def shown(url: str) -> str:
     """A URL fit for a message: a file by its path, a server without its password and options, which may hold one."""
-    place = make_url(url)
-    if place.get_backend_name() == "sqlite" and place.database:
-        return place.database
-    return place.set(query={}).render_as_string(hide_password=True)
+    return str(dialect(url))
 
 
 def checked_url(url: str) -> str:
@@ -206,7 +287,7 @@ def checked_url(url: str) -> str:
             "the storage is no database URL (not shown here, as it may hold a password); allowed are "
             "sqlite:////path/hadnas.db and postgresql://user@host:port/name"
         ) from None
-    if place.get_backend_name() == "sqlite":
+    if isinstance(dialect(place), Sqlite):
         if not place.database or place.database == ":memory:":
             raise StudyError(f"storage {shown(url)!r}: a SQLite database needs a file, as in sqlite:////path/hadnas.db")
         return place.render_as_string(hide_password=False)

@@ -17,18 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import make_url, text
-
 from hadnas.errors import StudyError
 from hadnas.hosts.build import sha256_of
 from hadnas.paths import as_path
 from hadnas.store.database import (
     TIMEOUT,
-    SqliteConnection,
     checked_url,
     clear_errors,
     closed_at_exit,
-    open_engine,
+    dialect,
     open_file,
     shown,
     sqlite_url,
@@ -37,6 +34,10 @@ from hadnas.store.records import Training, TrainingKey
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
+
+
+SCHEMA = 20260617
+"""The key of the server's lock that is held while a schema is made."""
 
 
 class Home:
@@ -62,9 +63,8 @@ class Home:
         except UnicodeEncodeError:
             raise StudyError(f"the home {str(self.path)!r} is not UTF-8, as URLs are; name another one") from None
         self.url = checked_url(storage or os.environ.get("HADNAS_STORAGE") or sqlite_url(self.path / "hadnas.db"))
-        place = make_url(self.url)
-        if reading and place.get_backend_name() == "sqlite" and not as_path(str(place.database)).exists():
-            missing = f"{place.database} is missing"
+        if reading and dialect(self.url).is_missing:
+            missing = f"{shown(self.url)} is missing"
             raise StudyError(f"there is no study in {self.path}: {missing}; --home or HADNAS_HOME names a home")
         _make(self.path)
         self.tracking_uri = tracking or self._tracking()
@@ -86,40 +86,17 @@ class Home:
         """Held while a schema is made, Optuna's or MLflow's: two processes that make one at once break each other."""
         from filelock import FileLock
 
-        with FileLock(self.path / ".schema.lock"):
-            if make_url(self.url).get_backend_name() == "sqlite":
-                yield
-                return
-            engine = open_engine(self.url)  # a second machine has its own lock file: the server's lock serves both
-            try:
-                with clear_errors(self.url), engine.connect() as connection:
-                    connection.execute(text("select pg_advisory_lock(20260617)"))
-                    yield
-                    connection.execute(text("select pg_advisory_unlock(20260617)"))
-            finally:
-                engine.dispose()
+        with FileLock(self.path / ".schema.lock"), clear_errors(self.url), dialect(self.url).alone(SCHEMA):
+            yield
 
     def _tracking(self) -> str:
-        url = make_url(self.url)
-        if url.get_backend_name() == "sqlite":
-            # MLflow makes the folders of what stands behind a bare `sqlite:///`, escaped as it is
-            return sqlite_url(self.path / "mlflow.db", "sqlite+pysqlite")
-        return url.set(database=f"{url.database}_mlflow").render_as_string(hide_password=False)
+        return dialect(self.url).tracking(self.path)
 
     def make_tracking_database(self) -> None:
         """Make the database of the tracking store on PostgreSQL where it is missing; a SQLite file MLflow makes."""
-        url = make_url(self.tracking_uri)
-        if url.get_backend_name() != "postgresql" or self.tracking_uri != self._tracking():
-            return
-        engine = open_engine(self.url)
-        try:
-            with clear_errors(self.url), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                known = text("select 1 from pg_database where datname = :name")
-                if connection.execute(known, {"name": url.database}).scalar() is None:
-                    name = engine.dialect.identifier_preparer.quote(str(url.database))
-                    connection.execute(text(f"create database {name}"))
-        finally:
-            engine.dispose()
+        if self.tracking_uri == self._tracking():
+            with clear_errors(self.url):
+                dialect(self.tracking_uri).make(beside=self.url)
 
 
 def weights_of(training: Training, home: Home) -> Path:
@@ -162,14 +139,10 @@ def optuna_storage(home: Home, timeout: float = TIMEOUT) -> "RDBStorage":
     """
     from optuna.storages import RDBStorage
 
-    sqlite = make_url(home.url).get_backend_name() == "sqlite"
-    options: dict[str, object] = {"pool_pre_ping": True}
-    if sqlite:
-        options = {"connect_args": {"timeout": timeout, "factory": SqliteConnection}}
     with home.schema_lock(), clear_errors(home.url):
         open_file(home.url, timeout)
         try:
-            storage = RDBStorage(home.url, engine_kwargs=options)
+            storage = RDBStorage(home.url, engine_kwargs=dialect(home.url).options(timeout))
         except RuntimeError as error:
             raise StudyError(f"{shown(home.url)}: {error}") from error
     closed_at_exit(storage.engine)

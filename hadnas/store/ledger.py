@@ -31,11 +31,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from hadnas.errors import LostClaim, StudyError
-from hadnas.store.database import TIMEOUT, Database, shown
+from hadnas.store.database import TIMEOUT, Database, clear_errors, shown
 from hadnas.store.home import weights_name
 from hadnas.store.measured import Measured, numbers
 from hadnas.store.records import Claim, Epoch, State, Status, Test, Training, TrainingKey, record
-from hadnas.store.tables import EpochRow, TestRow, TrainingRow, prepare
+from hadnas.store.tables import LOCK, EpochRow, TestRow, TrainingRow, prepare
 from hadnas.store.worker import STALE, Claims, Worker, this_host
 
 
@@ -55,7 +55,7 @@ class Ledger:
         self.worker = Worker(self.database, stale)
         self.claims = Claims(self.database, self.worker)
         try:
-            with self.database.write() as session:
+            with clear_errors(url), self.database.dialect.alone(LOCK), self.database.write() as session:
                 prepare(session.connection(), where=shown(url))
         except BaseException:
             self.close()
@@ -91,7 +91,7 @@ class Ledger:
 
     def _claim(self, key: TrainingKey, worker: str, study: str, versions: dict[str, Any]) -> Claim:
         with self.database.write() as session:
-            now = self.database.now(session)
+            now = self.database.dialect.now(session)
             start: dict[str, Any] = {"state": "running", "reason": None, "worker": worker, "host": this_host()}
             self.worker.beat(session)
             start |= {
@@ -102,7 +102,7 @@ class Ledger:
                 "heartbeat": now,
                 "finished": None,
             }
-            new = self.database.insert(TrainingRow).values(**asdict(key), **start, study=study, attempt=1)
+            new = self.database.dialect.insert(TrainingRow).values(**asdict(key), **start, study=study, attempt=1)
             mine = session.scalar(new.on_conflict_do_nothing().returning(TrainingRow.id)) is not None
             row = session.scalars(_of(key).with_for_update()).one()
             if not mine and (
@@ -205,7 +205,9 @@ class Ledger:
             if row is None or row.state != "complete":
                 raise StudyError(f"the training of {key.fingerprint} with seed {key.seed} is not complete")
             values: dict[str, Any] = {"training": row.id, "hits": "".join("01"[hit] for hit in hits), "loss": loss}
-            insert = self.database.insert(TestRow).values({**values, "created": self.database.now(session)})
+            insert = self.database.dialect.insert(TestRow).values(
+                {**values, "created": self.database.dialect.now(session)}
+            )
             session.execute(insert.on_conflict_do_nothing())
 
     def get_test(self, key: TrainingKey) -> tuple[list[bool], float] | None:
@@ -244,7 +246,7 @@ class Ledger:
             now = f"{row.state} under {row.worker}, attempt {row.attempt}" if row else "gone"
             raise LostClaim(f"the training of {claim.key.fingerprint} is no longer this worker's: it is {now}")
         self.worker.beat(session)
-        row.heartbeat = self.database.now(session)
+        row.heartbeat = self.database.dialect.now(session)
         return row
 
 

@@ -8,10 +8,9 @@ from typing import Any
 from sqlalchemy import Select, and_, func, select
 
 from hadnas.errors import StudyError, unknown
+from hadnas.measure.figures import shown_in
 from hadnas.store.ledger import Ledger
 from hadnas.store.tables import ArchitectureRow, CostRow, EpochRow, LatencyRow, PredictorRow, TestRow, TrainingRow
-
-_COSTED = "fingerprint", "task", "code"  # what a cost is kept by
 
 LISTINGS: dict[str, Select[Any]] = {
     "architectures": select(*ArchitectureRow.__table__.columns).order_by(ArchitectureRow.created),
@@ -19,7 +18,7 @@ LISTINGS: dict[str, Select[Any]] = {
     "latencies": select(*LatencyRow.__table__.columns).order_by(LatencyRow.id),
     "predictors": select(*PredictorRow.__table__.columns).order_by(PredictorRow.created),
     "trainings": select(
-        *TrainingRow.__table__.columns, CostRow.params, CostRow.macs, CostRow.elementwise, CostRow.products
+        *TrainingRow.__table__.columns, *(getattr(CostRow, figure.name) for figure in shown_in("card", "cost"))
     )
     .outerjoin(
         CostRow, and_(*(getattr(CostRow, k) == getattr(TrainingRow, k) for k in ("fingerprint", "task", "code")))

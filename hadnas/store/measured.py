@@ -22,8 +22,12 @@ class Measured:
     def put_architecture(self, fingerprint: str, arch: str) -> None:
         """Remember an architecture (canonical JSON); everything else refers to it. Known ones stay as they are."""
         with self.database.write() as session:
-            row: dict[str, Any] = {"fingerprint": fingerprint, "arch": arch, "created": self.database.now(session)}
-            session.execute(self.database.insert(ArchitectureRow).values(row).on_conflict_do_nothing())
+            row: dict[str, Any] = {
+                "fingerprint": fingerprint,
+                "arch": arch,
+                "created": self.database.dialect.now(session),
+            }
+            session.execute(self.database.dialect.insert(ArchitectureRow).values(row).on_conflict_do_nothing())
 
     def architecture(self, fingerprint: str) -> str | None:
         """The canonical JSON of an architecture, or None where the ledger never met it."""
@@ -36,7 +40,7 @@ class Measured:
         A later count replaces an earlier one.
         """
         row = {"fingerprint": fingerprint, "task": task, "code": code}
-        insert = self.database.insert(CostRow).values(row | asdict(costs))
+        insert = self.database.dialect.insert(CostRow).values(row | asdict(costs))
         with self.database.write() as session:
             session.execute(insert.on_conflict_do_update(index_elements=list(row), set_=asdict(costs)))
 
@@ -56,9 +60,9 @@ class Measured:
                 "protocol_json": dict(protocol),
                 "figures": numbers(figures),
                 "host": platform.node(),
-                "created": self.database.now(session),
+                "created": self.database.dialect.now(session),
             }
-            session.execute(self.database.insert(LatencyRow).values(row))
+            session.execute(self.database.dialect.insert(LatencyRow).values(row))
 
     def get_latency(self, fingerprint: str, task: str, code: str, key: str) -> Latency | None:
         """The newest latency of an architecture for a task, with this code of its blocks, under a protocol, or None."""
@@ -76,8 +80,8 @@ class Measured:
         """Remember a fitted predictor for a space (its digest), a task and a protocol; a later fit replaces it."""
         row: dict[str, Any] = {"space": space, "task": task, "protocol": key}
         with self.database.write() as session:
-            rest = {"protocol_json": dict(protocol), "fit": dict(fit), "created": self.database.now(session)}
-            insert = self.database.insert(PredictorRow).values({**row, **rest})
+            rest = {"protocol_json": dict(protocol), "fit": dict(fit), "created": self.database.dialect.now(session)}
+            insert = self.database.dialect.insert(PredictorRow).values({**row, **rest})
             session.execute(insert.on_conflict_do_update(index_elements=list(row), set_=rest))
 
     def get_predictor(self, space: str, task: str, key: str) -> Mapping[str, Any] | None:

@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
-from hadnas.errors import HadnasError, StudyError
+from hadnas.errors import HadnasError, StudyError, cut
 from hadnas.store.database import clear_errors
 from hadnas.store.home import optuna_storage
 from hadnas.store.records import damage
@@ -57,13 +57,7 @@ class KeptNotes(BaseModel):
     reused: StrictBool = False
 
 
-class KeptWorker(BaseModel):
-    """Which process is, or was, at a trial or baseline: the host and the number of the process."""
-
-    worker: tuple[StrictStr, StrictInt] | None = None
-
-
-class KeptTrial(KeptWorker):
+class KeptTrial(BaseModel):
     """The attributes of a trial, or of a baseline."""
 
     fingerprint: StrictStr | None = None
@@ -135,8 +129,8 @@ def read_attributes(book: optuna.Study, url: str) -> dict[str, Any]:
     if STUDY in found:
         check(KeptAttributes, found, f"what is kept of study {book.study_name!r}")
     for key, entry in found.items():
-        if key.startswith(f"{BASELINE}:"):
-            check(KeptWorker, entry, key)
+        if key.startswith(f"{BASELINE}:") and not isinstance(entry, dict):  # what it says is checked where it is read
+            raise StudyError(f"{key} is damaged: {cut(entry)} is no mapping")
     return found
 
 

@@ -42,7 +42,8 @@ Step = Callable[[Connection], None]
 STEPS: dict[int, Step] = {4: add_workers}
 """`STEPS[n]` turns a ledger of version n into one of version n + 1."""
 
-_LOCK = 0x6861646E6173  # "hadnas": the key of PostgreSQL's advisory lock while the schema is made
+LOCK = 0x6861646E6173
+"""The key ("hadnas") of the server's lock that is held while the ledger's schema is made."""
 
 
 class Table(DeclarativeBase):
@@ -198,11 +199,9 @@ def prepare(
 ) -> None:
     """Make the tables, or bring them from an older version to `version`.
 
-    `connection` is in a writing transaction, which the caller commits: a step that fails leaves the ledger as it was.
+    `connection` is in a writing transaction, under LOCK; the caller commits it, so a step that fails changes nothing.
     Raises `StudyError` for a ledger that is newer than `version` or older than the oldest step.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     if not inspect(connection).has_table(SchemaRow.__tablename__):
         Table.metadata.create_all(connection)
         _write_version(connection, version)

@@ -38,15 +38,15 @@ class Worker:
 
     def beat(self, session: Session) -> None:
         """Say in a writing session that this worker is alive."""
-        now = self.database.now(session)
+        now = self.database.dialect.now(session)
         row: dict[str, Any] = {"id": self.id, "host": this_host(), "pid": os.getpid(), "began": began(os.getpid())}
-        insert = self.database.insert(WorkerRow).values({**row, "heartbeat": now})
+        insert = self.database.dialect.insert(WorkerRow).values({**row, "heartbeat": now})
         session.execute(insert.on_conflict_do_update(index_elements=["id"], set_={"heartbeat": now}))
 
     def is_alive(self, session: Session, holder: str | None) -> bool:
         """Whether the worker of this id is: it has beaten lately and, on this machine, its process is there."""
         row = session.get(WorkerRow, holder) if holder is not None else None
-        if row is None or row.heartbeat < self.database.now(session) - self.stale:
+        if row is None or row.heartbeat < self.database.dialect.now(session) - self.stale:
             return False
         return not is_dead(row.host, row.pid, row.began)
 
@@ -139,7 +139,7 @@ class Claims:
             self.worker.beat(session)
             for item in items:
                 row: dict[str, Any] = {"study": study, "item": item, "holder": self.worker.id, "attempt": 1}
-                insert = self.database.insert(ItemRow).values(row).on_conflict_do_nothing()
+                insert = self.database.dialect.insert(ItemRow).values(row).on_conflict_do_nothing()
                 if session.scalar(insert.returning(ItemRow.attempt)) is not None:
                     return Held(study, item, 1)
                 known = session.scalar(_of(study, item).with_for_update())

@@ -8,7 +8,6 @@ Parameters of a run are its decisions as well, by the names of the search space,
 KIND = "hadnas.kind"  # study (the parent run), trial, baseline or final
 STUDY = "hadnas.study"  # its name; of registered models, too
 TRIAL_NUMBER = "optuna.trial"  # Optuna's number of a trial, by which `search.restore` finds the run's trial
-WHOLE = "hadnas.whole"  # of the parent run: the store has every run of the study
 REASON = "hadnas.reason"  # why the run was refused, failed or was cut short; for people
 
 # Tags of runs that only people read. `search.mirror` writes them, `search.finals` the fingerprint and FINAL.
@@ -28,6 +27,9 @@ PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"  # Markdown; `track.runs` reads it back to put a reason before it
 SOURCE_NAME, SOURCE_TYPE, USER = "mlflow.source.name", "mlflow.source.type", "mlflow.user"
 SHARED_VIEW = "mlflow.sharedViewState"  # of an experiment, `mlflow.sharedViewState.<key>`; `track.view` writes it
+
+# Tags of experiments.
+WHOLE = "hadnas.whole"  # the store has every run of the study; `track.runs` writes it, `track.server` reads it, too
 
 # Parameters of runs, from `search.mirror`; the view shows them.
 BLOCKS, MERGES = WORDS = ("families", "merges")  # how many blocks and merges of each family there are, in words

@@ -20,13 +20,13 @@ from filelock import FileLock
 
 from hadnas.errors import StudyError
 from hadnas.track import keys, store
-from hadnas.track.names import PARAM_LENGTH, TAG_LENGTH, clip, experiment_name, mlflow_name, user, without_password
+from hadnas.track.names import PARAM_LENGTH, TAG_LENGTH, clip, mlflow_name, user, without_password
 
 # MLflow reads it when imported: a search sends nothing anywhere.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 End = Literal["FINISHED", "KILLED", "FAILED"]
@@ -43,8 +43,8 @@ class Tracker:
     artifact_root:  a folder for files logged to runs; created if missing
     study:          the study's name; its experiment is `hadnas/<study>`
 
-    A study opened again finds its experiment and its parent run, and sets the latter running. Raises `StudyError`
-    where the tracking store cannot be opened.
+    A study opened again finds its experiment and its parent run, and sets the latter running; where the home was moved
+    both are new, and `search.restore` fills them. Raises `StudyError` where the tracking store cannot be opened.
     """
 
     def __init__(self, tracking_uri: str, artifact_root: Path, study: str) -> None:
@@ -63,26 +63,17 @@ class Tracker:
             # Two processes that open a fresh store together would each create its tables, the experiment, the parent.
             with FileLock(artifact_root / ".open.lock"):
                 store.make(tracking_uri, artifact_root)
-                store.follow(tracking_uri, artifact_root)
                 self.client = MlflowClient(tracking_uri)
-                self.experiment_id = self._open_experiment(artifact_root)
+                self.experiment_id, moved = store.open_experiment(self.client, tracking_uri, artifact_root, study)
                 self.parent_run_id = self._open_parent()
+                if moved is not None:
+                    store.leave_behind(self.client, moved, artifact_root / study, self.parent_run_id)
         except Exception as error:  # SQLAlchemy's, MLflow's and the system's own errors all end up here
             raise StudyError(
                 f"study {study!r}: MLflow cannot keep its runs in {without_password(tracking_uri)} with files in "
                 f"{artifact_root} ({_reason(error)}); allowed: a database of its own, as sqlite:////path/mlflow.db, "
                 "and a folder that can be written; a damaged database may be deleted: the search writes it anew"
             ) from error
-
-    def _open_experiment(self, artifact_root: Path) -> str:
-        name = experiment_name(self.study)
-        experiment = self.client.get_experiment_by_name(name)
-        if experiment is None:
-            location = (artifact_root / self.study).as_uri()
-            return str(self.client.create_experiment(name, artifact_location=location))
-        if experiment.lifecycle_stage == "deleted":  # deleted in the UI, yet the study goes on
-            self.client.restore_experiment(experiment.experiment_id)
-        return str(experiment.experiment_id)
 
     def _open_parent(self) -> str:
         for run in self._search(f"tags.`{keys.KIND}` = 'study'"):
@@ -99,26 +90,18 @@ class Tracker:
     @property
     def is_whole(self) -> bool:
         """Whether the store has every run of the study; one that was thrown away and made again has not."""
-        return keys.WHOLE in self.client.get_run(self.parent_run_id).data.tags
+        return keys.WHOLE in self.client.get_experiment(self.experiment_id).tags
 
     def set_whole(self) -> None:
         """Note that the store has every run of the study."""
-        self.log_tags(self.parent_run_id, {keys.WHOLE: True})
+        self.client.set_experiment_tag(self.experiment_id, keys.WHOLE, "True")
 
     def run_ids(self, *, deleted: bool = False) -> set[str]:
         """The runs of the study, with those that were deleted in the UI if asked for."""
-        return {str(run.info.run_id) for run in self._search("", ViewType.ALL if deleted else ViewType.ACTIVE_ONLY)}
+        return {str(run.info.run_id) for run in self._search("", "ALL" if deleted else "ACTIVE_ONLY")}
 
-    def _search(self, query: str, view: str = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment_id], query, view, order_by=["attributes.start_time"], page_token=token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+    def _search(self, query: str, view: str = "ACTIVE_ONLY") -> Iterator[Run]:
+        return store.runs(self.client, self.experiment_id, query, view)
 
     def _create(self, name: str, tags: Mapping[str, object]) -> str:
         named = {keys.SOURCE_NAME: "hadnas", keys.SOURCE_TYPE: "LOCAL", keys.USER: user(), **tags}

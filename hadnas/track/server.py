@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -18,16 +17,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, NoReturn
-from urllib.parse import quote
+from typing import IO, Any, NoReturn
+from urllib.parse import urlencode
 
 from hadnas.errors import StudyError, UnknownName
 from hadnas.track import store
+from hadnas.track.keys import WHOLE
+from hadnas.track.names import experiment_name
 from hadnas.track.view import view_url
 
 HOST = "127.0.0.1"
 START_SECONDS = 300.0  # a cold disk and a busy machine; five seconds as a rule
 STOP_SECONDS = 10.0
+MOST = 10_000  # experiments
 
 
 def serve(
@@ -36,15 +38,22 @@ def serve(
     study: str | None = None,
     port: int = 5000,
     on_ready: Callable[[str], None] = print,
+    restore: Callable[[str], None] = lambda study: None,
 ) -> None:
     """Serve MLflow until interrupted (Ctrl-C, or this process told to end).
 
     on_ready:  called once with the address to open: the study's view, or MLflow's home page where no study is named
+    restore:   called before for every study that the store has not whole, or whose home was moved since
 
     Takes another free port where `port` is in use; the address says which. Raises `StudyError` where the server does
     not start, `UnknownName` for a study it does not hold.
     """
     with suppress(KeyboardInterrupt), server(tracking_uri, artifact_root, port) as (process, taken):
+        for name, experiment in experiments(taken).items():
+            whole = any(tag["key"] == WHOLE for tag in experiment.get("tags", []))
+            here = store.place(artifact_root, name)
+            if not whole or store.is_elsewhere(tracking_uri, experiment["artifact_location"], here):
+                restore(name)
         on_ready(f"http://{HOST}:{taken}/" if study is None else view_url(taken, experiment_id(taken, study)))
         status = process.wait()
         raise StudyError(f"the MLflow server on port {taken} ended by itself with status {status}")
@@ -65,8 +74,6 @@ def server(tracking_uri: str, artifact_root: Path, port: int = 5000) -> Iterator
 
 def start(tracking_uri: str, artifact_root: Path, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
     artifact_root.mkdir(parents=True, exist_ok=True)
-    with suppress(sqlite3.Error):  # another program holds the file, or has made it: it is served as it is
-        store.follow(tracking_uri, artifact_root)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning", "--artifacts-destination", artifact_root.resolve().as_uri()]
     environment = {
@@ -104,12 +111,23 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             process.wait(STOP_SECONDS)
 
 
-def experiment_id(port: int, study: str) -> str:
-    """The experiment of a study, asked from a running server: no second copy of MLflow is imported for it."""
-    status, answer = get(port, f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(f'hadnas/{study}')}")
+def experiments(port: int) -> dict[str, dict[str, Any]]:
+    """The experiments by study, asked from a running server: no second copy of MLflow is imported for it."""
+    prefix = experiment_name("")
+    query = urlencode({"max_results": MOST, "filter": f"name LIKE '{prefix}%'"})
+    status, answer = get(port, f"/api/2.0/mlflow/experiments/search?{query}")
     if status != 200:
+        raise StudyError(f"the MLflow server on port {port} lists no experiments: {answer.decode(errors='replace')}")
+    found = json.loads(answer).get("experiments", [])
+    return {experiment["name"].removeprefix(prefix): experiment for experiment in found}
+
+
+def experiment_id(port: int, study: str) -> str:
+    """The experiment of a study."""
+    known = experiments(port).get(study)
+    if known is None:
         raise UnknownName(f"no runs of a study {study!r} in MLflow; run `hadnas search {study}` first")
-    return str(json.loads(answer)["experiment"]["experiment_id"])
+    return str(known["experiment_id"])
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:

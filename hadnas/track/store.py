@@ -1,25 +1,22 @@
-"""The SQLite file that MLflow keeps a home's runs in: made whole or not at all, and right after the home was moved.
+"""Where MLflow keeps a home's runs and their files.
 
 MLflow builds its tables in a hundred steps, of which each is written at once: a file whose making was interrupted is
-one that MLflow refuses for good. And it notes where files lie by their whole path.
+one that MLflow refuses for good. And it keeps the whole path of every file: of a home that was moved, none is found.
 """
 
 import os
-import sqlite3
-from contextlib import closing
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-LOCK_SECONDS = 10.0  # that another process's write is waited for, as MLflow does
+from hadnas.track import keys
+from hadnas.track.names import experiment_name
 
-# What holds the place of a file, as MLflow 3 has it.
-PLACES = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-)
+if TYPE_CHECKING:  # what the server asks for needs no MLflow
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
 
 
 def make(tracking_uri: str, artifact_root: Path) -> None:
@@ -35,20 +32,70 @@ def make(tracking_uri: str, artifact_root: Path) -> None:
     os.replace(new, file)
 
 
-def follow(tracking_uri: str, artifact_root: Path) -> None:
-    """Note the present place of all files where the home was moved or copied since they were written."""
-    file = _file(tracking_uri)
-    if file is None or not file.exists():
-        return
-    now = artifact_root.resolve().as_uri()
-    with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as store, store:
-        known = store.execute("select artifact_location from experiments where name like 'hadnas/%'").fetchall()
-        for before in {location.rpartition("/")[0] for (location,) in known} - {now}:
-            for table, column in PLACES:
-                store.execute(
-                    f"update {table} set {column} = ? || substr({column}, ?) where substr({column}, 1, ?) = ?",
-                    (now, len(before) + 1, len(before) + 1, f"{before}/"),
-                )
+def place(artifact_root: Path, study: str) -> str:
+    """The URI of the folder of a study's files."""
+    return (artifact_root.resolve() / study).as_uri()
+
+
+def is_elsewhere(tracking_uri: str, location: str, place: str) -> bool:
+    """Whether the home was moved or copied since its files went to `location`; `place` is where they belong now.
+
+    Only a store that is a file moves with its home. One folder may have two paths, as where it is mounted twice.
+    """
+    if _file(tracking_uri) is None or location == place:
+        return False
+    old, new = (Path(unquote(urlsplit(uri).path)).parent for uri in (location, place))
+    return not (old.exists() and new.exists() and old.samefile(new))
+
+
+def open_experiment(
+    client: "MlflowClient", tracking_uri: str, artifact_root: Path, study: str
+) -> tuple[str, "Experiment | None"]:
+    """The id of a study's experiment, made where there is none; where the home was moved, also the one before.
+
+    A run's files go where its experiment began, so a study that was moved gets another experiment, under its name.
+    """
+    name, here = experiment_name(study), place(artifact_root, study)
+    known = client.get_experiment_by_name(name)
+    if known is not None and known.lifecycle_stage == "deleted":  # in the UI, yet the study goes on
+        client.restore_experiment(known.experiment_id)
+    if known is not None and not is_elsewhere(tracking_uri, known.artifact_location, here):
+        return str(known.experiment_id), None
+    if known is not None:
+        client.rename_experiment(known.experiment_id, f"{name} before a move ({known.experiment_id})")
+    return str(client.create_experiment(name, artifact_location=here)), known
+
+
+def leave_behind(client: "MlflowClient", moved: "Experiment", folder: Path, parent_run_id: str) -> None:
+    """Delete the experiment before a move and the files of its runs, which now lie in `folder`.
+
+    Those of its parent run, as the report, are logged anew. Registered models stay: they are not known elsewhere.
+    """
+    for run in runs(client, moved.experiment_id, "", "ALL"):
+        files = folder / run.info.run_id / "artifacts"
+        if run.data.tags.get(keys.KIND) == "study" and files.is_dir():
+            client.log_artifacts(parent_run_id, str(files))
+        shutil.rmtree(files.parent, ignore_errors=True)
+    client.delete_experiment(moved.experiment_id)
+
+
+def runs(client: "MlflowClient", experiment_id: str, query: str, view: str) -> Iterator["Run"]:
+    """The runs of an experiment, the oldest first; `view` is ACTIVE_ONLY or ALL, with those deleted in the UI."""
+    from mlflow.entities import ViewType
+
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id],
+            query,
+            ViewType.from_string(view.lower()),
+            order_by=["attributes.start_time"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _file(tracking_uri: str) -> Path | None:

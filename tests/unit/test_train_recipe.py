@@ -36,7 +36,17 @@ def test_a_policy_of_timm_is_named_or_given_whole() -> None:
     assert str(whole.augment).startswith("auto_augment rand-m9-n3-mstd0.5-inc1, scale (0.3, 1.0), hflip 0.0")
 
 
-@pytest.mark.parametrize("policy", ["rand-m9-mst0.5", "rnd-m9", "rand-mstd", "rand-n0", "v2", "augmix-w0", "flip"])
+@pytest.mark.parametrize(
+    "policy", ["rand-m9-tweights-mstd0.5", "rand-t3aw", "augmix-m3-a0.5", "v0r", "original-mstd0.5"]
+)
+def test_a_policy_that_timm_reads_is_allowed(policy: str) -> None:
+    assert Recipe.model_validate({"augment": policy}).augment == Policy(auto_augment=policy)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    ["rand-m9-mst0.5", "rnd-m9", "rand-mstd", "rand-m9.5", "rand-tall", "v2", "augmix-w", "augmix-t3a", "flip"],
+)
 def test_a_policy_that_timm_would_pass_over_is_refused(policy: str) -> None:
     with pytest.raises(ValidationError, match=f"augment = '{policy}' is not allowed; allowed are none, shift, "):
         Recipe.model_validate({"augment": policy})

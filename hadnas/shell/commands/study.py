@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hadnas.errors import at, unknown
+from hadnas.errors import StudyError, at, unknown
 from hadnas.limits import COUNT
 from hadnas.shell.commands import (
     BATCHES,
@@ -221,10 +221,24 @@ def ui_command(home: str | None, port: int, study: str | None) -> None:
     from hadnas.store.study_store import study_names
     from hadnas.track.server import serve
 
+    def ready(url: str) -> None:
+        click.echo(f"{url}\n(Ctrl-C ends it)")
+
+    def restored(name: str) -> None:
+        from hadnas.search.restore import restore
+
+        if name not in names:  # an experiment of another tool
+            return
+        click.echo(f"study {name!r}: MLflow lacks runs, or the home was moved; its runs are rewritten")
+        try:
+            restore(name, opened)
+        except StudyError as error:  # the other studies can be seen all the same
+            click.echo(f"study {name!r}: its runs cannot be rewritten: {error}", err=True)
+
     opened = Home(home)
     names = study_names(opened)
     if study is not None and study not in names:
         with at(f"home {opened.path}"):
             raise unknown("study", study, names)
     chosen = study or (names[-1] if names else None)
-    serve(opened.tracking_uri, opened.artifacts, chosen, port, lambda url: click.echo(f"{url}\n(Ctrl-C ends it)"))
+    serve(opened.tracking_uri, opened.artifacts, chosen, port, ready, restored)
