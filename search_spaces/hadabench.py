@@ -3,7 +3,7 @@
 Two stages at the full and at half the resolution of the image; the second may be empty. Every block is Hadamard
 (star, a gated linear unit, convolutional modulation, a recursive gated convolution), additive (star's twin, pooling), a
 convolution or attention; all join the skip by one choice: a sum, a learned product or a gate. 648 networks, each a
-draw of its own. Meant for images of 8 x 8; `python -m tests.bench.hadabench` trains them all.
+draw of its own. Meant for images of 8 x 8; `python tests/bench/hadabench.py` trains them all.
 """
 
 from hadnas.space import int_range, one_of, op, repeat

@@ -8,7 +8,7 @@ from torch import Tensor
 from hadnas.measure.aten import storage_id
 from hadnas.measure.operations import tensors
 
-MOST = 2**15
+MAX_MEMORY = 2**15
 """Operations that are remembered, a few hundred bytes each; the parts of a large space are made of some thousand."""
 
 _KNOWN: dict[Any, tuple[tuple[int, ...], tuple[int, ...], torch.dtype]] = {}
@@ -29,7 +29,7 @@ def run_operation(op: Any, args: Any, kwargs: Any) -> Any:
         return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
     out = op(*args, **kwargs)
     if _is_new(out, read):
-        if len(_KNOWN) == MOST:
+        if len(_KNOWN) == MAX_MEMORY:
             _KNOWN.clear()
         _KNOWN[key] = tuple(out.shape), out.stride(), out.dtype
     return out

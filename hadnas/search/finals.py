@@ -24,7 +24,7 @@ from hadnas.results.finals import Final, read_finals
 from hadnas.results.table import StudyResults
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
-from hadnas.search.mirror import show_finals
+from hadnas.search.mirror import mirror_finals
 from hadnas.search.progress import REFUSALS, Progress, Watch
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home, weights_of
@@ -88,7 +88,7 @@ def run_finals(
         found = read_finals(results)
         tracker = Tracker(home.tracking_uri, home.artifacts, name)
         try:
-            show_finals(results, tracker)
+            mirror_finals(results, tracker)
         finally:
             tracker.leave()
     return found

@@ -123,7 +123,7 @@ class Live:
         self.say("train", epoch.epoch)
 
 
-def show_finals(results: StudyResults, tracker: Tracker) -> None:
+def mirror_finals(results: StudyResults, tracker: Tracker) -> None:
     """One run per network of the finals, with its test accuracy and interval; one that is there already stays."""
     known = tracker.run_ids(deleted=True)
     runs = results.book.user_attrs.get(FINALS_RUNS, {})

@@ -13,7 +13,7 @@ from hadnas.measure.figures import TABLE, shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
 from hadnas.search.job import Outcome, training_key
-from hadnas.search.mirror import Mirror, show_finals
+from hadnas.search.mirror import Mirror, mirror_finals
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
 from hadnas.store.trials import RUN_ID, baseline_entries, draw_of, note_baseline, note_run
@@ -72,7 +72,7 @@ def rewrite(results: StudyResults, mirror: Mirror, say: Callable[[str], None]) -
             if found.run_id is not None and found.run_id not in known and found.state in ("complete", "pruned"):
                 say(found.name)
                 _write(results, mirror, found)
-        show_finals(results, tracker)
+        mirror_finals(results, tracker)
         tracker.set_whole()
 
 

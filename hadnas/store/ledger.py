@@ -35,7 +35,7 @@ from hadnas.store.database import TIMEOUT, Database, clear_errors, shown
 from hadnas.store.home import weights_name
 from hadnas.store.measured import Measured, numbers
 from hadnas.store.records import Claim, Epoch, State, Status, Test, Training, TrainingKey, record
-from hadnas.store.tables import LOCK, EpochRow, TestRow, TrainingRow, prepare
+from hadnas.store.tables import SCHEMA_LOCK, EpochRow, TestRow, TrainingRow, prepare
 from hadnas.store.worker import STALE, Claims, Worker, this_host
 
 
@@ -55,7 +55,7 @@ class Ledger:
         self.worker = Worker(self.database, stale)
         self.claims = Claims(self.database, self.worker)
         try:
-            with clear_errors(url), self.database.dialect.alone(LOCK), self.database.write() as session:
+            with clear_errors(url), self.database.dialect.alone(SCHEMA_LOCK), self.database.write() as session:
                 prepare(session.connection(), where=shown(url))
         except BaseException:
             self.close()

@@ -18,7 +18,7 @@ LISTINGS: dict[str, Select[Any]] = {
     "latencies": select(*LatencyRow.__table__.columns).order_by(LatencyRow.id),
     "predictors": select(*PredictorRow.__table__.columns).order_by(PredictorRow.created),
     "trainings": select(
-        *TrainingRow.__table__.columns, *(getattr(CostRow, figure.name) for figure in shown_in("card", "cost"))
+        *TrainingRow.__table__.columns, *(getattr(CostRow, figure.name) for figure in shown_in("top", "cost"))
     )
     .outerjoin(
         CostRow, and_(*(getattr(CostRow, k) == getattr(TrainingRow, k) for k in ("fingerprint", "task", "code")))

@@ -42,7 +42,7 @@ Step = Callable[[Connection], None]
 STEPS: dict[int, Step] = {4: add_workers}
 """`STEPS[n]` turns a ledger of version n into one of version n + 1."""
 
-LOCK = 0x6861646E6173
+SCHEMA_LOCK = 0x6861646E6173
 """The key ("hadnas") of the server's lock that is held while the ledger's schema is made."""
 
 
@@ -199,7 +199,8 @@ def prepare(
 ) -> None:
     """Make the tables, or bring them from an older version to `version`.
 
-    `connection` is in a writing transaction, under LOCK; the caller commits it, so a step that fails changes nothing.
+    `connection` is in a writing transaction, under SCHEMA_LOCK; the caller commits it: a step that fails changes
+    nothing.
     Raises `StudyError` for a ledger that is newer than `version` or older than the oldest step.
     """
     if not inspect(connection).has_table(SchemaRow.__tablename__):

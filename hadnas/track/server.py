@@ -29,7 +29,7 @@ from hadnas.track.view import view_url
 HOST = "127.0.0.1"
 START_SECONDS = 300.0  # a cold disk and a busy machine; five seconds as a rule
 STOP_SECONDS = 10.0
-MOST = 10_000  # experiments
+MAX_EXPERIMENTS = 10_000  # experiments
 
 
 def serve(
@@ -114,7 +114,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 def experiments(port: int) -> dict[str, dict[str, Any]]:
     """The experiments by study, asked from a running server: no second copy of MLflow is imported for it."""
     prefix = experiment_name("")
-    query = urlencode({"max_results": MOST, "filter": f"name LIKE '{prefix}%'"})
+    query = urlencode({"max_results": MAX_EXPERIMENTS, "filter": f"name LIKE '{prefix}%'"})
     status, answer = get(port, f"/api/2.0/mlflow/experiments/search?{query}")
     if status != 200:
         raise StudyError(f"the MLflow server on port {port} lists no experiments: {answer.decode(errors='replace')}")

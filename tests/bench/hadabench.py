@@ -1,6 +1,6 @@
 """HadaBench: every network of the space `hadabench`, trained; one row per network and seed.
 
-python -m tests.bench.hadabench fashion_mnist_small.npz --seed 0       # again: goes on; writes hadabench-0.csv
+python tests/bench/hadabench.py fashion_mnist_small.npz --seed 0  # writes hadabench-0.csv; started again, continues
 
 The images are those of the file, averaged to 8 x 8 pixels: 5,000 train, 5,000 validate, 8 epochs, in which the learning
 rate is constant until it decays over the last two. One thread, so that a row does not depend on the machine's cores;
@@ -22,11 +22,11 @@ from hadnas.arch.task import Task
 from hadnas.hosts.build import build_plan, build_seeded
 from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import cost
+from hadnas.search_spaces.hadabench import SPACE
 from hadnas.space import Params, every
 from hadnas.train.data.spec import Data, DataSpec, load_data
 from hadnas.train.recipe import Recipe
 from hadnas.train.trainer import fit
-from search_spaces.hadabench import SPACE
 
 SIDE = 8
 RECIPE = Recipe(epochs=8, batch=128, lr=8e-3, schedule="wsd", decay=0.25)

@@ -8,7 +8,7 @@ import pytest
 
 import hadnas
 from hadnas.measure.figures import TABLE, constraints
-from hadnas.shell.commands.study import search
+from hadnas.shell.commands.study import search_command
 from hadnas.store.records import Costs
 from hadnas.track import keys
 
@@ -65,7 +65,7 @@ def test_every_cost_of_the_ledger_is_a_figure() -> None:
 
 
 def test_every_constraint_is_an_option_of_the_search() -> None:
-    names = [parameter.name for parameter in search.params]
+    names = [parameter.name for parameter in search_command.params]
     assert len(names) == len(set(names)) and {"max_macs", "max_params", "max_latency", "max_latency_ratio"} <= set(
         names
     )

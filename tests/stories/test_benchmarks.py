@@ -13,6 +13,7 @@ COMMANDS = (
     "bench_cost.py 1",
     "bench_latency.py --processes 2 --seconds 0.1 --load",
     "bench_latency.py --processes 2 --seconds 0.1 --in-one",
+    "bench_pool.py 20",
     "bench_screen.py 2 1 1",
     "bench_train.py --epochs 2",
     "bench_trial.py",

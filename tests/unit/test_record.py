@@ -41,9 +41,9 @@ class Made:
         self.trials = open_trials(self.study, home, self.evaluator.facts)
         self.tracker = Tracker(home.tracking_uri, home.artifacts, "tiny")
         self.said: list[tuple[str, str, int]] = []
-        self.recorder = Recorder(
-            self.evaluator, self.trials, Mirror(self.tracker, self.evaluator.data), lambda *said: self.said.append(said)
-        )
+        data = self.evaluator.data
+        mirror = Mirror(self.tracker, (data.mean, data.std), data.class_names)
+        self.recorder = Recorder(self.evaluator, self.trials, mirror, lambda *said: self.said.append(said))
         for name in BLOCKS:
             plan = self.plan(name)
             self.evaluator.keep(plan)
