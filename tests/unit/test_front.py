@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hadnas.errors import SpecError, UnknownName
-from hadnas.results.front import pareto_front
+from hadnas.measure.front import pareto_front
 
 WAYS = ("maximize", "minimize")
 
