@@ -21,14 +21,13 @@ def pareto_front(values: Sequence[Sequence[float]], directions: Sequence[str]) -
     a value that is not finite is never on the front.
     """
     losses = losses_of(values, directions)
-    finite = np.isfinite(losses).all(axis=1)
-    front = []
-    for index in np.flatnonzero(finite):
-        others = losses[finite]
-        dominates = (others <= losses[index]).all(axis=1) & (others < losses[index]).any(axis=1)
-        if not dominates.any():
+    front: list[int] = []
+    for index in np.lexsort(losses.T[::-1]):  # what dominates a row comes before it
+        row, better = losses[index], losses[front]
+        dominated = ((better <= row).all(axis=1) & (better < row).any(axis=1)).any()
+        if np.isfinite(row).all() and not dominated:
             front.append(int(index))
-    return front
+    return sorted(front)
 
 
 def reference_point(values: Sequence[Sequence[float]], directions: Sequence[str]) -> tuple[float, ...]:

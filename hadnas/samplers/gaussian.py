@@ -105,6 +105,6 @@ class Gaussian:
 
 def _factor(covariance: Array, noise: float, y: Array) -> tuple[Array, float]:
     """The Cholesky factor of the covariance with its noise, and the most likely variance of the scores."""
-    factor: Array = np.linalg.cholesky(covariance + noise * np.eye(len(y)))
+    factor = np.asarray(np.linalg.cholesky(covariance + noise * np.eye(len(y))), dtype=np.float64)
     whitened = solve_triangular(factor, y, lower=True)
     return factor, max(float(whitened @ whitened) / len(y), 1e-12)

@@ -6,8 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from hadnas.measure.figures import Direction
-from hadnas.space import Distribution, Params, Pick, replay, sample, size
-from hadnas.space.choices import Scalar
+from hadnas.space import Distribution, Params, Pick, Scalar, replay, sample, size
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,15 @@ from hadnas.samplers.gaussian import Gaussian
 from hadnas.samplers.problem import Problem, Prospect
 from hadnas.samplers.sampler import sampler
 from hadnas.samplers.vectors import vectors
-from hadnas.space import Params, every, mutate, random_pick, sample
+from hadnas.space import Params, draws, every, mutants
 
 Array = npt.NDArray[np.float64]
 
 PARENTS = 10
 """Trials at least, from the front inwards, whose mutants are in the pool."""
+
+FURTHER = 0.5
+"""Chance that a mutant has one more decision changed."""
 
 NODES = {0: 1, 1: 32, 2: 8}
 """Objectives to predict -> points of the Gauss-Hermite rule for each; 5 beyond."""
@@ -127,8 +130,7 @@ class SurrogateSampler(BaseSampler):
 
     def _any(self, rng: random.Random) -> Params:
         """A draw of a space in which every network was met, or as good as every: the study ends itself."""
-        answers: Params = {}
-        sample(self.problem.space, random_pick(rng, answers))
+        answers, _ = next(draws(self.problem.space, rng))
         return answers
 
     def _fresh(self, draws: Iterator[tuple[Params, Any]], met: set[object]) -> Iterator[Candidate]:
@@ -143,27 +145,18 @@ class SurrogateSampler(BaseSampler):
     def _random(self, rng: random.Random) -> Iterator[tuple[Params, Any]]:
         """Random draws, or where there are few all of them."""
         if self.problem.size <= self.pool:
-            draws = list(every(self.problem.space))
-            rng.shuffle(draws)
-            yield from draws
-            return
-        for _ in range(10 * self.pool):
-            answers: Params = {}
-            node = sample(self.problem.space, random_pick(rng, answers))
-            yield answers, node
+            few = list(every(self.problem.space))
+            rng.shuffle(few)
+            return iter(few)
+        return itertools.islice(draws(self.problem.space, rng), 10 * self.pool)
 
     def _draws(self, parents: list[Candidate], rng: random.Random) -> Iterator[tuple[Params, Any]]:
-        draws = self._random(rng)
+        """Mutants of the parents in turn, then random draws."""
         if self.problem.size <= self.pool:
-            return draws
-        return itertools.chain(itertools.islice(self._mutants(parents, rng), round(self.pool * self.mutants)), draws)
-
-    def _mutants(self, parents: list[Candidate], rng: random.Random) -> Iterator[tuple[Params, Any]]:
-        for parent in itertools.cycle(parents):
-            answers, node = mutate(self.problem.space, parent.answers, rng)
-            while rng.random() < 0.5:
-                answers, node = mutate(self.problem.space, answers, rng)
-            yield answers, node
+            return self._random(rng)
+        mutated = [mutants(self.problem.space, parent.answers, rng, FURTHER) for parent in parents]
+        in_turn = (next(source) for source in itertools.cycle(mutated))
+        return itertools.chain(itertools.islice(in_turn, round(self.pool * self.mutants)), self._random(rng))
 
     def _parents(self, known: list[Candidate]) -> list[Candidate]:
         """The front, and the fronts behind it until there are enough."""
