@@ -11,7 +11,9 @@ import numpy as np
 from optuna import logging
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from hadnas.errors import SpecError, at
 from hadnas.measure.front import hypervolume, pareto_front
+from hadnas.plain import from_json
 from hadnas.samplers.draw import draw_from
 from hadnas.samplers.problem import Problem
 from hadnas.samplers.sampler import make_sampler
@@ -41,16 +43,39 @@ class Benchmark(Protocol):
 
 @dataclass(frozen=True)
 class Contender:
-    """A sampler by name, with options that differ from its defaults."""
+    """A sampler by name, with options that differ from its defaults; `label` in tables."""
 
+    label: str
     sampler: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def replay(benchmark: Benchmark, contender: Contender, seed: int, budgets: Sequence[int]) -> list[float]:
-    """The score at each budget, in new trainings, of one search: see `score`.
+def contender(text: str) -> Contender:
+    """The contender that "surrogate,pool=600" names. Raises SpecError."""
+    name, *settings = text.split(",")
+    options: dict[str, Any] = {}
+    for setting in settings:
+        option, equals, value = setting.partition("=")
+        if not equals:
+            raise SpecError(f"sampler {text!r}: found {setting!r}; allowed is NAME,option=value")
+        with at(f"sampler {text!r}"):
+            options[option] = from_json(value.lower() if value in ("True", "False") else value)
+    return Contender(text, name, options)
 
-    Where the search ends before a budget, as no new network is drawn, its last score stands.
+
+@dataclass(frozen=True)
+class Search:
+    """One search: score at each budget, in new trainings."""
+
+    contender: Contender
+    seed: int
+    scores: Mapping[int, float]
+
+
+def replay(benchmark: Benchmark, contender: Contender, seed: int, budgets: Sequence[int]) -> Search:
+    """One search, scored at each budget as `score` says.
+
+    Where it ends before a budget, as no new network is drawn, its last score stands.
     """
     problem = benchmark.problem
     seeded = make_sampler(contender.sampler, seed, contender.options, problem)
@@ -79,7 +104,8 @@ def replay(benchmark: Benchmark, contender: Contender, seed: int, budgets: Seque
                 system_attrs=drawn.kept,
             )
         )
-    return [scores[budget] if budget in scores else score(benchmark, done) for budget in budgets]
+    last = score(benchmark, done)
+    return Search(contender, seed, {budget: scores.get(budget, last) for budget in budgets})
 
 
 def score(benchmark: Benchmark, done: Mapping[object, Sequence[float]]) -> float:
@@ -107,46 +133,26 @@ def _start(benchmark: Benchmark) -> None:
     logging.set_verbosity(logging.ERROR)
 
 
-def _search(contender: Contender, seed: int, budgets: Sequence[int]) -> list[float]:
+def _search(contender: Contender, seed: int, budgets: Sequence[int]) -> Search:
     assert _benchmark is not None
     return replay(_benchmark, contender, seed, budgets)
 
 
 def replays(
     benchmark: Benchmark, contenders: Sequence[Contender], seeds: int, budgets: Sequence[int], processes: int
-) -> Iterator[tuple[Contender, int, list[float]]]:
-    """Every contender with every seed, in so many processes: (contender, seed, score at each budget), in order."""
-    for contender in contenders:  # an unfit one is refused before the first search
-        make_sampler(contender.sampler, 0, contender.options, benchmark.problem)
-    tasks = [(contender, seed) for seed in range(seeds) for contender in contenders]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_start, initargs=(benchmark,)) as pool:
-        found = pool.map(_search, *zip(*((*task, budgets) for task in tasks), strict=True))
-        for task, scores in zip(tasks, found, strict=True):
-            yield *task, scores
+) -> Iterator[Search]:
+    """Every contender with every seed, in so many processes, in order.
 
-
-@dataclass(frozen=True)
-class Summary:
-    """Scores of one contender at one budget over the seeds.
-
-    low, high   95 % bootstrap interval of the mean
-    lead        mean minus that of the first contender, with its standard error `lead_error`
+    Raises UnknownName or SpecError for a contender that does not fit, before the first search.
     """
+    for contender in contenders:
+        make_sampler(contender.sampler, 0, contender.options, benchmark.problem)
+    assert np.isfinite(benchmark.best)  # worked out once, here
+    tasks = [(contender, seed, budgets) for seed in range(seeds) for contender in contenders]
+    context = multiprocessing.get_context("spawn")
+    return _searches(tasks, ProcessPoolExecutor(processes, context, _start, (benchmark,)))
 
-    mean: float
-    error: float
-    low: float
-    high: float
-    lead: float
-    lead_error: float
 
-
-def summary(scores: Sequence[float], first: Sequence[float]) -> Summary:
-    """The summary of `scores`, one a seed, beside those of the first contender."""
-    values, others = np.array(scores), np.array(first)
-    draws = np.random.default_rng(0).choice(values, (2000, len(values))).mean(axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    error, other = (float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else float("nan") for x in (values, others))
-    lead = float(values.mean() - others.mean())
-    return Summary(float(values.mean()), error, float(low), float(high), lead, float(np.hypot(error, other)))
+def _searches(tasks: Sequence[tuple[Contender, int, Sequence[int]]], pool: ProcessPoolExecutor) -> Iterator[Search]:
+    with pool:
+        yield from pool.map(_search, *zip(*tasks, strict=True))

@@ -53,6 +53,20 @@ class Goal:
         return list(dict.fromkeys([*self.objectives, *self.known, *self.judging, *self.features]))
 
 
+def goal(
+    maximize: Sequence[str], minimize: Sequence[str], known: Sequence[str], judge: Sequence[str], feature: Sequence[str]
+) -> Goal:
+    """The goal of `hadnas bench`; `judge`: "OBJECTIVE=COLUMN". Raises SpecError."""
+    objectives: dict[str, Direction] = {**dict.fromkeys(maximize, "maximize"), **dict.fromkeys(minimize, "minimize")}
+    if not objectives or len(objectives) < len(maximize) + len(minimize):
+        raise SpecError(f"objectives {[*maximize, *minimize]}; give one or several, each once")
+    judges = dict(text.partition("=")[::2] for text in judge)
+    for name in (*known, *judges):
+        if name not in objectives:
+            raise unknown("objective", name, objectives)
+    return Goal(objectives, known, judges, feature)
+
+
 @dataclass(frozen=True)
 class Table:
     """A benchmark from a table.
