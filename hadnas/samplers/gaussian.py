@@ -1,9 +1,9 @@
 """A Gaussian process over draws: predicts a figure from the decisions and the features of those that have it.
 
-The covariance of two candidates is a sum of exp(-d / l), with d the city-block distance of their decisions, and of a
-squared exponential of the distance of their features (Rasmussen and Williams, Gaussian Processes for Machine Learning,
-2006, equations 2.22 to 2.30; exp(-d / l) over differing labels is the Hamming kernel). Figures are replaced by normal
-scores of their ranks first: accuracies are skewed, and few networks that do not train would set the scale.
+The covariance of two candidates is a sum of two squared exponentials, of their decisions (over labels, that is the
+Hamming kernel) and of their features (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equations
+2.22 to 2.30 and 4.9). Figures are replaced by normal scores of their ranks first: accuracies are skewed, and few
+networks that do not train would set the scale.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_solve, solve_triangular
-from scipy.spatial.distance import cdist
 from scipy.special import ndtri
 from scipy.stats import rankdata
+
+from hadnas.samplers.vectors import squared_distances
 
 Array = npt.NDArray[np.float64]
 
@@ -64,11 +65,10 @@ class Gaussian:
         self.scores = Scores.of(figures)
         y = self.scores.scores
         some = np.unique(np.linspace(0, len(y) - 1, min(len(y), FITTED)).astype(int))
-        apart, unlike = (distance[np.ix_(some, some)] for distance in self._distances(decisions, features))
+        apart, unlike = self._distances(decisions, features)
         self._units = (max(apart.mean(), 1e-9), max(unlike.mean(), 1e-9))
-        self.chosen = self._choose(apart, unlike, y[some])
-        covariance = self._covariance(*self._distances(decisions, features))
-        self._factor, self._scale = _factor(covariance, self.chosen["noise"], y)
+        self.chosen = self._choose(apart[np.ix_(some, some)], unlike[np.ix_(some, some)], y[some])
+        self._factor, self._scale = _factor(self._covariance(apart, unlike), self.chosen["noise"], y)
         self._weights = cho_solve((self._factor, True), y)
 
     def predict(self, decisions: Array, features: Array) -> tuple[Array, Array]:
@@ -79,7 +79,7 @@ class Gaussian:
         return covariance @ self._weights, np.sqrt(rest * self._scale)
 
     def _distances(self, decisions: Array, features: Array) -> tuple[Array, Array]:
-        return cdist(decisions, self.decisions, "cityblock"), cdist(features, self.features, "sqeuclidean")
+        return squared_distances(decisions, self.decisions), squared_distances(features, self.features)
 
     def _covariance(self, apart: Array, unlike: Array, scales: dict[str, float] | None = None) -> Array:
         scales = scales or self.chosen

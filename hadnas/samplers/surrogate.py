@@ -35,6 +35,9 @@ PARENTS = 10
 FURTHER = 0.5
 """Chance that a mutant has one more decision changed."""
 
+MOST = 500
+"""Trials, beside the parents, from which the surrogate learns: its covariance takes their square in memory."""
+
 NODES = {0: 1, 1: 32, 2: 8}
 """Objectives to predict -> points of the Gauss-Hermite rule for each; 5 beyond."""
 
@@ -112,11 +115,15 @@ class SurrogateSampler(BaseSampler):
         if len(told) + len(pending) < self.n_startup_trials or not known:
             first = next(self._fresh(self._random(rng), met), None)
             return first.answers if first else self._any(rng)
-        pool = list(itertools.islice(self._fresh(self._draws(self._parents(known), rng), met), self.pool))
+        parents = self._parents(known)
+        pool = list(itertools.islice(self._fresh(self._draws(parents, rng), met), self.pool))
         if not pool:
             return self._any(rng)
-        pending = {key: candidate for key, candidate in pending.items() if key not in told}
-        return pool[int(np.argmax(self._gains(known, list(pending.values()), pool)))].answers
+        if len(known) > MOST:
+            rest = [candidate for candidate in known if all(candidate is not parent for parent in parents)]
+            known = parents + rest[:: -(-len(rest) // MOST)]
+        waiting = [candidate for key, candidate in pending.items() if key not in told]
+        return pool[int(np.argmax(self._gains(known, waiting, pool)))].answers
 
     def _prospect(self, trial: FrozenTrial) -> Prospect | None:
         if trial.state in (TrialState.FAIL, TrialState.WAITING):
