@@ -123,23 +123,8 @@ def score(benchmark: Benchmark, done: Mapping[object, Sequence[float]]) -> float
     return hypervolume(judged, directions, benchmark.reference) / benchmark.best
 
 
-_benchmark: Benchmark | None = None
-
-
-def _start(benchmark: Benchmark) -> None:
-    """In a process of its own: take the benchmark once, not with every search."""
-    global _benchmark
-    _benchmark = benchmark
-    logging.set_verbosity(logging.ERROR)
-
-
-def _search(contender: Contender, seed: int, budgets: Sequence[int]) -> Search:
-    assert _benchmark is not None
-    return replay(_benchmark, contender, seed, budgets)
-
-
 def replays(
-    benchmark: Benchmark, contenders: Sequence[Contender], seeds: int, budgets: Sequence[int], processes: int
+    benchmark: Benchmark, contenders: Sequence[Contender], seeds: int, budgets: Sequence[int], processes: int = 1
 ) -> Iterator[Search]:
     """Every contender with every seed, in so many processes, in order.
 
@@ -149,10 +134,29 @@ def replays(
         make_sampler(contender.sampler, 0, contender.options, benchmark.problem)
     assert np.isfinite(benchmark.best)  # worked out once, here
     tasks = [(contender, seed, budgets) for seed in range(seeds) for contender in contenders]
-    context = multiprocessing.get_context("spawn")
-    return _searches(tasks, ProcessPoolExecutor(processes, context, _start, (benchmark,)))
+    if processes == 1:
+        return (replay(benchmark, *task) for task in tasks)
+    return _searches(benchmark, tasks, processes)
 
 
-def _searches(tasks: Sequence[tuple[Contender, int, Sequence[int]]], pool: ProcessPoolExecutor) -> Iterator[Search]:
-    with pool:
+def _searches(
+    benchmark: Benchmark, tasks: Sequence[tuple[Contender, int, Sequence[int]]], processes: int
+) -> Iterator[Search]:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, _start, (benchmark,)) as pool:
         yield from pool.map(_search, *zip(*tasks, strict=True))
+
+
+_benchmark: Benchmark | None = None
+"""In a process of a pool, which gets it once and not with every search."""
+
+
+def _start(benchmark: Benchmark) -> None:
+    global _benchmark
+    _benchmark = benchmark
+    logging.set_verbosity(logging.ERROR)
+
+
+def _search(contender: Contender, seed: int, budgets: Sequence[int]) -> Search:
+    assert _benchmark is not None
+    return replay(_benchmark, contender, seed, budgets)

@@ -28,11 +28,13 @@ def vectors(draws: Sequence[Params], distributions: dict[str, Distribution]) -> 
             steps = len(values) - 1
             columns += [np.where(absent, 0.5, found > place) / steps**0.5 for place in range(steps)]
             columns += [absent * (0.75 if steps else 1) ** 0.5]
-    matrix: Array = np.array(columns, dtype=np.float64).reshape(len(columns), len(draws))
-    return matrix[(matrix != matrix[:, :1]).any(axis=1)].T
+    matrix = np.array(columns, dtype=np.float64).reshape(len(columns), len(draws))
+    varied: Array = matrix[(matrix != matrix[:, :1]).any(axis=1)].T
+    return varied
 
 
 def squared_distances(left: Array, right: Array) -> Array:
     """Of rows (n, columns) and (m, columns), as (n, m)."""
     lengths = np.square(left).sum(axis=1)[:, None] + np.square(right).sum(axis=1)
-    return np.clip(lengths - 2 * left @ right.T, 0, None)
+    squared: Array = np.clip(lengths - 2 * left @ right.T, 0, None)
+    return squared
