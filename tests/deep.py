@@ -16,7 +16,7 @@ import numpy as np
 
 from hadnas.measure.figures import Direction
 from hadnas.samplers.problem import Problem, Prospect
-from hadnas.space import Categorical, Distribution, Params, draws, one_of, op, repeat, replay, sample
+from hadnas.space import Categorical, Distribution, Params, draws, one_of, op, repeat, replay, resolve
 
 BLOCK = one_of(
     op("star", expand=one_of(1, 2, 3, 4), kernel=one_of(3, 5, 7), act=one_of("relu", "gelu", None)),
@@ -56,7 +56,7 @@ class Deep:
             out[name] = (answers[name], distribution)
             return answers[name]
 
-        sample(self.space, pick)
+        resolve(self.space, pick)
         return out
 
     @cached_property

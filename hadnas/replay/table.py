@@ -21,7 +21,7 @@ from hadnas.errors import SpecError, at, cut, unknown
 from hadnas.measure.figures import Direction
 from hadnas.measure.front import hypervolume, reference_point
 from hadnas.samplers.problem import Problem, Prospect
-from hadnas.space import Distribution, Params, every, sample, size
+from hadnas.space import Distribution, Params, every, resolve, size
 
 Draw = tuple[tuple[str, Any], ...]
 KEY, SEED = "key", "seed"
@@ -193,7 +193,7 @@ def _draw(space: Any, row: Mapping[str, str | None], decisions: set[str]) -> Dra
         answers[name] = values[text]
         return answers[name]
 
-    sample(space, pick)
+    resolve(space, pick)
     decisions.update(answers)
     for name in decisions - answers.keys():
         if row.get(name):

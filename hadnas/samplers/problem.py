@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from hadnas.measure.figures import Direction
-from hadnas.space import Distribution, Params, Pick, Scalar, replay, sample, size
+from hadnas.space import Distribution, Params, Pick, Scalar, replay, resolve, size
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Problem:
         for answers in draws:
             names.update(answers)
             if not answers.keys() <= self._distributions.keys():
-                sample(self.space, self._noting(answers))
+                resolve(self.space, self._noting(answers))
         return {name: self._distributions[name] for name in sorted(names)}
 
     @cached_property

@@ -1,7 +1,7 @@
 """The surrogate sampler beside Optuna's TPE, on the constructed deep space of `tests/deep.py`.
 
-OMP_NUM_THREADS=1 python -m tests.bench.bench_samplers quality 20     # 20 seeds, at 50 and 100 trainings
-OMP_NUM_THREADS=1 python -m tests.bench.bench_samplers speed          # ask and tell at 100, 300, 1,000 trials
+PYTHONPATH=. python tests/bench/bench_samplers.py quality 20  # 20 seeds, at 50 and 100 trainings; set OMP_NUM_THREADS=1
+PYTHONPATH=. python tests/bench/bench_samplers.py speed       # ask and tell after 100, 300 and 1,000 trials
 
 Bars: not worse than TPE by more than two standard errors; at 1,000 trials not slower than TPE in the same run.
 """
@@ -18,7 +18,7 @@ from hadnas.replay.replay import contender, replays
 from hadnas.replay.scores import summaries
 from hadnas.samplers.draw import draw_from, optuna_pick
 from hadnas.samplers.sampler import make_sampler
-from hadnas.space import sample
+from hadnas.space import resolve
 from tests.deep import Deep
 
 
@@ -60,7 +60,7 @@ def ask_and_tell(study: optuna.Study, sampler: optuna.samplers.BaseSampler, benc
     study.sampler = sampler
     start = time.process_time()
     trial = study.ask()
-    node = sample(benchmark.space, optuna_pick(trial, {}))
+    node = resolve(benchmark.space, optuna_pick(trial, {}))
     seconds = time.process_time() - start
     values = benchmark.trained(benchmark.describe(trial.params, node).key, 0)
     start = time.process_time()

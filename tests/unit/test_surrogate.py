@@ -19,7 +19,7 @@ from hadnas.samplers.problem import Problem, Prospect
 from hadnas.samplers.sampler import check_sampler, make_sampler
 from hadnas.samplers.surrogate import SurrogateSampler
 from hadnas.samplers.vectors import squared_distances, vectors
-from hadnas.space import draws, one_of, op, repeat, sample, size
+from hadnas.space import draws, one_of, op, repeat, resolve, size
 from tests.deep import Deep
 
 SPACE = {f"x{i}": one_of("a", "b", "c") for i in range(4)}
@@ -98,7 +98,7 @@ def test_in_plain_optuna_with_threads_every_candidate_is_new() -> None:
     study = optuna.create_study(direction="maximize", sampler=sampler)
 
     def objective(trial: optuna.Trial) -> float:
-        sample(deep.space, optuna_pick(trial, {}))
+        resolve(deep.space, optuna_pick(trial, {}))
         return deep.accuracy(trial.params)
 
     study.optimize(objective, n_trials=16)
