@@ -18,7 +18,7 @@ from hadnas.samplers.draw import draw_from
 from hadnas.samplers.problem import Problem
 from hadnas.samplers.sampler import make_sampler
 
-BARREN = 50
+MAX_BARREN = 50
 """Draws in a row without a new network after which a search ends, as a study does."""
 
 
@@ -72,7 +72,7 @@ class Search:
     scores: Mapping[int, float]
 
 
-def replay(benchmark: Benchmark, contender: Contender, seed: int, budgets: Sequence[int]) -> Search:
+def replay_search(benchmark: Benchmark, contender: Contender, seed: int, budgets: Sequence[int]) -> Search:
     """One search, scored at each budget as `score` says.
 
     Where it ends before a budget, as no new network is drawn, its last score stands.
@@ -84,7 +84,7 @@ def replay(benchmark: Benchmark, contender: Contender, seed: int, budgets: Seque
     scores: dict[int, float] = {}
     barren = 0
     for draw in itertools.count():
-        if len(done) >= max(budgets) or barren >= BARREN:
+        if len(done) >= max(budgets) or barren >= MAX_BARREN:
             break
         drawn = draw_from(problem.space, seeded(draw), problem.directions, history)
         prospect = problem.describe(drawn.answers, drawn.node)
@@ -135,7 +135,7 @@ def replays(
     assert np.isfinite(benchmark.best)  # worked out once, here
     tasks = [(contender, seed, budgets) for seed in range(seeds) for contender in contenders]
     if processes == 1:
-        return (replay(benchmark, *task) for task in tasks)
+        return (replay_search(benchmark, *task) for task in tasks)
     return _searches(benchmark, tasks, processes)
 
 
@@ -159,4 +159,4 @@ def _start(benchmark: Benchmark) -> None:
 
 def _search(contender: Contender, seed: int, budgets: Sequence[int]) -> Search:
     assert _benchmark is not None
-    return replay(_benchmark, contender, seed, budgets)
+    return replay_search(_benchmark, contender, seed, budgets)

@@ -24,7 +24,7 @@ from hadnas.samplers.problem import Problem, Prospect
 from hadnas.space import Distribution, Params, every, resolve, size
 
 Draw = tuple[tuple[str, Any], ...]
-KEY, SEED = "key", "seed"
+KEY_COLUMN, SEED_COLUMN = "key", "seed"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def goal(
 
 
 @dataclass(frozen=True)
-class Table:
+class KnownTable:
     """A benchmark from a table.
 
     keys     draw -> the key of its network
@@ -132,7 +132,7 @@ class Table:
         return (max if self.directions[0] == "maximize" else min)(values)[0]
 
 
-def read_table(space: Any, path: Path, goal: Goal) -> Table:
+def read_table(space: Any, path: Path, goal: Goal) -> KnownTable:
     """The table of `space` in a CSV file, which may be gzipped.
 
     Raises SpecError with the row for a missing or a doubled draw, a choice outside of the space, or a figure that is
@@ -148,7 +148,7 @@ def read_table(space: Any, path: Path, goal: Goal) -> Table:
         return table_of(space, reader.fieldnames or (), rows, goal)
 
 
-def table_of(space: Any, columns: Iterable[str], rows: Iterable[Mapping[str, str | None]], goal: Goal) -> Table:
+def table_of(space: Any, columns: Iterable[str], rows: Iterable[Mapping[str, str | None]], goal: Goal) -> KnownTable:
     """The table from its rows as text. Raises as `read_table`."""
     names = list(columns)
     for name in goal.columns:
@@ -161,11 +161,11 @@ def table_of(space: Any, columns: Iterable[str], rows: Iterable[Mapping[str, str
     for line, row in enumerate(rows, 2):  # line 1 has the names
         with at(f"line {line}"):
             draw = _draw(space, row, decisions)
-            seed = row.get(SEED) or ""
+            seed = row.get(SEED_COLUMN) or ""
             if (draw, seed) in lines:
                 raise SpecError(f"the draw of line {lines[draw, seed]} again, with the same seed; allowed is one row")
             lines[draw, seed] = line
-            key = row.get(KEY) or " ".join(f"{name}={value}" for name, value in draw)
+            key = row.get(KEY_COLUMN) or " ".join(f"{name}={value}" for name, value in draw)
             if keys.setdefault(draw, key) != key:
                 raise SpecError(f"key {cut(key)} for a draw whose key was {cut(keys[draw])}; allowed is one key a draw")
             found = {name: _figure(name, row[name]) for name in goal.columns}
@@ -176,7 +176,7 @@ def table_of(space: Any, columns: Iterable[str], rows: Iterable[Mapping[str, str
     if len(keys) < (expected := size(space)):
         missing = next(params for params, _ in every(space) if tuple(sorted(params.items())) not in keys)
         raise SpecError(f"{len(keys)} of {expected} draws of the space are in the table; missing is {cut(missing)}")
-    return Table(space, goal, keys, figures)
+    return KnownTable(space, goal, keys, figures)
 
 
 def _draw(space: Any, row: Mapping[str, str | None], decisions: set[str]) -> Draw:

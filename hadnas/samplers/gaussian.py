@@ -9,14 +9,12 @@ networks that do not train would set the scale.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
+from hadnas.measure.front import Array
 from hadnas.samplers.vectors import squared_distances
-
-Array = npt.NDArray[np.float64]
 
 FITTED = 200
 """Candidates, spread over all, by which the scales are chosen: the time does not grow with the study."""
@@ -29,7 +27,7 @@ GRID = {
 }
 """Scales over the mean distance, the share of the features in the covariance, and the variance of the noise."""
 
-START = {"decisions": 1.0, "features": 1.0, "share": 0.25, "noise": 0.03}
+START_SCALES = {"decisions": 1.0, "features": 1.0, "share": 0.25, "noise": 0.03}
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class Gaussian:
 
     def _choose(self, apart: Array, unlike: Array, y: Array) -> dict[str, float]:
         """Scales of the largest marginal likelihood, one after the other, twice."""
-        best, chosen = -np.inf, dict(START)
+        best, chosen = -np.inf, dict(START_SCALES)
         for name, values in [*GRID.items(), *GRID.items()]:
             for value in values:
                 trial = chosen | {name: value}

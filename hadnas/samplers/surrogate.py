@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numpy.polynomial.hermite_e import hermegauss
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
@@ -20,14 +19,12 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hadnas.errors import SpecError
-from hadnas.measure.front import gains, losses_of, pareto_front
+from hadnas.measure.front import Array, gains, losses_of, pareto_front
 from hadnas.samplers.gaussian import Gaussian
 from hadnas.samplers.problem import Problem, Prospect
 from hadnas.samplers.sampler import sampler
 from hadnas.samplers.vectors import vectors
 from hadnas.space import Params, draws, every, mutants
-
-Array = npt.NDArray[np.float64]
 
 PARENTS = 10
 """Trials at least, from the front inwards, whose mutants are in the pool."""
@@ -35,7 +32,7 @@ PARENTS = 10
 FURTHER = 0.5
 """Chance that a mutant has one more decision changed."""
 
-MOST = 500
+MAX_LEARNED = 500
 """Trials, beside the parents, from which the surrogate learns: its covariance takes their square in memory."""
 
 NODES = {0: 1, 1: 32, 2: 8}
@@ -119,9 +116,9 @@ class SurrogateSampler(BaseSampler):
         pool = list(itertools.islice(self._fresh(self._draws(parents, rng), met), self.pool))
         if not pool:
             return self._any(rng)
-        if len(known) > MOST:
+        if len(known) > MAX_LEARNED:
             rest = [candidate for candidate in known if all(candidate is not parent for parent in parents)]
-            known = parents + rest[:: -(-len(rest) // MOST)]
+            known = parents + rest[:: -(-len(rest) // MAX_LEARNED)]
         waiting = [candidate for key, candidate in pending.items() if key not in told]
         return pool[int(np.argmax(self._gains(known, waiting, pool)))].answers
 

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from hadnas.measure.front import Array
 from hadnas.space import Categorical, Distribution, Params
-
-Array = npt.NDArray[np.float64]
 
 
 def vectors(draws: Sequence[Params], distributions: dict[str, Distribution]) -> Array:

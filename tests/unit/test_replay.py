@@ -11,9 +11,9 @@ import pytest
 import hadnas.samplers.surrogate
 from hadnas.errors import SpecError, UnknownName
 from hadnas.measure.front import hypervolume
-from hadnas.replay.replay import contender, replay, replays, score
+from hadnas.replay.replay import contender, replay_search, replays, score
 from hadnas.replay.scores import summaries
-from hadnas.replay.table import Goal, Table, read_table, table_of
+from hadnas.replay.table import Goal, KnownTable, read_table, table_of
 from hadnas.space import every, one_of, op, repeat
 from tests.deep import Deep
 from tests.shell import hadnas as run
@@ -41,7 +41,7 @@ def rows(seeds: tuple[str, ...] = ("0", "1", "2")) -> list[dict[str, str]]:
     return out
 
 
-def table(found: list[dict[str, str]], goal: Goal = GOAL) -> Table:
+def table(found: list[dict[str, str]], goal: Goal = GOAL) -> KnownTable:
     return table_of(SPACE, dict.fromkeys(name for row in found for name in row), found, goal)
 
 
@@ -66,7 +66,7 @@ def test_the_choice_is_by_what_was_seen() -> None:
 def test_a_budget_counts_new_networks_and_a_search_ends_when_none_is_left() -> None:
     known = table(rows())
     for name in ("tpe", "surrogate", "random"):
-        found = replay(known, contender(name), 0, (1, 4, 100))
+        found = replay_search(known, contender(name), 0, (1, 4, 100))
         assert found.scores[1] < found.scores[100] == pytest.approx(1), name
 
 
@@ -149,7 +149,7 @@ LABELS = ("none", "add", "mul", "conv")
 FLAT = {f"x{i}": one_of(*LABELS) for i in range(5)}
 
 
-def flat() -> Table:
+def flat() -> KnownTable:
     """1,024 networks: accuracy by counts of labels and by their places, with noise; the cost is known."""
     rng = np.random.default_rng(0)
     at_place = rng.normal(size=(5, 4))
@@ -174,7 +174,7 @@ BENCH = flat()
 def reached(sampler: str) -> list[float]:
     """Shares of the hypervolume after 20 trainings, of which 6 are random, of 4 seeds."""
     chosen = contender(f"{sampler},n_startup_trials=6")
-    return [replay(BENCH, chosen, seed, (20,)).scores[20] for seed in range(4)]
+    return [replay_search(BENCH, chosen, seed, (20,)).scores[20] for seed in range(4)]
 
 
 def test_the_surrogate_is_ahead_of_tpe_on_a_small_table() -> None:

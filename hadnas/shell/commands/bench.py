@@ -53,7 +53,7 @@ def bench_command(
     from hadnas.replay.replay import contender, replays
     from hadnas.replay.scores import new_file, write_scores
     from hadnas.replay.table import goal, read_table
-    from hadnas.shell.tables.bench import show_scores
+    from hadnas.shell.tables.bench import show_searches
 
     contenders, budgets = [contender(text) for text in sampler], sorted(set(budget))
     known_table = read_table(load_study(space).space, table, goal(**columns))
@@ -62,7 +62,7 @@ def bench_command(
     searches = replays(known_table, contenders, seeds, budgets, processes)
     with click.progressbar(searches, length=seeds * len(contenders), label="searches", file=sys.stderr) as shown:
         found = list(shown)
-    show_scores(known_table, found)
+    show_searches(known_table, found)
     if csv is not None:
         write_scores(csv, found)
         click.echo(f"wrote {csv}")
