@@ -8,10 +8,10 @@ from hadnas.arch.diagram import diagram
 from hadnas.arch.families import LEGEND, families_texts
 from hadnas.errors import HadnasError
 from hadnas.measure.figures import RATIO, shown_in
+from hadnas.measure.front import pareto_front
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
 from hadnas.results.finals import Final, lacking, opened_words
-from hadnas.results.front import pareto_front
 from hadnas.results.insight import MIN_GROUP, Insight, effects
 from hadnas.results.plots import Point, plot_bars, plot_front, plot_history, plot_intervals
 from hadnas.results.statistics import interval_words

@@ -11,9 +11,9 @@ from hadnas.arch.task import Task
 from hadnas.errors import StudyError, unknown
 from hadnas.hosts.host import Moments, Plan, make_plan
 from hadnas.measure.figures import ACCURACY, RATIO, TABLE, Figure
+from hadnas.measure.front import pareto_front
 from hadnas.measure.latency.backends import BACKENDS
 from hadnas.results.candidate import Found, of_baseline, of_trial
-from hadnas.results.front import pareto_front
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger

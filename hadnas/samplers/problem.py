@@ -1,12 +1,12 @@
 """What a sampler may know of a search beside its trials: the space, the objectives, and what costs no training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from hadnas.measure.figures import Direction
-from hadnas.space import Params, replay
+from hadnas.space import Distribution, Params, Pick, Scalar, replay, resolve, size
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,38 @@ class Problem:
     describe: Callable[[Params, Any], Prospect | None]
     reference: Mapping[str, float] = field(default_factory=dict)
 
-    def prospect(self, answers: Params, node: Any = None) -> Prospect | None:
-        """The prospect of a draw, described once. Raises SpecError where `answers` describe no draw of the space."""
+    def prospect(self, answers: Params) -> Prospect | None:
+        """The prospect of a trial's draw, kept. Raises SpecError where `answers` describe no draw of the space."""
         draw = tuple(sorted(answers.items()))
-        if draw not in self._described:
-            self._described[draw] = self.describe(answers, replay(self.space, answers) if node is None else node)
-        return self._described[draw]
+        if draw not in self._prospects:
+            self._prospects[draw] = self.describe(answers, replay(self.space, answers))
+        return self._prospects[draw]
 
     @cached_property
-    def _described(self) -> dict[tuple[tuple[str, Any], ...], Prospect | None]:
+    def _prospects(self) -> dict[tuple[tuple[str, Any], ...], Prospect | None]:
         return {}
+
+    @cached_property
+    def size(self) -> int:
+        """Assignments of the space."""
+        return size(self.space)
+
+    def distributions(self, draws: Iterable[Params]) -> dict[str, Distribution]:
+        """What is chosen from at each decision that any of the draws has, by name."""
+        names: set[str] = set()
+        for answers in draws:
+            names.update(answers)
+            if not answers.keys() <= self._distributions.keys():
+                resolve(self.space, self._noting(answers))
+        return {name: self._distributions[name] for name in sorted(names)}
+
+    @cached_property
+    def _distributions(self) -> dict[str, Distribution]:
+        return {}
+
+    def _noting(self, answers: Params) -> Pick:
+        def pick(name: str, distribution: Distribution) -> Scalar:
+            self._distributions[name] = distribution
+            return answers[name]
+
+        return pick

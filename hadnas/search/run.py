@@ -14,6 +14,7 @@ from hadnas.samplers.sampler import make_sampler
 from hadnas.search.compare import backends, compare
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.mirror import Mirror
+from hadnas.search.pool.prospects import prospects
 from hadnas.search.progress import Progress, Watch, tally
 from hadnas.search.propose import propose
 from hadnas.search.record import Recorder
@@ -113,7 +114,8 @@ class _Run:
     def candidates(self) -> None:
         """Propose, evaluate, record, until the study ends or the rest is with other workers."""
         study = self.study
-        sampler = make_sampler(study.sampler, study.seed, study.sampler_options)
+        problem = prospects(study.space, self.evaluator.task, study.objectives, study.constraints)
+        sampler = make_sampler(study.sampler, study.seed, study.sampler_options, problem)
         while not self._ended():
             proposal = propose(study, self.trials, self.claims, sampler)
             if proposal is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hadnas.errors import HadnasError, Interrupted, printable
-from hadnas.shell.commands import network, shelf, study
+from hadnas.shell.commands import bench, network, shelf, study
 
 
 class Shell(click.Group):
@@ -59,6 +59,7 @@ for command in (
     study.proxies_command,
     study.ledger_command,
     study.ui_command,
+    bench.bench_command,
     network.export_command,
     network.retrain_command,
     network.measure_command,

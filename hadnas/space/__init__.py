@@ -2,15 +2,14 @@
 
 from hadnas.space.choices import int_range, one_of, op, repeat
 from hadnas.space.count import size
+from hadnas.space.decision import Categorical, Distribution, Integer, Scalar
 from hadnas.space.draw import (
-    Categorical,
-    Distribution,
-    Integer,
     Params,
     Pick,
+    draws,
     every,
     meanings,
-    mutate,
+    mutants,
     random_pick,
     replay,
     resolve,
@@ -22,10 +21,12 @@ __all__ = [
     "Integer",
     "Params",
     "Pick",
+    "Scalar",
+    "draws",
     "every",
     "int_range",
     "meanings",
-    "mutate",
+    "mutants",
     "one_of",
     "op",
     "random_pick",

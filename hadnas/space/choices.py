@@ -4,12 +4,12 @@ op("star", expand=one_of(2, 3, 4), kernel=one_of(3, 5, 7), interact=one_of("mul"
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hadnas.errors import SpecError, cut
 from hadnas.plain import as_given, plain
-
-Scalar = None | bool | int | float | str
+from hadnas.space.decision import Decision, among_numbers, among_options
 
 ROOT = "space"  # the name of a choice that is the whole space
 
@@ -24,6 +24,11 @@ class Choice:
     options: tuple[Any, ...]
     name: str | None = None
 
+    @cached_property
+    def decision(self) -> Decision:
+        """What a sampler is asked here."""
+        return among_options(self.options)
+
 
 @dataclass(frozen=True)
 class IntRange:
@@ -33,6 +38,11 @@ class IntRange:
     high: int
     step: int = 1
     name: str | None = None
+
+    @cached_property
+    def decision(self) -> Decision:
+        """What a sampler is asked here."""
+        return among_numbers(self.low, self.high, self.step)
 
 
 @dataclass(frozen=True)

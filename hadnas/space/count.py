@@ -7,7 +7,6 @@ from typing import Any
 
 from hadnas.errors import SpecError
 from hadnas.space.choices import Choice, IntRange, Repeat
-from hadnas.space.draw import decision
 
 _Outcome = frozenset[tuple[str, int | None]]
 _Ways = Counter[_Outcome]
@@ -33,7 +32,7 @@ def size(space: Any) -> int:
 def _count(value: Any, repeating: frozenset[str], options: dict[str, int]) -> _Ways:
     if isinstance(value, Choice | IntRange):
         inner: _Ways = Counter()
-        for _, option in decision(value).branches.values():
+        for _, option in value.decision.branches.values():
             inner.update(_count(option, repeating, options))
         if value.name is None:
             return inner
@@ -48,7 +47,7 @@ def _count(value: Any, repeating: frozenset[str], options: dict[str, int]) -> _W
             times = [(value.times, _ONE)]
         else:
             name = value.times.name
-            outcomes = [option for _, option in decision(value.times).branches.values()]
+            outcomes = [option for _, option in value.times.decision.branches.values()]
             times = [
                 (n, Counter({frozenset({(name, i)}): 1}) if name is not None else _ONE) for i, n in enumerate(outcomes)
             ]

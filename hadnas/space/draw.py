@@ -5,107 +5,16 @@ have the same op (`block#2.star`), so that one name always has the same options.
 """
 
 import copy
-import itertools
 import random
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from hadnas.errors import SpecError, at
-from hadnas.space.choices import ROOT, Choice, IntRange, Repeat, Scalar, check_names, join
+from hadnas.errors import SpecError
+from hadnas.space.choices import ROOT, Choice, IntRange, Repeat, check_names, join
+from hadnas.space.decision import Distribution, Scalar
 
-
-@dataclass(frozen=True)
-class Categorical:
-    """Unordered labels, as a sampler sees them; `described` has, for options of one op, the settings that differ."""
-
-    values: tuple[Scalar, ...]
-    described: Mapping[Scalar, str] = field(default_factory=dict, compare=False)
-
-    def meaning(self, answer: Scalar) -> Scalar:
-        """The answer, followed by the settings that distinguish it from other options of its op."""
-        return self.described.get(answer, answer)
-
-
-@dataclass(frozen=True)
-class Integer:
-    """Ordered values `low, low + step, ..., high`, as a sampler sees them; for uneven `options`, their indices."""
-
-    low: int
-    high: int
-    step: int = 1
-    options: tuple[int | float, ...] = ()
-
-    @property
-    def values(self) -> tuple[int, ...]:
-        return tuple(range(self.low, self.high + 1, self.step))
-
-    def meaning(self, answer: Scalar) -> Scalar:
-        """The answer, or the option of that index."""
-        return self.options[int(answer or 0)] if self.options else answer
-
-
-Distribution = Categorical | Integer
 Pick = Callable[[str, Distribution], Scalar]
 Params = dict[str, Scalar]
-
-
-@dataclass(frozen=True)
-class _Decision:
-    """A choice as a question to the sampler, and the option of each answer."""
-
-    distribution: Distribution
-    branches: dict[Scalar, tuple[str, Any]]  # value -> (suffix of the names inside the option, option)
-
-
-def decision(choice: Choice | IntRange) -> _Decision:
-    """A choice as a question to the sampler. Raises SpecError if two options have one label."""
-    if isinstance(choice, IntRange):
-        numbers = Integer(choice.low, choice.high, choice.step)
-        return _Decision(numbers, {value: ("", value) for value in numbers.values})
-    options = choice.options
-    if (
-        all(type(option) in (int, float) for option in options)
-        and list(options) == sorted(options)
-        and len(options) > 1
-    ):
-        steps = {b - a for a, b in itertools.pairwise(options)}
-        if all(type(option) is int for option in options) and len(steps) == 1:
-            return _Decision(Integer(options[0], options[-1], steps.pop()), {o: ("", o) for o in options})
-        numbers = Integer(0, len(options) - 1, options=tuple(options))
-        return _Decision(numbers, {i: ("", o) for i, o in enumerate(options)})
-    ops: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for option in filter(_is_node, options):
-        ops[option["op"]].append(option)
-    branches: dict[Scalar, tuple[str, Any]] = {}
-    described: dict[Scalar, str] = {}
-    for index, option in enumerate(options):
-        if _is_node(option):
-            name = option["op"]
-            if len(ops[name]) == 1:
-                label, suffix = name, f".{name}"
-            else:
-                label, suffix = f"{name}#{index}", f"#{index}.{name}"
-                described[label] = f"{label}{_differing_settings(option, ops[name])}"
-        elif isinstance(option, Scalar):
-            label, suffix = option, ""
-        else:
-            label, suffix = f"#{index}", f"#{index}"
-        if label in branches:  # a string equal to an op's name, or 1 and True
-            raise SpecError(f"the options {branches[label][1]!r} and {option!r} of one choice have the same label")
-        branches[label] = (suffix, option)
-    return _Decision(Categorical(tuple(branches), described), branches)
-
-
-def _differing_settings(option: dict[str, Any], alike: list[dict[str, Any]]) -> str:
-    """The scalar settings of `option` that differ among the options of its op."""
-    settings = {key: value for key, value in option.items() if isinstance(value, Scalar)}
-    return "".join(f" {k}={v}" for k, v in settings.items() if any(other.get(k) != v for other in alike))
-
-
-def _is_node(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("op"), str)
 
 
 def resolve(space: Any, pick: Pick) -> Any:
@@ -115,6 +24,11 @@ def resolve(space: Any, pick: Pick) -> Any:
     name.
     """
     check_names(space)
+    return _resolved(space, pick)
+
+
+def _resolved(space: Any, pick: Pick) -> Any:
+    """What `resolve` returns, of a space whose names were checked."""
     shared: dict[str, Any] = {}
 
     def visit(value: Any, path: str) -> Any:
@@ -138,8 +52,10 @@ def resolve(space: Any, pick: Pick) -> Any:
         return value
 
     def choose(choice: Choice | IntRange, path: str) -> Any:
-        with at(path):
-            decided = decision(choice)
+        try:  # `at` would take as long as all else here
+            decided = choice.decision
+        except SpecError as error:
+            raise SpecError(f"{path}: {error}") from error
         answer = pick(path, decided.distribution)
         # True == 1, so accepting True for 1 would give one draw two sets of parameters.
         if not any(type(answer) is type(value) and answer == value for value in decided.distribution.values):
@@ -222,11 +138,24 @@ def every(space: Any) -> Iterator[tuple[Params, Any]]:
         prefix[-1] += 1
 
 
-def mutate(space: Any, params: Mapping[str, Scalar], rng: random.Random) -> tuple[Params, Any]:
-    """Redraw one decision of `params` to another value and return (params, draw).
+def draws(space: Any, rng: random.Random) -> Iterator[tuple[Params, Any]]:
+    """Random draws without end, as (params, draw)."""
+    check_names(space)
+    while True:
+        params: Params = {}
+        yield params, _resolved(space, random_pick(rng, params))
 
-    Decisions that still exist retain their value; new ones are drawn from `rng`. Raises SpecError if `params` are not
-    those of a draw, or if no decision has a second value.
+
+def mutants(
+    space: Any, params: Mapping[str, Scalar], rng: random.Random, further: float = 0.0
+) -> Iterator[tuple[Params, Any]]:
+    """Mutants of a draw without end, as (params, draw): one decision has another value.
+
+    Decisions that still exist retain their value; new ones are drawn from `rng`.
+
+    further  the chance that one more decision is changed, again and again
+
+    Raises SpecError if `params` are not those of a draw, or if no decision has a second value.
     """
     distributions: dict[str, Distribution] = {}
 
@@ -240,16 +169,21 @@ def mutate(space: Any, params: Mapping[str, Scalar], rng: random.Random) -> tupl
     movable = [name for name, distribution in distributions.items() if len(distribution.values) > 1]
     if not movable:
         raise SpecError("no decision of this draw has a second value; there is nothing to mutate")
-    target = rng.choice(movable)
-    mutated: Params = {}
+    while True:
+        targets = {rng.choice(movable)}
+        while rng.random() < further:
+            targets.add(rng.choice(movable))
+        mutated: Params = {}
 
-    def pick(name: str, distribution: Distribution) -> Scalar:
-        if name == target:
-            mutated[name] = rng.choice([value for value in distribution.values if value != params[name]])
-        elif name in params and params[name] in distribution.values:
-            mutated[name] = params[name]
-        else:
-            mutated[name] = rng.choice(distribution.values)
-        return mutated[name]
+        def pick(
+            name: str, distribution: Distribution, mutated: Params = mutated, targets: set[str] = targets
+        ) -> Scalar:
+            if name in targets:
+                mutated[name] = rng.choice([value for value in distribution.values if value != params[name]])
+            elif name in params and params[name] in distribution.values:
+                mutated[name] = params[name]
+            else:
+                mutated[name] = rng.choice(distribution.values)
+            return mutated[name]
 
-    return mutated, resolve(space, pick)
+        yield mutated, _resolved(space, pick)

@@ -117,9 +117,9 @@ class Study(BaseModel):
 
     def model_post_init(self, _: Any) -> None:
         """Hold what concerns several fields at once."""
-        from hadnas.samplers.sampler import make_sampler
+        from hadnas.samplers.sampler import check_sampler
 
-        make_sampler(self.sampler, self.seed, self.sampler_options)
+        check_sampler(self.sampler, self.seed, self.sampler_options, len(self.objectives))
         if self.deciding_latencies and self.latency is None:
             asked = self.deciding_latencies[0]
             raise SpecError(f"{asked} is asked for but latency = None; name a backend, such as 'eager'")

@@ -25,12 +25,13 @@ FLOORS = [
     "contract",
     "train",
     "samplers",
+    "replay",
 ]
 FLOORS += ["store", "track", "results", "search", "exporter", "opened", "library", "retraining", "shell", "__main__"]
 """The rooms from the ground up: a room imports from those before it, and from itself."""
 
 ROOMS = {
-    "optuna": {"samplers", "store", "results", "search"},
+    "optuna": {"samplers", "replay", "store", "results", "search"},
     "sqlalchemy": {"store"},
     "mlflow": {"track"},
     "click": {"shell"},

@@ -39,6 +39,18 @@ def rows(results: StudyResults) -> list[tuple[Any, ...]]:
     return [(f.number, f.state, f.params, f.figures) for f in results.found]
 
 
+def test_the_surrogate_meets_a_new_network_with_every_trial_and_stays_below_the_limit(tmp_path: Path) -> None:
+    """It knows before, in the same process or another, what a network is and costs."""
+    options: dict[str, Any] = {"n_startup_trials": 2, "pool": 40}
+    for trials in (3, 6):
+        changes = {"sampler": "surrogate", "sampler_options": options, "constraints": {"macs": 25_000}}
+        progress = run_study(study(trials=trials, **changes), Home(tmp_path))
+        assert (progress.done, progress.refused) == (trials, 0)
+    found = open_study("tiny", tmp_path).found
+    assert len({each.arch.fingerprint for each in found if each.arch}) == len(found) == 6
+    assert all(each.figures["macs"] <= 25_000 for each in found)
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home in which the tiny study ran once, with latency and baselines."""

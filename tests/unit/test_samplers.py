@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hadnas.errors import SpecError, UnknownName
 from hadnas.samplers.draw import Drawn, draw_from
+from hadnas.samplers.problem import Problem, Prospect
 from hadnas.samplers.sampler import make_sampler, samplers
 from hadnas.space import one_of, op, repeat
 from hadnas.store.home import Home, optuna_storage
@@ -22,6 +23,7 @@ SMALL: dict[str, dict[str, object]] = {
     "nsga2": {"population_size": 6},
     "random": {},
     "exhaustive": {},
+    "surrogate": {"n_startup_trials": 4, "pool": 30},
 }
 PART = one_of(op("star", expand=one_of(1, 2, 3)), op("mlp", expand=one_of(2, 4)), op("lka"))
 SPACE = {"blocks": repeat(PART, one_of(1, 2, 3))}
@@ -53,8 +55,13 @@ def told(drawn: Drawn, number: int, **attributes: Any) -> FrozenTrial:
     return trial
 
 
+def describe(answers: Any, node: Any) -> Prospect:
+    return Prospect(str(node), {"length": float(len(node["blocks"]))})
+
+
 def next_draw(name: str, seed: int, history: list[FrozenTrial], draw: int) -> Drawn:
-    return draw_from(SPACE, make_sampler(name, seed, SMALL[name])(draw), ["maximize", "minimize"], history)
+    problem = Problem(SPACE, ("size", "length"), ("maximize", "minimize"), describe)
+    return draw_from(SPACE, make_sampler(name, seed, SMALL[name], problem)(draw), problem.directions, history)
 
 
 def run(name: str, seed: int, trials: int = TRIALS) -> list[FrozenTrial]:

@@ -19,7 +19,7 @@ from hadnas.space import (
     every,
     int_range,
     meanings,
-    mutate,
+    mutants,
     one_of,
     op,
     random_pick,
@@ -148,7 +148,7 @@ def test_mutation_moves_one_decision(name: str) -> None:
     known = dict(zip(map(json.dumps, (p for p, _ in every(space))), (d for _, d in every(space)), strict=True))
     rng = random.Random(0)
     for _, (before, _) in zip(range(60), itertools.cycle(every(space)), strict=False):
-        after, draw = mutate(space, before, rng)
+        after, draw = next(mutants(space, before, rng))
         assert known[json.dumps(after)] == draw
         assert len([key for key in before if key in after and after[key] != before[key]]) == 1
 
@@ -215,8 +215,8 @@ ERRORS = {
     "x = \\[1\\] is not allowed": lambda: replay({"x": one_of(1, 2)}, {"x": [1]}),  # type: ignore[dict-item]
     "x: no value given; allowed are": lambda: replay({"x": one_of(1, 2)}, {}),
     "\\['z'\\]": lambda: replay({"x": one_of(1, 2)}, {"x": 1, "z": 3}),
-    "x: no value given": lambda: mutate({"x": one_of(1, 2)}, {}, random.Random(0)),
-    "nothing to mutate": lambda: mutate({"x": one_of(1)}, {"x": 1}, random.Random(0)),
+    "x: no value given": lambda: next(mutants({"x": one_of(1, 2)}, {}, random.Random(0))),
+    "nothing to mutate": lambda: next(mutants({"x": one_of(1)}, {"x": 1}, random.Random(0))),
     "'w' .*another": lambda: size({"x": one_of(one_of(1, 2, name="v"), 3, name="w")}),
 }
 

@@ -1,0 +1,1 @@
+"""Replays: samplers at work on figures that are known already, without training."""

@@ -1,0 +1,211 @@
+"""A table of every network of a search space, with the figures of trainings that were made once: a CSV file.
+
+Each row is a draw: one column per decision, named as the decision, empty where the draw has none. `key`: draws of equal
+key are one network; each draw is one of its own where there is no such column. `seed`: several rows per draw with
+different seeds are several trainings. Every other column is a figure, such as `val_accuracy`, or `val_accuracy@3` after
+the third epoch.
+"""
+
+import csv
+import gzip
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hadnas.errors import SpecError, at, cut, unknown
+from hadnas.measure.figures import Direction
+from hadnas.measure.front import hypervolume, reference_point
+from hadnas.samplers.problem import Problem, Prospect
+from hadnas.space import Distribution, Params, every, resolve, size
+
+Draw = tuple[tuple[str, Any], ...]
+KEY_COLUMN, SEED_COLUMN = "key", "seed"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a search on a table is for.
+
+    objectives  column -> direction
+    known       those of them that are known without training
+    judges      objective -> the column that judges it, where that is not its own
+    features    columns that are known without training, for a surrogate
+    """
+
+    objectives: Mapping[str, Direction]
+    known: Sequence[str] = ()
+    judges: Mapping[str, str] | None = None
+    features: Sequence[str] = ()
+
+    @property
+    def judging(self) -> list[str]:
+        """The column that judges each objective."""
+        return [(self.judges or {}).get(name, name) for name in self.objectives]
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column that is read."""
+        return list(dict.fromkeys([*self.objectives, *self.known, *self.judging, *self.features]))
+
+
+def goal(
+    maximize: Sequence[str], minimize: Sequence[str], known: Sequence[str], judge: Sequence[str], feature: Sequence[str]
+) -> Goal:
+    """The goal of `hadnas bench`; `judge`: "OBJECTIVE=COLUMN". Raises SpecError."""
+    objectives: dict[str, Direction] = {**dict.fromkeys(maximize, "maximize"), **dict.fromkeys(minimize, "minimize")}
+    if not objectives or len(objectives) < len(maximize) + len(minimize):
+        raise SpecError(f"objectives {[*maximize, *minimize]}; give one or several, each once")
+    judges = dict(text.partition("=")[::2] for text in judge)
+    for name in (*known, *judges):
+        if name not in objectives:
+            raise unknown("objective", name, objectives)
+    return Goal(objectives, known, judges, feature)
+
+
+@dataclass(frozen=True)
+class KnownTable:
+    """A benchmark from a table.
+
+    keys     draw -> the key of its network
+    figures  key -> seed -> column -> figure
+    """
+
+    space: Any
+    goal: Goal
+    keys: dict[Draw, str]
+    figures: dict[str, dict[str, dict[str, float]]]
+
+    @cached_property
+    def means(self) -> dict[str, dict[str, float]]:
+        """Key -> column -> mean over the seeds."""
+        return {
+            key: {name: float(np.mean([row[name] for row in rows.values()])) for name in self.goal.columns}
+            for key, rows in self.figures.items()
+        }
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        return tuple(self.goal.objectives.values())
+
+    def _all(self, columns: Sequence[str]) -> list[list[float]]:
+        return [[row[name] for name in columns] for row in self.means.values()]
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The search as a sampler sees it."""
+        names = tuple(self.goal.objectives)
+        worst = dict(zip(names, reference_point(self._all(names), self.directions), strict=True))
+        return Problem(self.space, names, self.directions, self.describe, worst)
+
+    def describe(self, answers: Params, node: Any) -> Prospect:
+        """What is known of a draw."""
+        key = self.keys[tuple(sorted(answers.items()))]
+        row, goal = self.means[key], self.goal
+        return Prospect(key, {name: row[name] for name in goal.known}, {name: row[name] for name in goal.features})
+
+    def trained(self, key: object, seed: int) -> list[float]:
+        """The objectives of one of the trainings of a network; known ones as they are known."""
+        rows, mean = self.figures[str(key)], self.means[str(key)]
+        row = rows[random.Random(f"{seed} {key}").choice(list(rows))]
+        return [mean[name] if name in self.goal.known else row[name] for name in self.goal.objectives]
+
+    def judged(self, key: object) -> list[float]:
+        """The means of what judges the objectives."""
+        return [self.means[str(key)][name] for name in self.goal.judging]
+
+    @cached_property
+    def reference(self) -> tuple[float, ...]:
+        """The worst of what judges, over the whole table."""
+        return reference_point(self._all(self.goal.judging), self.directions)
+
+    @cached_property
+    def best(self) -> float:
+        """The best that judges: a figure with one objective, the whole table's hypervolume with several."""
+        values = self._all(self.goal.judging)
+        if len(self.directions) > 1:
+            return hypervolume(values, self.directions, self.reference)
+        return (max if self.directions[0] == "maximize" else min)(values)[0]
+
+
+def read_table(space: Any, path: Path, goal: Goal) -> KnownTable:
+    """The table of `space` in a CSV file, which may be gzipped.
+
+    Raises SpecError with the row for a missing or a doubled draw, a choice outside of the space, or a figure that is
+    no finite number; UnknownName for a column that is not there.
+    """
+    try:
+        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SpecError(f"{path} cannot be read as CSV: {error}") from error
+    with at(str(path)):
+        return table_of(space, reader.fieldnames or (), rows, goal)
+
+
+def table_of(space: Any, columns: Iterable[str], rows: Iterable[Mapping[str, str | None]], goal: Goal) -> KnownTable:
+    """The table from its rows as text. Raises as `read_table`."""
+    names = list(columns)
+    for name in goal.columns:
+        if name not in names:
+            raise unknown("column", name, names)
+    keys: dict[Draw, str] = {}
+    figures: dict[str, dict[str, dict[str, float]]] = {}
+    lines: dict[tuple[Draw, str], int] = {}
+    decisions: set[str] = set()
+    for line, row in enumerate(rows, 2):  # line 1 has the names
+        with at(f"line {line}"):
+            draw = _draw(space, row, decisions)
+            seed = row.get(SEED_COLUMN) or ""
+            if (draw, seed) in lines:
+                raise SpecError(f"the draw of line {lines[draw, seed]} again, with the same seed; allowed is one row")
+            lines[draw, seed] = line
+            key = row.get(KEY_COLUMN) or " ".join(f"{name}={value}" for name, value in draw)
+            if keys.setdefault(draw, key) != key:
+                raise SpecError(f"key {cut(key)} for a draw whose key was {cut(keys[draw])}; allowed is one key a draw")
+            found = {name: _figure(name, row[name]) for name in goal.columns}
+            if figures.setdefault(key, {}).setdefault(seed, found) != found:
+                raise SpecError(
+                    f"other figures of key {cut(key)} than in an earlier row; allowed are equal ones a seed"
+                )
+    if len(keys) < (expected := size(space)):
+        missing = next(params for params, _ in every(space) if tuple(sorted(params.items())) not in keys)
+        raise SpecError(f"{len(keys)} of {expected} draws of the space are in the table; missing is {cut(missing)}")
+    return KnownTable(space, goal, keys, figures)
+
+
+def _draw(space: Any, row: Mapping[str, str | None], decisions: set[str]) -> Draw:
+    """The draw of a row; the names of its decisions are added to `decisions`."""
+    answers: Params = {}
+
+    def pick(name: str, distribution: Distribution) -> Any:
+        text = row.get(name)
+        if not text:
+            raise SpecError(f"no value of {name}; allowed are {', '.join(map(str, distribution.values))}")
+        values = {str(value): value for value in distribution.values}
+        if text not in values:
+            raise SpecError(f"{name} = {text} is outside of the space; allowed are {', '.join(values)}")
+        answers[name] = values[text]
+        return answers[name]
+
+    resolve(space, pick)
+    decisions.update(answers)
+    for name in decisions - answers.keys():
+        if row.get(name):
+            raise SpecError(f"{name} = {row[name]}, but this draw has no such decision; allowed is an empty cell")
+    return tuple(sorted(answers.items()))
+
+
+def _figure(name: str, text: str | None) -> float:
+    try:
+        value = float(text or "nan")
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise SpecError(f"{name} = {text!r} is no figure; allowed is a finite number")
+    return value

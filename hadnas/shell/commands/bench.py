@@ -1,0 +1,68 @@
+"""The command that replays samplers on a table."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hadnas.shell.commands import COUNTS, PathType
+
+
+@click.command("bench")
+@click.argument("space")
+@click.argument("table", type=PathType())
+@click.option("--maximize", multiple=True, metavar="COLUMN", help="An objective; may be given several times.")
+@click.option("--minimize", multiple=True, metavar="COLUMN", help="An objective; may be given several times.")
+@click.option("--known", multiple=True, metavar="COLUMN", help="An objective that is known without training.")
+@click.option("--judge", multiple=True, metavar="OBJECTIVE=COLUMN", help="The column that judges an objective.")
+@click.option("--feature", multiple=True, metavar="COLUMN", help="A column that the surrogate may learn from.")
+@click.option(
+    "--sampler",
+    multiple=True,
+    default=("tpe", "surrogate"),
+    show_default=True,
+    metavar="NAME",
+    help="With options as surrogate,pool=600; the others are compared with the first.",
+)
+@click.option(
+    "--budget", multiple=True, type=COUNTS, default=(50, 100), show_default=True, help="New trainings of a search."
+)
+@click.option("--seeds", type=COUNTS, default=10, show_default=True, help="Searches of each sampler.")
+@click.option("--processes", type=click.IntRange(1, 256), default=2, show_default=True)
+@click.option("--csv", type=PathType(), metavar="FILE", help="Write the score of every search into a file.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+def bench_command(
+    space: str,
+    table: Path,
+    sampler: tuple[str, ...],
+    budget: tuple[int, ...],
+    seeds: int,
+    processes: int,
+    csv: Path | None,
+    force: bool,
+    **columns: Any,
+) -> None:
+    """Replay samplers on the table of a space, without training: what each reaches after so many trainings.
+
+    TABLE is a CSV file with a row for every draw of SPACE: a column for each decision, `key` (draws of one key are one
+    network), `seed` (several trainings of a draw), and figures. A search sees one training of a network; what it
+    chooses is judged by the means over all.
+    """
+    from hadnas.library import load_study
+    from hadnas.replay.replay import contender, replays
+    from hadnas.replay.scores import new_file, write_scores
+    from hadnas.replay.table import goal, read_table
+    from hadnas.shell.tables.bench import show_searches
+
+    contenders, budgets = [contender(text) for text in sampler], sorted(set(budget))
+    known_table = read_table(load_study(space).space, table, goal(**columns))
+    if csv is not None:
+        new_file(csv, force=force)
+    searches = replays(known_table, contenders, seeds, budgets, processes)
+    with click.progressbar(searches, length=seeds * len(contenders), label="searches", file=sys.stderr) as shown:
+        found = list(shown)
+    show_searches(known_table, found)
+    if csv is not None:
+        write_scores(csv, found)
+        click.echo(f"wrote {csv}")
