@@ -1,5 +1,6 @@
 """The benchmarks run, in small, and print figures: what those are is for people to read, and fails no test."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ COMMANDS = (
     "bench_latency.py --processes 2 --seconds 0.1 --load",
     "bench_latency.py --processes 2 --seconds 0.1 --in-one",
     "bench_pool.py 20",
+    "bench_samplers.py quality 1",
     "bench_screen.py 2 1 1",
     "bench_train.py --epochs 2",
     "bench_trial.py",
@@ -30,6 +32,7 @@ def test_every_benchmark_is_here() -> None:
 def test_a_benchmark_runs(command: str, tmp_path: Path) -> None:
     name, *arguments = command.format(tmp_path).split()
     script = Path(__file__).parents[1] / "bench" / name
-    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+    there = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, env=there)
     assert done.returncode == 0, done.stderr
     assert re.search(r"[1-9]", done.stdout) and not re.search(r"\bnan\b|\binf\b|(?<!\w)-\d", done.stdout), done.stdout
