@@ -172,3 +172,30 @@ def test_it_predicts_the_ranks_of_a_deep_space() -> None:
     model = Gaussian(rows[:100], np.zeros((100, 1)), truth[:100])
     assert spearmanr(model.predict(rows[100:], np.zeros((60, 1)))[0], truth[100:]).statistic > 0.5
     assert size(deep.space) > 100_000
+
+
+def test_a_candidate_at_work_counts_as_it_is_predicted() -> None:
+    """Cost is known and accuracy follows from it: what is at work takes the gain from all that cost the same."""
+    space = {"width": one_of(*range(1, 9)), "x": one_of(*range(50))}
+
+    def known(answers: Any, node: Any) -> Prospect:
+        width = float(answers["width"])
+        return Prospect(str(node), {"cost": width}, {"width": width})
+
+    searched = Problem(space, ("accuracy", "cost"), ("maximize", "minimize"), known, {"accuracy": 0.0, "cost": 9.0})
+    integers = {
+        name: optuna.distributions.IntDistribution(*ends) for name, ends in {"width": (1, 8), "x": (0, 49)}.items()
+    }
+
+    def trial(width: int, x: int, state: TrialState) -> FrozenTrial:
+        values = [width**0.5, float(width)] if state == TrialState.COMPLETE else None
+        return create_trial(state=state, values=values, params={"width": width, "x": x}, distributions=integers)
+
+    history = [trial(width, x, TrialState.COMPLETE) for width in (1, 2, 3, 5, 8) for x in (0, 30)]
+    seeded = make_sampler("surrogate", 0, {"n_startup_trials": 3, "pool": 400}, searched)
+    met = []
+    for _ in range(3):
+        answers = draw_from(space, seeded(len(history)), searched.directions, history).answers
+        met.append(answers["width"])
+        history.append(trial(answers["width"], answers["x"], TrialState.RUNNING))
+    assert sorted(met) == [4, 6, 7]
