@@ -77,6 +77,7 @@ def replay_search(benchmark: Benchmark, contender: Contender, seed: int, budgets
 
     Where it ends before a budget, as no new network is drawn, its last score stands.
     """
+    logging.set_verbosity(logging.ERROR)  # each draw has a study, which Optuna would announce
     problem = benchmark.problem
     seeded = make_sampler(contender.sampler, seed, contender.options, problem)
     history: list[FrozenTrial] = []
@@ -154,7 +155,6 @@ _benchmark: Benchmark | None = None
 def _start(benchmark: Benchmark) -> None:
     global _benchmark
     _benchmark = benchmark
-    logging.set_verbosity(logging.ERROR)
 
 
 def _search(contender: Contender, seed: int, budgets: Sequence[int]) -> Search:

@@ -23,11 +23,6 @@ SPACE = op("net", blocks=repeat(BLOCK, one_of(1, 2)))
 GOAL = Goal({"accuracy": "maximize", "macs": "minimize"}, known=["macs"])
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
 def rows(seeds: tuple[str, ...] = ("0", "1", "2")) -> list[dict[str, str]]:
     """Two blocks are one network in either order; seeds differ by a tenth."""
     out = []
@@ -65,9 +60,11 @@ def test_the_choice_is_by_what_was_seen() -> None:
 
 def test_a_budget_counts_new_networks_and_a_search_ends_when_none_is_left() -> None:
     known = table(rows())
+    optuna.logging.set_verbosity(optuna.logging.INFO)
     for name in ("tpe", "surrogate", "random"):
         found = replay_search(known, contender(name), 0, (1, 4, 100))
         assert found.scores[1] < found.scores[100] == pytest.approx(1), name
+    assert optuna.logging.get_verbosity() == optuna.logging.ERROR  # no line for each of the draws
 
 
 def without(found: list[dict[str, str]], name: str) -> list[dict[str, str]]:
