@@ -39,6 +39,8 @@ class Deep:
     depth: int = 3
     noise: float = 0.01
     costly: bool = False
+    epochs: int = 1
+    accuracy: int = 0
     """Whether cost is an objective, too."""
 
     @cached_property
@@ -91,7 +93,7 @@ class Deep:
         features |= {name: sum(block["op"] == name for _, block in blocks) for name in ("star", "mlp", "conv")}
         return Prospect(tuple(sorted(answers.items(), key=str)), {"cost": cost}, features)
 
-    def accuracy(self, answers: Mapping[str, Any]) -> float:
+    def accuracy_of(self, answers: Mapping[str, Any]) -> float:
         mismatch = []
         for name, (best, distribution) in self.hidden.items():
             if name not in answers or isinstance(distribution, Categorical):
@@ -108,4 +110,13 @@ class Deep:
     def judged(self, key: Any) -> list[float]:
         answers = dict(key)
         cost = self.describe(answers, replay(self.space, answers)).known["cost"]
-        return [self.accuracy(answers), cost][: 1 + self.costly]
+        return [self.accuracy_of(answers), cost][: 1 + self.costly]
+
+    def curve(self, key: Any, seed: int) -> list[tuple[float, float, float]]:
+        return []
+
+    def costs(self, key: Any) -> list[float]:
+        return []
+
+    def work(self, key: Any) -> float:
+        return 1.0

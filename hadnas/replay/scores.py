@@ -31,18 +31,49 @@ class Summary:
     lead_error: float
 
 
-def summaries(searches: Sequence[Search]) -> list[Summary]:
+@dataclass(frozen=True)
+class Share:
+    """Work of one contender to reach what the first one reached in the end, as a share of the first one's work.
+
+    median, low, high  of the shares over the seeds, with a 95 % bootstrap interval; infinite where it was not reached
+    missed             seeds that did not reach it
+    """
+
+    label: str
+    n: int
+    median: float
+    low: float
+    high: float
+    missed: int
+
+
+def shares(searches: Sequence[Search]) -> list[Share]:
+    """The share of each contender but the first, paired by seed."""
+    labels = list(dict.fromkeys(search.contender.label for search in searches))
+    ends = {search.seed: search.steps[-1] for search in searches if search.contender.label == labels[0]}
+    found = []
+    for label in labels[1:]:
+        mine = [search for search in searches if search.contender.label == label]
+        values = np.array([search.work(ends[search.seed].score) / ends[search.seed].work for search in mine])
+        drawn = np.median(np.random.default_rng(0).choice(values, (2000, len(values))), axis=1)
+        low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")
+        missed = int(np.isinf(values).sum())
+        found.append(Share(label, len(values), float(np.median(values)), float(low), float(high), missed))
+    return found
+
+
+def summaries(searches: Sequence[Search], budgets: Sequence[int]) -> list[Summary]:
     """A summary of each contender at each budget, in order; standard errors of a single seed are NaN."""
     labels = list(dict.fromkeys(search.contender.label for search in searches))
     return [
         _summary(label, budget, _scores(searches, label, budget), _scores(searches, labels[0], budget))
-        for budget in searches[0].scores
+        for budget in budgets
         for label in labels
     ]
 
 
 def _scores(searches: Sequence[Search], label: str, budget: int) -> list[float]:
-    return [search.scores[budget] for search in searches if search.contender.label == label]
+    return [search.score(budget) for search in searches if search.contender.label == label]
 
 
 def _summary(label: str, budget: int, scores: Sequence[float], first: Sequence[float]) -> Summary:
@@ -67,10 +98,10 @@ def new_file(path: Path, *, force: bool) -> None:
 
 
 def write_scores(path: Path, searches: Sequence[Search]) -> None:
-    """Write one row per search and budget: sampler, seed, trainings, score."""
+    """Write one row per search and network: sampler, seed, networks tried, work, score."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["sampler", "seed", "trainings", "score"])
+        writer.writerow(["sampler", "seed", "tried", "work", "score"])
         for search in searches:
-            for budget, score in search.scores.items():
-                writer.writerow([search.contender.label, search.seed, budget, score])
+            for step in search.steps:
+                writer.writerow([search.contender.label, search.seed, step.tried, step.work, step.score])

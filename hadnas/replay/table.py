@@ -2,12 +2,14 @@
 
 Each row is a draw: one column per decision, named as the decision, empty where the draw has none. `key`: draws of equal
 key are one network; each draw is one of its own where there is no such column. `seed`: several rows per draw with
-different seeds are several trainings. Every other column is a figure, such as `val_accuracy`, or `val_accuracy@3` after
-the third epoch.
+different seeds are several trainings. Every other column is a figure, such as `macs`, or `val_accuracy@3` after the
+third epoch; rungs need `train_loss@N`, `val_loss@N` and `val_accuracy@N` of every epoch.
 """
 
 import csv
 import gzip
+import itertools
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ from hadnas.space import Distribution, Params, every, resolve, size
 
 Draw = tuple[tuple[str, Any], ...]
 KEY_COLUMN, SEED_COLUMN = "key", "seed"
+LOG = "log10."
+CURVES = ("train_loss", "val_loss", "val_accuracy")
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,22 @@ class Goal:
     objectives  column -> direction
     known       those of them that are known without training
     judges      objective -> the column that judges it, where that is not its own
-    features    columns that are known without training, for a surrogate
+    features    columns that are known without training, for a surrogate; "log10.macs" is the logarithm of a column
+    work        the column of the work of one epoch; empty: every training is the same work
+    epochs      of a training, whose curves are read; 0: none are
     """
 
     objectives: Mapping[str, Direction]
     known: Sequence[str] = ()
     judges: Mapping[str, str] | None = None
     features: Sequence[str] = ()
+    work: str = ""
+    epochs: int = 0
+
+    @property
+    def curves(self) -> list[list[str]]:
+        """The columns of each epoch's point."""
+        return [[f"{name}@{epoch}" for name in CURVES] for epoch in range(1, self.epochs + 1)]
 
     @property
     def judging(self) -> list[str]:
@@ -50,11 +63,18 @@ class Goal:
     @property
     def columns(self) -> list[str]:
         """Every column that is read."""
-        return list(dict.fromkeys([*self.objectives, *self.known, *self.judging, *self.features]))
+        known = [*self.known, *(name.removeprefix(LOG) for name in self.features), *([self.work] if self.work else [])]
+        return list(dict.fromkeys([*self.objectives, *known, *self.judging, *itertools.chain(*self.curves)]))
 
 
 def goal(
-    maximize: Sequence[str], minimize: Sequence[str], known: Sequence[str], judge: Sequence[str], feature: Sequence[str]
+    maximize: Sequence[str],
+    minimize: Sequence[str],
+    known: Sequence[str],
+    judge: Sequence[str],
+    feature: Sequence[str],
+    work: str,
+    epochs: int,
 ) -> Goal:
     """The goal of `hadnas bench`; `judge`: "OBJECTIVE=COLUMN". Raises SpecError."""
     objectives: dict[str, Direction] = {**dict.fromkeys(maximize, "maximize"), **dict.fromkeys(minimize, "minimize")}
@@ -64,7 +84,7 @@ def goal(
     for name in (*known, *judges):
         if name not in objectives:
             raise unknown("objective", name, objectives)
-    return Goal(objectives, known, judges, feature)
+    return Goal(objectives, known, judges, feature, work, epochs)
 
 
 @dataclass(frozen=True)
@@ -106,13 +126,43 @@ class KnownTable:
         """What is known of a draw."""
         key = self.keys[tuple(sorted(answers.items()))]
         row, goal = self.means[key], self.goal
-        return Prospect(key, {name: row[name] for name in goal.known}, {name: row[name] for name in goal.features})
+        features = {name: _feature(name, row) for name in goal.features}
+        return Prospect(key, {name: row[name] for name in goal.known}, features)
 
     def trained(self, key: object, seed: int) -> list[float]:
         """The objectives of one of the trainings of a network; known ones as they are known."""
-        rows, mean = self.figures[str(key)], self.means[str(key)]
-        row = rows[random.Random(f"{seed} {key}").choice(list(rows))]
+        row, mean = self._training(key, seed), self.means[str(key)]
         return [mean[name] if name in self.goal.known else row[name] for name in self.goal.objectives]
+
+    def curve(self, key: object, seed: int) -> list[tuple[float, float, float]]:
+        """(Training loss, validation loss, validation accuracy) after each epoch of that training."""
+        row = self._training(key, seed)
+        return [(row[train], row[loss], row[accuracy]) for train, loss, accuracy in self.goal.curves]
+
+    def _training(self, key: object, seed: int) -> dict[str, float]:
+        rows = self.figures[str(key)]
+        return rows[random.Random(f"{seed} {key}").choice(list(rows))]
+
+    def costs(self, key: object) -> list[float]:
+        """The features that are logarithms."""
+        row = self.means[str(key)]
+        return [_feature(name, row) for name in self.goal.features if name.startswith(LOG)]
+
+    def work(self, key: object) -> float:
+        """The work of one epoch."""
+        return self.means[str(key)][self.goal.work] if self.goal.work else 1.0
+
+    @property
+    def epochs(self) -> int:
+        """Of a training; 1 where the table has no curves."""
+        return self.goal.epochs or 1
+
+    @property
+    def accuracy(self) -> int:
+        """The place of the last accuracy among the objectives. Raises SpecError where it is none."""
+        if (last := f"{CURVES[-1]}@{self.goal.epochs}") not in (names := [*self.goal.objectives]):
+            raise SpecError(f"rungs need the objective {last}; found {', '.join(names)}")
+        return names.index(last)
 
     def judged(self, key: object) -> list[float]:
         """The means of what judges the objectives."""
@@ -132,20 +182,33 @@ class KnownTable:
         return (max if self.directions[0] == "maximize" else min)(values)[0]
 
 
-def read_table(space: Any, path: Path, goal: Goal) -> KnownTable:
-    """The table of `space` in a CSV file, which may be gzipped.
+def _feature(name: str, row: Mapping[str, float]) -> float:
+    value = row[name.removeprefix(LOG)]
+    if not name.startswith(LOG):
+        return value
+    if value <= 0:
+        raise SpecError(f"{name} of {value:g}; allowed is a column above 0")
+    return math.log10(value)
+
+
+def read_table(space: Any, paths: Sequence[Path], goal: Goal) -> KnownTable:
+    """The table of `space` in a CSV file, or in parts; a name that ends in .gz is that of a gzipped one.
 
     Raises SpecError with the row for a missing or a doubled draw, a choice outside of the space, or a figure that is
     no finite number; UnknownName for a column that is not there.
     """
-    try:
-        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SpecError(f"{path} cannot be read as CSV: {error}") from error
-    with at(str(path)):
-        return table_of(space, reader.fieldnames or (), rows, goal)
+    rows: list[dict[str, str | None]] = []
+    columns: dict[str, None] = {}
+    for path in paths:
+        try:
+            with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
+                reader = csv.DictReader(file)
+                rows += reader
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise SpecError(f"{path} cannot be read as CSV: {error}") from error
+        columns |= dict.fromkeys(reader.fieldnames or ())
+    with at(" + ".join(map(str, paths))):
+        return table_of(space, columns, rows, goal)
 
 
 def table_of(space: Any, columns: Iterable[str], rows: Iterable[Mapping[str, str | None]], goal: Goal) -> KnownTable:

@@ -27,7 +27,7 @@ def quality(seeds: int) -> None:
         benchmark = Deep(costly=costly)
         contenders = [contender(name) for name in ("tpe", "surrogate", "random")]
         print("hypervolume share" if costly else "accuracy", f"{len(benchmark.hidden)} decisions, n = {seeds} seeds")
-        for row in summaries(list(replays(benchmark, contenders, seeds, (50, 100)))):
+        for row in summaries(list(replays(benchmark, contenders, seeds, 100)), (50, 100)):
             lead = f"{row.lead:+.4f} ± {row.lead_error:.4f}"
             print(f"{row.budget:4} {row.label:10} {row.mean:.4f} ± {row.error:.4f}  {lead}")
 

@@ -62,8 +62,8 @@ def test_a_budget_counts_new_networks_and_a_search_ends_when_none_is_left() -> N
     known = table(rows())
     optuna.logging.set_verbosity(optuna.logging.INFO)
     for name in ("tpe", "surrogate", "random"):
-        found = replay_search(known, contender(name), 0, (1, 4, 100))
-        assert found.scores[1] < found.scores[100] == pytest.approx(1), name
+        found = replay_search(known, contender(name), 0, 100)
+        assert found.score(1) < found.score(100) == pytest.approx(1) and len(found.steps) < 100, name
     assert optuna.logging.get_verbosity() == optuna.logging.ERROR  # no line for each of the draws
 
 
@@ -118,12 +118,12 @@ def test_the_command_on_a_file(tmp_path: Path) -> None:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows())
-    assert read_table(SPACE, tmp_path / "table.csv", GOAL) == table(rows())
+    assert read_table(SPACE, [tmp_path / "table.csv"], GOAL) == table(rows())
     words = ("bench", tmp_path / "mine.py", tmp_path / "table.csv", "--maximize", "accuracy", "--seeds", "2")
     words = (*words, "--budget", "3", "--processes", "1", "--csv", tmp_path / "scores.csv")
     done = run(*words)
     assert done.exit_code == 0 and "ahead of tpe" in done.output, done.output
-    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1 + 2 * 2
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1 + 2 * 2 * 3
     assert "exists already" in run(*words).output
     assert run(*words[:3]).exit_code == 2
     assert "unknown objective 'macs'" in run(*words[:5], "--known", "macs").output
@@ -131,11 +131,11 @@ def test_the_command_on_a_file(tmp_path: Path) -> None:
 
 def test_means_errors_and_leads() -> None:
     benchmark = Deep(1, 2)
-    found = list(replays(benchmark, [contender("random"), contender("tpe")], 3, (2, 4), 1))
+    found = list(replays(benchmark, [contender("random"), contender("tpe")], 3, 4))
     assert [(search.contender.label, search.seed) for search in found[:3]] == [("random", 0), ("tpe", 0), ("random", 1)]
-    rows = summaries(found)
+    rows = summaries(found, (2, 4))
     assert [(row.budget, row.label) for row in rows] == [(2, "random"), (2, "tpe"), (4, "random"), (4, "tpe")]
-    scores = {name: [s.scores[4] for s in found if s.contender.label == name] for name in ("random", "tpe")}
+    scores = {name: [s.score(4) for s in found if s.contender.label == name] for name in ("random", "tpe")}
     assert rows[3].mean == pytest.approx(np.mean(scores["tpe"])) and rows[3].low <= rows[3].mean <= rows[3].high
     assert rows[3].lead == pytest.approx(np.mean(scores["tpe"]) - np.mean(scores["random"]))
     errors = [np.std(values, ddof=1) / np.sqrt(3) for values in scores.values()]
@@ -171,7 +171,7 @@ BENCH = flat()
 def reached(sampler: str) -> list[float]:
     """Shares of the hypervolume after 20 trainings, of which 6 are random, of 4 seeds."""
     chosen = contender(f"{sampler},n_startup_trials=6")
-    return [replay_search(BENCH, chosen, seed, (20,)).scores[20] for seed in range(4)]
+    return [replay_search(BENCH, chosen, seed, 20).score(20) for seed in range(4)]
 
 
 def test_the_surrogate_is_ahead_of_tpe_on_a_small_table() -> None:

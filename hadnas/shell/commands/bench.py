@@ -11,22 +11,24 @@ from hadnas.shell.commands import COUNTS, PathType
 
 @click.command("bench")
 @click.argument("space")
-@click.argument("table", type=PathType())
+@click.argument("table", type=PathType(), nargs=-1, required=True)
 @click.option("--maximize", multiple=True, metavar="COLUMN", help="An objective; may be given several times.")
 @click.option("--minimize", multiple=True, metavar="COLUMN", help="An objective; may be given several times.")
 @click.option("--known", multiple=True, metavar="COLUMN", help="An objective that is known without training.")
 @click.option("--judge", multiple=True, metavar="OBJECTIVE=COLUMN", help="The column that judges an objective.")
 @click.option("--feature", multiple=True, metavar="COLUMN", help="A column that the surrogate may learn from.")
+@click.option("--work", default="", metavar="COLUMN", help="The work of one epoch; by default all trainings are alike.")
+@click.option("--epochs", type=click.IntRange(0), default=0, help="Of a training, if the table has its curves.")
 @click.option(
     "--sampler",
     multiple=True,
     default=("tpe", "surrogate"),
     show_default=True,
     metavar="NAME",
-    help="With options as surrogate,pool=600; the others are compared with the first.",
+    help="With options, as surrogate,pool=600,rungs=2+4; the others are compared with the first.",
 )
 @click.option(
-    "--budget", multiple=True, type=COUNTS, default=(50, 100), show_default=True, help="New trainings of a search."
+    "--budget", multiple=True, type=COUNTS, default=(50, 100), show_default=True, help="Networks that a search tries."
 )
 @click.option("--seeds", type=COUNTS, default=10, show_default=True, help="Searches of each sampler.")
 @click.option("--processes", type=click.IntRange(1, 256), default=2, show_default=True)
@@ -34,7 +36,7 @@ from hadnas.shell.commands import COUNTS, PathType
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 def bench_command(
     space: str,
-    table: Path,
+    table: tuple[Path, ...],
     sampler: tuple[str, ...],
     budget: tuple[int, ...],
     seeds: int,
@@ -43,11 +45,11 @@ def bench_command(
     force: bool,
     **columns: Any,
 ) -> None:
-    """Replay samplers on the table of a space, without training: what each reaches after so many trainings.
+    """Replay samplers on the table of a space, without training: what each reaches after so many networks.
 
-    TABLE is a CSV file with a row for every draw of SPACE: a column for each decision, `key` (draws of one key are one
-    network), `seed` (several trainings of a draw), and figures. A search sees one training of a network; what it
-    chooses is judged by the means over all.
+    TABLE is a CSV file, or several, with a row for every draw of SPACE: a column for each decision, `key` (draws of one
+    key are one network), `seed` (several trainings of a draw), and figures. A search sees one training of a network;
+    what it chooses is judged by the means over all.
     """
     from hadnas.library import load_study
     from hadnas.replay.replay import contender, replays
@@ -59,10 +61,10 @@ def bench_command(
     known_table = read_table(load_study(space).space, table, goal(**columns))
     if csv is not None:
         new_file(csv, force=force)
-    searches = replays(known_table, contenders, seeds, budgets, processes)
+    searches = replays(known_table, contenders, seeds, max(budgets), processes)
     with click.progressbar(searches, length=seeds * len(contenders), label="searches", file=sys.stderr) as shown:
         found = list(shown)
-    show_searches(known_table, found)
+    show_searches(known_table, found, budgets)
     if csv is not None:
         write_scores(csv, found)
         click.echo(f"wrote {csv}")

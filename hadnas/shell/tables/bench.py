@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from hadnas.replay.replay import Search
-from hadnas.replay.scores import summaries
+from hadnas.replay.scores import shares, summaries
 from hadnas.replay.table import KnownTable
 from hadnas.shell.tables import console
 
 
-def show_searches(table: KnownTable, searches: Sequence[Search]) -> None:
+def show_searches(table: KnownTable, searches: Sequence[Search], budgets: Sequence[int]) -> None:
     """Mean score of each sampler at each budget, and by how much it is ahead of the first."""
     columns = list(dict.fromkeys(table.goal.judging))
     if len(columns) == 1:
@@ -18,12 +18,16 @@ def show_searches(table: KnownTable, searches: Sequence[Search]) -> None:
     else:
         what = f"hypervolume of {', '.join(columns)} as a share of the table's, reference point "
         what += ", ".join(f"{worst:.6g}" for worst in table.reference)
-    found = summaries(searches)
+    found = summaries(searches, budgets)
     printed = Table(title=f"{what}; n = {found[0].n} seeds, ± standard error", title_justify="left", box=None)
-    for column in ("trainings", "sampler", "mean", "95 % bootstrap interval", f"ahead of {found[0].label}"):
+    for column in ("networks", "sampler", "mean", "95 % bootstrap interval", f"ahead of {found[0].label}"):
         printed.add_column(column, no_wrap=True)
     for row in found:
         ahead = "" if row.label == found[0].label else f"{row.lead:+.5f} ± {row.lead_error:.5f}"
         interval = f"{row.low:.5f} to {row.high:.5f}"
         printed.add_row(str(row.budget), row.label, f"{row.mean:.5f} ± {row.error:.5f}", interval, ahead)
     console.print(printed)
+    for share in shares(searches):
+        shown = f"{share.label} reaches the last score of {found[0].label} with {share.median:.3f} of its work"
+        interval = f"median of {share.n} seeds, 95 % bootstrap interval {share.low:.3f} to {share.high:.3f}"
+        console.print(f"{shown} ({interval}; {share.missed} did not)", highlight=False)
