@@ -99,7 +99,7 @@ def test_in_plain_optuna_with_threads_every_candidate_is_new() -> None:
 
     def objective(trial: optuna.Trial) -> float:
         resolve(deep.space, optuna_pick(trial, {}))
-        return deep.accuracy(trial.params)
+        return deep.accuracy_of(trial.params)
 
     study.optimize(objective, n_trials=16)
     assert len({tuple(sorted(trial.params.items(), key=str)) for trial in study.trials}) == 16
@@ -168,7 +168,7 @@ def test_it_predicts_the_ranks_of_a_deep_space() -> None:
     deep = Deep(2, 2, noise=0.0)
     found = list(itertools.islice(draws(deep.space, random.Random(3)), 160))
     rows = vectors([answers for answers, _ in found], deep.problem.distributions(answers for answers, _ in found))
-    truth = np.array([deep.accuracy(answers) for answers, _ in found])
+    truth = np.array([deep.accuracy_of(answers) for answers, _ in found])
     model = Gaussian(rows[:100], np.zeros((100, 1)), truth[:100])
     assert spearmanr(model.predict(rows[100:], np.zeros((60, 1)))[0], truth[100:]).statistic > 0.5
     assert size(deep.space) > 100_000
