@@ -88,7 +88,7 @@ def contender(text: str) -> Contender:
 
 
 @dataclass(frozen=True)
-class Step:
+class Tried:
     """After a new network: `tried` so far, stopped ones included, work done, and the score reached."""
 
     tried: int
@@ -102,7 +102,7 @@ class Search:
 
     contender: Contender
     seed: int
-    steps: Sequence[Step]
+    steps: Sequence[Tried]
 
     def score(self, tried: int) -> float:
         """What was reached with so many networks; where the search ended before, its last score."""
@@ -122,7 +122,7 @@ def replay_search(benchmark: Benchmark, contender: Contender, seed: int, budget:
     done: dict[object, Sequence[float]] = {}
     stopped: set[object] = set()
     finished: list[Course] = []
-    steps: list[Step] = []
+    steps: list[Tried] = []
     work = 0.0
     barren = 0
     for draw in itertools.count():
@@ -141,7 +141,7 @@ def replay_search(benchmark: Benchmark, contender: Contender, seed: int, budget:
             else:
                 done[key] = course.figures
                 finished.append(course)
-            steps.append(Step(len(steps) + 1, work, score(benchmark, done)))
+            steps.append(Tried(len(steps) + 1, work, score(benchmark, done)))
         history.append(
             create_trial(
                 state=TrialState.COMPLETE if key in done else TrialState.PRUNED,

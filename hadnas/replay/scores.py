@@ -32,7 +32,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Share:
+class WorkShare:
     """Work of one contender to reach what the first one reached in the end, as a share of the first one's work.
 
     median, low, high  of the shares over the seeds, with a 95 % bootstrap interval; infinite where it was not reached
@@ -47,7 +47,7 @@ class Share:
     missed: int
 
 
-def shares(searches: Sequence[Search]) -> list[Share]:
+def shares(searches: Sequence[Search]) -> list[WorkShare]:
     """The share of each contender but the first, paired by seed."""
     labels = list(dict.fromkeys(search.contender.label for search in searches))
     ends = {search.seed: search.steps[-1] for search in searches if search.contender.label == labels[0]}
@@ -58,7 +58,7 @@ def shares(searches: Sequence[Search]) -> list[Share]:
         drawn = np.median(np.random.default_rng(0).choice(values, (2000, len(values))), axis=1)
         low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")
         missed = int(np.isinf(values).sum())
-        found.append(Share(label, len(values), float(np.median(values)), float(low), float(high), missed))
+        found.append(WorkShare(label, len(values), float(np.median(values)), float(low), float(high), missed))
     return found
 
 

@@ -32,7 +32,8 @@ class Problem:
     describe    (answers, node) of a draw -> its prospect, or None where a rule or the limit of a known cost refuses it;
                 a function of the draw alone, so that its results may be kept
     reference   objective -> the worst figure that counts for hypervolume, fixed before the search; of an objective that
-                is not named, the worst figure that was told
+                is not named, somewhat beyond the worst that is known or was told
+    ratios      objectives whose ratios count, such as costs: hypervolume takes their logarithms
     """
 
     space: Any
@@ -40,6 +41,7 @@ class Problem:
     directions: tuple[Direction, ...]
     describe: Callable[[Params, Any], Prospect | None]
     reference: Mapping[str, float] = field(default_factory=dict)
+    ratios: frozenset[str] = frozenset()
 
     def prospect(self, answers: Params) -> Prospect | None:
         """The prospect of a trial's draw, kept. Raises SpecError where `answers` describe no draw of the space."""

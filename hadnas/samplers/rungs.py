@@ -12,13 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from hadnas.errors import SpecError
 from hadnas.measure.figures import Direction
-from hadnas.measure.front import pareto_front
-
-Array = npt.NDArray[np.float64]
+from hadnas.measure.front import Array, pareto_front
 
 MIN_FINISHED = 8
 """Trainings that come to their end before any is stopped."""

@@ -3,6 +3,9 @@
 A draw is planned whole before its trial starts: of several hundred draws, random ones and mutants of the best so far,
 the one of the largest expected gain (Emmerich, Giannakoglou and Naujoks, IEEE TEVC 10, 2006; with one objective, the
 expected improvement). Known figures, such as MACs, enter as they are. Networks that were met are not proposed again.
+
+Before there is anything to learn from, draws are spread over the first known figure that is minimised: on HadaBench 5
+such draws served better than 5 or 10 random ones, and as small networks are among them, cost less work.
 """
 
 import itertools
@@ -32,6 +35,12 @@ PARENTS = 10
 FURTHER = 0.5
 """Chance that a mutant has one more decision changed."""
 
+SPREAD = 64
+"""Random draws of which one is chosen by its cost."""
+
+BEYOND = 0.1
+"""Share of the range by which the reference point lies beyond the worst figures, where the problem names none."""
+
 MAX_LEARNED = 500
 """Trials, beside the parents, from which the surrogate learns: its covariance takes their square in memory."""
 
@@ -48,17 +57,17 @@ class Candidate:
     figures: tuple[float, ...] = ()
 
 
-@sampler("surrogate", informed=True, most_objectives=4, n_startup_trials=10, pool=300, mutants=0.5)
+@sampler("surrogate", informed=True, most_objectives=4, n_startup_trials=6, pool=300, mutants=0.5)
 class SurrogateSampler(BaseSampler):
     """Proposes by a Gaussian process and the known figures of a `Problem`; `seed` and the trials decide a draw.
 
-    n_startup_trials  draws that are random, before the surrogate is asked
+    n_startup_trials  draws before the surrogate is asked: spread over the cost, or random where none is known
     pool              draws among which one is chosen
     mutants           their share that are mutants of the best trials; the others are random
     """
 
     def __init__(
-        self, problem: Problem, seed: int = 0, n_startup_trials: int = 10, pool: int = 300, mutants: float = 0.5
+        self, problem: Problem, seed: int = 0, n_startup_trials: int = 6, pool: int = 300, mutants: float = 0.5
     ) -> None:
         self.problem, self.seed = problem, seed
         self.n_startup_trials, self.pool, self.mutants = n_startup_trials, pool, mutants
@@ -110,8 +119,8 @@ class SurrogateSampler(BaseSampler):
                 pending[prospect.key] = Candidate(trial.params, prospect)
         known = list(told.values())
         if len(told) + len(pending) < self.n_startup_trials or not known:
-            first = next(self._fresh(self._random(rng), met), None)
-            return first.answers if first else self._any(rng)
+            first = list(itertools.islice(self._fresh(self._random(rng), met), SPREAD))
+            return self._spread(first, len(met)).answers if first else self._any(rng)
         parents = self._parents(known)
         pool = list(itertools.islice(self._fresh(self._draws(parents, rng), met), self.pool))
         if not pool:
@@ -121,6 +130,16 @@ class SurrogateSampler(BaseSampler):
             known = parents + rest[:: -(-len(rest) // MAX_LEARNED)]
         waiting = [candidate for key, candidate in pending.items() if key not in told]
         return pool[int(np.argmax(self._gains(known, waiting, pool)))].answers
+
+    def _spread(self, first: list[Candidate], place: int) -> Candidate:
+        """Of random draws, that of the cost at `place` of a van der Corput sequence, from the smallest cost onwards."""
+        for name, direction in zip(self.problem.objectives, self.problem.directions, strict=True):
+            costs = np.array([candidate.prospect.known.get(name, np.nan) for candidate in first])
+            if direction == "minimize" and (costs > 0).all():
+                low, high = np.log(costs.min()), np.log(costs.max())
+                share = sum((place >> bit & 1) / 2 ** (bit + 1) for bit in range(place.bit_length()))
+                return first[int(np.abs(np.log(costs) - (low + share * (high - low))).argmin())]
+        return first[0]
 
     def _prospect(self, trial: FrozenTrial) -> Prospect | None:
         if trial.state in (TrialState.FAIL, TrialState.WAITING):
@@ -183,31 +202,33 @@ class SurrogateSampler(BaseSampler):
         features = _columns([candidate.prospect.features for candidate in every_one])
         n, later = len(known), slice(len(known), None)
         told = np.array([candidate.figures for candidate in known])
-        unknown = [
-            i
+        ahead = pending + pool
+        costs = np.array([[c.prospect.known.get(name, np.nan) for name in problem.objectives] for c in ahead])
+        unknown = [int(i) for i in np.flatnonzero(np.isnan(costs).any(axis=0))]
+        ratios = [
+            name in problem.ratios and bool((told[:, i] > 0).all() and not (costs[:, i] <= 0).any())
             for i, name in enumerate(problem.objectives)
-            if any(name not in candidate.prospect.known for candidate in pending + pool)
         ]
+        told, costs = (np.where(ratios, np.log10(np.where(ratios, values, 1)), values) for values in (told, costs))
         nodes, weights = hermegauss(NODES.get(len(unknown), 5))
         grid = np.array(list(itertools.product(nodes, repeat=len(unknown)))).reshape(-1, len(unknown))
         chances = np.array([np.prod(w) for w in itertools.product(weights, repeat=len(unknown))])
-        ahead = pending + pool
-        figures = np.empty((len(ahead), len(grid), len(problem.objectives)))
-        middle = np.empty((len(ahead), len(problem.objectives)))
-        for i, name in enumerate(problem.objectives):
-            if i in unknown:
-                model = Gaussian(decisions[:n], features[:n], told[:, i])
-                mean, std = model.predict(decisions[later], features[later])
-                middle[:, i] = model.scores.figures(mean)
-                figures[:, :, i] = model.scores.figures(mean[:, None] + std[:, None] * grid[None, :, unknown.index(i)])
-            else:
-                middle[:, i] = [candidate.prospect.known[name] for candidate in ahead]
-                figures[:, :, i] = middle[:, i : i + 1]
+        figures = np.repeat(costs[:, None], len(grid), axis=1)
+        middle = costs.copy()
+        for i in unknown:
+            model = Gaussian(decisions[:n], features[:n], told[:, i])
+            mean, std = model.predict(decisions[later], features[later])
+            middle[:, i] = model.scores.figures(mean)
+            figures[:, :, i] = model.scores.figures(mean[:, None] + std[:, None] * grid[None, :, unknown.index(i)])
         met = np.concatenate([told, middle[: len(pending)]])
         losses = losses_of(met.tolist(), problem.directions)
         signs = losses_of([[1.0] * len(problem.objectives)], problem.directions)[0]
-        worst = losses.max(axis=0) * signs
-        limit = signs * [problem.reference.get(name, worst[i]) for i, name in enumerate(problem.objectives)]
+        seen = np.concatenate([told, costs]) * signs
+        low, high = np.nanmin(seen, axis=0), np.nanmax(seen, axis=0)
+        limit = high + BEYOND * (high - low)
+        for i, name in enumerate(problem.objectives):
+            if name in problem.reference:
+                limit[i] = signs[i] * (np.log10(problem.reference[name]) if ratios[i] else problem.reference[name])
         front = losses[pareto_front(met.tolist(), problem.directions)]
         points = figures[len(pending) :] * signs
         found: Array = gains(points.reshape(-1, len(signs)), front, limit).reshape(len(pool), -1) @ chances

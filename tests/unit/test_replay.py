@@ -169,13 +169,13 @@ BENCH = flat()
 
 
 def reached(sampler: str) -> list[float]:
-    """Shares of the hypervolume after 20 trainings, of which 6 are random, of 4 seeds."""
-    chosen = contender(f"{sampler},n_startup_trials=6")
+    """Shares of the hypervolume after 20 trainings, of which 8 are spread or random, of 4 seeds."""
+    chosen = contender(f"{sampler},n_startup_trials=8")
     return [replay_search(BENCH, chosen, seed, 20).score(20) for seed in range(4)]
 
 
 def test_the_surrogate_is_ahead_of_tpe_on_a_small_table() -> None:
-    """Of 8 seeds the mean is .918, the least .897; without features the least is .613."""
+    """Of 16 seeds the mean is .935, the least .888."""
     surrogate = reached("surrogate,pool=60")
     assert min(surrogate) > 0.88 and np.mean(surrogate) > np.mean(reached("tpe")) + 0.02
 

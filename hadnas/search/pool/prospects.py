@@ -24,9 +24,9 @@ def prospects(
     """The problem of a study: a space for a task, its objectives and, figure -> largest value, its constraints.
 
     What it describes has the fingerprint as its key, and knows the objectives that are counted: not latencies, nor the
-    peak of activations, which is no sum over parts. A draw is refused that no network can be built or counted of, or
-    that breaks a limit on such a figure. The parts of a network are counted when they are met first: make one problem
-    per process.
+    peak of activations, which is no sum over parts. Of costs and latencies the ratios count. A draw is refused that no
+    network can be built or counted of, or that breaks a limit on such a figure. The parts of a network are counted when
+    they are met first: make one problem per process.
     """
     counted = PartCounts()
     names = [name for name in dict.fromkeys((*objectives, *(limits or {}))) if name in Counts.__dataclass_fields__]
@@ -43,4 +43,5 @@ def prospects(
         known = {name: float(figures[name]) for name in objectives if name in figures}
         return Prospect(plan.arch.fingerprint, known, features(plan.arch, asdict(found)))
 
-    return Problem(space, tuple(objectives), tuple(directions()[name] for name in objectives), describe)
+    ratios = frozenset(name for name in objectives if TABLE[name].source != "training")
+    return Problem(space, tuple(objectives), tuple(directions()[name] for name in objectives), describe, ratios=ratios)
