@@ -33,12 +33,12 @@ CURVES = ("train_loss", "val_loss", "val_accuracy")
 
 @dataclass(frozen=True)
 class Goal:
-    """What a search on a table is for.
+    """What a search on a table is for; every column may be named by its logarithm, as log10.macs.
 
     objectives  column -> direction
     known       those of them that are known without training
     judges      objective -> the column that judges it, where that is not its own
-    features    columns that are known without training, for a surrogate; "log10.macs" is the logarithm of a column
+    features    columns that are known without training, for a surrogate
     work        the column of the work of one epoch; empty: every training is the same work
     epochs      of a training, whose curves are read; 0: none are
     """
@@ -63,8 +63,8 @@ class Goal:
     @property
     def columns(self) -> list[str]:
         """Every column that is read."""
-        known = [*self.known, *(name.removeprefix(LOG) for name in self.features), *([self.work] if self.work else [])]
-        return list(dict.fromkeys([*self.objectives, *known, *self.judging, *itertools.chain(*self.curves)]))
+        named = [*self.objectives, *self.known, *self.judging, *self.features, *([self.work] if self.work else [])]
+        return list(dict.fromkeys([*(name.removeprefix(LOG) for name in named), *itertools.chain(*self.curves)]))
 
 
 def goal(
@@ -113,7 +113,7 @@ class KnownTable:
         return tuple(self.goal.objectives.values())
 
     def _all(self, columns: Sequence[str]) -> list[list[float]]:
-        return [[row[name] for name in columns] for row in self.means.values()]
+        return [[_value(name, row) for name in columns] for row in self.means.values()]
 
     @cached_property
     def problem(self) -> Problem:
@@ -126,13 +126,13 @@ class KnownTable:
         """What is known of a draw."""
         key = self.keys[tuple(sorted(answers.items()))]
         row, goal = self.means[key], self.goal
-        features = {name: _feature(name, row) for name in goal.features}
-        return Prospect(key, {name: row[name] for name in goal.known}, features)
+        features = {name: _value(name, row) for name in goal.features}
+        return Prospect(key, {name: _value(name, row) for name in goal.known}, features)
 
     def trained(self, key: object, seed: int) -> list[float]:
         """The objectives of one of the trainings of a network; known ones as they are known."""
         row, mean = self._training(key, seed), self.means[str(key)]
-        return [mean[name] if name in self.goal.known else row[name] for name in self.goal.objectives]
+        return [_value(name, mean if name in self.goal.known else row) for name in self.goal.objectives]
 
     def curve(self, key: object, seed: int) -> list[tuple[float, float, float]]:
         """(Training loss, validation loss, validation accuracy) after each epoch of that training."""
@@ -146,7 +146,7 @@ class KnownTable:
     def costs(self, key: object) -> list[float]:
         """The features that are logarithms."""
         row = self.means[str(key)]
-        return [_feature(name, row) for name in self.goal.features if name.startswith(LOG)]
+        return [_value(name, row) for name in self.goal.features if name.startswith(LOG)]
 
     def work(self, key: object) -> float:
         """The work of one epoch."""
@@ -166,7 +166,7 @@ class KnownTable:
 
     def judged(self, key: object) -> list[float]:
         """The means of what judges the objectives."""
-        return [self.means[str(key)][name] for name in self.goal.judging]
+        return [_value(name, self.means[str(key)]) for name in self.goal.judging]
 
     @cached_property
     def reference(self) -> tuple[float, ...]:
@@ -182,7 +182,7 @@ class KnownTable:
         return (max if self.directions[0] == "maximize" else min)(values)[0]
 
 
-def _feature(name: str, row: Mapping[str, float]) -> float:
+def _value(name: str, row: Mapping[str, float]) -> float:
     value = row[name.removeprefix(LOG)]
     if not name.startswith(LOG):
         return value
