@@ -30,7 +30,7 @@ CLASS_MAP = "class_map.txt"
 
 
 def export(
-    arch: Arch,
+    arch: Arch | Plan,
     task: Task,
     out: str | Path,
     weights: str | Path | None = None,
@@ -43,6 +43,7 @@ def export(
 ) -> Path:
     """Write `arch` for `task` as code, weights, data and model card into the folder `out` and return its path.
 
+    arch     an architecture, or its plan for `task` where there is one
     weights  a .safetensors file of the network; fresh weights (seed 0) if None
     facts    what the model card says: where the network comes from, figures, data, recipe; no figures if None
     moments  mean and standard deviation per channel that the images were normalised with, for timm's configuration;
@@ -57,31 +58,8 @@ def export(
     All or nothing: what raises leaves the folder as it was. Raises StudyError if the folder is not empty or cannot be
     written, SpecError if weights or class names do not fit, BuildError if code or ONNX model cannot be had or differ.
     """
-    return export_plan(
-        make_plan(arch, task),
-        out,
-        weights,
-        facts=facts,
-        moments=moments,
-        class_names=class_names,
-        onnx=onnx,
-        force=force,
-    )
-
-
-def export_plan(
-    plan: Plan,
-    out: str | Path,
-    weights: str | Path | None = None,
-    *,
-    facts: Facts | None = None,
-    moments: Moments | None = None,
-    class_names: Sequence[str] = (),
-    onnx: bool = False,
-    force: bool = False,
-) -> Path:
-    """Write a plan; otherwise as `export`."""
-    folder, facts, task = Path(out), facts or Facts(), plan.task
+    plan = arch if isinstance(arch, Plan) else make_plan(arch, task)
+    folder, facts = Path(out), facts or Facts()
     if len(class_names) not in (0, task.outputs):
         raise SpecError(f"class_names has {len(class_names)} names; allowed is one for each of {task.outputs} classes")
     check_folder(folder, onnx=onnx, force=force)
