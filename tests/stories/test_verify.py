@@ -29,7 +29,7 @@ def test_ones_own_files_are_not_run_and_an_unknown_normalisation_is_said(tmp_pat
         export(arch, DIGITS, "best", "mine.safetensors")
     for name in ("model.py", "README.md"):
         text = (tmp_path / "best" / name).read_text()
-        assert "How images are to be normalised is not known here" in text and "scaled to 0..1" not in text
+        assert "normalisation of images is not known" in text and "scaled to 0..1" not in text
 
 
 @pytest.mark.parametrize(
