@@ -15,7 +15,7 @@ INPUT, OUTPUT = "images", "logits"
 
 
 def require_onnx() -> None:
-    """Raise BuildError, which says how to install what is missing, unless ONNX models can be written and run."""
+    """Raise BuildError, with the command that installs it, if a library for ONNX is missing."""
     for library in ("onnx", "onnxscript", "onnxruntime"):
         if find_spec(library) is None:
             raise BuildError(f"ONNX needs the extra 'onnx' ({library} is not installed): pip install 'hadnas[onnx]'")
@@ -27,8 +27,9 @@ def as_onnx(module: nn.Module, image: Tensor, *, any_batch: bool = False, name: 
     any_batch  leave the first size open; `image` must then hold at least two, or the exporter would fix it
     name       of the graph, as viewers show it
 
-    Raises BuildError where the module cannot be exported.
+    Raises BuildError if a library is missing or the module cannot be exported.
     """
+    require_onnx()
     log = logging.getLogger("torch.onnx")
     level = log.level
     shapes = ({0: torch.export.Dim("batch")},) if any_batch else None
@@ -46,8 +47,6 @@ def as_onnx(module: nn.Module, image: Tensor, *, any_batch: bool = False, name: 
                 dynamo=True,
                 verbose=False,
             )
-    except ImportError as error:
-        raise BuildError(f"ONNX needs the extra 'onnx' ({error}): pip install 'hadnas[onnx]'") from error
     except torch.onnx.errors.OnnxExporterError as error:
         cause = error.__cause__ or error  # the exporter's own message is a page of advice to its developers
         said = " ".join(str(cause).partition("\n")[0].split())
