@@ -43,6 +43,11 @@ class ProductEffect:
     n: int
 
     @property
+    def name(self) -> str:
+        """`path`, with the index of a further product there."""
+        return f"{self.path} [{self.index}]" if self.index else self.path
+
+    @property
     def lost(self) -> float:
         """Accuracy lost with the product."""
         return self.accuracy - self.without
