@@ -63,7 +63,7 @@ class PyramidHost(Host):
                 down_node, down_call = read(stage["down"], ("down",), place, f"{path}.down")
                 size, reduction = resized(down_node, place, f"{path}.down"), reduction * _reduction(down_node)
             elif place.dim != dim:
-                raise SpecError(f"{path}: dim = {place.dim} but {dim} come in, and no down node changes the width")
+                raise SpecError(f"{path}: dim = {place.dim} without a down node; allowed is {dim}, the width before it")
             dim = place.dim
             place = Place(dim, dim, size, classes)
             block_nodes, block_calls = read_list(stage.get("blocks"), ("residual", "block"), place, f"{path}.blocks")

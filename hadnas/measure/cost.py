@@ -59,7 +59,7 @@ class Cost(Counts):
 
 
 class Form(NamedTuple):
-    """All of an input that its counts depend on; `activation` is True where it depends on the network's input."""
+    """The properties of a module's input that determine its counts; `activation`: it depends on the network's input."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -68,12 +68,12 @@ class Form(NamedTuple):
 
     @classmethod
     def of(cls, tensor: Tensor, *, activation: bool) -> "Form":
-        """That of a tensor."""
+        """The form of a tensor."""
         return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype, activation)
 
     @classmethod
     def of_image(cls, shape: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> "Form":
-        """That of a network's input (1, *shape)."""
+        """The form of a network's input (1, *shape)."""
         return cls.of(torch.empty(1, *shape, dtype=dtype, device="meta"), activation=True)
 
 

@@ -24,7 +24,7 @@ def require_onnx() -> None:
 def as_onnx(module: nn.Module, image: Tensor, *, any_batch: bool = False, name: str = "main_graph") -> bytes:
     """`module` as an ONNX model that maps `images` of this shape to `logits`.
 
-    any_batch  leave the first size open; `image` must then hold at least two, or the exporter would fix it
+    any_batch  leave the first size open; `image` must then have a batch of at least two, or the exporter fixes it
     name       of the graph, as viewers show it
 
     Raises BuildError if a library is missing or the module cannot be exported.
@@ -34,7 +34,7 @@ def as_onnx(module: nn.Module, image: Tensor, *, any_batch: bool = False, name: 
     level = log.level
     shapes = ({0: torch.export.Dim("batch")},) if any_batch else None
     try:
-        # the exporter prints its progress and warns of its own internals: nothing that a user could act on
+        # the exporter prints its progress and warnings about its internals, which do not help a user
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             log.setLevel(logging.ERROR)
@@ -49,8 +49,8 @@ def as_onnx(module: nn.Module, image: Tensor, *, any_batch: bool = False, name: 
             )
     except torch.onnx.errors.OnnxExporterError as error:
         cause = error.__cause__ or error  # the exporter's own message is a page of advice to its developers
-        said = " ".join(str(cause).partition("\n")[0].split())
-        raise BuildError(f"the module cannot be exported to ONNX: {type(cause).__name__}: {said}") from error
+        line = " ".join(str(cause).partition("\n")[0].split())
+        raise BuildError(f"the module cannot be exported to ONNX: {type(cause).__name__}: {line}") from error
     finally:
         log.setLevel(level)
     if program is None:

@@ -64,7 +64,8 @@ def product_effects(
     does not return a tensor.
     """
     if len(images) < 1 or labels.shape != images.shape[:1]:
-        raise MeasurementError(f"images {tuple(images.shape)} and labels {tuple(labels.shape)}: (N, C, H, W) and (N,)")
+        found = f"images {tuple(images.shape)} and labels {tuple(labels.shape)}"
+        raise MeasurementError(f"{found}; allowed are (N, C, H, W) and (N,), N >= 1")
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     with evaluation(module), _unfused(module), torch.inference_mode():
         paths = _Run(module, images[:1].to(device)).found

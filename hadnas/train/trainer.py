@@ -112,7 +112,7 @@ class Trainer:
     ) -> None:
         if recipe.batch > len(data.train):
             raise DataError(
-                f"{data.name}: batch {recipe.batch} is larger than the training split of {len(data.train)} images"
+                f"{data.name}: batch {recipe.batch} is larger than the training split; allowed are up to {len(data.train)}"
             )
         if isinstance(recipe.augment, Policy) and data.shape[0] not in CHANNELS:
             raise DataError(
