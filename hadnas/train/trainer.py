@@ -111,8 +111,9 @@ class Trainer:
         self, module: nn.Module, data: Data, recipe: Recipe, *, seed: int, device: torch.device | str = "cpu"
     ) -> None:
         if recipe.batch > len(data.train):
+            most = len(data.train)
             raise DataError(
-                f"{data.name}: batch {recipe.batch} is larger than the training split; allowed are up to {len(data.train)}"
+                f"{data.name}: batch {recipe.batch} is larger than the training split; allowed: 2 to {most}"
             )
         if isinstance(recipe.augment, Policy) and data.shape[0] not in CHANNELS:
             raise DataError(
