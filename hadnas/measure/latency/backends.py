@@ -88,10 +88,10 @@ def require_backend(name: str, device: torch.device | str = "cpu") -> None:
 
 def versions(name: str) -> dict[str, str]:
     """The versions of a backend's libraries; "missing" for one that is not installed."""
-    return {"torch": str(torch.__version__)} | {library: _version(library) for library in BACKENDS[name].libraries}
+    return {"torch": str(torch.__version__)} | {library: _installed(library) for library in BACKENDS[name].libraries}
 
 
-def _version(library: str) -> str:
+def _installed(library: str) -> str:
     try:
         return version(library)
     except PackageNotFoundError:
