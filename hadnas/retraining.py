@@ -14,7 +14,7 @@ from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.errors import SpecError
 from hadnas.exporter.card import Accuracy, Facts
-from hadnas.exporter.folder import export_plan
+from hadnas.exporter.folder import export
 from hadnas.hosts.build import build_plan, check_size, save_weights, trained
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.cost import cost
@@ -93,8 +93,16 @@ class Retrained:
         with tempfile.TemporaryDirectory() as scratch:
             weights = Path(scratch) / "weights.safetensors"
             save_weights(self.module, weights)
-            moments, names = (self.data.mean, self.data.std), self.data.class_names
-            return export_plan(self.plan, out, weights, facts=facts, moments=moments, class_names=names, force=force)
+            return export(
+                self.plan,
+                self.task,
+                out,
+                weights,
+                facts=facts,
+                moments=(self.data.mean, self.data.std),
+                class_names=self.data.class_names,
+                force=force,
+            )
 
 
 def retrain(

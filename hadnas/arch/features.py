@@ -1,8 +1,8 @@
-"""What a surrogate may learn of an architecture from its data alone: counts, widths, path lengths, sizes of its costs.
+"""Features of an architecture for a surrogate, from its data alone: counts, widths, path lengths, logarithms of costs.
 
 Source: Kadlecova et al., "Surprisingly strong performance prediction with neural graph features", 2024,
     arXiv 2404.16551, section 3: operation counts and path lengths. Here counts are taken by stage and by family, too;
-    degrees are left out, as a node of this grammar has its number of inputs from its role.
+    degrees are left out, since the role of a node determines its number of inputs.
 """
 
 import math
@@ -15,13 +15,13 @@ from hadnas.arch.node import Arch, nodes
 
 
 def features(arch: Arch, costs: Mapping[str, float]) -> dict[str, float]:
-    """Numbers of an architecture by name; a name that is missing stands for 0. Equal fingerprints have equal ones.
+    """Numbers of an architecture by name; a missing name means 0. Equal fingerprints have equal features.
 
     ops.<op>               nodes of an op, merges included
     families.<family>      blocks of a family
     stages.<i>.<...>       of a stage: width, depth (blocks in sequence), ops.<op>, families.<family>
     path.longest           blocks in sequence from the image to the head
-    path.shortest          of these, the blocks that no skip leads around
+    path.shortest          of these, the blocks outside residual nodes
     log10.<cost>           log10(1 + cost) of each of `costs`
     """
     found = {**_counts(arch.node), "path.longest": _depth(arch.node), "path.shortest": len([*_bare(arch.node)])}
@@ -58,5 +58,5 @@ def _bare(part: Any) -> Iterator[dict[str, Any]]:
 
 
 def _is_block(node: dict[str, Any]) -> bool:
-    """Whether it interacts: a sequence of blocks has no family of its own."""
+    """Whether it has a family: a sequence of blocks has none of its own."""
     return has_role(node, "block") and family_of(node) is not None

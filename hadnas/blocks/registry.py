@@ -157,29 +157,12 @@ def register(
     return decorate
 
 
-def block(
-    *,
-    family: Family,
-    name: str | None = None,
-    rules: tuple[Rule, ...] = (),
-    children: Mapping[str, str | tuple[str, ...]] | None = None,
-    unused: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None,
-    twin: tuple[str, Any, Any] | None = None,
-    symmetric: tuple[str, ...] = (),
-    idle: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None,
-) -> Callable[[T], T]:
-    """Register a block, (B, C, H, W) -> (B, C, H, W) at stride 1, of one of the four families. See `register`."""
-    return register(
-        "block",
-        name=name,
-        family=family,
-        rules=rules,
-        children=children,
-        unused=unused,
-        twin=twin,
-        symmetric=symmetric,
-        idle=idle,
-    )
+def block(*, family: Family, **options: Any) -> Callable[[T], T]:
+    """Register a block, (B, C, H, W) -> (B, C, H, W) at stride 1, of one of the four families.
+
+    The options are those of `register`.
+    """
+    return register("block", family=family, **options)
 
 
 def _snake_case(name: str) -> str:

@@ -29,9 +29,9 @@ def within(slot: str, low: float, high: float) -> Rule:
     return require(lambda v: low <= v[slot] <= high, f"{slot} = {{{slot}}} must be between {low} and {high}")
 
 
-def divides(divisor: str, number: str = "dim") -> Rule:
-    """divisor >= 1 and number % divisor == 0."""
+def divides(divisor: str) -> Rule:
+    """divisor >= 1 and dim % divisor == 0."""
     return require(
-        lambda v: v[divisor] >= 1 and v[number] % v[divisor] == 0,
-        f"{divisor} = {{{divisor}}} must divide {number} = {{{number}}}",
+        lambda v: v[divisor] >= 1 and v["dim"] % v[divisor] == 0,
+        f"{divisor} = {{{divisor}}} must divide dim = {{dim}}",
     )

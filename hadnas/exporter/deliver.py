@@ -7,7 +7,7 @@ import torch
 
 from hadnas.errors import StudyError
 from hadnas.exporter.card import Accuracy, Facts, Repeated
-from hadnas.exporter.folder import export_plan
+from hadnas.exporter.folder import export
 from hadnas.results.candidate import Found
 from hadnas.results.finals import read_finals
 from hadnas.results.table import StudyResults
@@ -65,8 +65,9 @@ def deliver(results: StudyResults, found: Found, out: str | Path, *, onnx: bool,
     """
     _ = found.trained  # raises if it is not
     weights = current_weights(results, found)
-    return export_plan(
+    return export(
         results.plan(found),
+        results.task(),
         out,
         weights,
         facts=facts(results, found),
@@ -116,7 +117,7 @@ def register_export(results: StudyResults, found: Found, folder: Path) -> str:
 
 
 def _run_of(results: StudyResults, found: Found) -> str:
-    """The run of a trial or baseline, written anew where MLflow lacks it. Raises StudyError where it never had one."""
+    """The run of a trial or baseline, rewritten if MLflow lacks it. Raises StudyError if it never had one."""
     from hadnas.search.restore import restore
 
     restore(results.name, results.home)

@@ -26,11 +26,11 @@ from hadnas.source.module import licence, listed, needed, plan_source
 FILES = ("model.py", "model.safetensors", "arch.json", "README.md")
 ONNX = "model.onnx"
 CLASS_MAP = "class_map.txt"
-"""The class names, a line each, in the order of the logits: what timm's scripts read with `--class-map`."""
+"""The class names, a line each, in the order of the logits, for the option `--class-map` of timm's scripts."""
 
 
 def export(
-    arch: Arch,
+    arch: Arch | Plan,
     task: Task,
     out: str | Path,
     weights: str | Path | None = None,
@@ -43,45 +43,23 @@ def export(
 ) -> Path:
     """Write `arch` for `task` as code, weights, data and model card into the folder `out` and return its path.
 
+    arch     an architecture, or its plan for `task`, if there is one
     weights  a .safetensors file of the network; fresh weights (seed 0) if None
-    facts    what the model card says: where the network comes from, figures, data, recipe; no figures if None
+    facts    what the model card says: the origin of the network, figures, data, recipe; no figures if None
     moments  mean and standard deviation per channel that the images were normalised with, for timm's configuration;
              code and card say that they are not known if None
     class_names
              in the order of the logits: for arch.json, the weights' metadata, timm's configuration and class_map.txt;
              () if they are not known
     onnx     write model.onnx, too, for any batch, checked in ONNX Runtime; needs the extra `onnx`
-    force    write into a folder that holds other files; those stay, and files of an earlier export are replaced
+    force    write into a folder that has other files; those stay, and files of an earlier export are replaced
 
     The code is verified first, in a process in which hadnas cannot be imported: same state-dict keys, bit-equal logits.
-    All or nothing: what raises leaves the folder as it was. Raises StudyError if the folder is not empty or cannot be
-    written, SpecError if weights or class names do not fit, BuildError if code or ONNX model cannot be had or differ.
+    If anything fails, the folder is unchanged. Raises StudyError if the folder is not empty or cannot be written,
+    SpecError if weights or class names do not fit, BuildError if code or ONNX model cannot be made or differ.
     """
-    return export_plan(
-        make_plan(arch, task),
-        out,
-        weights,
-        facts=facts,
-        moments=moments,
-        class_names=class_names,
-        onnx=onnx,
-        force=force,
-    )
-
-
-def export_plan(
-    plan: Plan,
-    out: str | Path,
-    weights: str | Path | None = None,
-    *,
-    facts: Facts | None = None,
-    moments: Moments | None = None,
-    class_names: Sequence[str] = (),
-    onnx: bool = False,
-    force: bool = False,
-) -> Path:
-    """Write a plan; otherwise as `export`."""
-    folder, facts, task = Path(out), facts or Facts(), plan.task
+    plan = arch if isinstance(arch, Plan) else make_plan(arch, task)
+    folder, facts = Path(out), facts or Facts()
     if len(class_names) not in (0, task.outputs):
         raise SpecError(f"class_names has {len(class_names)} names; allowed is one for each of {task.outputs} classes")
     check_folder(folder, onnx=onnx, force=force)
@@ -120,7 +98,7 @@ def export_plan(
 
 
 def check_folder(folder: Path, *, onnx: bool = False, force: bool = False) -> None:
-    """Raise StudyError unless an export may be written into `folder`: nothing of others is ever overwritten."""
+    """Raise StudyError unless an export may be written into `folder`; other files are never overwritten."""
     if folder.exists() and not folder.is_dir():
         raise StudyError(f"{folder} is a file; name a folder")
     place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
@@ -132,7 +110,7 @@ def check_folder(folder: Path, *, onnx: bool = False, force: bool = False) -> No
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not force:
-        raise StudyError(f"{folder} holds files already; name another folder, or write into it with --force")
+        raise StudyError(f"{folder} already has files; name another folder, or write into it with --force")
     code = folder / "model.py"
     ours = code.is_file() and code.read_bytes().startswith(b'"""hadnas architecture ')
     for name in (*FILES, CLASS_MAP, ONNX):
@@ -158,7 +136,7 @@ def _class_map(class_names: Sequence[str]) -> str:
 
 
 def _is_of_export(folder: Path) -> bool:
-    """Whether the class map in `folder` has the names that arch.json has beside it."""
+    """Whether the class map in `folder` has the class names of its arch.json."""
     try:
         names = json.loads((folder / "arch.json").read_text())["class_names"]
         return (folder / CLASS_MAP).read_text(encoding="utf-8") == _class_map(names)
@@ -167,7 +145,7 @@ def _is_of_export(folder: Path) -> bool:
 
 
 def _move(place: Path, folder: Path) -> None:
-    """Move the files of `place` into `folder`, all or none: copied to where they can be renamed, then renamed."""
+    """Move the files of `place` into `folder`, all or none: copy them to its file system, then rename them."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # In a folder that exists: it may be of another file system than its parent, or its parent not writable.
@@ -189,7 +167,7 @@ def _move(place: Path, folder: Path) -> None:
 
 
 def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
-    """How to load an exported folder, for people."""
+    """Instructions to load an exported folder, as text."""
     shape = ", ".join(map(str, task.shape))
     checked = "verified without hadnas: same keys, bit-equal logits" + (
         f"; in ONNX Runtime: logits within {LOGIT_TOLERANCE:g} of the largest" if onnx else ""
@@ -204,9 +182,9 @@ def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
 
 
 def verify(folder: Path, network: nn.Module, task: Task) -> None:
-    """Run `model.py` of `folder` where hadnas cannot be imported and compare keys and logits with `network`.
+    """Compare keys and logits of `model.py` in `folder`, run without access to hadnas, with those of `network`.
 
-    Raises BuildError with what differs.
+    Raises BuildError with the difference.
     """
     images = torch.randn(2, *task.shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -214,18 +192,18 @@ def verify(folder: Path, network: nn.Module, task: Task) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         question, answer = Path(scratch) / "question.safetensors", Path(scratch) / "answer.safetensors"
         save_file({"images": images}, question)
-        told = str(folder), str(question), str(answer), str(torch.get_num_threads())
-        command = [sys.executable, "-P", "-c", _CHECK, *told]  # -P: a random.py of the user's is not torch's
+        arguments = str(folder), str(question), str(answer), str(torch.get_num_threads())
+        command = [sys.executable, "-P", "-c", _CHECK, *arguments]  # -P: torch must not import a random.py of the user
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
-            raise BuildError(f"the exported code does not run: {said[-1]}")
-        given = load_file(answer)
+            lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+            raise BuildError(f"the exported code does not run: {lines[-1]}")
+        logits = load_file(answer)["logits"]
     keys = json.loads(done.stdout.splitlines()[-1])
     if keys != list(network.state_dict()):
         raise BuildError("the exported code has other state-dict keys than the network")
-    if not torch.equal(given["logits"], expected):
-        difference = (given["logits"] - expected).abs().max().item()
+    if not torch.equal(logits, expected):
+        difference = (logits - expected).abs().max().item()
         raise BuildError(f"the exported code gives other logits than the network (largest difference {difference:.3g})")
 
 

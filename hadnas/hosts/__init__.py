@@ -1,1 +1,1 @@
-"""Hosts: what stands around the blocks, and the build of an architecture as a module."""
+"""Hosts: networks around the blocks, and the build of an architecture as a module."""

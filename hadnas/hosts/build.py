@@ -35,13 +35,13 @@ def build_plan(plan: Plan, *, device: Any = None, dtype: Any = None, **timm_argu
 
 
 def parts(plan: Plan) -> list[tuple[Hashable, Callable[[], nn.Module]]]:
-    """The modules that, one after another, are the network: what makes each on the meta device, and its key."""
+    """The parts of the network, one after another: key and constructor, which gives it on the meta device."""
     return [(call.key, partial(instantiate, call, call.op, "meta")) for call in plan.host.parts(plan)]
 
 
 def check_size(plan: Plan) -> None:
-    """Raise MachineError where the weights of a network do not fit into this machine's memory."""
-    with suppress(BuildError):  # of timm's, some cannot be built without weights; what else is wrong, building says
+    """Raise MachineError if the weights of a network do not fit into this machine's memory."""
+    with suppress(BuildError):  # some of timm's cannot be built on the meta device; building reports other errors
         network = build_plan(plan, device="meta")
         check_memory(sum(tensor.nbytes for tensor in network.parameters()), "the network's weights")
 
@@ -49,38 +49,39 @@ def check_size(plan: Plan) -> None:
 def trained(plan: Plan, weights: Path) -> nn.Module:
     """The module of a plan with the weights of a .safetensors file, in eval mode.
 
-    Raises StudyError where there is no such file, SpecError where it does not fit.
+    Raises StudyError if there is no such file, SpecError if it does not fit.
     """
     if not weights.is_file():
         raise StudyError(f"there is no file {weights}")
     network = build_plan(plan)
     try:
-        held = load_file(weights)
+        loaded = load_file(weights)
     except Exception as error:
-        raise SpecError(f"{weights} is no file of weights: {error}") from error
+        raise SpecError(f"{weights} is not a .safetensors file: {error}") from error
     own = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in held.items()}
+    found = {key: tuple(value.shape) for key, value in loaded.items()}
     if unlike := [key for key in {**own, **found} if own.get(key) != found.get(key)]:
         first = unlike[0]
         raise SpecError(
             f"{weights} does not fit the architecture in {len(unlike)} of {len({**own, **found})} tensors: {first} is "
             f"{found.get(first, 'missing')}; allowed is {own.get(first, 'no tensor of this name')}"
         )
-    network.load_state_dict(held)
+    network.load_state_dict(loaded)
     return network.eval()
 
 
 def save_weights(network: nn.Module, path: Path, class_names: Sequence[str] = ()) -> str:
-    """Write what `trained` reads, whole or not at all, and return the `sha256_of` the file.
+    """Write the weights to a file for `trained`, whole or not at all, and return its `sha256_of`.
 
-    Weights that a network holds under two names are written twice. The names of the classes, in the order of the
-    logits, go into the metadata as a JSON list. Raises StudyError where the file cannot be written.
+    Weights with two names in the network are written twice. The class names, in the order of the logits, go into the
+    metadata as a JSON list. Raises StudyError if the file cannot be written.
     """
     half = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        said = {"class_names": json.dumps(list(class_names))} if class_names else None
-        save_file({key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()}, half, said)
+        metadata = {"class_names": json.dumps(list(class_names))} if class_names else None
+        tensors = {key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()}
+        save_file(tensors, half, metadata)
         written = sha256_of(half)
         half.replace(path)
         return written

@@ -45,9 +45,9 @@ def expression(value: Any, arguments: str = "**dd") -> str:
 
 
 def repeats(items: Sequence[str]) -> list[tuple[tuple[str, ...], int]]:
-    """`items` as groups with the times each stands in a row: a b a b c is (a, b) twice and (c) once.
+    """`items` as groups with their numbers of repetitions: a b a b c is (a, b) twice and (c) once.
 
-    From the left, the group that covers most items, the shortest of these; what repeats nowhere is a group of one.
+    From the left, the group that covers most items, the shortest of these; an item without repetition is a group.
     """
     found: list[tuple[tuple[str, ...], int]] = []
     start = 0
@@ -65,7 +65,7 @@ def repeats(items: Sequence[str]) -> list[tuple[tuple[str, ...], int]]:
 
 
 def _loop(group: tuple[str, ...], times: int) -> str:
-    """What stands inside the brackets of a comprehension; the item itself where it stands once."""
+    """The inside of a comprehension's brackets; for one repetition, the item itself."""
     if times == 1:
         return group[0]
     if len(group) == 1:

@@ -1,4 +1,4 @@
-"""What stands around the blocks (`Host`), and an architecture read for a task, as constructor calls (`Plan`)."""
+"""The network around the blocks (`Host`), and an architecture for a task as constructor calls (`Plan`)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Moments = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Plan:
-    """An architecture for a task as a tree of constructor calls; of this process, as it holds classes."""
+    """An architecture for a task as a tree of constructor calls; it has classes, so it stays in this process."""
 
     arch: Arch
     task: Task
@@ -43,7 +43,7 @@ class Plan:
 
 
 def make_plan(arch: Arch | Node, task: Task) -> Plan:
-    """Read an architecture or a draw, once per candidate and process: what follows takes the plan.
+    """Read an architecture or a draw, once per candidate and process; all later steps take the plan.
 
     An architecture stays as it is, a draw is completed. Raises SpecError or UnknownName as `complete` does.
     """
@@ -53,10 +53,10 @@ def make_plan(arch: Arch | Node, task: Task) -> Plan:
 
 
 class Host(ABC):
-    """What stands around the blocks, by its op: `@register("host", host=MyHost())` above a module class.
+    """The network around the blocks of one op: `@register("host", host=MyHost())` above its module class.
 
-    `read` must be defined. All else is as for a module class that timm's builder takes: its constructor has `in_chans`
-    and `num_classes`, and exported code registers it with timm.
+    `read` must be defined. The other methods are for a module class that timm's builder accepts: its constructor has
+    `in_chans` and `num_classes`, and exported code registers it with timm.
     """
 
     in_timm: ClassVar[bool] = True
@@ -64,7 +64,7 @@ class Host(ABC):
 
     @abstractmethod
     def read(self, node: Node, task: Task | None) -> tuple[Node, Call]:
-        """The completed node and its call; without a task, what does not depend on one is checked.
+        """The completed node and its call; without a task, checks that need one are left out.
 
         Raises SpecError or UnknownName with the path, the value found and what is allowed.
         """
@@ -101,7 +101,7 @@ class Host(ABC):
             )
         except HadnasError:
             raise
-        except Exception as error:  # a user-defined stem or head that lacks what a host asks for
+        except Exception as error:  # as of a user-defined stem or head without an attribute that the host uses
             raise BuildError(f"{plan.call.op} cannot be built: {type(error).__name__}: {first_line(error)}") from error
         return model
 
@@ -111,8 +111,7 @@ class Host(ABC):
     def config(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> dict[str, Any]:
         """The default configuration that timm keeps with a network.
 
-        `moments` are what its images are normalised with, `class_names` are in the order of the logits, () if not
-        known.
+        `moments` normalise its images; `class_names` are in the order of the logits, () if not known.
         """
         channels, height, width = plan.task.shape
         mean, std = moments or ((0.5,) * channels, (0.5,) * channels)
@@ -189,7 +188,7 @@ def instantiate(value: Any, path: str, device: Any = None, dtype: Any = None) ->
 
 
 def normalisation_text(moments: Moments | None, mean: str, std: str) -> str:
-    """A sentence: what is done to images, in names of code; without moments, that nothing is known of it."""
+    """A sentence on the normalisation of images, with the names that code has for mean and standard deviation."""
     if moments is None:
-        return f"How images are to be normalised is not known here: {mean} and {std} are stand-ins."
+        return f"The normalisation of images is not known: {mean} and {std} are placeholders."
     return f"Images are pixels scaled to 0..1, minus {mean}, over {std}."

@@ -14,7 +14,7 @@ from hadnas.hosts.stage import Stage
 
 
 def init_weights(model: nn.Module) -> None:
-    """The same start for every op: fan-in scaled truncated normal weights, zero biases, then each op's own start."""
+    """Initialise every op alike: fan-in scaled truncated normal weights, zero biases, then its own `init_weights`."""
     for module in model.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) and not module.weight.is_meta:
             lecun_normal_(module.weight)
@@ -31,7 +31,7 @@ class Pyramid(nn.Module):
 
     logits = head(norm(stages(stem(x))))
 
-    `num_classes` and `global_pool` re-make the head where they are given, as `timm.create_model` gives them;
+    `num_classes` and `global_pool`, arguments of `timm.create_model`, re-make the head if they are given;
     `drop_rate` is the dropout before the classifier, `drop_path_rate` that of the last residual branch, from 0 up.
 
     Shapes: (B, in_chans, H, W) -> (B, num_classes).
@@ -59,7 +59,7 @@ class Pyramid(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.num_features: int = stages[-1].dim
         self.norm = normalisation(norm, self.num_features, device=device, dtype=dtype)
-        self.head: Any = head  # an op of the role head: what such an op offers, pooled_linear shows
+        self.head: Any = head  # an op of the role head, with the interface of pooled_linear
         self.head_hidden_size = head.hidden_size
         self.feature_info = [
             {"num_chs": stage.dim, "reduction": stage.reduction, "module": f"stages.{index}"}
@@ -71,7 +71,7 @@ class Pyramid(nn.Module):
         if drop_rate is not None:
             self.head.drop.p = drop_rate
         if drop_path_rate is not None:
-            # in the order of the network: residual nodes, and blocks that bring their own
+            # in the order of the network: residual nodes, and blocks with drop paths of their own
             residuals: list[Any] = [module for module in self.modules() if hasattr(module, "drop_path")]
             for module, rate in zip(residuals, calculate_drop_path_rates(drop_path_rate, len(residuals)), strict=True):
                 module.drop_path = DropPath(rate) if rate else nn.Identity()
@@ -150,7 +150,7 @@ class Pyramid(nn.Module):
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drop what the stages `indices` do not need, and return their indices; a new head has nothing but a pool."""
+        """Drop all that the stages `indices` do not need, and return their indices; a new head only pools."""
         taken, last_taken = feature_take_indices(len(self.stages), indices)
         shortened = last_taken < len(self.stages) - 1
         if prune_norm or shortened:

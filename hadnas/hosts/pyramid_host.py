@@ -41,7 +41,7 @@ class PyramidHost(Host):
             channels, *image = task.shape
             size, classes = (image[0], image[1]), task.outputs
 
-        # The stem owns its width, as no stage stands above it.
+        # The stem has its own width, as it has no stage around it.
         stem = {key: value for key, value in values["stem"].items() if key != "dim"}
         dim = _width(values["stem"].get("dim"), "stem")
         place = Place(channels, dim, size, classes)
@@ -63,7 +63,7 @@ class PyramidHost(Host):
                 down_node, down_call = read(stage["down"], ("down",), place, f"{path}.down")
                 size, reduction = resized(down_node, place, f"{path}.down"), reduction * _reduction(down_node)
             elif place.dim != dim:
-                raise SpecError(f"{path}: dim = {place.dim} but {dim} come in, and no down node changes the width")
+                raise SpecError(f"{path}: dim = {place.dim} without a down node; allowed is {dim}, the width before it")
             dim = place.dim
             place = Place(dim, dim, size, classes)
             block_nodes, block_calls = read_list(stage.get("blocks"), ("residual", "block"), place, f"{path}.blocks")
@@ -104,7 +104,7 @@ class PyramidHost(Host):
         return [("stem", boxes([node["stem"]])), *stages, ("head", [*norm, *boxes([node["head"]])])]
 
     def config(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> dict[str, Any]:
-        """See `Host.config`; with the resolution before the head, and where first and last layer are."""
+        """See `Host.config`; with the resolution before the head, and the names of first and last layer."""
         node, task = plan.arch.node, plan.task
         channels, *image = task.shape
         size: tuple[int, int] | None = (image[0], image[1])
@@ -124,7 +124,7 @@ class PyramidHost(Host):
 
 
 class _Name(str):
-    """A name in code, where a string would stand in quotes."""
+    """A name in code, without the quotes of a string."""
 
     __repr__ = str.__str__
 

@@ -17,7 +17,7 @@ from hadnas.hosts.host import ENTRY, Host, Moments, Plan, instantiate
 
 
 class TimmHost(Host):
-    """A network that timm builds by itself: hadnas knows its layers, and nothing of how they are arranged."""
+    """A network that timm builds: hadnas knows its layers, but not their arrangement."""
 
     in_timm = False
 
@@ -42,7 +42,7 @@ class TimmHost(Host):
         return [(node["op"], [Box(node["model"], values_text(node))])]
 
     def build(self, plan: Plan, device: Any = None, dtype: Any = None, **timm_arguments: Any) -> nn.Module:
-        """The module, freshly initialised. Raises SpecError for arguments of timm, BuildError where timm fails."""
+        """The module, freshly initialised. Raises SpecError for arguments of timm, BuildError if timm fails."""
         if timm_arguments:
             raise SpecError(
                 f"{sorted(timm_arguments)} are of hadnas's own hosts; give them to timm.create_model itself"
@@ -51,14 +51,14 @@ class TimmHost(Host):
         return network
 
     def source(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> str:
-        """Code that defines ENTRY by timm's own builder; its configuration is timm's, but for what is known better."""
+        """Code that defines ENTRY by `timm.create_model`; moments and class names replace timm's own."""
         known: dict[str, Any] = {} if moments is None else {"mean": moments[0], "std": moments[1]}
         known |= {"label_names": tuple(class_names)} if class_names else {}
         given = (
             ""
             if moments is None
             else """
-    # Images are pixels scaled to 0..1, minus `mean`, over `std`: those it was trained on, not timm's."""
+    # Images are pixels scaled to 0..1, minus `mean`, over `std`: those of its training images, not timm's."""
         )
         if known:
             given += f"""
@@ -75,12 +75,12 @@ def {ENTRY}(pretrained: bool = False, *, device: Any = None, dtype: Any = None) 
 
 @cache
 def _convolutions(model: str) -> int | None:
-    """Convolution layers of a timm network; None where it has linear ones before its classifier, or is not built."""
+    """Convolution layers of a timm network; None if it has linear ones before its classifier, or cannot be built."""
     if not timm.is_model(model):
         return None
     try:
         network = timm.create_model(model, num_classes=0, device="meta")
-    except Exception:  # whatever a constructor of timm raises: it is refused where it is measured, with the reason
+    except Exception:  # of any type; measuring the network refuses it, with the reason
         return None
     layers = list(network.modules())
     return None if any(isinstance(m, nn.Linear) for m in layers) else sum(isinstance(m, nn.Conv2d) for m in layers)

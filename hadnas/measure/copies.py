@@ -12,7 +12,7 @@ from hadnas.errors import MeasurementError
 def copied(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     """A deep copy; `memo` is that of `copy.deepcopy`.
 
-    Raises MeasurementError where the module cannot be copied, as one that keeps a tensor with a gradient function
+    Raises MeasurementError if the module cannot be copied, such as one that has a tensor with a gradient function
     (`torch.nn.utils.weight_norm`).
     """
     try:
@@ -27,7 +27,7 @@ def weightless(module: nn.Module) -> nn.Module:
     """A copy on the meta device that shares nothing with `module` and allocates no weights.
 
     `copied(module).to("meta")` would copy all weights first, and leave tensors that are neither parameters nor buffers
-    where they are. Raises MeasurementError where the module cannot be copied.
+    on their device. Raises MeasurementError if the module cannot be copied.
     """
     memo: dict[int, Any] = {}  # the id of a tensor -> the empty one that takes its place in the copy
     for sub in module.modules():

@@ -59,7 +59,7 @@ class Cost(Counts):
 
 
 class Form(NamedTuple):
-    """All of an input that its counts depend on; `activation` is True where it depends on the network's input."""
+    """The properties of a module's input that determine its counts; `activation`: it depends on the network's input."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -68,12 +68,12 @@ class Form(NamedTuple):
 
     @classmethod
     def of(cls, tensor: Tensor, *, activation: bool) -> "Form":
-        """That of a tensor."""
+        """The form of a tensor."""
         return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype, activation)
 
     @classmethod
     def of_image(cls, shape: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> "Form":
-        """That of a network's input (1, *shape)."""
+        """The form of a network's input (1, *shape)."""
         return cls.of(torch.empty(1, *shape, dtype=dtype, device="meta"), activation=True)
 
 
@@ -121,7 +121,7 @@ def counted(module: nn.Module, form: Form) -> tuple[Cost, Form]:
     return _sum_up(module, counter), Form.of(out, activation=counter.is_activation(out))
 
 
-def _sum_up(module: nn.Module, counter: "Counter") -> Cost:
+def _sum_up(module: nn.Module, counter: Counter) -> Cost:
     totals = {path: [0] * 6 for path, _ in module.named_modules()}
     for path, own in counter.own.items():
         while True:  # add the counts to the sub-module and to every module around it
@@ -132,15 +132,8 @@ def _sum_up(module: nn.Module, counter: "Counter") -> Cost:
     by_module = {
         path: Counts(sum(p.numel() for p in sub.parameters()), *totals[path]) for path, sub in module.named_modules()
     }
-    whole = by_module[""]
     return Cost(
-        whole.params,
-        whole.macs,
-        whole.elementwise,
-        whole.products,
-        whole.activations,
-        whole.bytes_moved,
-        whole.calls,
+        **vars(by_module[""]),
         peak_activation_bytes=counter.peak,
         by_kind={name: (calls, macs) for name, (calls, macs) in counter.kinds.items()},
         by_module=by_module,

@@ -1,7 +1,7 @@
-"""What is best when several objectives count: the Pareto front, and the hypervolume that it dominates.
+"""The Pareto front of several objectives, and the hypervolume that it dominates, from plain numbers.
 
-Optuna keeps both behind its studies; the tables of a study also hold baselines, which are no Optuna trials, so here
-they take plain numbers. A direction is `maximize` or `minimize`, one per column.
+Optuna computes both for trials only; a study also compares baselines, which are no trials. A direction is `maximize` or
+`minimize`, one per column.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ Array = npt.NDArray[np.float64]
 def pareto_front(values: Sequence[Sequence[float]], directions: Sequence[str]) -> list[int]:
     """The rows that no other row dominates, as indices in their order.
 
-    A row dominates another if it is nowhere worse and somewhere better. Equal rows stand or fall together; a row with
-    a value that is not finite is never on the front.
+    A row dominates another if it is nowhere worse and somewhere better, so equal rows do not dominate each other. A row
+    with a value that is not finite is never on the front.
     """
     losses = losses_of(values, directions)
     front: list[int] = []
-    for index in np.lexsort(losses.T[::-1]):  # what dominates a row comes before it
+    for index in np.lexsort(losses.T[::-1]):  # so a row comes after those that dominate it
         row, better = losses[index], losses[front]
         dominated = ((better <= row).all(axis=1) & (better < row).any(axis=1)).any()
         if np.isfinite(row).all() and not dominated:
@@ -31,7 +31,7 @@ def pareto_front(values: Sequence[Sequence[float]], directions: Sequence[str]) -
 
 
 def reference_point(values: Sequence[Sequence[float]], directions: Sequence[str]) -> tuple[float, ...]:
-    """The worst of each column. Of rows that are fixed before a search: what it finds does not move the point."""
+    """The worst value of each column. Take rows that are known before a search, so that its results do not matter."""
     signs = _signs(directions)
     return tuple(float(worst) for worst in losses_of(values, directions).max(axis=0) * signs)
 
@@ -58,9 +58,9 @@ def _volume(losses: Array, limit: Array) -> float:
 
 
 def gains(points: Array, losses: Array, limit: Array) -> Array:
-    """By how much each point (points, objectives) alone would raise the hypervolume of `losses` below `limit`.
+    """The gain in hypervolume of `losses` below `limit` from each point (points, objectives) alone.
 
-    Less is better in every column, as in what `losses_of` gives.
+    Less is better in every column, as in the result of `losses_of`.
     """
     total = np.zeros(len(points))
     for low, high in _free(losses, limit):
@@ -69,7 +69,7 @@ def gains(points: Array, losses: Array, limit: Array) -> Array:
 
 
 def _free(losses: Array, limit: Array) -> list[tuple[Array, Array]]:
-    """Boxes, as lower and upper corner, that fill what is below `limit` and not dominated."""
+    """Boxes, as lower and upper corner, that fill the region below `limit` that no row dominates."""
     if len(limit) == 1:
         return [(np.array([-np.inf]), np.minimum(limit, losses.min(axis=0, initial=np.inf)))]
     losses = losses[np.argsort(losses[:, -1], kind="stable")]
@@ -87,7 +87,7 @@ def losses_of(values: Sequence[Sequence[float]], directions: Sequence[str]) -> A
     signs = _signs(directions)
     for row in values:
         if len(row) != len(signs):
-            raise SpecError(f"{len(row)} values in a row for {len(signs)} directions")
+            raise SpecError(f"{len(row)} values in a row; allowed are {len(signs)}, one per direction")
     losses: Array = np.array(values, dtype=np.float64).reshape(-1, len(signs)) * signs
     return losses
 

@@ -15,7 +15,7 @@ INPUT, OUTPUT = "images", "logits"
 
 
 def require_onnx() -> None:
-    """Raise BuildError, which says how to install what is missing, unless ONNX models can be written and run."""
+    """Raise BuildError, with the command that installs it, if a library for ONNX is missing."""
     for library in ("onnx", "onnxscript", "onnxruntime"):
         if find_spec(library) is None:
             raise BuildError(f"ONNX needs the extra 'onnx' ({library} is not installed): pip install 'hadnas[onnx]'")
@@ -24,16 +24,17 @@ def require_onnx() -> None:
 def as_onnx(module: nn.Module, image: Tensor, *, any_batch: bool = False, name: str = "main_graph") -> bytes:
     """`module` as an ONNX model that maps `images` of this shape to `logits`.
 
-    any_batch  leave the first size open; `image` must then hold at least two, or the exporter would fix it
+    any_batch  leave the first size open; `image` must then have a batch of at least two, or the exporter fixes it
     name       of the graph, as viewers show it
 
-    Raises BuildError where the module cannot be exported.
+    Raises BuildError if a library is missing or the module cannot be exported.
     """
+    require_onnx()
     log = logging.getLogger("torch.onnx")
     level = log.level
     shapes = ({0: torch.export.Dim("batch")},) if any_batch else None
     try:
-        # the exporter prints its progress and warns of its own internals: nothing that a user could act on
+        # the exporter prints its progress and warnings about its internals, which do not help a user
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             log.setLevel(logging.ERROR)
@@ -46,12 +47,10 @@ def as_onnx(module: nn.Module, image: Tensor, *, any_batch: bool = False, name: 
                 dynamo=True,
                 verbose=False,
             )
-    except ImportError as error:
-        raise BuildError(f"ONNX needs the extra 'onnx' ({error}): pip install 'hadnas[onnx]'") from error
     except torch.onnx.errors.OnnxExporterError as error:
         cause = error.__cause__ or error  # the exporter's own message is a page of advice to its developers
-        said = " ".join(str(cause).partition("\n")[0].split())
-        raise BuildError(f"the module cannot be exported to ONNX: {type(cause).__name__}: {said}") from error
+        line = " ".join(str(cause).partition("\n")[0].split())
+        raise BuildError(f"the module cannot be exported to ONNX: {type(cause).__name__}: {line}") from error
     finally:
         log.setLevel(level)
     if program is None:

@@ -1,4 +1,4 @@
-"""Costs of networks whose parts run one after another: each part is counted once, and its counts are summed."""
+"""Costs of networks whose parts run one after another: each part is counted once, and the counts are summed."""
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import fields
@@ -8,11 +8,11 @@ from torch import nn
 from hadnas.measure.cost import Counts, Form, counted
 
 Part = tuple[Hashable, Callable[[], nn.Module]]
-"""What makes a module on the meta device, and its key: equal keys are equal modules."""
+"""A key and a function that makes a module on the meta device; equal keys mean equal modules."""
 
 
 class PartCounts:
-    """Counts of networks by their parts, which are remembered by key and form of input; they equal those of `cost`."""
+    """Counts networks part by part, and remembers parts by key and form of input; the counts equal those of `cost`."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Hashable, Form], tuple[Counts, Form]] = {}
@@ -20,7 +20,7 @@ class PartCounts:
     def count(self, parts: Iterable[Part], shape: tuple[int, int, int]) -> Counts:
         """The counts of parts that run one after another on an input (1, *shape), shape = (C, H, W).
 
-        Parts share no parameters. Raises MeasurementError as `cost` does, and what making a module raises.
+        Parts share no parameters. Raises MeasurementError as `cost` does, and errors of making a module.
         """
         form, found = Form.of_image(shape), []
         for key, make in parts:

@@ -25,16 +25,16 @@ class Comparison:
         """Every backend with a measurement, eager first."""
         return list(dict.fromkeys(itertools.chain.from_iterable(self.rows.values())))
 
-    def pairs(self, backend: str, base: str = "eager") -> tuple[list[tuple[str, str]], int]:
-        """The pairs (faster, slower on `base`) in the opposite order on `backend`, and the number of pairs compared.
+    def pairs(self, backend: str) -> tuple[list[tuple[str, str]], int]:
+        """The pairs (faster, slower on eager) in the opposite order on `backend`, and the number of pairs compared.
 
         A pair counts only if its ratios differ on both backends by more than 5 % and by more than the larger of the
         two interquartile ranges.
         """
         known = {
-            name: (row[base], row[backend])
+            name: (row["eager"], row[backend])
             for name, row in self.rows.items()
-            if base in row and backend in row and "ratio" in row[base] and "ratio" in row[backend]
+            if "ratio" in row.get("eager", {}) and "ratio" in row.get(backend, {})
         }
         swapped = []
         pairs = list(itertools.combinations(known, 2))

@@ -175,7 +175,7 @@ def products(results: StudyResults, best: Found) -> Section:
     section.table(
         ["product", "adds", "accuracy without", "lost"],
         [
-            [f"{e.path}{f' [{e.index}]' if e.index else ''}", f"{e.ratio:.3f}", f"{e.without:.4f}", f"{e.lost:+.4f}"]
+            [e.name, f"{e.ratio:.3f}", f"{e.without:.4f}", f"{e.lost:+.4f}"]
             for e in sorted(found, key=lambda e: -e.lost)[:MAX_ROWS]
         ],
         {1, 2, 3},

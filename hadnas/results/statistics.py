@@ -33,7 +33,7 @@ MIN_SEED_PAIRS = 6
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `seeds` trainings and `n` images, its `confidence` interval, and for a difference its p-value.
+    """A mean over `seeds` trainings and `n` images, its 95 % interval, and for a difference its p-value.
 
     `seed_std` is the standard deviation over the seeds alone; None for a single seed.
     """
@@ -59,37 +59,24 @@ def interval_words(seeds: int) -> str:
     return "intervals count the seeds and the images; differences are paired by both"
 
 
-def accuracy(hits: Sequence[Sequence[bool]], confidence: float = 0.95) -> Estimate:
+def accuracy(hits: Sequence[Sequence[bool]]) -> Estimate:
     """The accuracy of a network trained with each of several seeds, from hits (seeds, images); 0 <= low, high <= 1."""
     found = _spread(_table(hits))
     if found.error == 0:
         return found.estimate(max(0.0, found.mean - 3 / found.n), min(1.0, found.mean + 3 / found.n))
-    middle, reach = logit(found.mean), found.reach(confidence) / (found.mean * (1 - found.mean))
+    middle, reach = logit(found.mean), found.reach / (found.mean * (1 - found.mean))
     return found.estimate(float(expit(middle - reach)), float(expit(middle + reach)))
 
 
-def difference(left: Sequence[Sequence[bool]], right: Sequence[Sequence[bool]], confidence: float = 0.95) -> Estimate:
+def difference(left: Sequence[Sequence[bool]], right: Sequence[Sequence[bool]]) -> Estimate:
     """The accuracy of `left` minus that of `right`, paired by seed and by image: row s of both has the same seed."""
     if np.shape(left) != np.shape(right):
         raise SpecError(f"hits {np.shape(left)} and {np.shape(right)}: pairs need the same seeds and images")
     found = _spread(_table(left) - _table(right))
-    reach = found.reach(confidence) if found.error else 3 / found.n
+    reach = found.reach if found.error else 3 / found.n
     p = float(2 * stats.t.sf(abs(found.mean) / found.error, found.freedom)) if found.error else None
     low, high = max(-1.0, found.mean - reach), min(1.0, found.mean + reach)
     return found.estimate(low, high, p if found.seeds >= MIN_SEED_PAIRS else None)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values with Holm's correction, in the given order: each is below alpha if Holm rejects it at the level alpha.
-
-    The probability that any true null hypothesis is rejected is below alpha, for any dependence. Source: Holm, A
-    simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
-    """
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = largest
-    return corrected
 
 
 def _table(hits: Sequence[Sequence[bool]]) -> Hits:
@@ -113,8 +100,10 @@ class _Spread:
     n: int
     seed_std: float | None
 
-    def reach(self, confidence: float) -> float:
-        return float(stats.t.ppf((1 + confidence) / 2, self.freedom)) * self.error
+    @property
+    def reach(self) -> float:
+        """Half the width of the 95 % interval."""
+        return float(stats.t.ppf(0.975, self.freedom)) * self.error
 
     def estimate(self, low: float, high: float, p: float | None = None) -> Estimate:
         return Estimate(self.mean, low, high, self.seeds, self.n, self.seed_std, p)

@@ -9,32 +9,19 @@ import timm
 import torch
 from ruff.__main__ import find_ruff_bin
 
-from hadnas.arch.node import Arch
-from hadnas.arch.task import Task
 from hadnas.errors import BuildError
-from hadnas.hosts.host import Moments, Plan, make_plan
+from hadnas.hosts.host import Moments, Plan
 from hadnas.source.trace import definitions
-
-
-def model_source(
-    arch: Arch,
-    task: Task,
-    facts: Mapping[str, Any],
-    moments: Moments | None = None,
-    class_names: Sequence[str] = (),
-) -> str:
-    """The formatted source of a file that builds `arch` for `task` with torch and timm only.
-
-    `facts` are written into the module's docstring, `moments` and `class_names` into timm's configuration. Raises
-    BuildError if a definition cannot be copied.
-    """
-    return plan_source(make_plan(arch, task), facts, moments, class_names)
 
 
 def plan_source(
     plan: Plan, facts: Mapping[str, Any], moments: Moments | None = None, class_names: Sequence[str] = ()
 ) -> str:
-    """The source of a plan; otherwise as `model_source`."""
+    """The formatted source of a file that builds the network of a plan with torch and timm only.
+
+    `facts` are written into the module's docstring, `moments` and `class_names` into timm's configuration. Raises
+    BuildError if a definition cannot be copied.
+    """
     found = definitions(plan.classes)
     # Imports that the host's code may use; ruff removes the unused ones.
     found.imports |= {"Any": "from typing import Any", "Path": "from pathlib import Path"}

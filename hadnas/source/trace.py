@@ -20,10 +20,8 @@ from typing import Any
 
 from timm.models import build_model_with_cfg, register_model
 
-from hadnas.arch.node import Arch
-from hadnas.arch.task import Task
 from hadnas.errors import BuildError
-from hadnas.hosts.host import ENTRY, make_plan
+from hadnas.hosts.host import ENTRY
 from hadnas.source.statements import binds, changes, meaning, names_read, text_of
 
 _REGISTRY = "hadnas.blocks.registry"
@@ -103,11 +101,6 @@ def _needed(cls: Any) -> Definitions:
     found = Definitions()
     _collect(cls.__module__, cls.__qualname__, found)
     return found
-
-
-def code_hash(arch: Arch, task: Task) -> str:
-    """A hash of all code that builds `arch`: an edited block is a new block. 16 hexadecimal digits."""
-    return hash_of(make_plan(arch, task).classes)
 
 
 def hash_of(classes: frozenset[Any]) -> str:

@@ -1,6 +1,6 @@
-"""Augmentation of whole batches on the device; every draw comes from a seeded generator on the CPU.
+"""Augmentation of whole batches on the device, by draws of a seeded generator on the CPU.
 
-So the same seed augments alike on every device, and nothing waits for random numbers between two steps.
+So a seed gives the same augmentation on every device, and no step waits for random numbers.
 """
 
 from typing import Literal

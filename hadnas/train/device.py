@@ -1,4 +1,4 @@
-"""The device that a name means on this machine, and the ways in which it fails."""
+"""The device of a name on this machine, and its failures."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from hadnas.errors import MachineError, SpecError
 
 
 def chosen_device(name: str) -> str:
-    """`name`, or for "auto" CUDA where there is one, else the CPU. Raises SpecError for a device this machine lacks."""
+    """`name`; for "auto" CUDA if this machine has it, else the CPU. Raises SpecError for a device it lacks."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     here = ["cpu", "cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
@@ -25,7 +25,7 @@ _BROKEN = ("CUDA error", "DataLoader worker", "Too many open files")
 
 @contextmanager
 def machine_errors() -> Iterator[None]:
-    """Turn the several ways in which torch says that the machine failed into a MachineError."""
+    """Raise torch's several errors for a failure of the machine as MachineError."""
     try:
         yield
     except OSError as error:  # no memory or files for the processes that read images

@@ -1,6 +1,7 @@
-"""What the products of a trained network do: how much each adds, and what the network loses without it.
+"""The effect of each product in a trained network: the size of its contribution, and the accuracy lost without it.
 
-A learned scale says nothing of this, as the weights of the branches absorb it; outputs with and without a product do.
+A learned scale does not show the effect, since the weights of the branches absorb it; so outputs with and without a
+product are compared.
 """
 
 import warnings
@@ -26,11 +27,11 @@ class ProductEffect:
     """The effect of one element-wise product of two activations.
 
     path: the sub-module that computes it, the `index`-th product there (from 0).
-    node: the residual node around it, or that sub-module where there is none.
-    ratio: RMS of what the product adds to the output of `node`, over RMS of that output with the product set to zero.
-        The product merge loses its whole second-order term, so that this is RMS(alpha norm(P(ab))) / RMS(a + b). The
-        highway merge, b + g (a - b), is left with its branch b, a gate that is closed to the skip.
-    accuracy, without: share of the `n` images recognised by the network as it is, and with the product set to zero.
+    node: the residual node around it, or that sub-module if there is none.
+    ratio: RMS of the product's contribution to the output of `node`, over RMS of that output with the product set to
+        zero. The product merge loses its whole second-order term, so there it is RMS(alpha norm(P(ab))) / RMS(a + b).
+        The highway merge, b + g (a - b), becomes its branch b.
+    accuracy, without: accuracy on the `n` images as the network is, and with the product set to zero.
     """
 
     path: str
@@ -40,6 +41,11 @@ class ProductEffect:
     accuracy: float
     without: float
     n: int
+
+    @property
+    def name(self) -> str:
+        """`path`, with the index of a further product there."""
+        return f"{self.path} [{self.index}]" if self.index else self.path
 
     @property
     def lost(self) -> float:
@@ -52,13 +58,14 @@ def product_effects(
 ) -> list[ProductEffect]:
     """The effect of every product of `module`, in the order of execution, on images (N, C, H, W) with labels (N,).
 
-    The module is run in evaluation mode where its weights are, once as it is and once without each product; images are
-    moved there, `batch` at once. A product inside an activation function (StarReLU is s relu(x)^2 + b) counts as any
-    other. Raises MeasurementError where there are no images, for a product inside a fused operation in place
-    (addcmul_), or where `node` gives no tensor.
+    The module runs in evaluation mode on the device of its weights, unchanged and once without each product, on
+    `batch` images at once. A product inside an activation function (StarReLU is s relu(x)^2 + b) counts like any other.
+    Raises MeasurementError without images, for a product inside a fused operation in place (addcmul_), or if `node`
+    does not return a tensor.
     """
     if len(images) < 1 or labels.shape != images.shape[:1]:
-        raise MeasurementError(f"images {tuple(images.shape)} and labels {tuple(labels.shape)}: (N, C, H, W) and (N,)")
+        found = f"images {tuple(images.shape)} and labels {tuple(labels.shape)}"
+        raise MeasurementError(f"{found}; allowed are (N, C, H, W) and (N,), N >= 1")
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     with evaluation(module), _unfused(module), torch.inference_mode():
         paths = _Run(module, images[:1].to(device)).found
@@ -83,19 +90,19 @@ def product_effects(
 
 @contextmanager
 def _unfused(module: nn.Module) -> Iterator[None]:
-    """With LSTMs as single operations: on a CPU oneDNN runs one as a whole, and its products are not seen."""
+    """Runs LSTMs operation by operation: on a CPU oneDNN runs one as a whole, which hides its products."""
     if not any(isinstance(sub, nn.LSTM) for sub in module.modules()):
         yield
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of TF32, with which this has nothing to do
+        warnings.simplefilter("ignore")  # of TF32, which is not used here
         with torch.backends.mkldnn.flags(enabled=False):
             yield
 
 
 @dataclass
 class _Sums:
-    """Over the images so far: squares of what a product adds and of the rest, and images recognised without it."""
+    """Sums over the images so far: squares of a product's contribution and of the rest, and hits without it."""
 
     path: str
     index: int
@@ -130,7 +137,7 @@ class _Run:
         finder = ProductFinder(module, None if isinstance(merge, Product) else zeroed)
         self.outputs: dict[str, Tensor] = {}
         hooks = [module.get_submodule(each).register_forward_hook(self._keep(each)) for each in kept]
-        if isinstance(merge, Product):  # a norm gives something for zero: its output is what has to go
+        if isinstance(merge, Product):  # a norm of zero is not zero, so its output is set to zero
             hooks.append(merge.norm.register_forward_hook(lambda norm, args, out: torch.zeros_like(out)))
         try:
             with following(module, finder), finder:
@@ -143,9 +150,9 @@ class _Run:
 
     def _keep(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(sub: nn.Module, args: Any, out: Any) -> None:
-            first = out[0] if isinstance(out, tuple) and out else out  # a GRU gives its state, too
+            first = out[0] if isinstance(out, tuple) and out else out  # a GRU returns its state, too
             if not isinstance(first, Tensor):
-                raise MeasurementError(f"{path or 'the network'} gives {type(first).__name__}; allowed is a tensor")
+                raise MeasurementError(f"{path or 'the network'} returns {type(first).__name__}; allowed is a tensor")
             self.outputs[path] = first.clone()  # the next operation may be in place
 
         return hook

@@ -1,4 +1,4 @@
-"""The optimiser of a recipe and its learning rate; both can go on from where they were."""
+"""The optimiser and the learning rate of a recipe, and their states, from which a training continues."""
 
 import inspect
 from collections.abc import Callable
@@ -23,7 +23,7 @@ START = 100
 """The warm-up begins at the recipe's learning rate divided by this."""
 
 DECAY = 0.25
-"""The share of the steps over which "wsd" decays where the recipe names none."""
+"""The share of the steps over which "wsd" decays by default."""
 
 
 class Schedule(Protocol):
@@ -34,7 +34,7 @@ class Schedule(Protocol):
 
 
 def make_optimizer(module: nn.Module, recipe: Recipe) -> Optimizer:
-    """The optimiser of a module's parameters; in one kernel where torch has it: an update is otherwise a fifth."""
+    """The optimiser of a module's parameters, fused if torch has it so: else updates take a fifth of a training."""
     chosen = get_optimizer_class(recipe.optimizer, bind_defaults=False)
     fused = {"fused": True} if "fused" in inspect.signature(chosen).parameters else {}
     groups = param_groups_weight_decay(module, recipe.weight_decay, no_weight_decay_list=_undecayed(module))
@@ -71,7 +71,7 @@ class WarmupStableDecay:
     decay  the share of the steps that decay
 
     Before the decay the rate does not depend on the length of the training (Hägele et al., Scaling Laws and
-    Compute-Optimal Training Beyond Fixed Training Durations, 2024, arXiv 2405.18392, section 3). timm has none such.
+    Compute-Optimal Training Beyond Fixed Training Durations, 2024, arXiv 2405.18392, section 3). timm has none.
     """
 
     def __init__(self, optimizer: Optimizer, steps: int, *, warmup: int, decay: float) -> None:
@@ -89,7 +89,7 @@ class WarmupStableDecay:
 
 
 def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
-    """What `load_optimizer` takes: the `state_dict()`, and the generators that timm's adahessian and kron have."""
+    """The state for `load_optimizer`: the `state_dict()`, and the generators of timm's adahessian and kron."""
     state = dict(optimizer.state_dict())
     if isinstance(own := getattr(optimizer, "generator", None), torch.Generator):
         state["generator"] = own.get_state()
@@ -99,11 +99,10 @@ def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Put an optimiser in a state that another one like it had; tensors are copied.
+    """Load a state of an equal optimiser; tensors are copied.
 
-    torch casts what it loads to the type of its parameter, and leaves it in the memory format in which it comes: the
-    fused kernels then pair the wrong numbers, silently. Here each tensor has the type that it had, and the strides of
-    its parameter where it has its shape.
+    torch casts loaded tensors to their parameter's dtype but keeps their memory format; fused kernels then pair wrong
+    elements, silently. Here each tensor keeps its dtype, and has its parameter's strides if it has its shape.
     """
     optimizer.load_state_dict(state)
     for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
@@ -123,7 +122,7 @@ def _placed(value: Tensor, saved: Tensor, parameter: Tensor) -> Tensor:
 
 
 def _undecayed(module: nn.Module) -> set[str]:
-    """Parameters spared from weight decay beside one-dimensional ones: single numbers and what the module names."""
+    """Parameters without weight decay beside one-dimensional ones: single numbers and those that the module names."""
     spared = {name for name, parameter in module.named_parameters() if parameter.numel() == 1}
     named: Callable[[], set[str]] = getattr(module, "no_weight_decay", set)
     return spared | set(named())

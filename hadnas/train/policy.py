@@ -1,7 +1,7 @@
-"""timm's augmentation of single images, as PIL has them: random part of the image, mirroring, policy, erasing.
+"""timm's augmentation of single PIL images: crop, mirroring, policy, erasing.
 
-The trainer draws one seed per image and epoch. It alone decides what becomes of the image, so the same training is
-the same to the last bit whether images are held or streamed, and however many processes decode them.
+The trainer draws one seed per image and epoch, which alone determines the augmented image. So a training is the same to
+the last bit with images in memory or streamed, and with any number of decoding processes.
 """
 
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ from hadnas.train.recipe import Policy
 from hadnas.train.seeds import seeded
 
 CHANNELS = (1, 3)
-"""Images that PIL has and timm's transforms take: grey and colour."""
+"""Channels of images that PIL and timm's transforms support: grey and colour."""
 
 
 def _posterized(image: Image.Image, bits: int, **_: object) -> Image.Image:
-    """timm also keeps 0 bits, which Pillow refuses from version 13 on: nothing of the image, as before."""
+    """timm's, also for 0 bits, which Pillow refuses from version 13 on: a black image, as before."""
     found: Image.Image = posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
     return found
 
@@ -34,7 +34,7 @@ POSTERIZED = {name: _posterized for name in NAME_TO_OP if name.startswith("Poste
 
 @contextmanager
 def _mended() -> Iterator[None]:
-    """timm's operations, mended; one is looked up where a policy is made, and nowhere else."""
+    """timm's operations with `_posterized`; timm looks them up only while it makes a policy."""
     before = {name: NAME_TO_OP[name] for name in POSTERIZED}
     NAME_TO_OP.update(POSTERIZED)
     try:
@@ -44,7 +44,7 @@ def _mended() -> Iterator[None]:
 
 
 class Augmented(Dataset[tuple[Tensor, int]]):
-    """The images of a split through a policy, normalised; an item is asked for as (place, seed)."""
+    """The images of a split, augmented by a policy and normalised; an item's key is (place, seed)."""
 
     def __init__(self, split: Split, policy: Policy) -> None:
         self.images, self.scale = split.images, split.normalise.scale

@@ -1,4 +1,4 @@
-"""How a network is trained: the few settings that, with data and seed, decide what it learns. Imports no torch."""
+"""The settings of a training, which determine it together with data and seed. Imports no torch."""
 
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -16,12 +16,12 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Policy(BaseModel):
-    """timm's augmentation of single images, in the words of `timm.data.create_transform`, which makes it.
+    """timm's augmentation of single images; the fields are arguments of `timm.data.create_transform`.
 
-    A random part of the image, `scale` of its area, is brought to its size and mirrored with probability `hflip`. Then
-    `auto_augment`, a policy of timm such as "rand-m9-mstd0.5" (RandAugment), "augmix-m3", "original" or "3a"; without
-    one, or with "3a", brightness, contrast and saturation change by up to `color_jitter`. Last, a rectangle is erased
-    with probability `re_prob`.
+    A random crop of the share `scale` of the area is resized to the image's size and mirrored with probability `hflip`.
+    Then `auto_augment` is applied, a policy of timm such as "rand-m9-mstd0.5" (RandAugment), "augmix-m3", "original" or
+    "3a"; without one, or with "3a", brightness, contrast and saturation change by up to `color_jitter`. Last, a
+    rectangle is erased with probability `re_prob`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,14 +41,14 @@ class Policy(BaseModel):
         from timm.data import create_transform
         from timm.data.auto_augment import rand_augment_choices
 
-        # timm passes over a section without a number, and over operations of RandAugment (`t...`) that it does not know
+        # timm ignores a section without a number, and unknown operations of RandAugment (`t...`)
         name, *sections = policy.split("-")
         chosen = [each for each in sections if name == "rand" and each.startswith("t")]
         whole = all(any(map(str.isdecimal, each)) for each in sections if each not in chosen)
         whole &= all(rand_augment_choices(each[1:]) != rand_augment_choices("") for each in chosen)
         try:
             create_transform((3, 8, 8), is_training=True, auto_augment=policy)
-        except (AssertionError, ValueError):  # which timm raises for what it cannot read
+        except (AssertionError, ValueError):  # timm's errors for a malformed policy
             whole = False
         if not whole:
             raise SpecError(
@@ -61,7 +61,7 @@ class Policy(BaseModel):
     @classmethod
     def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
         if scale[0] > scale[1]:
-            raise SpecError(f"scale = {scale} is not allowed; allowed are a least and a largest share, 0 to 1")
+            raise SpecError(f"scale = {scale} is not allowed; allowed are a smallest and a largest share, from 0 to 1")
         return scale
 
     def __str__(self) -> str:
@@ -75,11 +75,11 @@ def _kind(augment: Any) -> str:
 class Recipe(BaseModel):
     """A training recipe. The defaults train small networks on small images in few epochs.
 
-    `optimizer` is any timm name. Weight decay spares biases, norms, single numbers and what the module's
-    `no_weight_decay()` names. The learning rate is set before every update: linear warm-up, then `schedule`; "wsd"
-    (warm-up, stable, decay) is constant until it falls linearly over the last `decay` of the steps (a share, 0.25 by
-    default), so that before it the length of the training has no effect. `clip_grad` bounds the norm of the gradient.
-    `ema` is the decay of averaged weights (ramped up over the first steps), which are then the weights that are scored.
+    `optimizer` is any of timm's by name. Biases, norms, single numbers and parameters that the module's
+    `no_weight_decay()` names have no weight decay. The learning rate is set before every update: linear warm-up, then
+    `schedule`; "wsd" (warm-up, stable, decay) is constant until it falls linearly over the last `decay` of the steps (a
+    share, 0.25 by default), so that before it the length of the training has no effect. `clip_grad` bounds the norm of
+    the gradient. `ema` is the decay of averaged weights (ramped up over the first steps), which are then scored.
     `augment` shifts each image by up to an eighth of its side, repeating its edge; "shift_flip" also mirrors half of
     them; "timm", a policy of timm such as "rand-m9-mstd0.5", or a `Policy` is timm's augmentation, for images of 1 or 3
     channels. `mixup` is the alpha of the Beta distribution by which the images and labels of a batch are blended.

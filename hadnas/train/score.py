@@ -1,4 +1,4 @@
-"""Score a module on a split: in eval mode, in float32, in batches that fit where the recipe's did."""
+"""Scores a module on a split, in eval mode and float32."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from hadnas.train.data.spec import Data
 from hadnas.train.recipe import Recipe
 
 EVALUATION_BATCH = Recipe().evaluation_batch
-"""Images that are scored at once where no recipe says how many."""
+"""Images that are scored at once, without a recipe."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Score:
 
 
 def standard_error(accuracy: float, n: int) -> float:
-    """How sure an accuracy seen on `n` images is: the standard deviation of its Jeffreys posterior.
+    """The standard error of an accuracy on `n` images: the standard deviation of its Jeffreys posterior.
 
-    Of k right ones that is Beta(k + 1/2, n - k + 1/2). It is near the binomial standard error, which is 0, as if all
-    were known, where all images or none were told right (Brown, Cai and DasGupta, Statistical Science 16, 2001).
+    With k hits the posterior is Beta(k + 1/2, n - k + 1/2). Its deviation is close to the binomial standard error,
+    which would be 0 for 0 or n hits (Brown, Cai and DasGupta, Statistical Science 16, 2001).
     """
     right = (accuracy * n + 0.5) / (n + 1)
     return math.sqrt(right * (1 - right) / (n + 2))
@@ -48,9 +48,9 @@ def score_module(
     batch: int = EVALUATION_BATCH,
     device: torch.device | str = "cpu",
 ) -> Score:
-    """Score a module in eval mode and float32 on the validation split, or open the test split; its mode stays.
+    """Score a module in eval mode and float32 on the validation split, or open the test split; its mode is restored.
 
-    `batch` images are scored at once: as many as the device holds.
+    `batch` images are scored at once.
     """
     right, loss = hits(module, data, split, batch=batch, device=device)
     return Score(int(right.sum()) / len(right), loss, len(right))
@@ -65,7 +65,10 @@ def hits(
     batch: int = EVALUATION_BATCH,
     device: torch.device | str = "cpu",
 ) -> tuple[Tensor, float]:
-    """Which images of a split a module recognises, bool (N,) on the CPU, and its mean loss; see `score_module`."""
+    """Whether each image of a split is classified correctly, bool (N,) on the CPU, and the mean loss.
+
+    See `score_module`.
+    """
     device = torch.device(device)
     part: Split = data.val if split == "val" else data.open_test()
     training = module.training
@@ -81,9 +84,9 @@ def hits(
 
 
 def checked_logits(module: nn.Module, images: Tensor, classes: int) -> Tensor:
-    """What `module` says of `images`. Raises TrainingError unless that is one logit per class and image."""
+    """The logits of `images`. Raises TrainingError unless there is one per class and image."""
     logits = module(images)
     if not isinstance(logits, Tensor) or logits.shape != (len(images), classes):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise TrainingError(f"the module gives {shape} for {len(images)} images; ({len(images)}, {classes}) is needed")
+        raise TrainingError(f"the module returns {shape} for {len(images)} images; allowed is {(len(images), classes)}")
     return logits

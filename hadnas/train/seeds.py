@@ -40,7 +40,7 @@ def global_generators(device: torch.device) -> dict[str, Any]:
 
 @contextmanager
 def drawing_from(states: dict[str, Any], device: torch.device) -> Iterator[None]:
-    """Put `states`, as `global_generators` gives them, in place of the global ones, and back how the body left them."""
+    """Use `states` (see `global_generators`) as the global ones; afterwards `states` has those that the body left."""
     before = global_generators(device)
     _set(states, device)
     try:

@@ -1,9 +1,9 @@
-"""Train a module. Same code for CPU and CUDA, for held and for streamed images, at one go or in parts.
+"""Trains a module: the same code on CPU and CUDA, for images in memory and streamed ones, at once or in parts.
 
-Seeds: a trainer's seed decides shuffling, augmentation, mixup and the module's own draws (dropout, drop path); the
-global generators of Python, torch and numpy are the caller's again whenever it is not training. On a CPU the same
-seed, module and number of threads give the same curve and weights to the last bit, also where the training was stopped
-after an epoch and goes on from a file; a CUDA device may need `torch.use_deterministic_algorithms(True)` for that.
+A trainer's seed determines shuffling, augmentation, mixup and the module's own draws (dropout, drop path). Between
+epochs the global generators of Python, torch and numpy have the caller's states. On a CPU the same seed, module and
+number of threads give the same curve and weights to the last bit, also if the training stops after an epoch and
+continues from a file; a CUDA device may need `torch.use_deterministic_algorithms(True)` for that.
 """
 
 import math
@@ -30,11 +30,11 @@ from hadnas.train.recipe import PLAIN, Policy, Recipe
 from hadnas.train.score import checked_logits, score_module
 from hadnas.train.seeds import drawing_from, global_generators, seeded
 
-# Steps between two looks at the losses: each look waits for the device.
+# Steps between two checks of the losses: each check waits for the device.
 LOOK_EVERY = 50
 
 STATE_VERSION = 1
-"""Of what `Trainer.state` gives: another one is refused."""
+"""The version of `Trainer.state`; `Trainer.load` refuses any other."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Fit:
-    """What training gave: one Epoch per epoch, and the score after the last one, never the best."""
+    """The result of a training: one Epoch per epoch, and the score after the last one, never the best."""
 
     curve: list[Epoch]
     val_accuracy: float
@@ -71,7 +71,7 @@ def fit(
 ) -> Fit:
     """Train `module` in place to its recipe's last epoch, as a `Trainer` does.
 
-    What `on_epoch` raises ends the training and reaches the caller untouched.
+    An exception of `on_epoch` ends the training and is passed on.
     """
     trainer = Trainer(module, data, recipe, seed=seed, device=device)
     for epoch in trainer.train(recipe.epochs):
@@ -81,7 +81,7 @@ def fit(
 
 
 def training_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """What activations are computed in: bfloat16 under autocast, else float32."""
+    """The dtype of activations: bfloat16 under autocast, else float32."""
     supported = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     bf16 = recipe.amp == "bf16" or (recipe.amp == "auto" and supported)
     return torch.bfloat16 if bf16 else torch.float32
@@ -90,10 +90,10 @@ def training_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
 class Trainer:
     """A module (B, C, H, W) -> (B, classes) in training: optimiser, schedule, average, generators, curve.
 
-    The module moves to `device` and is trained in place; its initial weights are the caller's. After the last epoch of
-    the recipe it holds the weights that were scored (the averaged ones when the recipe has `ema`), in eval mode,
-    contiguous. An incomplete last batch is trained, but not one of a single image (no variance for a batch norm): the
-    image is left out of that epoch, as is, with mixup, the last of an odd number.
+    The module moves to `device` and is trained in place, from its initial weights. After the last epoch of the recipe
+    it has the weights that were scored (the averaged ones if the recipe has `ema`), contiguous and in eval mode. An
+    incomplete last batch is used unless it has a single image, which gives a batch norm no variance; with mixup, the
+    last of an odd number of images is left out as well.
 
         trainer = Trainer(module, data, recipe, seed=0)
         for epoch in trainer.train(3): ...
@@ -103,16 +103,17 @@ class Trainer:
         trainer.load(load_checkpoint(path))
         for epoch in trainer.train(recipe.epochs): ...  # from epoch 4
 
-    Raises DataError when a batch is larger than the training split or timm cannot augment such images, MachineError
-    when memory runs out or a device fails.
+    Raises DataError if a batch is larger than the training split or timm cannot augment such images, MachineError if
+    memory runs out or a device fails.
     """
 
     def __init__(
         self, module: nn.Module, data: Data, recipe: Recipe, *, seed: int, device: torch.device | str = "cpu"
     ) -> None:
         if recipe.batch > len(data.train):
+            most = len(data.train)
             raise DataError(
-                f"{data.name}: batch {recipe.batch} is larger than the training split of {len(data.train)} images"
+                f"{data.name}: batch {recipe.batch} is larger than the training split; allowed: 2 to {most}"
             )
         if isinstance(recipe.augment, Policy) and data.shape[0] not in CHANNELS:
             raise DataError(
@@ -142,11 +143,11 @@ class Trainer:
         self.seconds = time.perf_counter() - began
 
     def train(self, until: int) -> Iterator[Epoch]:
-        """Train epoch by epoch, up to and including `until` (from 1), as the caller asks for the next.
+        """Train up to and including the epoch `until` (from 1), one epoch for each item that the caller takes.
 
-        Each is scored on the validation split. Raises TrainingError when a loss is not finite or the module's output
-        has the wrong shape, MachineError when memory runs out or a device or a process that decodes images fails,
-        SpecError for an epoch that the recipe has not.
+        Each is scored on the validation split. Raises TrainingError if a loss is not finite or the module's output has
+        the wrong shape, MachineError if memory runs out or a device or a decoding process fails, SpecError for an
+        epoch after the recipe's last.
         """
         if not 1 <= until <= self.recipe.epochs:
             raise SpecError(f"until = {until} is not allowed; allowed is an epoch from 1 to {self.recipe.epochs}")
@@ -167,9 +168,9 @@ class Trainer:
         return Fit([*self.curve], last.val_accuracy, last.val_loss, len(self.data.val), self.seconds)
 
     def state(self) -> dict[str, Any]:
-        """All that the training needs to go on, for `save_checkpoint`: tensors and plain values.
+        """Everything needed to continue the training, for `save_checkpoint`: tensors and plain values.
 
-        It refers to weights that the next epoch changes. Raises TrainingError where an epoch was cut short.
+        Save it before the next epoch, which changes its tensors. Raises TrainingError if an epoch was interrupted.
         """
         self._check_whole()
         return {
@@ -185,7 +186,7 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a state. Raises SpecError for one of another training, and nothing is changed then."""
+        """Continue from a state. Raises SpecError, before any change, for a state of another training."""
         if state.get("version") != STATE_VERSION:
             raise SpecError(f"the checkpoint has version {cut(state.get('version'))}; allowed is {STATE_VERSION}")
         own, found = self._training(), state.get("training", {})
@@ -209,7 +210,7 @@ class Trainer:
             self._settle()
 
     def _training(self) -> dict[str, Any]:
-        """What a state belongs to, by names for people. Other libraries may have other states."""
+        """The training that a state belongs to. Versions are included: another torch or timm may store other states."""
         return {
             **{f"recipe.{name}": value for name, value in self.recipe.model_dump(mode="json").items()},
             "data": self.data.digest,
@@ -221,7 +222,7 @@ class Trainer:
 
     def _check_whole(self) -> None:
         if self._cut_short:
-            raise TrainingError(f"epoch {len(self.curve) + 1} was cut short: load a checkpoint to go on")
+            raise TrainingError(f"epoch {len(self.curve) + 1} was interrupted: load a checkpoint to continue")
 
     def _epoch(self, epoch: int) -> Epoch:
         """Train and score one epoch."""
@@ -237,7 +238,7 @@ class Trainer:
         return Epoch(epoch, train_loss, score.loss, score.accuracy, self._lr, time.perf_counter() - began)
 
     def _settle(self) -> nn.Module:
-        """Give the module the weights that are scored, in the memory format it is handed back in."""
+        """Give the module the weights that are scored, contiguous and in eval mode."""
         if self._ema is not None:
             self.module.load_state_dict(self._ema.module.state_dict())
         return self.module.to(memory_format=torch.contiguous_format).eval()

@@ -9,13 +9,15 @@ finals, and p-values are corrected by Holm for the number of comparisons; below 
 
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from hadnas.opened import open_study
-from hadnas.results.statistics import Estimate, accuracy, difference, holm
+from hadnas.results.statistics import Estimate, accuracy, difference
 from hadnas.results.table import StudyResults
 from hadnas.train.score import hits
 
@@ -44,6 +46,19 @@ def spread(seeds: Hits) -> str:
 def words(found: Estimate, p: float | None) -> str:
     text = f"{100 * found.mean:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
     return text if p is None else f"{text}, p {f'= {p:.2g}' if p >= 0.001 else '< 0.001'}"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values with Holm's correction, in the given order: each is below alpha if Holm rejects it at the level alpha.
+
+    The probability that any true null hypothesis is rejected is below alpha, for any dependence. Source: Holm, A
+    simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
 
 
 def main(names: list[str]) -> None:

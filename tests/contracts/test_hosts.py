@@ -17,8 +17,8 @@ from hadnas.contract.check import check_op
 from hadnas.errors import SpecError
 from hadnas.hosts.host import Host, make_plan
 from hadnas.library import load_ops
-from hadnas.source.module import model_source, plan_source
-from hadnas.source.trace import code_hash
+from hadnas.source.module import plan_source
+from hadnas.source.trace import hash_of
 from hadnas.space import one_of, op
 from tests.networks import pyramid
 
@@ -87,7 +87,7 @@ def test_one_file_is_enough_for_a_host(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(SpecError, match="width"):
         complete({**SPACE, "width": 8.5}, DIGITS)
     assert families_texts(arch)[0] == "H1 A0 C1 T0" and arch.stages == []
-    assert ">flat<" in diagram(arch) and len(code_hash(arch, DIGITS)) == 16
+    assert ">flat<" in diagram(arch) and len(hash_of(make_plan(arch, DIGITS).classes)) == 16
 
     network = hadnas.build(arch, DIGITS)
     assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
@@ -125,7 +125,7 @@ def test_a_draw_and_an_architecture_give_one_plan(node: dict[str, Any]) -> None:
     arch = complete(node, DIGITS)
     drawn, again = make_plan(node, DIGITS), make_plan(arch, DIGITS)
     assert drawn == again and drawn.arch == arch and again.arch is arch
-    assert model_source(arch, DIGITS, {}) == plan_source(drawn, {})
+    assert plan_source(make_plan(arch, DIGITS), {}) == plan_source(drawn, {})
 
 
 def test_an_architecture_of_an_unknown_host_is_shown_as_data() -> None:

@@ -18,13 +18,14 @@ from hadnas.arch.task import Task
 from hadnas.errors import SpecError, StudyError
 from hadnas.exporter.deliver import facts
 from hadnas.exporter.folder import export
+from hadnas.hosts.host import make_plan
 from hadnas.library import load_architecture
 from hadnas.opened import open_study
 from hadnas.results.sections import machine
 from hadnas.retraining import Retrained, retrain
 from hadnas.search.run import run_study
 from hadnas.shell.progress import SearchDisplay
-from hadnas.source.module import model_source
+from hadnas.source.module import plan_source
 from hadnas.space import op
 from hadnas.train.data.spec import load_data
 from hadnas.train.recipe import Recipe
@@ -97,7 +98,7 @@ def test_an_export_names_its_classes_everywhere(trained: tuple[Path, Retrained, 
     )
     assert "in the order of the logits: `class_map.txt`, `network.pretrained_cfg[" in card
     assert "--class-map class_map.txt" in card
-    (tmp_path / "timm.py").write_text(model_source(RESNET, THREE, {}, class_names=NAMES[-3:]))
+    (tmp_path / "timm.py").write_text(plan_source(make_plan(RESNET, THREE), {}, class_names=NAMES[-3:]))
     with imported(tmp_path / "timm.py") as module:
         assert list(module.build_model().pretrained_cfg["label_names"]) == NAMES[-3:]
 

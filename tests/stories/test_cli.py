@@ -118,7 +118,7 @@ def test_export_takes_ones_own_block_along(place: Path) -> None:
     node = json.loads((place / "best" / "arch.json").read_text())
     assert node["stages"][0]["blocks"][0]["block"]["op"] == "squared"
     again = hadnas("export", "mine", "--home", place / "runs", "--out", place / "best")
-    assert again.exit_code == 2 and "holds files already" in again.output
+    assert again.exit_code == 2 and "already has files" in again.output
 
 
 def test_other_data_by_path(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from hadnas.hosts.build import build
 from hadnas.hosts.host import make_plan
 from hadnas.library import shipped
 from hadnas.search_spaces import four_families, star_or_sum
-from hadnas.source.module import licence, model_source
+from hadnas.source.module import licence, plan_source
 from hadnas.space import op
 from tests.networks import pyramid, residual
 
@@ -77,7 +77,7 @@ def test_forty_sampled_candidates_are_bit_equal_without_hadnas(tmp_path: Path) -
         network = _stirred(build(arch, DIGITS))
         folder = tmp_path / f"{index:02d}"
         folder.mkdir()
-        (folder / "model.py").write_text(model_source(arch, DIGITS, {"trial": index}))
+        (folder / "model.py").write_text(plan_source(make_plan(arch, DIGITS), {"trial": index}))
         save_file(network.state_dict(), folder / "model.safetensors")
         with torch.inference_mode():
             expected[index] = (network(images), set(network.state_dict()))
@@ -122,7 +122,7 @@ def test_every_block_and_merge_is_exported_bit_equal(head: str) -> None:
     arch = complete({**pyramid((16, nodes)), "head": op(head)}, task)
     torch.manual_seed(0)
     network = _stirred(build(arch, task))
-    text = model_source(arch, task, {})
+    text = plan_source(make_plan(arch, task), {})
     lacking = [name for name in BLOCKS + MERGES if f"class {find_op(name).cls.__name__}(" not in text]
     assert lacking == []
     images = torch.randn(2, *task.shape, generator=torch.Generator().manual_seed(0))
@@ -142,7 +142,7 @@ def test_two_hundred_candidates_of_every_shipped_space_are_bit_equal(tmp_path: P
         arch = sample(spaces[index % len(spaces)], task, seed=index)
         torch.manual_seed(index)
         network = _stirred(build(arch, task))
-        texts.add(text := model_source(arch, task, {"candidate": index}))
+        texts.add(text := plan_source(make_plan(arch, task), {"candidate": index}))
         (tmp_path / f"{index:03d}.py").write_text(text)
         logits = _bit_equal(text, network, images)
         assert logits.isfinite().all(), arch.tree()
@@ -198,7 +198,7 @@ def test_the_code_of_the_card_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     arch = plan.arch
     text = card(plan, Facts(), None, (), licence(plan), "torch and timm", trained=False)
     assert "not trained" in text and "Measured" not in text and "accuracy" not in text
-    (tmp_path / "model.py").write_text(model_source(arch, DIGITS, {}))
+    (tmp_path / "model.py").write_text(plan_source(make_plan(arch, DIGITS), {}))
     save_file(build(arch, DIGITS).state_dict(), tmp_path / "model.safetensors")
     monkeypatch.syspath_prepend(tmp_path)
     known: dict[str, torch.Tensor] = {}
@@ -235,7 +235,7 @@ def test_timm_makes_the_exported_network(
 
 def test_a_network_of_timm_says_what_its_images_are_normalised_with() -> None:
     """Those of the study's images, not those of timm's weights."""
-    text = model_source(complete(op("timm", model="resnet10t"), DIGITS), DIGITS, {}, ((0.3,), (0.2,)))
+    text = plan_source(make_plan(complete(op("timm", model="resnet10t"), DIGITS), DIGITS), {}, ((0.3,), (0.2,)))
     known: dict[str, Any] = {"__name__": "of_timm", "__file__": "model.py"}
     exec(text, known)
     config = known["build_model"](device="meta").pretrained_cfg

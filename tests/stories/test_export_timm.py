@@ -22,8 +22,9 @@ from hadnas.arch.random import sample
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.hosts.build import build
+from hadnas.hosts.host import make_plan
 from hadnas.search_spaces import activation_free, four_families
-from hadnas.source.module import model_source
+from hadnas.source.module import plan_source
 from hadnas.space import op
 from tests.networks import pyramid, residual
 
@@ -62,7 +63,7 @@ def imported(path: Path) -> Iterator[Any]:
 def write(arch: Arch, task: Task, folder: Path) -> Path:
     """`model.py` with weights beside it that are nowhere zero."""
     folder.mkdir()
-    (folder / "model.py").write_text(model_source(arch, task, {}))
+    (folder / "model.py").write_text(plan_source(make_plan(arch, task), {}))
     torch.manual_seed(1)
     state = build(arch, task).state_dict()
     noise = {key: 0.02 * torch.rand_like(value) if value.is_floating_point() else 0 for key, value in state.items()}

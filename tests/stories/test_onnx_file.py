@@ -16,7 +16,8 @@ from hadnas.errors import BuildError, StudyError
 from hadnas.exporter.folder import check_folder, export
 from hadnas.exporter.onnx_file import write_onnx
 from hadnas.hosts.build import build
-from hadnas.source.module import model_source
+from hadnas.hosts.host import make_plan
+from hadnas.source.module import plan_source
 from hadnas.space import op
 from tests.networks import pyramid, residual
 
@@ -60,7 +61,7 @@ def test_onnx_without_its_extra_is_said_first(tmp_path: Path, monkeypatch: pytes
 
 def test_an_onnx_file_of_an_earlier_network_is_not_left_beside_another(tmp_path: Path) -> None:
     arch = complete(pyramid((8, [residual(op("mlp"))])), DIGITS)
-    (tmp_path / "model.py").write_text(model_source(arch, DIGITS, {}))
+    (tmp_path / "model.py").write_text(plan_source(make_plan(arch, DIGITS), {}))
     (tmp_path / "model.onnx").write_bytes(b"")
     with pytest.raises(StudyError, match=r"model\.onnx is of an earlier network"):
         check_folder(tmp_path, force=True)

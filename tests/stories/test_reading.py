@@ -12,7 +12,7 @@ from hadnas.errors import StudyError
 from hadnas.library import use_blocks
 from hadnas.opened import open_study
 from hadnas.search.run import run_study
-from hadnas.source.module import model_source
+from hadnas.source.module import plan_source
 from hadnas.space import one_of, op
 from tests.homes import new_home, study
 from tests.networks import block_file, pyramid, residual
@@ -136,7 +136,7 @@ def test_a_program_imports_the_file_itself(place: Path) -> None:
 def test_a_name_in_exported_code_is_no_code() -> None:
     """A baseline may have any name, and what is exported is run: to verify it, and by whoever uses it."""
     task, name = Task.image(1, 8, 8, classes=10), 'a\\"""\nraise SystemExit("it ran")\n""""'
-    text = model_source(complete(pyramid((8, [residual(op("mlp"))])), task), task, {"baseline": name})
+    text = plan_source(complete(pyramid((8, [residual(op("mlp"))])), task), task, {"baseline": name})
     module = ast.parse(text)
     assert f"baseline: {name}" in (ast.get_docstring(module, clean=False) or "")
     assert not any(isinstance(node, ast.Raise) for node in module.body)

@@ -49,7 +49,7 @@ def test_what_was_searched_for_other_images_is_trained_scored_and_exported(tmp_p
         assert said in card, said
     assert load_architecture(out) == complete(ARCH.node, DIGITS)
     again = hadnas("retrain", out, "--data", "digits", "--out", out)
-    assert again.exit_code == 2 and "holds files already" in again.output
+    assert again.exit_code == 2 and "already has files" in again.output
 
 
 def test_seed_and_weights_decide_where_it_starts(tmp_path: Path) -> None:

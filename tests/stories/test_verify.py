@@ -12,7 +12,8 @@ from hadnas.arch.task import Task
 from hadnas.errors import BuildError
 from hadnas.exporter.folder import export, verify
 from hadnas.hosts.build import build, save_weights
-from hadnas.source.module import model_source
+from hadnas.hosts.host import make_plan
+from hadnas.source.module import plan_source
 from hadnas.space import op
 from tests.networks import pyramid, residual
 
@@ -28,7 +29,7 @@ def test_ones_own_files_are_not_run_and_an_unknown_normalisation_is_said(tmp_pat
         export(arch, DIGITS, "best", "mine.safetensors")
     for name in ("model.py", "README.md"):
         text = (tmp_path / "best" / name).read_text()
-        assert "How images are to be normalised is not known here" in text and "scaled to 0..1" not in text
+        assert "normalisation of images is not known" in text and "scaled to 0..1" not in text
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_ones_own_files_are_not_run_and_an_unknown_normalisation_is_said(tmp_pat
 )
 def test_code_that_differs_in_its_logits_or_its_keys_alone_is_refused(spoiled: str, said: str, tmp_path: Path) -> None:
     arch = complete(pyramid((8, [residual(op("mlp"))])), DIGITS)
-    network, code = build(arch, DIGITS).eval(), model_source(arch, DIGITS, {})
+    network, code = build(arch, DIGITS).eval(), plan_source(make_plan(arch, DIGITS), {})
     weights = {key: value.clone() for key, value in network.state_dict().items()}
     if spoiled == "a renamed layer":
         code, weights = code.replace("self.w1", "self.first"), {k.replace("w1", "first"): weights[k] for k in weights}

@@ -32,7 +32,7 @@ def test_rows_that_are_not_finite_are_never_on_the_front():
 def test_bad_input_is_named():
     with pytest.raises(UnknownName, match="did you mean 'maximize'"):
         pareto_front([(1.0,)], ["maximise"])
-    with pytest.raises(SpecError, match=r"2 values .*1 directions"):
+    with pytest.raises(SpecError, match=r"2 values .*allowed are 1"):
         pareto_front([(1.0, 2.0)], ["maximize"])
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from hadnas.errors import MeasurementError
 from hadnas.hosts.host import make_plan
-from hadnas.measure.latency.backends import BACKENDS, versions
+from hadnas.measure.latency.backends import BACKENDS, Backend, versions
 from hadnas.measure.latency.latency import latency
 from hadnas.search.compare import backends
 from hadnas.search.evaluator import Evaluator
@@ -33,7 +33,7 @@ def test_a_backend_computes_what_the_module_computes(net, name):
         pytest.importorskip("onnxruntime")
     image = torch.rand(2, *SHAPE)
     with torch.inference_mode():
-        call = BACKENDS[name](net, image, 1)
+        call = BACKENDS[name].run(net, image, 1)
         out = call()
     found = torch.as_tensor(out[0] if name == "onnxruntime" else out)
     torch.testing.assert_close(found, net(image).detach(), atol=1e-5, rtol=1e-4)
@@ -84,7 +84,7 @@ def test_an_entry_is_enough_for_a_backend(monkeypatch, tmp_path):
         fast = torch.fx.symbolic_trace(module)
         return lambda: fast(image)
 
-    monkeypatch.setitem(BACKENDS, "traced", traced)
+    monkeypatch.setitem(BACKENDS, "traced", Backend(traced))
     monkeypatch.setattr("hadnas.search.evaluator.SECONDS", 0.02)
     chosen = study(latency="traced", backends=("compile", "traced"))
     assert backends(chosen) == ("eager", "traced", "compile")

@@ -158,7 +158,7 @@ def test_timm_models_are_architectures_too() -> None:
         (pyramid((8, [op("residual", block=op("star"))])), "residual needs 'merge'"),
         (pyramid(*[(8, [])] * 2, stem=op("conv_norm", dim=8, kernel=16, stride=16)), "stem: conv_norm .* 0 x 0"),
         (op("pyramid", stem=op("conv_norm", dim=8), stages=[{"dim": 9, "blocks": []}], head=op("pooled_linear")),
-         "stages.0: dim = 9 but 8 come in"),
+         "stages.0: dim = 9 without a down node; allowed is 8"),
         (op("pyramid", stem=op("conv_norm", dim=8), stages=[{"dim": 8, "blok": []}], head=op("pooled_linear")),
          "stages.0: found"),
         (op("pyramid", stem=DOWN, stages=[{"dim": 8, "blocks": []}], head=op("pooled_linear")), "stem: dim = None"),

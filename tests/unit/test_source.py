@@ -16,8 +16,8 @@ from hadnas.hosts.expression import repeats
 from hadnas.hosts.host import make_plan
 from hadnas.library import load_ops
 from hadnas.retraining import retrain
-from hadnas.source.module import model_source, needed
-from hadnas.source.trace import code_hash, hash_of
+from hadnas.source.module import needed, plan_source
+from hadnas.source.trace import hash_of
 from hadnas.space import op
 from hadnas.train.data.spec import load_data
 from tests.networks import block_file, pyramid, residual
@@ -27,7 +27,7 @@ DIGITS = Task.image(1, 8, 8, classes=10)
 
 def test_runs_of_equal_blocks_become_loops() -> None:
     arch = complete(pyramid((8, [residual(op("star"))] * 3), (16, [residual(op("star")), *[residual(op("mlp"))] * 2])))
-    text = model_source(arch, DIGITS, {})
+    text = plan_source(make_plan(arch, DIGITS), {})
     assert "for _ in range(3)" in text and "for _ in range(2)" in text
     assert text.count("class Star(") == 1 and "class GnConv" not in text
     assert max(map(len, text.splitlines())) <= 120
@@ -37,7 +37,7 @@ def test_runs_of_equal_pairs_become_loops() -> None:
     """Mixer and feed-forward, as in every MetaFormer, each pair once in the text and in order in the network."""
     pair = [residual(op("star")), residual(op("mlp"))]
     arch = complete(pyramid((8, [residual(op("basic")), *pair * 9, residual(op("basic"))])), DIGITS)
-    text = model_source(arch, DIGITS, {})
+    text = plan_source(make_plan(arch, DIGITS), {})
     assert "for _ in range(9)" in text and "for block in (" in text
     assert text.count("block=Star(8") == 1 and text.count("block=Mlp(8") == 1
     known: dict[str, Any] = {"__name__": "paired", "__file__": "model.py"}
@@ -76,15 +76,17 @@ def test_one_name_for_two_things_is_said_before_anything_is_trained(tmp_path: Pa
     text = text.replace("nn.Conv2d(dim, dim, 1,", "Mlp(dim, use_conv=True,")
     arch = own_network(tmp_path / "renaming.py", "renaming", text, "mlp")
     said = r"Mlp .*hadnas\.blocks\.mlp .*`from timm\.layers import Mlp`"
-    for take in (code_hash, lambda arch, task: model_source(arch, task, {})):
-        with pytest.raises(BuildError, match=said):
-            take(arch, DIGITS)
+    plan = make_plan(arch, DIGITS)
+    with pytest.raises(BuildError, match=said):
+        hash_of(plan.classes)
+    with pytest.raises(BuildError, match=said):
+        plan_source(plan, {})
 
 
 def test_one_thing_that_two_files_import_in_two_ways_is_imported_once(tmp_path: Path) -> None:
     text = block_file("Rectified").replace("from torch import", "import torch.nn.functional as F\nfrom torch import", 1)
     text = text.replace("2 * self.conv(x)", "F.relu(self.conv(x))")
-    source = model_source(own_network(tmp_path / "rectified.py", "rectified", text, "hydra"), DIGITS, {})
+    source = plan_source(make_plan(own_network(tmp_path / "rectified.py", "rectified", text, "hydra"), DIGITS), {})
     assert source.count("functional as F") == 1 and source.count("F.") > 1
 
 
@@ -108,7 +110,7 @@ def test_what_a_block_takes_from_a_file_of_ones_own_is_taken_over(
         text = block_file(name.title()).replace("from torch", f"from {name} import KERNEL, PAD, doubled\nfrom torch", 1)
         text = text.replace("dim, dim, 1,", "dim, dim, KERNEL, padding=PAD,").replace("2 * self", "doubled(self")
         arch = own_network(tmp_path / f"{name}_block.py", name, text.replace("conv(x)", "conv(x))"), "mlp")
-        source = model_source(arch, DIGITS, {})
+        source = plan_source(make_plan(arch, DIGITS), {})
         assert source.count("KERNEL, PAD = ") == 1 and "def doubled(x):" in source and f"import {name}" not in source
         hashes.append(hash_of(frozenset({ops()[name].cls})))
     assert hashes[0] != hashes[1]
@@ -133,7 +135,7 @@ def test_code_of_ones_own_keeps_its_style_and_its_names(tmp_path: Path) -> None:
     for name, style in {"styled": OWN_STYLE, "restyled": OWN_STYLE.replace("3 * l", "4 * l")}.items():
         text = block_file(name.title()).replace("\n\n@block", f"{style}\n\n@block").replace("2 * self", "round(self")
         arch = own_network(tmp_path / f"{name}.py", name, text.replace("conv(x)", "conv(x))"), "mlp")
-        source = model_source(arch, DIGITS, {})
+        source = plan_source(make_plan(arch, DIGITS), {})
         assert "def round(l:" in source and "import Tensor as Ten" in source
         compile(source, "model.py", "exec")
         hashes.append(hash_of(frozenset({ops()[name].cls})))
@@ -154,7 +156,7 @@ def test_an_installed_package_that_a_block_imports_is_named(tmp_path: Path) -> N
     text = text.replace("2 * self", "scipy.special.binom(2, 1) * self")
     arch = own_network(tmp_path / "packaged.py", "packaged", text, "mlp")
     assert needed(make_plan(arch, DIGITS)) == ["torch", "timm", "scipy"]
-    assert "needs torch, timm and scipy only" in model_source(arch, DIGITS, {})
+    assert "needs torch, timm and scipy only" in plan_source(make_plan(arch, DIGITS), {})
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def test_code_that_could_not_be_written_down_is_refused_before_training(
     text = block_file(name.title()).replace("\n\n@block", f"\n{line}\n\n@block").replace("2 * self", "FACTOR * self")
     arch = own_network(tmp_path / f"{name}.py", name, text, "mlp")
     with pytest.raises(BuildError, match=said):
-        code_hash(arch, DIGITS)
+        hash_of(make_plan(arch, DIGITS).classes)
     with pytest.raises(BuildError, match=said):  # not after the epochs
         retrain(arch, load_data("digits"), on_epoch=lambda epoch: pytest.fail("it was trained"))
 
@@ -194,5 +196,5 @@ def test_values_of_literals_and_local_names_are_not_followed(tmp_path: Path) -> 
     text = text.replace("\n\n@block", "\ndim = 8\ndim = 16\nb = dim\nb += 1\n\n@block")
     text = text.replace("return 2 * self.conv(x)", "b = self.conv(x)\n        return 2 * b")
     arch = own_network(tmp_path / "scoped.py", "scoped", text, "mlp")
-    source = model_source(arch, DIGITS, {})
-    assert "dim = 8" not in source and len(code_hash(arch, DIGITS)) == 16
+    source = plan_source(make_plan(arch, DIGITS), {})
+    assert "dim = 8" not in source and len(hash_of(make_plan(arch, DIGITS).classes)) == 16

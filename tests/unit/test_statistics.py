@@ -9,7 +9,8 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from hadnas.errors import SpecError
-from hadnas.results.statistics import accuracy, difference, holm, interval_words, rank_correlation
+from hadnas.results.statistics import accuracy, difference, interval_words, rank_correlation
+from tests.bench.star_or_sum import holm
 
 
 def simulated(

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from hadnas.errors import DataError
-from hadnas.train.data import images, sources
+from hadnas.train.data import folder, images
 from hadnas.train.data.decode import decoder
 from hadnas.train.data.spec import load_data
 
@@ -125,7 +125,7 @@ def test_folders_of_photos_held_both_ways(tmp_path: Path, monkeypatch: pytest.Mo
             image = image.transpose(TURNED[orientation]) if orientation > 1 else image
             image.save(tmp_path / name / f"{number}.jpg", exif=exif, quality=100, subsampling=0)
     held = load_data(str(tmp_path))
-    monkeypatch.setattr(sources, "HELD_BYTES", 0)
+    monkeypatch.setattr(folder, "HELD_BYTES", 0)
     streamed = load_data(str(tmp_path))
     assert held.shape == (3, 16, 24) and held.mean == streamed.mean
     for data in (held, streamed):

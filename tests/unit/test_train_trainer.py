@@ -197,7 +197,7 @@ def test_an_epoch_cut_short_gives_no_state_and_a_load_mends_it(data: Data, tmp_p
     with pytest.raises(KeyboardInterrupt):
         list(trainer.train(2))
     for refused in (trainer.state, lambda: list(trainer.train(2))):
-        with pytest.raises(TrainingError, match="epoch 2 was cut short"):
+        with pytest.raises(TrainingError, match="epoch 2 was interrupted"):
             refused()
     stopping.stop = False
     trainer.load(load_checkpoint(tmp_path / "training.pt"))

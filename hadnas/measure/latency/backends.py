@@ -1,9 +1,7 @@
-"""Backends that run a network for `hadnas.measure.latency.latency`.
-
-Each takes a module in evaluation mode and an input on the same device, and returns a function without arguments.
-"""
+"""Backends that run a network for `hadnas.measure.latency.latency`, by name. To add one, add an entry to `BACKENDS`."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,6 +12,21 @@ from hadnas.errors import BuildError, MeasurementError, unknown
 from hadnas.measure.onnx import as_onnx, require_onnx
 
 ForwardPass = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A way to run a network.
+
+    run        takes a module in evaluation mode, an input on the same device and the number of threads, and returns a
+               function without arguments
+    require    raises MeasurementError if the backend cannot run on this device, or a library is missing
+    libraries  whose versions define a measurement, beside torch's
+    """
+
+    run: Callable[[nn.Module, Tensor, int], ForwardPass]
+    require: Callable[[torch.device], None] = lambda device: None
+    libraries: tuple[str, ...] = ()
 
 
 def eager(module: nn.Module, image: Tensor, threads: int) -> ForwardPass:
@@ -28,15 +41,11 @@ def compiled(module: nn.Module, image: Tensor, threads: int) -> ForwardPass:
 
 
 def onnxruntime(module: nn.Module, image: Tensor, threads: int) -> ForwardPass:
-    """ONNX Runtime on the CPU, from an export in memory. Raises MeasurementError if it cannot export or run."""
-    if image.device.type != "cpu":
-        raise MeasurementError(f"backend 'onnxruntime' on device {str(image.device)!r}: 'cpu' is allowed")
+    """ONNX Runtime on the CPU, from an export in memory. Raises MeasurementError if it cannot export."""
+    import onnxruntime as ort
+
     if image.dtype != torch.float32:
         raise MeasurementError(f"backend 'onnxruntime' with dtype {image.dtype}: torch.float32 is allowed")
-    try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise MeasurementError("backend 'onnxruntime' needs the extra 'onnx': pip install 'hadnas[onnx]'") from error
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -49,10 +58,19 @@ def onnxruntime(module: nn.Module, image: Tensor, threads: int) -> ForwardPass:
     return lambda: session.run(None, feed)
 
 
-BACKENDS: dict[str, Callable[[nn.Module, Tensor, int], ForwardPass]] = {
-    "eager": eager,
-    "compile": compiled,
-    "onnxruntime": onnxruntime,
+def _require_onnxruntime(device: torch.device) -> None:
+    if device.type != "cpu":
+        raise MeasurementError(f"backend 'onnxruntime' on device {str(device)!r}: 'cpu' is allowed")
+    try:
+        require_onnx()
+    except BuildError as error:
+        raise MeasurementError(f"backend 'onnxruntime': {error}") from error
+
+
+BACKENDS = {
+    "eager": Backend(eager),
+    "compile": Backend(compiled),
+    "onnxruntime": Backend(onnxruntime, _require_onnxruntime, ("onnxruntime",)),
 }
 
 
@@ -62,24 +80,19 @@ def check_backend(name: str) -> None:
         raise unknown("backend", name, BACKENDS)
 
 
-def require_backend(name: str, device: str = "cpu") -> None:
+def require_backend(name: str, device: torch.device | str = "cpu") -> None:
     """Raise UnknownName for a backend that does not exist, MeasurementError for one that cannot run here."""
     check_backend(name)
-    if name == "onnxruntime":
-        if torch.device(device).type != "cpu":
-            raise MeasurementError(f"backend 'onnxruntime' on device {device!r}: 'cpu' is allowed")
-        try:
-            require_onnx()
-        except BuildError as error:
-            raise MeasurementError(f"backend 'onnxruntime': {error}") from error
+    BACKENDS[name].require(torch.device(device))
 
 
 def versions(name: str) -> dict[str, str]:
     """The versions of a backend's libraries; "missing" for one that is not installed."""
-    found = {"torch": str(torch.__version__)}
-    if name == "onnxruntime":
-        try:
-            found["onnxruntime"] = version("onnxruntime")
-        except PackageNotFoundError:
-            found["onnxruntime"] = "missing"
-    return found
+    return {"torch": str(torch.__version__)} | {library: _installed(library) for library in BACKENDS[name].libraries}
+
+
+def _installed(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "missing"

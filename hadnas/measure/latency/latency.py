@@ -28,7 +28,7 @@ from hadnas.errors import MeasurementError, cut
 from hadnas.limits import THREADS, check_memory
 from hadnas.measure.copies import copied
 from hadnas.measure.latency import reference as fixed
-from hadnas.measure.latency.backends import BACKENDS, ForwardPass, check_backend, versions
+from hadnas.measure.latency.backends import BACKENDS, ForwardPass, check_backend, require_backend, versions
 from hadnas.measure.latency.pairs import NOISY, Pairs, Samples, relative_iqr, trusted
 
 LOCK = "hadnas-latency.lock"
@@ -120,8 +120,8 @@ def latency(
     Raises MeasurementError if the module has no weights (meta device) or fails, or if the backend cannot run it;
     UnknownName for an unknown backend.
     """
-    check_backend(backend)
     device = _device(device if device is not None else next((p.device for p in module.parameters()), "cpu"))
+    require_backend(backend, device)
     dtype = dtype or torch.float32
     if not all(isinstance(n, int) and n > 0 for n in (batch, threads, *shape)) or not 0 < seconds < math.inf:
         found = f"shape {tuple(shape)}, batch {batch}, threads {threads}, seconds {seconds}"
@@ -180,7 +180,7 @@ def _ready(module: nn.Module, image: Tensor, threads: int, backend: str) -> Forw
     with _named(module, image, backend):
         twin = copied(module).to(image.device, image.dtype).to(memory_format=torch.contiguous_format)
         twin.eval().requires_grad_(False)
-        call = BACKENDS[backend](twin, image.clone(), threads)
+        call = BACKENDS[backend].run(twin, image.clone(), threads)
         call()
     return call
 

@@ -13,6 +13,7 @@ from hadnas.shell.commands import (
     HOME,
     SEEDS,
     SIDES,
+    SOURCES,
     SPLIT_SEEDS,
     THREAD_COUNTS,
     TRIALS,
@@ -58,7 +59,7 @@ def export_command(
 
 @click.command("retrain")
 @click.argument("arch")
-@click.option("--data", required=True, metavar="DATA", help="digits, a .npz, an image folder, torch/cifar10:DIR, ...")
+@click.option("--data", required=True, metavar="DATA", help=f"{SOURCES}.")
 @click.option("--out", required=True, type=PathType(), metavar="DIR", help="Folder to write.")
 @click.option("--weights", type=PathType(), metavar="FILE", help="Start from these .safetensors.")
 @BLOCKS_FILE

@@ -9,6 +9,7 @@ import click
 from hadnas.errors import SpecError, cut
 from hadnas.limits import WIDTH
 from hadnas.measure.figures import Figure, constraints
+from hadnas.shell.commands import SOURCES
 
 if TYPE_CHECKING:
     from hadnas.store.study import Study
@@ -60,7 +61,7 @@ def updated_study(
     given = {"trials": trials, "seed": seed, "sampler": sampler, "name": name}
     fields |= {key: value for key, value in given.items() if value is not None}
     if data is not None and not data.strip():
-        raise SpecError("--data is empty; allowed are digits, an .npz file, a folder of images or torch/NAME:DIR")
+        raise SpecError(f"--data is empty; allowed are {SOURCES}")
     if data is not None or size is not None:
         old = study.data.model_dump()
         fields["data"] = {**old, "source": data or old["source"], "size": size if size is not None else old["size"]}

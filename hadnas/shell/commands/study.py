@@ -16,6 +16,7 @@ from hadnas.shell.commands import (
     SEED_COUNTS,
     SEEDS,
     SIDES,
+    SOURCES,
     SPLIT_SEEDS,
     TRIALS,
     PathType,
@@ -27,7 +28,7 @@ from hadnas.shell.commands.overrides import limits, updated_study
 @click.argument("study")
 @HOME
 @click.option("--trials", type=COUNTS, help="Budget: distinct architectures.")
-@click.option("--data", metavar="DATA", help="digits, a .npz file or an image folder.")
+@click.option("--data", metavar="DATA", help=f"{SOURCES}.")
 @click.option("--size", type=SIDES, help="Side length to which the images of a folder are resized.")
 @click.option("--epochs", type=COUNTS, help="Epochs per candidate.")
 @click.option("--batch", type=BATCHES, help="Images in a training batch.")

@@ -43,8 +43,7 @@ def show_effects(results: StudyResults, found: Found) -> None:
     table = Table("product", "adds", "accuracy without", "lost", title=found.name, title_justify="left", box=None)
     all_effects = effects(results, found)
     for effect in all_effects:
-        name = f"{effect.path}{f' [{effect.index}]' if effect.index else ''}"
-        table.add_row(name, f"{effect.ratio:.3f}", f"{effect.without:.4f}", f"{effect.lost:+.4f}")
+        table.add_row(effect.name, f"{effect.ratio:.3f}", f"{effect.without:.4f}", f"{effect.lost:+.4f}")
     if not all_effects:
         console.print(f"{found.name} has no product of two activations")
         return

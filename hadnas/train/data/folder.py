@@ -11,8 +11,10 @@ from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from hadnas.errors import DataError
+from hadnas.paths import as_path
 from hadnas.train.data.decode import Decoder, decoder
-from hadnas.train.data.images import HeldImages, Images, Source, StreamedImages, checked_names
+from hadnas.train.data.images import HELD_BYTES, HeldImages, Images, Source, StreamedImages, checked_names
+from hadnas.train.data.reader import reader
 
 SPLITS = ("train", "val", "test")
 
@@ -35,11 +37,13 @@ class _Listed:
     unread: list[Path] = field(default_factory=list)
 
 
-def read_folder(root: Path, size: int | None, held_bytes: int) -> Source:
-    """Read `root/<class>/*`, or `root/train/<class>/*` and, if they exist, `root/val` and `root/test`.
+@reader("a folder of images, with a sub-folder per class", takes=lambda source: as_path(source).is_dir(), resizes=True)
+def read_folder(source: str, size: int | None) -> Source:
+    """Read `<class>/*`, or `train/<class>/*` and, if they exist, `val` and `test`.
 
-    Images are in memory if their pixels take at most `held_bytes`, else streamed. Raises DataError.
+    Images are in memory if their pixels take at most HELD_BYTES, else streamed. Raises DataError.
     """
+    root = as_path(source)
     parts: list[str] = []
     unread: list[str] = []
     if (root / "train").is_dir():
@@ -56,7 +60,7 @@ def read_folder(root: Path, size: int | None, held_bytes: int) -> Source:
             )
     decode = decoder((path for found in listed.values() for path in found.files), size)
     total = sum(len(found.files) for found in listed.values()) * prod(decode.shape)
-    images = {part: _images(found, decode, in_memory=total <= held_bytes) for part, found in listed.items()}
+    images = {part: _images(found, decode, in_memory=total <= HELD_BYTES) for part, found in listed.items()}
     others = [*(root / name for name in unread), *(path for found in listed.values() for path in found.unread)]
     notes = (_unread_words(others),) if others else ()
     return Source(255.0, train.classes, images["train"], images.get("val"), images.get("test"), notes)

@@ -20,6 +20,8 @@ from hadnas.errors import DataError
 if TYPE_CHECKING:
     from hashlib import _Hash
 
+# A data set of at most this many bytes of decoded pixels (uint8) is read into memory; a larger folder is streamed.
+HELD_BYTES = 2 << 30
 # A split with at most this many bytes of float32 pixels is normalised once, on the device; a larger one is stored there
 # as uint8, a quarter of the size, and normalised batch by batch, with bit-equal results.
 NORMALISED_BYTES = 1 << 30
@@ -149,7 +151,10 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
 
 @dataclass(frozen=True)
 class Source:
-    """The result of a reader: images with pixels 0..`scale`, in the source's own splits, and notes, as sentences."""
+    """The result of a reader: images with pixels 0..`scale`, in the source's own splits, and notes, as sentences.
+
+    `name` is that of the data set; None for the name of its file or folder.
+    """
 
     scale: float
     class_names: tuple[str, ...]
@@ -157,6 +162,7 @@ class Source:
     val: Images | None = None
     test: Images | None = None
     notes: tuple[str, ...] = ()
+    name: str | None = None
 
 
 def checked_names(names: Iterable[object], where: object) -> tuple[str, ...]:

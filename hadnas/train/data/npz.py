@@ -8,16 +8,25 @@ import torch
 from numpy.lib.npyio import NpzFile
 
 from hadnas.errors import DataError
+from hadnas.paths import as_path
 from hadnas.train.data.images import HeldImages, Source, checked_names
+from hadnas.train.data.reader import reader
 
 LAYOUT = "layout"
 """The array with the value "NHWC", which states that channels are last if the shape of images is ambiguous."""
 
 
-def read_npz(path: Path) -> Source:
+def _is_npz(source: str) -> bool:
+    path = as_path(source)
+    return path.suffix.lower() == ".npz" and path.exists() and not path.is_dir()
+
+
+@reader("an .npz file with train_images and train_labels", takes=_is_npz)
+def read_npz(source: str) -> Source:
     """Read every split of the file. Raises DataError for a malformed file."""
+    path = as_path(source)
     if not path.is_file():  # a device file may have no end
-        raise DataError(f"{path}: neither a regular file nor a folder")
+        raise DataError(f"{path}: a pipe or device; a regular file is needed")
     try:
         with path.open("rb") as file:  # NumPy does not close a damaged file that it opened
             return _read(np.load(file, allow_pickle=False), path)

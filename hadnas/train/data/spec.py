@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -91,7 +92,7 @@ def load_data(spec: DataSpec | str) -> Data:
     """
     from hadnas.train.data.duplicates import repeated
     from hadnas.train.data.images import Normalise, Split
-    from hadnas.train.data.sources import name_of, read_source
+    from hadnas.train.data.reader import read_source
 
     if isinstance(spec, str):
         spec = DataSpec(source=spec)
@@ -124,7 +125,7 @@ def load_data(spec: DataSpec | str) -> Data:
     mean, std = train.moments(source.scale)
     normalise = Normalise(mean, std, source.scale)
     return Data(
-        name=name_of(spec.source),
+        name=source.name or Path(spec.source).expanduser().stem,
         digest=digest.hexdigest()[:16],
         split=f"{', '.join(drawn)}, by class, seed {spec.split_seed}" if drawn else "the data's own",
         shape=train.shape,
