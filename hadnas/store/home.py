@@ -93,9 +93,9 @@ class Home:
         return dialect(self.url).tracking(self.path)
 
     def make_tracking_database(self) -> None:
-        """Make the database of the tracking store on PostgreSQL where it is missing; a SQLite file MLflow makes."""
+        """Create MLflow's database on PostgreSQL if it is missing; MLflow creates a SQLite file itself."""
         if self.tracking_uri == self._tracking():
-            with clear_errors(self.url):
+            with self.schema_lock():  # the server refuses the second of two that create one at once
                 dialect(self.tracking_uri).make(beside=self.url)
 
 
@@ -139,7 +139,7 @@ def optuna_storage(home: Home, timeout: float = TIMEOUT) -> "RDBStorage":
     """
     from optuna.storages import RDBStorage
 
-    with home.schema_lock(), clear_errors(home.url):
+    with home.schema_lock():
         open_file(home.url, timeout)
         try:
             storage = RDBStorage(home.url, engine_kwargs=dialect(home.url).options(timeout))

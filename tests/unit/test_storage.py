@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -132,6 +133,17 @@ def test_the_tracking_database_is_made_once(postgres, tmp_path):
         with engine.connect() as connection:
             assert connection.execute(text("select 1")).scalar() == 1
         engine.dispose()
+
+
+@pytest.mark.postgres
+def test_workers_that_start_together_make_one_tracking_database(postgres, tmp_path):
+    homes = [Home(tmp_path / f"machine{n}", postgres) for n in range(4)]
+    with ThreadPoolExecutor(len(homes)) as workers:
+        list(workers.map(Home.make_tracking_database, homes))
+    engine = open_engine(homes[0].tracking_uri)
+    with engine.connect() as connection:
+        assert connection.execute(text("select 1")).scalar() == 1
+    engine.dispose()
 
 
 OTHER = """
