@@ -88,7 +88,8 @@ def run_finals(
         found = read_finals(results)
         tracker = Tracker(home.tracking_uri, home.artifacts, name)
         try:
-            mirror_finals(results, tracker)
+            with tracker.alone():  # a search that starts now would close these runs as left open
+                mirror_finals(results, tracker)
         finally:
             tracker.leave()
     return found
