@@ -1,6 +1,6 @@
-"""A database as hadnas opens it: SQLite in a file for one machine, PostgreSQL for several.
+"""Access to a database: SQLite in a file for one machine, PostgreSQL for several.
 
-Waits, transactions and errors are the same for all who use it; an error is one sentence that names the database.
+Both have the same waits, transactions and errors; an error is one sentence that names the database.
 """
 
 import atexit
@@ -27,12 +27,12 @@ TIMEOUT = 60.0
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_LOCKED_SHAREDCACHE")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _FOREIGN_KEY = ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
-"""What drivers call their errors: SQLite by name, PostgreSQL by its five signs."""
-_LOCKED = "another process holds its lock and did not let go in time; nothing was changed"
+"""Codes of the drivers' errors: names in SQLite, five characters in PostgreSQL."""
+_LOCKED = "another process holds its lock and did not release it in time; nothing was changed"
 
 
 class Sqlite:
-    """A database that is a file, for the processes of one machine; `insert` knows `on_conflict_do_nothing`."""
+    """A database in a file, for the processes of one machine; `insert` has `on_conflict_do_nothing`."""
 
     insert = staticmethod(sqlite.insert)
 
@@ -44,15 +44,15 @@ class Sqlite:
 
     @property
     def is_missing(self) -> bool:
-        """Whether it is known that there is nothing to read."""
+        """Whether there is certainly nothing to read."""
         return not as_path(str(self.file)).exists()
 
     def tracking(self, home: Path) -> str:
-        """The URL of MLflow's database beside this one; MLflow makes the folders of what stands behind `sqlite:///`."""
+        """The URL of MLflow's database beside this one; with a plain `sqlite:///`, MLflow would create its folders."""
         return sqlite_url(home / "mlflow.db", "sqlite+pysqlite")
 
     def make(self, beside: str) -> None:
-        """Nothing: MLflow makes the file."""
+        """Nothing: MLflow creates the file."""
 
     def options(self, timeout: float) -> dict[str, Any]:
         """What `create_engine` takes beside the URL."""
@@ -64,7 +64,7 @@ class Sqlite:
         A transaction that read first and writes later is refused as soon as another process wrote in between.
         """
         options = self.options(timeout)
-        options["connect_args"]["isolation_level"] = None  # the driver shall not open transactions on its own
+        options["connect_args"]["isolation_level"] = None  # the driver must not open transactions itself
         engine = create_engine(self.place, **options)
 
         @event.listens_for(engine, "begin")
@@ -75,7 +75,7 @@ class Sqlite:
         return engine
 
     def now(self, session: Session) -> float:
-        """Seconds since 1970 by one clock for all workers: that of the machine that has the file."""
+        """Seconds since 1970 by one clock for all workers: the machine's."""
         return time.time()
 
     def alone(self, key: int) -> AbstractContextManager[None]:
@@ -100,7 +100,7 @@ class Postgres:
         return self.place.set(database=f"{self.place.database}_mlflow").render_as_string(hide_password=False)
 
     def make(self, beside: str) -> None:
-        """Make the database where it is missing; `beside` is the URL of another one of the server."""
+        """Create the database if it is missing; `beside` is the URL of another one on the server."""
         with Postgres(make_url(beside))._connected(isolation_level="AUTOCOMMIT") as connection:
             known = text("select 1 from pg_database where datname = :name")
             if connection.execute(known, {"name": self.place.database}).scalar() is None:
@@ -112,7 +112,7 @@ class Postgres:
         return {"pool_pre_ping": True}
 
     def engine(self, timeout: float) -> Engine:
-        """An engine that makes a lost connection anew."""
+        """An engine that replaces a lost connection."""
         return create_engine(self.place, **self.options(timeout))
 
     def now(self, session: Session) -> float:
@@ -127,14 +127,14 @@ class Postgres:
 
     @contextmanager
     def alone(self, key: int) -> Iterator[None]:
-        """Hold the server's lock `key`: each machine has a lock file of its own."""
+        """Hold the server's lock `key`: a lock file covers one machine only."""
         with self._connected() as connection:
             connection.execute(text("select pg_advisory_lock(:key)"), {"key": key})
             yield
 
 
 def dialect(url: str | URL) -> Sqlite | Postgres:
-    """What depends on the kind of a database. As text it fits a message: without password and options."""
+    """The part that depends on the kind of database. Its text is fit for a message: no password, no options."""
     place = make_url(url)
     return Sqlite(place) if place.get_backend_name() == "sqlite" else Postgres(place)
 
@@ -149,24 +149,24 @@ class Database:
         self.dialect = dialect(self._engine.url)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close all connections."""
         self._engine.dispose()
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session in one transaction, which no other writer of a SQLite file can come between."""
+        """A session in one transaction, alone among the writers of a SQLite file."""
         with clear_errors(self.url), Session(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that reads, beside any writer."""
+        """A session that reads and waits for no writer."""
         with clear_errors(self.url, "a row of the ledger"), Session(self._reader) as session:
             yield session
 
 
 def open_engine(url: str, timeout: float = TIMEOUT) -> Engine:
-    """An engine that waits up to `timeout` seconds for a lock, and whose file, if any, can be opened."""
+    """An engine that waits up to `timeout` seconds for a lock. Raises `StudyError` if a file cannot be opened."""
     url = checked_url(url)
     open_file(url, timeout)
     return closed_at_exit(dialect(url).engine(timeout))
@@ -176,9 +176,9 @@ _ENGINES: WeakSet[Engine] = WeakSet()
 
 
 def closed_at_exit(engine: Engine) -> Engine:
-    """The engine, whose connections are closed when the process ends, if not before.
+    """The engine; its connections are closed when the process ends, if not before.
 
-    With the last one SQLite moves its write-ahead log into the database, which then is the one file to copy.
+    With the last one SQLite moves its write-ahead log into the database: then there is one file to copy.
     """
     _ENGINES.add(engine)
     return engine
@@ -186,7 +186,7 @@ def closed_at_exit(engine: Engine) -> Engine:
 
 @atexit.register
 def close_engines() -> None:
-    """Let go of every database that this process opened."""
+    """Close every database that this process opened."""
     for engine in list(_ENGINES):
         engine.dispose()
 
@@ -205,13 +205,13 @@ class SqliteConnection(sqlite3.Connection):
 
 
 def open_file(url: str, timeout: float = TIMEOUT) -> None:
-    """Make a SQLite file that is missing, and raise `StudyError` for one that is no database, before anything opens it.
+    """Create a missing SQLite file, and raise `StudyError` for a file that is no database, before anything opens it.
 
-    A new file begins with the write-ahead log, in which readers and the writer do not wait for each other.
+    A new file gets a write-ahead log, with which readers and the writer do not wait for each other.
 
-    Nothing but SQLite may open the file: when a process closes a file, POSIX takes all its locks on that file away,
-    those of its other connections, too; another process then deletes the log that these write to, and what they write
-    is lost (sqlite.org/howtocorrupt.html, section 2.2).
+    Nothing but SQLite may open the file: when a process closes a file, POSIX releases all its locks on that file,
+    those of its other connections, too; another process may then delete the log to which these write, and their
+    writes are lost (sqlite.org/howtocorrupt.html, section 2.2).
     """
     kind, until = dialect(url), time.monotonic() + timeout
     if not isinstance(kind, Sqlite):
@@ -224,7 +224,7 @@ def open_file(url: str, timeout: float = TIMEOUT) -> None:
 
 
 def _opened(path: Path, timeout: float) -> bool:
-    """Whether the file could be opened; not where another process is just making it, for which SQLite does not wait."""
+    """Whether the file could be opened; False while another process creates it, for which SQLite does not wait."""
     try:
         new = not path.exists() or not path.stat().st_size
     except OSError as error:
@@ -241,9 +241,9 @@ def _opened(path: Path, timeout: float) -> bool:
 
 @contextmanager
 def clear_errors(url: str, read: str = "") -> Iterator[None]:
-    """Turn what a database driver raises, also as the cause of Optuna's errors, into one sentence that names it.
+    """Turn a database driver's error, also as the cause of an Optuna error, into a StudyError that names the database.
 
-    read: what is only read inside, where anything else that fails is a damaged row (text that is no JSON, no date)
+    read: what the body only reads; any other error there means a damaged row (text that is no JSON, no date)
     """
     try:
         yield
@@ -256,7 +256,7 @@ def clear_errors(url: str, read: str = "") -> Iterator[None]:
                 raise
             said = f"{type(raised).__name__}: {first_line(raised)}"
             raise StudyError(f"{shown(url)}: {read} is damaged ({said})") from raised
-        own = getattr(error, "orig", None) or error  # the driver's, which has a code
+        own = getattr(error, "orig", None) or error  # the driver's error has a code
         code = getattr(own, "sqlite_errorname", None) or getattr(own, "sqlstate", None) or ""
         said = str(own).strip().partition("\n")[0]
         if code in _FOREIGN_KEY:
@@ -269,22 +269,22 @@ def clear_errors(url: str, read: str = "") -> Iterator[None]:
 
 
 def sqlite_url(path: Path, driver: str = "sqlite") -> str:
-    """The URL of a SQLite file, whatever its path is: what has a meaning in URLs (`?`, `#`, `%`) is escaped in it."""
+    """The URL of a SQLite file; characters of the path with a meaning in URLs (`?`, `#`, `%`) are escaped."""
     return URL.create(driver, database=str(path)).render_as_string()
 
 
 def shown(url: str) -> str:
-    """A URL fit for a message: a file by its path, a server without its password and options, which may hold one."""
+    """A URL fit for a message: a file by its path, a server without password and options (an option may be one)."""
     return str(dialect(url))
 
 
 def checked_url(url: str) -> str:
-    """The URL with its driver spelled out. Raises `StudyError` where it is neither a SQLite file nor PostgreSQL."""
+    """The URL with its driver. Raises `StudyError` if it is neither a SQLite file nor PostgreSQL."""
     try:
         place: URL = make_url(url)
-    except (ArgumentError, ValueError):  # of a port that is no number; what holds a password is not known of either
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         raise StudyError(
-            "the storage is no database URL (not shown here, as it may hold a password); allowed are "
+            "the storage is no database URL (not shown here: it may contain a password); allowed are "
             "sqlite:////path/hadnas.db and postgresql://user@host:port/name"
         ) from None
     if isinstance(dialect(place), Sqlite):

@@ -3,11 +3,11 @@
     runs/
       hadnas.db                             Optuna's tables and the ledger (`hadnas_*`)
       mlflow.db                             MLflow's tables: it cannot share a database with Optuna
-      artifacts/                            what MLflow keeps as files
-      checkpoints/                          of trainings in work or cut short
+      artifacts/                            MLflow's files
+      checkpoints/                          of trainings that run or were interrupted
       <study>/weights/<fingerprint>.safetensors
 
-Two things may be said: the directory (`--home`, `HADNAS_HOME`) and a database URL (`HADNAS_STORAGE`), for workers
+Two things may be set: the directory (`--home`, `HADNAS_HOME`) and a database URL (`HADNAS_STORAGE`), for workers
 on several machines. With PostgreSQL the tracking store is a second database beside it, `<name>_mlflow`.
 """
 
@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from hadnas.errors import StudyError
@@ -37,16 +38,16 @@ if TYPE_CHECKING:
 
 
 SCHEMA = 20260617
-"""The key of the server's lock that is held while a schema is made."""
+"""The key of the server's lock under which schemas are created."""
 
 
 class Home:
     """The directory of all studies and the database they share.
 
     `path` defaults to `HADNAS_HOME`, else `runs`; `storage` to `HADNAS_STORAGE`, else a SQLite file in the home.
-    The directory is made, unless what is there is only read (`reading`), for which it must be writable too: SQLite
-    and the locks write beside the database. Raises `StudyError` where it cannot be written, where there is nothing to
-    read, or the URL is none of SQLite or PostgreSQL.
+    The directory is created if it is missing, unless it is only read (`reading`); even then it must be writable, as
+    SQLite and the locks write beside the database. Raises `StudyError` if it cannot be written, if there is nothing to
+    read, or if the URL is neither SQLite nor PostgreSQL.
     """
 
     def __init__(
@@ -74,16 +75,16 @@ class Home:
 
     @property
     def artifacts(self) -> Path:
-        """Where MLflow keeps files."""
+        """The folder of MLflow's files."""
         return self.path / "artifacts"
 
     def make_place(self, study: str) -> None:
-        """Make the folder of a study's weights. Raises `StudyError` where it cannot be written, before any work."""
+        """Create the folder of a study's weights. Raises `StudyError` if it cannot be written, before any work."""
         _make(self.path / study / "weights")
 
     @contextmanager
     def schema_lock(self) -> Iterator[None]:
-        """Held while a schema is made, Optuna's or MLflow's: two processes that make one at once break each other."""
+        """The lock under which a schema is created, Optuna's or MLflow's: two processes at once would break it."""
         from filelock import FileLock
 
         with FileLock(self.path / ".schema.lock"), clear_errors(self.url), dialect(self.url).alone(SCHEMA):
@@ -100,16 +101,15 @@ class Home:
 
 
 def weights_of(training: Training, home: Home) -> Path:
-    """The file of a training's weights; whatever is built from the ledger's weights asks here for them.
+    """The file of a training's weights, checked against the SHA-256 in the ledger (there since version 5).
 
-    Raises StudyError where the file is gone, or is another than was written: by its SHA-256, which the ledger knows of
-    every file since version 5.
+    Raises StudyError if the file is missing or has changed.
     """
     if training.weights is None:
         raise StudyError(f"the training of {training.key.fingerprint} has no weights: it is {training.state}")
     path = home.path / training.weights
     if not path.is_file():
-        raise StudyError(f"the weights {path} are not there; they lie beside the home they were trained in")
+        raise StudyError(f"the weights {path} are missing; they lie in the home in which they were trained")
     found, written = sha256_of(path), training.weights_sha256
     if written is not None and found != written:
         raise StudyError(
@@ -120,22 +120,22 @@ def weights_of(training: Training, home: Home) -> Path:
 
 
 def checkpoint_of(key: TrainingKey, home: Home) -> Path:
-    """The file of a training that is not over; a study that takes it over finds it, whichever began it."""
+    """The checkpoint of an unfinished training; it depends on the key only, so that any study can continue it."""
     return home.path / "checkpoints" / f"{key.fingerprint}-{key.variant}.pt"
 
 
 def weights_name(study: str, fingerprint: str, variant: str = "") -> str:
     """The place of weights relative to the home, so that a home can be moved.
 
-    `variant` tells apart two trainings of one architecture in one study; `Ledger.place_weights` decides it.
+    `variant` distinguishes two trainings of one architecture in one study; `Ledger.place_weights` chooses it.
     """
     return f"{study}/weights/{fingerprint}{'-' + variant if variant else ''}.safetensors"
 
 
 def optuna_storage(home: Home, timeout: float = TIMEOUT) -> "RDBStorage":
-    """Optuna's storage in the home's database, its schema made once under a lock.
+    """Optuna's storage in the home's database; its schema is created once, under a lock.
 
-    Raises `StudyError` for a database that cannot be used or that another Optuna wrote.
+    Raises `StudyError` for a database that cannot be used or that another version of Optuna wrote.
     """
     from optuna.storages import RDBStorage
 
@@ -152,9 +152,8 @@ def optuna_storage(home: Home, timeout: float = TIMEOUT) -> "RDBStorage":
 def _make(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        with TemporaryFile(dir=path):  # a probe without a name, which a kill cannot leave behind
+            pass
     except OSError as error:
         raise StudyError(
             f"{str(path)!r} cannot be written ({error.strerror}); name another home with --home or HADNAS_HOME"

@@ -1,7 +1,7 @@
 """The ledger: everything that was ever measured, so that nothing is trained or timed twice.
 
-It lies in the database of the studies and is shared by all of them and by all their workers. A training is known by
-its `TrainingKey`; a worker claims it before it trains, and a unique key in the database lets one worker win:
+It is in the database of the studies and is shared by all of them and by all their workers. A `TrainingKey` identifies
+a training; a worker claims it before it trains, and a unique key in the database lets one worker win:
 
     claim = ledger.claim(key, study="digits")
     if claim.status == "mine":
@@ -14,9 +14,9 @@ its `TrainingKey`; a worker claims it before it trains, and a unique key in the 
     else:  # "running elsewhere": claim again later, or with wait=seconds
         ...
 
-A claim whose worker was killed goes to the next one that asks: at once on the same machine, elsewhere after `stale`
-seconds without a heartbeat. The curve of a training that was cut short stays, under the number of its attempt; the next
-attempt has a whole curve again, with the points of the epochs that it took over in a checkpoint.
+A claim whose worker was killed goes to the next worker that asks: at once on the same machine, elsewhere after `stale`
+seconds without a heartbeat. The curve of an interrupted training stays, under the number of its attempt; the next
+attempt has a whole curve of its own, including the epochs that it continues from in a checkpoint.
 """
 
 import os
@@ -40,13 +40,13 @@ from hadnas.store.worker import STALE, Claims, Worker, this_host
 
 
 class Ledger:
-    """The ledger in the database at `url`; its tables are made, or brought up to date, when it is opened.
+    """The ledger in the database at `url`; opening it creates its tables or updates them.
 
-    measured  what is known of architectures without training
+    measured  costs, latencies and predictors, which need no training
     worker    this process, as the other workers of the database see it
-    claims    the items of studies, as the workers hold them
+    claims    which worker has which item of a study
 
-    Raises `StudyError` for a database that is locked, damaged, unreachable, or of another version; it is left alone.
+    Raises `StudyError` for a database that is locked, damaged, unreachable, or of another version, and changes nothing.
     """
 
     def __init__(self, url: str, *, stale: float = STALE, timeout: float = TIMEOUT) -> None:
@@ -62,7 +62,7 @@ class Ledger:
             raise
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close all connections."""
         self.database.close()
 
     # Trainings
@@ -76,9 +76,9 @@ class Ledger:
         versions: Mapping[str, Any] | None = None,
         wait: float = 0.0,
     ) -> Claim:
-        """Ask to train `key`: of any number of workers that ask at once, one is told `mine`.
+        """Ask to train `key`: of all workers that ask at once, one gets `mine`.
 
-        Complete and failed trainings are `done`. What runs elsewhere is asked for again during `wait` seconds.
+        Complete and failed trainings are `done`. A training that runs elsewhere is asked for again for `wait` seconds.
         Raises `StudyError` for a fingerprint without `put_architecture`.
         """
         until = time.monotonic() + wait
@@ -132,9 +132,9 @@ class Ledger:
         val_accuracy: float | None = None,
         seconds: float | None = None,
     ) -> None:
-        """Add one point to the curve (epochs count from 1); it is kept whatever becomes of the training.
+        """Add one point to the curve (epochs count from 1); it stays even if the training fails.
 
-        Like every write under a claim it raises `LostClaim` where another worker has taken the training over.
+        Like every write under a claim it raises `LostClaim` if another worker has taken over the training.
         """
         point = {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy, "seconds": seconds}
         with self.database.write() as session:
@@ -143,10 +143,10 @@ class Ledger:
             session.merge(EpochRow(**place, **numbers(point), created=now))
 
     def place_weights(self, claim: Claim) -> str:
-        """Set aside a place for the weights, relative to the home, that no other training has.
+        """Reserve a path for the weights, relative to the home, that no other training has.
 
         It is `<study>/weights/<fingerprint>.safetensors`; a second training of the same architecture in the same study
-        (other seed, recipe or block code) gets the `variant` of its key in the name, and the first keeps its file.
+        (other seed, recipe or block code) gets the `variant` of its key in the name, so that the first file remains.
         """
         with self.database.write() as session:
             row = self._held(session, claim)
@@ -177,11 +177,11 @@ class Ledger:
         return self._end(claim, "complete", None, {**figures, "weights_sha256": weights_sha256})
 
     def fail(self, claim: Claim, reason: str) -> Training:
-        """Close a training that cannot succeed (diverged): nobody shall try it again."""
+        """Close a training that cannot succeed (it diverged): it is never tried again."""
         return self._end(claim, "failed", reason, {})
 
     def release(self, claim: Claim, reason: str = "interrupted") -> Training:
-        """Give a claim back unfinished (Ctrl-C, lost data, out of memory): the next worker that asks may take it."""
+        """Release a claim without a result (Ctrl-C, lost data, out of memory): the next worker that asks gets it."""
         return self._end(claim, "interrupted", reason, {})
 
     def _end(self, claim: Claim, state: State, reason: str | None, figures: Mapping[str, Any]) -> Training:
@@ -196,9 +196,9 @@ class Ledger:
     # The test split
 
     def put_test(self, key: TrainingKey, hits: Sequence[bool], loss: float) -> None:
-        """Keep what a finished training scored on the test split, image by image, and the mean loss.
+        """Store which test images a finished training classified correctly, and the mean loss.
 
-        What is known stays: the split is opened once. Raises `StudyError` for a training that is not complete.
+        A score that is there stays: the split is opened once. Raises `StudyError` for a training that is not complete.
         """
         with self.database.write() as session:
             row = session.scalar(_of(key))
@@ -211,7 +211,7 @@ class Ledger:
             session.execute(insert.on_conflict_do_nothing())
 
     def get_test(self, key: TrainingKey) -> tuple[list[bool], float] | None:
-        """What a training scored on the test split, image by image, and the mean loss; None where it was not opened."""
+        """Which test images a training classified correctly, and the mean loss; None if it was not scored."""
         with self.database.read() as session:
             query = select(TestRow).join(TrainingRow, TrainingRow.id == TestRow.training)
             row = session.scalar(query.where(*_is(key)))
@@ -223,7 +223,7 @@ class Ledger:
     # Reading
 
     def training(self, key: TrainingKey) -> Training | None:
-        """What is known of one training, with its curve, or None."""
+        """One training with its curve, or None."""
         with self.database.read() as session:
             row = session.scalar(_of(key))
             return _training(row, _curve(session, row.id)) if row else None

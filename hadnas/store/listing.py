@@ -1,4 +1,4 @@
-"""The ledger as flat tables, to look at and to take away."""
+"""The ledger as flat tables, to print and to export."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ LISTINGS: dict[str, Select[Any]] = {
 
 
 def rows(ledger: Ledger, table: str) -> list[dict[str, Any]]:
-    """One of LISTINGS, a dict per row; trainings have the costs beside. Raises UnknownName for another name."""
+    """One of LISTINGS, a dict per row; trainings come with costs. Raises UnknownName for another name."""
     with ledger.database.read() as session:
         return [dict(row) for row in session.execute(_listing(table)).mappings()]
 
@@ -54,9 +54,9 @@ def num_rows(ledger: Ledger) -> dict[str, int]:
 
 
 def export_csv(ledger: Ledger, path: str | Path, table: str, *, force: bool = False) -> None:
-    """Write one of LISTINGS as CSV. Raises UnknownName, or StudyError where `path` cannot be written.
+    """Write one of LISTINGS as CSV. Raises UnknownName, or StudyError if `path` cannot be written.
 
-    What exists is overwritten with `force` only.
+    A file that exists is overwritten only with `force`.
     """
     columns = [column["name"] for column in _listing(table).column_descriptions]
     found = rows(ledger, table)

@@ -1,4 +1,4 @@
-"""What was measured of architectures without training: costs, latencies, and predictors fitted to them."""
+"""Measurements that need no training: costs, latencies, and predictors fitted to them."""
 
 import math
 import platform
@@ -14,13 +14,13 @@ from hadnas.store.tables import ArchitectureRow, CostRow, LatencyRow, PredictorR
 
 
 class Measured:
-    """The part of the ledger that knows architectures by their fingerprints, whoever trains them."""
+    """The part of the ledger about architectures, by fingerprint, independent of studies and trainings."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     def put_architecture(self, fingerprint: str, arch: str) -> None:
-        """Remember an architecture (canonical JSON); everything else refers to it. Known ones stay as they are."""
+        """Store an architecture (canonical JSON), to which all other rows refer. One that is there stays as it is."""
         with self.database.write() as session:
             row: dict[str, Any] = {
                 "fingerprint": fingerprint,
@@ -30,12 +30,12 @@ class Measured:
             session.execute(self.database.dialect.insert(ArchitectureRow).values(row).on_conflict_do_nothing())
 
     def architecture(self, fingerprint: str) -> str | None:
-        """The canonical JSON of an architecture, or None where the ledger never met it."""
+        """The canonical JSON of an architecture, or None if the ledger lacks it."""
         with self.database.read() as session:
             return session.scalar(select(ArchitectureRow.arch).where(ArchitectureRow.fingerprint == fingerprint))
 
     def put_cost(self, fingerprint: str, task: str, code: str, costs: Costs) -> None:
-        """Remember what an architecture costs for a task; `code` is the hash of its blocks' code.
+        """Store the costs of an architecture for a task; `code` is the hash of its blocks' code.
 
         A later count replaces an earlier one.
         """
@@ -45,7 +45,7 @@ class Measured:
             session.execute(insert.on_conflict_do_update(index_elements=list(row), set_=asdict(costs)))
 
     def get_cost(self, fingerprint: str, task: str, code: str) -> Costs | None:
-        """The costs of an architecture for a task, counted of blocks with this code, or None."""
+        """The costs of an architecture for a task, counted with this code of its blocks, or None."""
         with self.database.read() as session:
             row = session.get(CostRow, (fingerprint, task, code))
             return record(Costs, {f.name: getattr(row, f.name) for f in fields(Costs)}) if row else None
@@ -53,7 +53,7 @@ class Measured:
     def put_latency(
         self, fingerprint: str, task: str, code: str, key: str, protocol: Mapping[str, Any], figures: Mapping[str, Any]
     ) -> None:
-        """Remember a latency under the key of its protocol (device, backend, batch, dtype, threads, versions)."""
+        """Store a latency under the key of its protocol (device, backend, batch, dtype, threads, versions)."""
         with self.database.write() as session:
             row: dict[str, Any] = {"fingerprint": fingerprint, "task": task, "code": code, "protocol": key}
             row |= {
@@ -77,7 +77,7 @@ class Measured:
     def put_predictor(
         self, space: str, task: str, key: str, protocol: Mapping[str, Any], fit: Mapping[str, Any]
     ) -> None:
-        """Remember a fitted predictor for a space (its digest), a task and a protocol; a later fit replaces it."""
+        """Store a fitted predictor for a space (its digest), a task and a protocol; a later fit replaces it."""
         row: dict[str, Any] = {"space": space, "task": task, "protocol": key}
         with self.database.write() as session:
             rest = {"protocol_json": dict(protocol), "fit": dict(fit), "created": self.database.dialect.now(session)}
@@ -92,5 +92,5 @@ class Measured:
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Neither SQLite's columns nor JSON hold NaN: what is not finite becomes None."""
+    """Replace values that are not finite by None, as neither SQLite's columns nor JSON have NaN."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}

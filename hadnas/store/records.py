@@ -1,4 +1,4 @@
-"""What the ledger takes in and gives back, as plain frozen values."""
+"""The ledger's records, as plain frozen values."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def record(kind: type[T], values: Any) -> T:
-    """A record of what a row holds. Raises StudyError where the row is damaged: a value is of another type."""
+    """A record of a row's values. Raises StudyError if the row is damaged: a value has another type."""
     try:
         found: T = _adapter(cast(Any, kind)).validate_python(values)
     except ValidationError as error:
@@ -23,7 +23,7 @@ def record(kind: type[T], values: Any) -> T:
 
 
 def damage(error: ValidationError) -> str:
-    """Where stored data first has another type than it was written with, and what is there."""
+    """The first place at which stored data has another type than it was written with, and the value there."""
     first = error.errors(include_url=False)[0]
     found = "" if first["type"] == "missing" else f" = {cut(first['input'])}"
     return f"{'.'.join(map(str, first['loc']))}{found}: {first['msg'][0].lower()}{first['msg'][1:]}"
@@ -40,7 +40,7 @@ Status = Literal["mine", "done", "running elsewhere"]
 
 @dataclass(frozen=True, slots=True)
 class TrainingKey:
-    """What decides the outcome of a training: equal keys are the same training."""
+    """Everything that determines the outcome of a training: equal keys are the same training."""
 
     fingerprint: str
     task: str
@@ -52,13 +52,13 @@ class TrainingKey:
 
     @property
     def variant(self) -> str:
-        """Eight hexadecimal digits that tell apart trainings of one architecture."""
+        """Eight hexadecimal digits that distinguish trainings of one architecture."""
         return hashlib.sha256(repr(astuple(self)[1:]).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What one forward at batch 1 costs; each is what `hadnas.measure.cost.Cost` says under the same name."""
+    """What one forward at batch 1 costs; each field is that of `hadnas.measure.cost.Cost`."""
 
     params: int
     macs: int
@@ -71,7 +71,7 @@ class Costs:
 
     @classmethod
     def of(cls, counted: object) -> "Costs":
-        """What the ledger keeps of a `Cost`."""
+        """The part of a `Cost` that the ledger stores."""
         return cls(*(getattr(counted, name) for name in cls.__dataclass_fields__))
 
 
@@ -87,7 +87,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """What a training scored on the test split: a 1 or 0 for every image, right or wrong, and the mean loss."""
+    """The score of a training on the test split: 1 (correct) or 0 for every image, and the mean loss."""
 
     hits: Annotated[str, Field(pattern="^[01]+$")]
     loss: float
@@ -108,11 +108,11 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What the ledger knows of one training.
+    """One training in the ledger.
 
     `study` is the one that trained it, `attempt` counts from 1 and rises with each interruption, times are seconds
-    since 1970, `seconds` is the training time, `weights` the place relative to the home set aside for the weights,
-    `weights_sha256` the hash of that file as it was written (None of one written before version 5 of the ledger).
+    since 1970, `seconds` is the training time, `weights` the path of the weights relative to the home,
+    `weights_sha256` the hash of that file as it was written (None before version 5 of the ledger).
     """
 
     key: TrainingKey
@@ -137,7 +137,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The answer to a worker that wants to train. Only with `mine` may it train and write."""
+    """The answer to a worker that asks to train. Only with `mine` may it train and write."""
 
     status: Status
     key: TrainingKey

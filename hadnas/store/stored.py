@@ -1,7 +1,7 @@
-"""What a study keeps in Optuna's attributes, read back and held against the types that it was written with.
+"""The attributes of a study in Optuna's storage, read back and checked against the types that they were written with.
 
-Rows can be damaged by a disk, a tool, another version. A damaged trial is said with its number, and the others are
-read; what the study as a whole says must be whole.
+A disk, a tool or another version can damage rows. A damaged trial is reported with its number, and the others are
+read; the attributes of the study as a whole must all be valid.
 """
 
 import itertools
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from hadnas.store.home import Home
 
 GAP = 100
-"""Numbers without a trial after which no more are looked for: numbers follow each other but for damaged ones."""
+"""Missing numbers in a row after which the trials end: numbers are consecutive, except for damaged trials."""
 
 Number = StrictFloat
-"""An integer passes, too; what is checked here is not taken from here."""
+"""An integer passes, too: values are only checked here, and used as they were stored."""
 Side = Annotated[StrictInt, Field(ge=1)]
 
 
 class KeptStudy(BaseModel):
-    """What `study` says beside the study itself: its images and its user-defined blocks."""
+    """The attribute `study`, except for the study itself: its images and its user-defined blocks."""
 
     shape: tuple[Side, Side, Side]
     classes: Side
@@ -70,7 +70,7 @@ class KeptTrial(BaseModel):
 
 
 class KeptFigures(BaseModel):
-    """Figures and notes of one that was trained to its end."""
+    """Figures and notes of a candidate that was trained to the last epoch."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -82,7 +82,7 @@ class KeptFigures(BaseModel):
 
 
 class KeptLatency(BaseModel):
-    """A latency that was taken when the search ended, or the reason why it could not be."""
+    """A latency that was measured when the search ended, or the reason why not."""
 
     protocol: StrictStr
     code: StrictStr = ""
@@ -90,7 +90,7 @@ class KeptLatency(BaseModel):
 
 
 class KeptAttributes(BaseModel):
-    """The attributes of a study that are not of one baseline or one latency."""
+    """The attributes of a study, without those of single baselines and latencies."""
 
     study: KeptStudy
     finals: list[FinalEntry] = []
@@ -99,7 +99,7 @@ class KeptAttributes(BaseModel):
 
 
 def check(kind: type[BaseModel], value: Any, what: str) -> None:
-    """Raise StudyError, with the place in `what`, where `value` has not the types that it was written with."""
+    """Raise StudyError, with the place in `what`, if `value` has other types than it was written with."""
     try:
         kind.model_validate(value)
     except ValidationError as error:
@@ -107,14 +107,14 @@ def check(kind: type[BaseModel], value: Any, what: str) -> None:
 
 
 def check_entry(entry: Any, what: str, *, trained: bool) -> None:
-    """Raise StudyError where what is kept of a trial or baseline is damaged."""
+    """Raise StudyError if the stored attributes of a trial or baseline are damaged."""
     check(KeptTrial, entry, what)
     if trained:
         check(KeptFigures, {**entry.get(NOTES, {}), **entry.get(FIGURES, {})}, what)
 
 
 def whole_latency(entry: Any) -> dict[str, Any]:
-    """What was noted of a latency; where it is damaged, a failure with that for a reason."""
+    """The stored entry of a latency; if it is damaged, a failure with that reason."""
     try:
         check(KeptLatency, entry, "what is kept of it")
     except StudyError as error:
@@ -123,19 +123,19 @@ def whole_latency(entry: Any) -> dict[str, Any]:
 
 
 def read_attributes(book: optuna.Study, url: str) -> dict[str, Any]:
-    """The attributes of a study. Raises StudyError where they are damaged; without `study`, it never began."""
+    """The attributes of a study; without `study` among them, it never began. Raises StudyError if they are damaged."""
     with clear_errors(url, f"study {book.study_name!r}"):
         found = book.user_attrs
     if STUDY in found:
         check(KeptAttributes, found, f"what is kept of study {book.study_name!r}")
     for key, entry in found.items():
-        if key.startswith(f"{BASELINE}:") and not isinstance(entry, dict):  # what it says is checked where it is read
+        if key.startswith(f"{BASELINE}:") and not isinstance(entry, dict):  # its content is checked when it is read
             raise StudyError(f"{key} is damaged: {cut(entry)} is no mapping")
     return found
 
 
 def read_trials(book: optuna.Study, home: "Home") -> Iterator[tuple[int, FrozenTrial | StudyError]]:
-    """Every trial by its number, but for failed ones; in the place of a damaged one the error that says how."""
+    """Every trial by its number, except failed ones; for a damaged one the error that describes the damage."""
     for number, trial in _trials(book, home):
         if isinstance(trial, FrozenTrial):
             if trial.state == TrialState.FAIL:
@@ -149,7 +149,7 @@ def read_trials(book: optuna.Study, home: "Home") -> Iterator[tuple[int, FrozenT
 
 
 def check_trials(book: optuna.Study, home: "Home") -> None:
-    """Raise StudyError for the first trial that is damaged: a search would count and learn from it."""
+    """Raise StudyError for the first damaged trial: a search would count it and learn from it."""
     for _, trial in read_trials(book, home):
         if isinstance(trial, StudyError):
             raise StudyError(f"study {book.study_name!r}: {trial}; search on under another --name") from trial
@@ -161,7 +161,7 @@ def _trials(book: optuna.Study, home: "Home") -> Iterator[tuple[int, FrozenTrial
             trials = book.get_trials(deepcopy=False)
     except HadnasError:  # of the database as a whole
         raise
-    except Exception:  # a row that Optuna cannot read: one by one, as it does not say which
+    except Exception:  # a row that Optuna cannot read: one by one, to find which
         yield from _one_by_one(book, home)
     else:
         yield from ((trial.number, trial) for trial in trials)

@@ -14,8 +14,8 @@ from hadnas.space.data import as_data, from_data
 from hadnas.train.data.spec import DataSpec
 from hadnas.train.recipe import Recipe
 
-OWN_NAMES = ("hadnas.db", "mlflow.db", "artifacts")
-"""What a home has beside the folders of its studies."""
+OWN_NAMES = ("hadnas.db", "mlflow.db", "artifacts", "checkpoints")
+"""Files and folders of a home beside the folders of its studies."""
 
 NAME_BYTES = 255 - len("..runs.lock")
 """The longest name of a study: file systems allow 255 bytes, and the longest file name made of it is that of a lock."""
@@ -34,7 +34,7 @@ class Study(BaseModel):
     latency      the backend that times every candidate, or None for no latency
     backends     further backends, for the Pareto front and the baselines when the search ends: "compile" takes up to a
                  minute for each, "onnxruntime" needs the extra 'onnx'
-    source       the user's file that defines its blocks; found out when it is loaded or run
+    source       the user's file that defines its blocks; set when the study is loaded or run
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -61,7 +61,7 @@ class Study(BaseModel):
         if name and not (all(c.isalnum() or c in "_-." for c in name) and name.strip(".")):
             raise SpecError(f"name = {name!r} is not allowed; allowed are letters, digits, '_', '-' and '.'")
         if (found := len(name.encode())) > NAME_BYTES:
-            raise SpecError(f"name = {name[:20]!r}... takes {found} bytes; allowed are {NAME_BYTES}, as files bear it")
+            raise SpecError(f"name = {name[:20]!r}... takes {found} bytes; allowed are {NAME_BYTES}, as in file names")
         if name in OWN_NAMES:
             raise SpecError(f"name = {name!r} is not allowed: the home has a file or folder of that name")
         return name
@@ -116,7 +116,7 @@ class Study(BaseModel):
         return chosen
 
     def model_post_init(self, _: Any) -> None:
-        """Hold what concerns several fields at once."""
+        """Check what concerns several fields at once."""
         from hadnas.samplers.sampler import check_sampler
 
         check_sampler(self.sampler, self.seed, self.sampler_options, len(self.objectives))
@@ -141,7 +141,7 @@ class Study(BaseModel):
 
 
 def one_sentence(error: ValidationError, prefix: str = "study: ") -> HadnasError:
-    """What pydantic found wrong with a study, recipe or data spec, as hadnas says it: where, what, what is allowed."""
+    """The first error of pydantic in a study, recipe or data spec, as one of hadnas: where, what, what is allowed."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or error.title
     if first["type"] == "extra_forbidden":

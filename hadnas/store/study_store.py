@@ -1,4 +1,4 @@
-"""Opening a study in Optuna's storage: made once as data, and compared whole when it is opened again."""
+"""Opening a study in Optuna's storage: stored once as data, and compared in full when it is opened again."""
 
 import inspect
 import json
@@ -22,13 +22,13 @@ from hadnas.store.study import Study, one_sentence
 from hadnas.store.trials import STUDY, Trials
 
 _GROWS = frozenset({"trials", "source", "backends", "parts", "class_names", "notes"})
-"""What may change when a study goes on."""
+"""What may change when a study continues."""
 
 
 def open_trials(study: Study, home: Home, facts: dict[str, Any]) -> Trials:
-    """The trials of `study`, made or opened again; `facts` are what the study's data do not say themselves.
+    """The trials of `study`, new or opened again; `facts` are the `Evaluator.facts`, stored with it.
 
-    Raises StudyError where a study of this name exists and differs, naming what differs.
+    Raises StudyError if a study of this name exists and differs; the message names the difference.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     wanted = {**json.loads(study.model_dump_json()), **facts}
@@ -62,9 +62,9 @@ def open_trials(study: Study, home: Home, facts: dict[str, Any]) -> Trials:
 
 
 def class_names(stored: dict[str, Any]) -> tuple[str, ...]:
-    """The names of a stored study's classes in the order of the logits; () if it does not know them.
+    """The class names of a stored study in the order of the logits; () if it has none.
 
-    Studies that began before there was a list have them in a line for people.
+    Early studies have no list; their names are in a line of `parts`.
     """
     line = stored.get("parts", {}).get("class names, in the order of the logits", "")
     names = stored.get("class_names", line.split(", "))
@@ -72,7 +72,7 @@ def class_names(stored: dict[str, Any]) -> tuple[str, ...]:
 
 
 def reordered(before: tuple[str, ...], now: tuple[str, ...]) -> str:
-    """Words to end a sentence with, if the classes are the same in another order, as after an upgrade; or none."""
+    """The end of a sentence if the classes are the same in another order, as after an upgrade; else empty."""
     if before == now or sorted(before) != sorted(now):
         return ""
     place = next(place for place, pair in enumerate(zip(before, now, strict=True)) if pair[0] != pair[1])
@@ -82,7 +82,7 @@ def reordered(before: tuple[str, ...], now: tuple[str, ...]) -> str:
 
 
 def _told_apart(study: dict[str, Any]) -> dict[str, Any]:
-    """What must be the same: of images their digest, wherever they lie now."""
+    """The part that must not change; images are compared by their digest, as their path may change."""
     data = {key: value for key, value in study["data"].items() if key != "source"}
     return {**{key: value for key, value in study.items() if key not in _GROWS}, "data": data}
 
@@ -90,30 +90,30 @@ def _told_apart(study: dict[str, Any]) -> dict[str, Any]:
 def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
     """A study as it was stored, with its trials.
 
-    Nothing that the home names is run: blocks of a user's file stay unknown until that is imported or named with
-    `--blocks`. Raises UnknownName where the home has none of this name, StudyError where it never began.
+    No file that the home names is run: the blocks of a user's file stay unknown until it is imported or named with
+    `--blocks`. Raises UnknownName if the home has no study of this name, StudyError if the study never began.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = optuna_storage(home)
     with clear_errors(home.url, f"study {name!r}"):
         try:
             book = optuna.load_study(study_name=name, storage=storage)
-        except KeyError:  # asked for by its name, as a list of all would fail where any is damaged
+        except KeyError:  # not looked up in a list of all, which fails if any study is damaged
             with at(f"home {home.path}"):
                 raise unknown("study", name, study_names(home)) from None
     stored = read_attributes(book, home.url).get(STUDY)
     if stored is None:
-        raise StudyError(f"study {name!r} was cut short before it began; run it again with `hadnas search`")
+        raise StudyError(f"study {name!r} was interrupted before it began; run it again with `hadnas search`")
     fields = {key: value for key, value in stored.items() if key in Study.model_fields}
     try:
         study = Study.model_validate(fields)
     except ValidationError as error:
-        raise StudyError(f"what is kept of study {name!r} is damaged: {one_sentence(error, '')}") from None
+        raise StudyError(f"the stored study {name!r} is damaged: {one_sentence(error, '')}") from None
     return study, book
 
 
 def unknown_blocks(stored: dict[str, Any]) -> str:
-    """A sentence on the user-defined blocks of a stored study that this process does not know; empty without any."""
+    """A sentence that names the user-defined blocks of a stored study that are not imported here; empty if none is."""
     lacking = sorted(set(stored.get("blocks", {})) - set(ops()))
     if not lacking:
         return ""
@@ -129,17 +129,17 @@ def user_defined_ops(stored: dict[str, Any]) -> list[str]:
 
 
 def used_ops(*spaces: Any) -> list[str]:
-    """The registered ops that occur in spaces or architectures, by name."""
+    """The names of registered ops in spaces or architectures."""
     return sorted(set().union(*(_names(node["op"]) for node in nodes(list(spaces)))) & set(ops()))
 
 
 def edited_ops(stored: dict[str, Any]) -> list[str]:
-    """The ops of a stored study that have other code now than when it began."""
+    """The ops of a stored study whose code has changed since it began."""
     return sorted(name for name, code in stored.get("blocks", {}).items() if code_of(name) != code)
 
 
 def _file_of(names: Iterable[str]) -> str:
-    """The file that defines these ops, or "": a running script is none, as reading it again would run it again."""
+    """The file that defines these ops, or "": a running script does not count, as importing it would run it again."""
     modules = (inspect.getmodule(ops()[name].cls) for name in names)
     found = (getattr(module, "__file__", None) for module in modules if getattr(module, "__name__", "") != "__main__")
     return next((str(Path(file).resolve()) for file in found if file), "")
@@ -156,7 +156,7 @@ def _names(op: Any) -> set[str]:
 
 
 def study_names(home: Home) -> list[str]:
-    """The studies of a home, in the order in which they were begun."""
+    """The studies of a home, oldest first."""
     storage = optuna_storage(home)
     with clear_errors(home.url, "a study"):
         summaries = optuna.get_all_study_summaries(storage, include_best_trial=False)
@@ -167,7 +167,7 @@ _NEVER = datetime.max  # a study whose first trial has not begun is the latest
 
 
 def _difference(path: str, old: Any, new: Any) -> str:
-    """Where two values first differ, and in what: `recipe.lr: 0.1 became 0.2`."""
+    """The first difference of two values: `recipe.lr: 0.1 became 0.2`."""
     if isinstance(old, dict) and isinstance(new, dict):
         key = next(key for key in [*old, *new] if old.get(key) != new.get(key))
         return _difference(f"{path}.{key}", old.get(key), new.get(key))

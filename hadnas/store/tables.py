@@ -1,7 +1,7 @@
-"""The tables of the ledger and the version of their shape.
+"""The tables of the ledger and the version of their schema.
 
-They lie in the database that Optuna uses, under the prefix `hadnas_`, and bear a version of their own in
-`hadnas_schema`. `prepare` makes them once, brings an older ledger up to date in one transaction, and refuses a
+They are in the database that Optuna uses, with the prefix `hadnas_`, and have a version of their own in
+`hadnas_schema`. `prepare` creates them once, updates an older ledger in one transaction, and refuses a
 newer one. To change a table: change the class here, raise `VERSION` by one, and add to `STEPS` the function that
 turns the version before into the new one with plain SQL (never with these classes: they will change again).
 """
@@ -18,9 +18,9 @@ VERSION = 5
 
 
 def add_workers(connection: Connection) -> None:
-    """Version 5 knows workers by their heartbeat, and what each holds, and keeps a hash of every file of weights.
+    """Version 5 adds workers with their heartbeats and items, and a hash of every file of weights.
 
-    Of files written before none is known.
+    Earlier files have no hash.
     """
     connection.execute(
         text(
@@ -43,7 +43,7 @@ STEPS: dict[int, Step] = {4: add_workers}
 """`STEPS[n]` turns a ledger of version n into one of version n + 1."""
 
 SCHEMA_LOCK = 0x6861646E6173
-"""The key ("hadnas") of the server's lock that is held while the ledger's schema is made."""
+"""The key ("hadnas") of the server's lock under which the ledger's schema is created."""
 
 
 class Table(DeclarativeBase):
@@ -70,9 +70,9 @@ class ArchitectureRow(Table):
 
 
 class CostRow(Table):
-    """What one forward of an architecture, with this code of its blocks, costs for a task at batch 1.
+    """The costs of one forward of an architecture, with this code of its blocks, for a task at batch 1.
 
-    The last three are null in rows that were counted before there was a `code`, which is '' there.
+    In rows older than `code`, it is '', and the last three costs are null.
     """
 
     __tablename__ = "hadnas_cost"
@@ -90,7 +90,7 @@ class CostRow(Table):
 
 
 class LatencyRow(Table):
-    """One latency measurement. Repeated ones stand beside each other: the newest is used, none is lost."""
+    """One latency measurement. Repeated ones are all stored; the newest is used."""
 
     __tablename__ = "hadnas_latency"
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -117,7 +117,7 @@ class PredictorRow(Table):
 
 
 class WorkerRow(Table):
-    """A process that takes part in studies: where it runs, when it began, when it last gave a sign of life."""
+    """A process that runs studies: its machine, its start, its last heartbeat."""
 
     __tablename__ = "hadnas_worker"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -128,7 +128,7 @@ class WorkerRow(Table):
 
 
 class ItemRow(Table):
-    """A draw or a baseline of a study that is not done, its worker, and how many have taken it."""
+    """A draw or a baseline of a study that is not finished, its worker, and the number of attempts."""
 
     __tablename__ = "hadnas_item"
     study: Mapped[str] = mapped_column(primary_key=True)
@@ -138,7 +138,7 @@ class ItemRow(Table):
 
 
 class TrainingRow(Table):
-    """One training, by everything that decides its outcome. The unique key is what lets one worker claim it."""
+    """One training, with everything that determines its outcome as a unique key, so that one worker can claim it."""
 
     __tablename__ = "hadnas_training"
     __table_args__ = (UniqueConstraint("fingerprint", "task", "data", "recipe", "epochs", "seed", "code"),)
@@ -171,7 +171,7 @@ class TrainingRow(Table):
 
 
 class EpochRow(Table):
-    """One point of a training curve. An attempt that was cut short keeps its points beside those of the next."""
+    """One point of a training curve. The points of an interrupted attempt stay beside those of the next."""
 
     __tablename__ = "hadnas_epoch"
     training: Mapped[int] = mapped_column(Integer, ForeignKey(TrainingRow.id), primary_key=True)
@@ -185,7 +185,7 @@ class EpochRow(Table):
 
 
 class TestRow(Table):
-    """What a finished training scored when the test split was opened: one character per image, 1 for a hit."""
+    """The score of a finished training on the test split: one character per image, 1 if correct."""
 
     __tablename__ = "hadnas_test"
     training: Mapped[int] = mapped_column(Integer, ForeignKey(TrainingRow.id), primary_key=True)
@@ -197,7 +197,7 @@ class TestRow(Table):
 def prepare(
     connection: Connection, where: str = "ledger", version: int = VERSION, steps: Mapping[int, Step] = STEPS
 ) -> None:
-    """Make the tables, or bring them from an older version to `version`.
+    """Create the tables, or update them from an older version to `version`.
 
     `connection` is in a writing transaction, under SCHEMA_LOCK; the caller commits it: a step that fails changes
     nothing.

@@ -1,7 +1,7 @@
-"""The trials and the notes of a study in Optuna's storage: every attribute's name stands here, with who writes it.
+"""The trials and attributes of a study in Optuna's storage; every attribute's name is defined here.
 
-A trial is written in one step, running, with its parameters; it is told once, complete or pruned. Failed trials are of
-earlier versions of hadnas: their draws were taken up again.
+A trial is written in one step, running, with its parameters; it ends once, complete or pruned. Failed trials are from
+earlier versions of hadnas, which drew them again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from hadnas.store.records import TrainingKey
 
 DRAW = "draw"  # of a trial: the number of its draw
 FINGERPRINT, RUN_ID, REASON = "fingerprint", "run_id", "reason"  # of its candidate; REASON where it was refused
-FIGURES, NOTES, PHASES = "figures", "notes", "phases"  # what was found, and the seconds that each phase took
+FIGURES, NOTES, PHASES = "figures", "notes", "phases"  # the results, and the seconds of each phase
 _EARLIER_DRAW = "hadnas:draw"  # a system attribute, of trials of earlier versions
 
 STUDY = "study"  # of a study: the study as data, with the facts of its images
@@ -32,18 +32,18 @@ def draw_of(trial: FrozenTrial) -> int:
 
 
 class Trials:
-    """The trials of a study, to be added, noted and told; `book` is the study as Optuna has it."""
+    """The trials of a study, read and written; `book` is the Optuna study."""
 
     def __init__(self, book: optuna.Study, storage: BaseStorage) -> None:
         self.book, self.storage = book, storage
         self._study = storage.get_study_id_from_name(book.study_name)
 
     def all(self) -> list[FrozenTrial]:
-        """Every trial in order but the failed ones."""
+        """Every trial in order, except failed ones."""
         return [trial for trial in self.book.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
 
     def running(self, draw: int) -> FrozenTrial | None:
-        """The trial of a draw that was added and is not told, or None."""
+        """The running trial of a draw, or None."""
         running = self.book.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return next((trial for trial in running if draw_of(trial) == draw), None)
 
@@ -54,7 +54,7 @@ class Trials:
         distributions: dict[str, BaseDistribution],
         kept: dict[str, Any],
     ) -> FrozenTrial:
-        """A running trial, whole from the first moment; `kept` is what its sampler keeps."""
+        """Add a running trial in one step; `kept` are the system attributes that its sampler stores."""
         trial = create_trial(
             state=TrialState.RUNNING,
             params=answers,
@@ -76,10 +76,10 @@ class Trials:
     def tell(self, number: int, constraints: Mapping[str, float], values: Sequence[float] | None) -> None:
         """End a trial: complete with its values, or pruned without, so that the sampler learns from its constraints.
 
-        A trial that another worker told is left as it is.
+        A trial that another worker has ended stays as it is.
         """
         trial = self._trial(number)
-        known = self.book.get_trials(deepcopy=False)[number].constraints  # of a worker that died while it told
+        known = self.book.get_trials(deepcopy=False)[number].constraints  # of a worker that died in this function
         for name, value in constraints.items():
             if name not in known:
                 trial.set_constraint(name, value)
@@ -87,7 +87,7 @@ class Trials:
         self.book.tell(number, values, state=state, skip_if_finished=True)
 
     def mend(self) -> None:
-        """Fail the running trials of earlier versions, which nobody will end; their draws are taken up again."""
+        """Fail the running trials of earlier versions, which would never end; they are drawn again."""
         for trial in self.book.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if DRAW not in trial.user_attrs:
                 self.book.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
@@ -97,7 +97,7 @@ class Trials:
 
 
 def baseline_entries(book: optuna.Study) -> dict[str, dict[str, Any]]:
-    """What the study knows of its baselines by name: fingerprint, run, and in the end figures, or a reason.
+    """The baselines of a study by name: fingerprint, run, and in the end figures, or a reason.
 
     Each is an attribute of its own, as several workers write them.
     """
@@ -106,7 +106,7 @@ def baseline_entries(book: optuna.Study) -> dict[str, dict[str, Any]]:
 
 
 def note_baseline(book: optuna.Study, name: str, entry: Mapping[str, Any]) -> None:
-    """Keep what is known of a baseline."""
+    """Store the entry of a baseline."""
     book.set_user_attr(f"{BASELINE}:{name}", dict(entry))
 
 
@@ -126,36 +126,36 @@ class FinalEntry:
 
 
 def note_finals(book: optuna.Study, entries: Sequence[FinalEntry]) -> None:
-    """Keep who took part in the finals; those of an earlier time are replaced."""
+    """Store the networks of the finals; those of earlier finals are replaced."""
     book.set_user_attr(FINALS, [asdict(entry) for entry in entries])
 
 
 def final_entries(book: optuna.Study) -> list[FinalEntry]:
-    """What `note_finals` kept; empty where no finals were held."""
+    """What `note_finals` stored; empty without finals."""
     kept = book.user_attrs.get(FINALS, [])
     return [FinalEntry(**{**entry, "keys": [TrainingKey(**key) for key in entry["keys"]]}) for entry in kept]
 
 
 def note_run(book: optuna.Study, number: int, run_id: str) -> None:
-    """Keep the run that a finished trial was given anew: what Optuna knows of such a trial cannot be changed."""
+    """Store the new run of a finished trial with the study, as Optuna does not change a finished trial."""
     book.set_user_attr(f"{RUN}:{number}", run_id)
 
 
 def rewritten_run(book_attributes: Mapping[str, Any], number: int) -> str | None:
-    """The run that a finished trial was given anew, given the attributes of its study; None where it has its own."""
+    """The new run of a finished trial, from the attributes of its study; None if its first run exists."""
     found: str | None = book_attributes.get(f"{RUN}:{number}")
     return found
 
 
 def note_latency(book: optuna.Study, fingerprint: str, backend: str, entry: Mapping[str, Any]) -> None:
-    """Keep under which protocol an architecture was timed on a backend, or the reason of a failure.
+    """Store the protocol under which an architecture was timed on a backend, or the reason of a failure.
 
-    An attribute of its own for each: two workers that end at once do not overwrite each other's.
+    Each is an attribute of its own, so that two workers do not overwrite each other's.
     """
     book.set_user_attr(f"{LATENCY}:{fingerprint}:{backend}", dict(entry))
 
 
 def latency_of(book_attributes: Mapping[str, Any], fingerprint: str, backend: str) -> Mapping[str, Any] | None:
-    """What `note_latency` kept, given the attributes of the study; None where nothing was."""
+    """What `note_latency` stored, from the attributes of the study; None if nothing."""
     entry: Mapping[str, Any] | None = book_attributes.get(f"{LATENCY}:{fingerprint}:{backend}")
     return entry

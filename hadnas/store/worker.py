@@ -1,7 +1,7 @@
-"""Workers: the processes that take part in studies, whether each is alive, and what it holds.
+"""Workers: the processes that run studies, whether each is alive, and its items.
 
-A worker beats in the database. An item is a draw or a baseline of a study: the unique row (study, item) lets one worker
-hold it at a time, and two deaths at one item are enough.
+A worker writes its heartbeat to the database. An item is a draw or a baseline of a study: the unique row (study, item)
+gives it to one worker at a time. After two deaths an item is refused.
 """
 
 import os
@@ -37,14 +37,14 @@ class Worker:
         self.id = uuid.uuid4().hex
 
     def beat(self, session: Session) -> None:
-        """Say in a writing session that this worker is alive."""
+        """Write the heartbeat of this worker, in a writing session."""
         now = self.database.dialect.now(session)
         row: dict[str, Any] = {"id": self.id, "host": this_host(), "pid": os.getpid(), "began": began(os.getpid())}
         insert = self.database.dialect.insert(WorkerRow).values({**row, "heartbeat": now})
         session.execute(insert.on_conflict_do_update(index_elements=["id"], set_={"heartbeat": now}))
 
     def is_alive(self, session: Session, holder: str | None) -> bool:
-        """Whether the worker of this id is: it has beaten lately and, on this machine, its process is there."""
+        """Whether this worker has a recent heartbeat and, if it runs on this machine, its process exists."""
         row = session.get(WorkerRow, holder) if holder is not None else None
         if row is None or row.heartbeat < self.database.dialect.now(session) - self.stale:
             return False
@@ -52,12 +52,12 @@ class Worker:
 
     @contextmanager
     def alive(self) -> Iterator[None]:
-        """Beat from a thread while the body runs, so that no other worker takes over what this one holds."""
+        """Write heartbeats from a thread while the body runs, so that no other worker takes over this one's items."""
         over = threading.Event()
 
         def beats() -> None:
             while not over.wait(self.stale / 4):
-                with suppress(StudyError), self.database.write() as session:  # unreachable: the next write says so
+                with suppress(StudyError), self.database.write() as session:  # unreachable: the next write raises
                     self.beat(session)
 
         thread = threading.Thread(target=beats, name=f"heartbeat {self.id}", daemon=True)
@@ -70,9 +70,9 @@ class Worker:
 
 
 def this_host() -> str:
-    """This machine, on Linux since it was started, and the process namespace: a process id means something only there.
+    """This machine, on Linux with its boot and process namespace: a process id is unique only within these.
 
-    The name alone would not do: cloned machines share it.
+    The name alone is not enough: cloned machines share it.
     """
     with suppress(OSError):
         started = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -81,14 +81,14 @@ def this_host() -> str:
 
 
 def began(pid: int) -> str:
-    """When a process of this machine began, in the kernel's count, as ids are given again; "" where it is unknown."""
+    """When a process of this machine began, in the kernel's ticks, as ids are reused; "" if unknown."""
     with suppress(OSError):
         return _state(pid)[19]
     return ""
 
 
 def is_dead(host: str, pid: int, start: str = "") -> bool:
-    """Whether the process `pid` of `host` that began at `start` is gone; False for another host: nothing is known."""
+    """Whether the process `pid` of `host` that began at `start` is gone; False for another host, as it is unknown."""
     if host != this_host() or os.name != "posix":
         return False
     try:
@@ -97,20 +97,20 @@ def is_dead(host: str, pid: int, start: str = "") -> bool:
         return True
     except PermissionError:
         return False
-    with suppress(OSError):  # a zombie is killed, and not yet waited for by who started it
+    with suppress(OSError):  # a zombie is dead, but its parent has not waited for it yet
         state = _state(pid)
         return state[0] in ("Z", "X") or bool(start and state[19] != start)
     return False
 
 
 def _state(pid: int) -> list[str]:
-    """What Linux says of a process behind `pid (command) `: its state first, when it began as the twentieth."""
+    """Linux's fields of a process after `pid (command) `: its state is the first, its start the twentieth."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 @dataclass(frozen=True)
 class Held:
-    """An item that this worker holds; `attempt` counts from 1 and rises with each worker that died at it."""
+    """An item of this worker; `attempt` counts from 1 and rises with each worker that died at it."""
 
     study: str
     item: str
@@ -128,13 +128,13 @@ class Held:
 
 
 class Claims:
-    """The items of studies, as the workers hold them."""
+    """Which worker has which item of a study."""
 
     def __init__(self, database: Database, worker: Worker) -> None:
         self.database, self.worker = database, worker
 
     def take(self, study: str, items: Iterable[str]) -> Held | None:
-        """The first of `items` that no other living worker holds, for this one; None where all are held."""
+        """Take the first of `items` that no other living worker has; None if every item is taken."""
         with self.database.write() as session:
             self.worker.beat(session)
             for item in items:
@@ -150,20 +150,20 @@ class Claims:
             return None
 
     def check(self, held: Held) -> None:
-        """Raise LostClaim where another worker took the item over, as this one gave no sign of life."""
+        """Raise LostClaim if another worker took over the item, because heartbeats of this one were missing."""
         with self.database.write() as session:
             self._held(session, held)
             self.worker.beat(session)
 
     def give_back(self, held: Held) -> None:
-        """Let another worker have the item; this attempt does not count."""
+        """Release the item for other workers; this attempt does not count."""
         with self.database.write() as session:
             row = self._held(session, held)
             row.holder, row.attempt = None, row.attempt - 1
 
     @contextmanager
     def holding(self, held: Held) -> Iterator[None]:
-        """Give the item back where the body raises: an interrupt or an error that is said is no death."""
+        """Give the item back if the body raises: an interrupt or an error is no death."""
         try:
             yield
         except BaseException:
@@ -177,7 +177,7 @@ class Claims:
             session.execute(delete(ItemRow).filter_by(study=held.study, item=held.item))
 
     def at_work(self, study: str) -> set[str]:
-        """The items that living workers hold."""
+        """The items of living workers."""
         with self.database.read() as session:
             rows = session.scalars(select(ItemRow).filter_by(study=study)).all()
             return {row.item for row in rows if self.worker.is_alive(session, row.holder)}

@@ -155,7 +155,7 @@ def test_weights_that_are_gone_are_said(results: StudyResults, tmp_path: Path) -
     weights.rename(kept := weights.with_suffix(".kept"))
     done = hadnas("export", "tiny", "--home", results.home.path, "--out", tmp_path / "out")
     kept.rename(weights)
-    assert done.exit_code == 2 and "are not there" in done.output, done.output
+    assert done.exit_code == 2 and "are missing" in done.output, done.output
     assert not any(tmp_path.iterdir())
 
 

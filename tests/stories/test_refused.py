@@ -138,6 +138,7 @@ def test_a_new_draw_that_a_rule_refuses_is_no_repeat() -> None:
         ({"sampler": "tpee"}, "unknown sampler 'tpee'; did you mean 'tpe'"),
         ({"name": ".."}, "name = '..' is not allowed"),
         ({"name": "mlflow.db"}, "name = 'mlflow.db'"),
+        ({"name": "checkpoints"}, "name = 'checkpoints'"),
         ({"objectives": ("latency_ms",)}, "latency_ms .*latency = None"),
     ],
 )
