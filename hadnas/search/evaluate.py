@@ -1,4 +1,4 @@
-"""One evaluation: cost, constraints, screen, latency, training; it knows no ledger, no Optuna and no MLflow."""
+"""One evaluation: cost, constraints, screen, latency, training; independent of ledger, Optuna and MLflow."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -25,27 +25,27 @@ from hadnas.train.recipe import Recipe
 from hadnas.train.trainer import Trainer, training_dtype
 
 SCREENED = 32
-"""Images that a candidate is screened with, or a batch if that is less."""
+"""Images of the screen; a batch if that is less."""
 
 SIGN_LIKE = ("adam", "adamw", "nadam", "nadamw", "lion")
 """Optimizers whose first steps move every weight by about the learning rate, as the screen's trial updates do."""
 
 CHECKPOINT_EVERY = 20.0
-"""Seconds of training between two checkpoints at least: as much is lost at most, and an epoch, where it is killed."""
+"""Seconds of training between two checkpoints, at least: a kill loses at most these and an epoch."""
 
 FAULTS = (BuildError, MeasurementError, TrainingError)
-"""What is the candidate's fault, as is whatever its own code raises: it ends as pruned and never ends a study."""
+"""The candidate's faults, as is any error of its own code: the trial ends pruned, and the study continues."""
 
 
 def evaluate(job: Job, report: Report, data: Data, plan: Plan | None = None) -> Outcome:
-    """Measure and train one candidate on `data`; `plan` is that of the job, if this process has made it.
+    """Measure and train one candidate on `data`; `plan` is the job's plan, if this process has made it.
 
-    A candidate that breaks a constraint, cannot be built or does not train has a `reason`. Raises what is not its
-    fault: DataError, StudyError, KeyboardInterrupt.
+    The outcome of a candidate that breaks a constraint, cannot be built or does not train has a `reason`. Raises errors
+    that are not its fault: DataError, StudyError, KeyboardInterrupt.
     """
     outcome = Outcome()
     plan = plan or make_plan(job.arch, job.task)
-    fresh = cache(partial(build_seeded, plan, job.seed))  # screen and latency work on copies of it
+    fresh = cache(partial(build_seeded, plan, job.seed))  # screen and latency copy it
     try:
         _measure(job, plan, report, data, outcome, fresh)
     except FAULTS as error:
@@ -59,7 +59,7 @@ def evaluate(job: Job, report: Report, data: Data, plan: Plan | None = None) -> 
         if outcome.training is None:
             try:
                 _train(job, report, data, outcome, fresh())
-            except LostClaim:  # to another worker, as this machine slept: its training is waited for
+            except LostClaim:  # to another worker, as this machine slept: wait for its training
                 fresh.cache_clear()
     if outcome.training is not None:
         remove_checkpoint(job.checkpoint)
@@ -92,7 +92,7 @@ def _measure(
 
 
 def _breaks(job: Job, outcome: Outcome) -> bool:
-    """Refuse a candidate that breaks a constraint on a figure that is known."""
+    """Refuse a candidate that breaks a constraint, as far as its figures are known."""
     found = overruns(job.constraints, outcome.figures)
     for name, over in found.items():
         if over > 0:
@@ -144,7 +144,7 @@ def _train(job: Job, report: Report, data: Data, outcome: Outcome, module: nn.Mo
 
 
 def _go_on(trainer: Trainer, checkpoint: Path) -> None:
-    """Put the trainer where an earlier attempt at the training was stopped, if it left a checkpoint that fits."""
+    """Load the checkpoint of an earlier attempt into the trainer, if there is one that fits."""
     if checkpoint.exists():
         try:
             trainer.load(load_checkpoint(checkpoint))
@@ -153,7 +153,7 @@ def _go_on(trainer: Trainer, checkpoint: Path) -> None:
 
 
 def _to_the_end(trainer: Trainer, checkpoint: Path, report: Report) -> None:
-    """Train to the last epoch, with a checkpoint now and then, and one where the training is stopped between epochs."""
+    """Train to the last epoch; save a checkpoint at intervals, and when the training is stopped after an epoch."""
     for epoch in trainer.curve:  # of the earlier attempt
         report.epoch(epoch)
     saved = trainer.seconds
@@ -171,7 +171,7 @@ def _to_the_end(trainer: Trainer, checkpoint: Path, report: Report) -> None:
 
 
 def _take(outcome: Outcome) -> None:
-    """The figures of a finished training; one that failed is refused again, for the same reason."""
+    """Take the figures of a finished training; after a failed one, refuse the candidate for the same reason."""
     training = outcome.training
     assert training is not None
     if training.state != "complete" or training.val_accuracy is None or training.val_loss is None:

@@ -1,4 +1,4 @@
-"""The candidates of one study: what must be the same for all of them, and what the ledger knows of each."""
+"""Evaluation of one study's candidates under equal conditions, with the ledger for what is known already."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -26,17 +26,16 @@ from hadnas.train.data.spec import Data
 from hadnas.train.trainer import Epoch, Fit
 
 SECONDS = 0.6
-"""Of warm-up and timing; with copying and the first call a candidate's eager latency takes at most 1.5 s."""
+"""Of warm-up and timing; with copies and the first call a candidate's eager latency takes at most 1.5 s."""
 
 
 def timed(
     arch: Arch, task: Task, code: str, fresh: Callable[[], nn.Module], ledger: Ledger, *, device: str, backend: str
 ) -> Latency:
-    """The latency of `arch` at batch 1 on one thread; only where the ledger has none is `fresh()` built and timed.
+    """The latency of `arch` at batch 1 on one thread; `fresh()` is built and timed only if the ledger has none.
 
-    An edited block is a new block: the ledger is asked for a latency of its `code`, a hash.
-    The ledger must know the architecture. Raises MeasurementError where the module or the backend fails, UnknownName
-    for a backend that does not exist.
+    `code` is a hash of the blocks: an edited block is a new block. The architecture must be in the ledger. Raises
+    MeasurementError if the module or the backend fails, UnknownName for a backend that does not exist.
     """
     said = protocol(task.shape, device=device, backend=backend)
     key = protocol_key(said)
@@ -44,7 +43,7 @@ def timed(
     known = ledger.measured.get_latency(*place)
     if known is not None:
         return known
-    # Measurements on a host wait for each other: what was waited for may be what is asked for.
+    # Measurements on one machine wait for each other: the one before may have been this one.
     with alone():
         if (known := ledger.measured.get_latency(*place)) is None:
             taken = asdict(latency(fresh(), task.shape, device=device, backend=backend, seconds=SECONDS))
@@ -58,41 +57,41 @@ _POINTS = ("train_loss", "val_loss", "val_accuracy", "seconds")
 
 
 class Shown(Protocol):
-    """Where an evaluation is seen while it goes on: a run in MLflow, a progress display."""
+    """Shows an evaluation while it runs: a run in MLflow, a progress display."""
 
     def measured(self, outcome: Outcome) -> None:
-        """Everything before the training is known."""
+        """Everything but the training is known."""
 
     def epoch(self, epoch: Epoch) -> None:
         """An epoch has ended."""
 
 
 class LedgerReport:
-    """The report of one job, to the ledger and to `shown`; to be used as a context: a claim never outlives it."""
+    """The report of one job, to the ledger and to `shown`; a context, whose end releases an open claim."""
 
     def __init__(self, job: Job, key: TrainingKey, study: str, home: Home, ledger: Ledger, shown: Shown) -> None:
         self.job, self.key, self.study = job, key, study
         self.home, self.ledger, self.shown = home, ledger, shown
         self.outcome = Outcome()
         self.claim: Claim | None = None
-        self.seen = 0  # epochs that are shown
+        self.seen = 0  # the last epoch that was shown
 
     def __enter__(self) -> "LedgerReport":
         return self
 
     def __exit__(self, *raised: object) -> None:
-        if self.claim is not None:  # not the candidate's fault: it may be tried again
+        if self.claim is not None:  # not the candidate's fault: another attempt may follow
             with suppress(LostClaim):
                 self.ledger.release(self.claim)
 
     def time(self, fresh: Callable[[], nn.Module]) -> Latency:
-        """From the ledger, or taken now and kept there."""
+        """From the ledger, or measured now and stored there."""
         job = self.job
         assert job.latency is not None
         return timed(job.arch, job.task, self.key.code, fresh, self.ledger, device=job.device, backend=job.latency)
 
     def measured(self, outcome: Outcome) -> None:
-        """Keep the costs that were counted, and show what was found."""
+        """Store the costs that were counted, and show the outcome."""
         self.outcome = outcome
         outcome.notes["code"] = self.key.code
         if outcome.counted is not None:
@@ -101,7 +100,7 @@ class LedgerReport:
         self.shown.measured(outcome)
 
     def training(self) -> Training | None:
-        """The finished training, waited for as long as a living worker is at it, or None with the claim to train."""
+        """The finished training, after waiting for any living worker at it, or None with a claim to train."""
         versions = _versions()
         claim = self.ledger.claim(self.key, study=self.study, versions=versions, wait=math.inf)
         if claim.status == "done":
@@ -116,7 +115,7 @@ class LedgerReport:
         try:
             with self.outcome.phase("record"), _ours():
                 self.ledger.add_epoch(self.claim, epoch.epoch, **{name: points[name] for name in _POINTS})
-                if epoch.epoch > self.seen:  # an attempt after a lost claim goes through the same epochs
+                if epoch.epoch > self.seen:  # an attempt after a lost claim repeats epochs
                     self.shown.epoch(epoch)
                     self.seen = epoch.epoch
         except LostClaim:
@@ -133,7 +132,7 @@ class LedgerReport:
         return self.ledger.finish(claim, **figures, weights_sha256=written)
 
     def failed(self, reason: str, *, again: bool) -> None:
-        """Close the training that failed; where it may succeed `again`, another worker or study may try."""
+        """Close a failed training; with `again` another worker or study may try it."""
         assert self.claim is not None
         claim, self.claim = self.claim, None
         if again:
@@ -150,30 +149,30 @@ def _versions() -> dict[str, str]:
 
 @contextmanager
 def _ours() -> Iterator[None]:
-    """What fails while a result is written down is never the candidate's fault."""
+    """Turn errors while a result is stored into StudyError: they are never the candidate's fault."""
     try:
         yield
     except HadnasError:
         raise
     except Exception as error:
         said = str(error).partition("\n")[0]
-        raise StudyError(f"a result could not be written down: {type(error).__name__}: {said}") from error
+        raise StudyError(f"a result cannot be stored: {type(error).__name__}: {said}") from error
 
 
 class Evaluator:
-    """Evaluates candidates of a study, each figure taken once: the ledger returns what it knows."""
+    """Evaluates candidates of a study; the ledger gives every figure that is known already."""
 
     def __init__(self, study: Study, data: Data, home: Home, ledger: Ledger, device: str) -> None:
         self.study, self.data, self.home, self.ledger, self.device = study, data, home, ledger, device
         self.task = Task.image(*data.shape, classes=data.classes)
-        self._keys: dict[str, TrainingKey] = {}  # of architectures met; the code of their blocks is read once
+        self._keys: dict[str, TrainingKey] = {}  # by fingerprint, as the code of blocks is read once
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What must be the same when the study goes on and its own data do not say.
+        """What must not change when the study continues, beside the study itself.
 
-        These are its images and, where latency decides what is found, how that is taken. `parts`, `class_names` and
-        `notes` are for people.
+        These are its images and, if latency is an objective or a constraint, its protocol. `parts`, `class_names` and
+        `notes` are for people, and may change.
         """
         data = self.data
         facts: dict[str, Any] = {"digest": data.digest, "shape": list(data.shape), "classes": data.classes}
@@ -184,18 +183,18 @@ class Evaluator:
         return facts
 
     def key(self, plan: Plan) -> TrainingKey:
-        """What decides the outcome of training a candidate in this study."""
+        """Everything that determines the outcome of training a candidate in this study."""
         fingerprint = plan.arch.fingerprint
         if fingerprint not in self._keys:
             self._keys[fingerprint] = training_key(self.study, self.task, self.data.digest, plan)
         return self._keys[fingerprint]
 
     def keep(self, plan: Plan) -> None:
-        """Let the ledger know the architecture: whatever names it afterwards finds it there."""
+        """Store the architecture in the ledger, before anything refers to it."""
         self.ledger.measured.put_architecture(plan.arch.fingerprint, plan.arch.json)
 
     def job(self, plan: Plan, *, held: bool) -> Job:
-        """What is to be done for a candidate; `held`: screened, and held to the study's constraints."""
+        """The job of a candidate; if `held`, it is screened and subject to the study's constraints."""
         key = self.key(plan)
         return Job(
             arch=plan.arch,
@@ -211,18 +210,18 @@ class Evaluator:
         )
 
     def evaluate(self, plan: Plan, shown: Shown, *, held: bool) -> Outcome:
-        """Measure and train a candidate, or tell back what is known. Raises what is not the candidate's fault."""
+        """Measure and train a candidate, or return what is known. Raises errors that are not the candidate's fault."""
         self.keep(plan)
         job = self.job(plan, held=held)
         with LedgerReport(job, self.key(plan), self.study.name, self.home, self.ledger, shown) as report:
             return evaluate(job, report, self.data, plan)
 
     def overruns(self, outcome: Outcome) -> dict[str, float]:
-        """What the sampler learns of a candidate that was trained: constraint -> value / limit - 1."""
+        """The constraints of a trained candidate, for the sampler: name -> value / limit - 1."""
         return overruns(self.study.constraints, outcome.figures)
 
     def latency(self, plan: Plan, backend: str) -> Latency:
-        """From the ledger, or taken now. Raises MeasurementError where the module or the backend fails."""
+        """From the ledger, or measured now. Raises MeasurementError if the module or the backend fails."""
         self.keep(plan)
         fresh: partial[nn.Module] = partial(build_seeded, plan, self.study.seed)
         code = self.key(plan).code

@@ -1,7 +1,7 @@
 """Candidates of a search as runs in MLflow: visible from their start, with their curve while they train.
 
-Files are written by a thread while the network trains, not while it is timed: of a short training, writing diagram,
-code and cost table would be a good part.
+A thread writes the files while the network trains, never while it is timed: diagram, code and cost table would take a
+good part of a short training.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ class Mirror:
         return self.tracker.start_trial(number, kind, name, shown, known, note=f"```\n{arch.tree()}\n```")
 
     def measured(self, run_id: str, name: str, plan: Plan, outcome: Outcome) -> None:
-        """Log what was measured, and begin to write the files."""
+        """Log the figures, and begin to write the files."""
         timed = {keys.LATENCY: json.dumps(outcome.latency.protocol)} if outcome.latency is not None else {}
         self.tracker.log_metrics(run_id, outcome.figures, timed)
         self._files = self._writer.submit(self._write, run_id, name, plan, outcome.counted)
@@ -58,9 +58,9 @@ class Mirror:
         self.tracker.log_epoch(run_id, epoch.epoch, _point(epoch))
 
     def trained(self, run_id: str, outcome: Outcome, *, live: bool = True) -> None:
-        """Log the curve as a table, and as points where it was not seen `live`."""
+        """Log the curve as a table, and as points unless they were logged `live`."""
         assert outcome.training is not None
-        last = outcome.training.attempt  # earlier attempts were cut short
+        last = outcome.training.attempt  # earlier attempts were interrupted
         curve = [point for point in outcome.training.curve if point.attempt == last]
         if curve:
             self.tracker.log_rows(run_id, [asdict(point) for point in curve], "curve.csv")
@@ -75,7 +75,7 @@ class Mirror:
         self.tracker.log_metrics(run_id, figures, {f"{keys.LATENCY}.{backend}": json.dumps(latency.protocol)})
 
     def end(self, run_id: str, state: End, reason: str | None = None) -> None:
-        """Close the run once its files are there."""
+        """Close the run when its files are written."""
         files, self._files = self._files, None
         try:
             if files is not None:
@@ -84,7 +84,7 @@ class Mirror:
             self.tracker.end_trial(run_id, state, reason)
 
     def _write(self, run_id: str, name: str, plan: Plan, counted: Cost | None) -> None:
-        """Data, tree, diagram, cost by module (counted again where it was known from before), and code."""
+        """Write data, tree, diagram, cost by module (counted now if it is not given) and code."""
         log, arch = self.tracker.log_text, plan.arch
         log(run_id, arch.json, "arch.json")
         log(run_id, arch.tree(), "arch.txt")
@@ -95,24 +95,24 @@ class Mirror:
             self.tracker.log_rows(run_id, parts, "cost.csv")
             origin = {"study": self.tracker.study, "network": name}
             log(run_id, plan_source(plan, origin, self.moments, self.class_names), "model.py")
-        except (BuildError, MeasurementError):  # the candidate's, and why it was refused
+        except (BuildError, MeasurementError):  # of the candidate, which was refused for it
             return
 
 
 def _point(epoch: Epoch | Kept) -> dict[str, float]:
-    """What is finite of an epoch's point in the curves; the last one has the figures of the training."""
+    """The finite values of an epoch's point; the last point has the figures of the training."""
     point = {"train/loss": epoch.train_loss, **values("training", epoch)}
     return {name: value for name, value in point.items() if value is not None}
 
 
 class Live:
-    """A candidate as it is seen while it is evaluated: its run, and the progress of the search."""
+    """Shows a candidate while it is evaluated: in its run and in the progress of the search."""
 
     def __init__(self, mirror: Mirror, run_id: str, name: str, plan: Plan, say: Callable[[str, int], None]) -> None:
         self.mirror, self.run_id, self.name, self.plan, self.say = mirror, run_id, name, plan, say
 
     def measured(self, outcome: Outcome) -> None:
-        """Log what was measured."""
+        """Log the figures."""
         self.mirror.measured(self.run_id, self.name, self.plan, outcome)
         if not outcome.reason:
             self.say("train", 0)
@@ -124,7 +124,10 @@ class Live:
 
 
 def mirror_finals(results: StudyResults, tracker: Tracker) -> None:
-    """One run per network of the finals, with its test accuracy and interval; one that is there already stays."""
+    """One run per network of the finals, with its test accuracy and interval; an existing run stays.
+
+    For one process at a time, under `Tracker.alone`.
+    """
     known = tracker.run_ids(deleted=True)
     runs = results.book.user_attrs.get(FINALS_RUNS, {})
     shown: dict[str, str] = {sign: run_id for sign, run_id in runs.items() if run_id in known}

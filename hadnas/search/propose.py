@@ -1,4 +1,4 @@
-"""What to evaluate next: a draw that no other worker holds, with its candidate."""
+"""The next draw to evaluate, one that no other worker has, with its candidate."""
 
 import itertools
 import time
@@ -16,12 +16,13 @@ from hadnas.store.worker import Claims, Held
 
 @dataclass(frozen=True)
 class Proposal:
-    """A draw that this worker holds.
+    """A draw that this worker has claimed.
 
+    held     the claim
     number   of its trial
-    node     the draw, `params` what was chosen
+    node     the draw; `params` are its choices
     left     the MLflow run of a worker that died at it, or None
-    seconds  that sampling took
+    seconds  of sampling
     """
 
     held: Held
@@ -33,18 +34,18 @@ class Proposal:
 
 
 def propose(study: Study, trials: Trials, claims: Claims, sampler: Seeded) -> Proposal | None:
-    """The next draw of a study; None where the workers at earlier ones will meet the budget.
+    """The next draw of a study; None if the workers at earlier ones are enough for the budget.
 
-    The trial of a worker that died is gone on with: it keeps its number and its parameters.
+    The trial of a worker that died is continued, with its number and its parameters.
     """
     while True:
         known = trials.all()
-        told = {draw_of(trial) for trial in known if trial.state.is_finished()}
-        held = claims.take(study.name, (_item(draw) for draw in itertools.count() if draw not in told))
-        assert held is not None  # of endlessly many
+        finished = {draw_of(trial) for trial in known if trial.state.is_finished()}
+        held = claims.take(study.name, (_item(draw) for draw in itertools.count() if draw not in finished))
+        assert held is not None  # the numbers never end
         with claims.holding(held):
             draw = int(held.item.removeprefix(_item("")))
-            known = trials.all()  # another worker may have told this draw before it was taken
+            known = trials.all()  # another worker may have ended this draw before it was taken
             if any(draw_of(trial) == draw and trial.state.is_finished() for trial in known):
                 claims.end(held)
                 continue

@@ -1,4 +1,4 @@
-"""A candidate on its way: evaluated while MLflow and the watcher see it, then written to its trial and its run."""
+"""A candidate evaluated, shown in MLflow and to the watcher meanwhile, then written to its trial and its run."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,15 +29,15 @@ Say = Callable[[str, str, int], None]
 
 
 class Recorder:
-    """Evaluates what this worker holds and records it: in the ledger, in its trial, in its run."""
+    """Evaluates the claimed candidates of this worker and records them: in the ledger, the trial, the run."""
 
     def __init__(self, evaluator: Evaluator, trials: Trials, mirror: Mirror, say: Say) -> None:
         self.evaluator, self.trials, self.mirror, self.say = evaluator, trials, mirror, say
         self.study, self.claims = evaluator.study, evaluator.ledger.claims
-        self.tried: set[str] = set()  # baselines; one that was refused is tried again by the next command
+        self.tried: set[str] = set()  # baselines; the next command tries a refused one again
 
     def candidate(self, proposal: Proposal) -> None:
-        """Evaluate a proposal and tell its trial."""
+        """Evaluate a proposal and end its trial."""
         with self.claims.holding(proposal.held):
             self._candidate(proposal)
 
@@ -65,7 +65,7 @@ class Recorder:
             self._tell(proposal, outcome)
 
     def _evaluate(self, name: str, label: str, plan: Plan, run_id: str, *, held: bool) -> Outcome:
-        """Measure and train one candidate while MLflow and the watcher see it."""
+        """Measure and train one candidate, shown in MLflow and to the watcher meanwhile."""
         self.say(label, "measure", 0)
         outcome = self.evaluator.evaluate(
             plan, Live(self.mirror, run_id, name, plan, partial(self.say, label)), held=held
@@ -88,7 +88,7 @@ class Recorder:
         self.claims.end(proposal.held)
 
     def baselines(self, plans: Mapping[str, Plan]) -> None:
-        """Evaluate the networks from outside the space; one that another worker is at is left to it."""
+        """Evaluate the networks from outside the space, except those at which another worker is."""
         for name, plan in plans.items():
             known = baseline_entries(self.trials.book).get(name, {})
             if name not in self.tried and (FIGURES not in known or REASON in known):
@@ -99,7 +99,7 @@ class Recorder:
                         self._baseline(name, plan, held)
 
     def _baseline(self, name: str, plan: Plan, held: Held) -> None:
-        """A ledger row and a run, never a trial."""
+        """Evaluate a baseline: it gets a ledger row and a run, but no trial."""
         self.evaluator.keep(plan)
         entry: dict[str, Any] = {FINGERPRINT: plan.arch.fingerprint}
         note_baseline(self.trials.book, name, entry)
@@ -121,7 +121,7 @@ class Recorder:
 
     @contextmanager
     def _at_work(self, held: Held, run_id: str) -> Iterator[None]:
-        """Close the run where the body does not come to its end."""
+        """Close the run if the body does not complete."""
         try:
             yield
         except LostClaim:

@@ -1,6 +1,6 @@
-"""MLflow put right: runs that dead workers left open are closed, runs that were lost are written anew.
+"""Repair of MLflow: closes runs that dead workers left open, writes lost runs again.
 
-It is a mirror of the database and the ledger, so nothing is lost with it.
+MLflow mirrors the database and the ledger, so a lost store loses no result.
 """
 
 from collections.abc import Callable, Collection
@@ -23,10 +23,10 @@ from hadnas.track.view import set_view
 
 
 def end_stale_runs(book: optuna.Study, tracker: Tracker, at_work: Collection[str]) -> None:
-    """Close the open runs that no worker is at; `at_work` are the items that living workers hold, read before.
+    """Close the open runs without a worker; `at_work` are the items of living workers, read before.
 
-    To be called by one process at a time. A run is noted with its trial or baseline after it was opened: one that is
-    not noted yet is left to a living worker.
+    For one process at a time. A run is stored with its trial or baseline only after it was opened: until then it
+    belongs to the living worker at that item.
     """
     open_runs = tracker.runs("RUNNING")
     noted = {
@@ -41,9 +41,9 @@ def end_stale_runs(book: optuna.Study, tracker: Tracker, at_work: Collection[str
 
 
 def restore(name: str, home: Home, say: Callable[[str], None] = lambda name: None) -> None:
-    """Write to MLflow what it lacks of a study, as after the home was moved or `mlflow.db` was deleted.
+    """Write the missing runs of a study to MLflow, as after the home was moved or `mlflow.db` was deleted.
 
-    `say(name)` comes before each candidate. Raises StudyError where blocks of the study are not known here.
+    `say(name)` is called before each candidate. Raises StudyError if blocks of the study are not imported here.
     """
     results = StudyResults(name, home)
     results.check_blocks()
@@ -56,9 +56,9 @@ def restore(name: str, home: Home, say: Callable[[str], None] = lambda name: Non
 
 
 def rewrite(results: StudyResults, mirror: Mirror, say: Callable[[str], None]) -> None:
-    """Give every finished trial, baseline and final whose run is gone another one; one deleted in the UI stays deleted.
+    """Write a new run for every finished trial, baseline and final that lost its own; runs deleted in the UI stay so.
 
-    Sets the study's view, too. `say(name)` comes before each. Closes the ledger.
+    Sets the study's view, too. `say(name)` is called before each. Closes the ledger.
     """
     tracker = mirror.tracker
     with closing(results.ledger), tracker.alone():
@@ -77,8 +77,8 @@ def rewrite(results: StudyResults, mirror: Mirror, say: Callable[[str], None]) -
 
 
 def _write(results: StudyResults, mirror: Mirror, found: Found) -> None:
-    assert found.arch is not None  # what had a run had an architecture
-    trained = [figure.name for figure in TABLE.values() if figure.source == "training"]  # in MLflow a curve
+    assert found.arch is not None  # every candidate with a run has an architecture
+    trained = [figure.name for figure in TABLE.values() if figure.source == "training"]  # curves in MLflow
     costs = {name: value for name, value in found.figures.items() if name not in trained}
     outcome = Outcome(figures=costs, notes=found.notes, latency=results.latency(found))
     outcome.reused = bool(found.notes.get("reused"))

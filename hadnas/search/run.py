@@ -30,27 +30,27 @@ from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.data.spec import load_data
 from hadnas.train.device import chosen_device
 
-ELSEWHERE = "what is left is with other workers"
+ELSEWHERE = "other workers evaluate the rest"
 
 
 def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = lambda progress: None) -> Progress:
-    """Run a study to its budget; run again, it goes on to the same total.
+    """Run a study to its budget; a second call continues it to the same total.
 
-    Raises DataError, SpecError or StudyError before any work starts where something does not fit, Interrupted on
-    Ctrl-C. What was measured is in the ledger in any case.
+    Raises DataError, SpecError or StudyError before any work starts if something does not fit, Interrupted on
+    Ctrl-C. All measurements until then are in the ledger.
     """
     if not study.name:
-        raise StudyError("the study has no name, under which it would be kept; give it one, as Study(name='mine')")
+        raise StudyError("the study has no name, under which it is stored; give it one, as Study(name='mine')")
     device = chosen_device(device)
     for backend in (*backends(study), *([study.latency] if study.latency else [])):
         require_backend(backend, device)
     data = load_data(study.data)
     if study.recipe.batch > len(data.train):
-        fits = f"{len(data.train)} images; a smaller one is given by --batch or in the study's Recipe"
+        fits = f"{len(data.train)} images; set a smaller one with --batch or in the study's Recipe"
         raise StudyError(f"batch = {study.recipe.batch} is larger than the training split of {fits}")
     ledger = Ledger(home.url)
     evaluator = Evaluator(study, data, home, ledger, device)
-    random_arch(study.space, evaluator.task)  # a space without a valid draw is refused before any work
+    random_arch(study.space, evaluator.task)  # refuses a space without a valid draw before any work
     baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
     own = user_defined_ops(study.model_dump(mode="json"))
     with at(f"study {study.name!r}"):
@@ -67,7 +67,7 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
                 run.open(home)
                 run.recorder.baselines(baselines)
                 run.candidates()
-                run.recorder.baselines(baselines)  # those of a worker that died meanwhile
+                run.recorder.baselines(baselines)  # those of workers that died meanwhile
                 compare(study, home, evaluator, run.mirror, lambda name, on: run.say(f"{name} on {on}", "latency"))
                 run.tidy()
         except BaseException as error:
@@ -75,8 +75,8 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
             with suppress(Exception):  # the tracking store may be what failed
                 tracker.close("KILLED" if stopped else "FAILED")
             if stopped:
-                told = f"study {study.name!r} was interrupted; the same command goes on from here"
-                raise Interrupted(told) from None
+                message = f"study {study.name!r} was interrupted; the same command continues it"
+                raise Interrupted(message) from None
             raise
         finally:
             ledger.close()
@@ -89,7 +89,7 @@ def _baseline(node: dict[str, Any] | str, evaluator: Evaluator) -> Plan:
 
 
 class _Run:
-    """One process's part in a study."""
+    """The work of one process in a study."""
 
     def __init__(self, study: Study, evaluator: Evaluator, trials: Trials, tracker: Tracker, watch: Watch) -> None:
         self.study, self.evaluator, self.trials, self.tracker, self.watch = study, evaluator, trials, tracker, watch
@@ -100,19 +100,19 @@ class _Run:
         self.recorder = Recorder(evaluator, trials, self.mirror, self.say)
 
     def open(self, home: Home) -> None:
-        """End what dead workers left open, and show the study, written to MLflow anew where that lacks it."""
+        """Close what dead workers left open, and set up the study in MLflow, written again if it is missing there."""
         self.trials.mend()
         self.tidy()
-        say = partial(self.say, phase="written to MLflow anew")
+        say = partial(self.say, phase="written to MLflow again")
         rewrite(StudyResults(self.study.name, home), self.mirror, say)
 
     def tidy(self) -> None:
-        """End what dead workers left open in MLflow."""
+        """Close the runs in MLflow that dead workers left open."""
         with self.tracker.alone():
             end_stale_runs(self.trials.book, self.tracker, self.claims.at_work(self.study.name))
 
     def candidates(self) -> None:
-        """Propose, evaluate, record, until the study ends or the rest is with other workers."""
+        """Propose, evaluate, record, until the study ends or other workers evaluate the rest."""
         study = self.study
         problem = prospects(study.space, self.evaluator.task, study.objectives, study.constraints)
         sampler = make_sampler(study.sampler, study.seed, study.sampler_options, problem)
@@ -125,13 +125,13 @@ class _Run:
                 return
 
     def _ended(self) -> bool:
-        """Bring the progress up to what all workers did so far; whether that ends the study."""
+        """Update the progress with the trials of all workers; whether the study ends."""
         now = tally(self.trials.all())
         self.progress.done, self.progress.refused, self.progress.best = now.done, now.refused, now.best
         self.progress.ended = now.end(self.study, self.size)
         return bool(self.progress.ended)
 
     def say(self, label: str, phase: str, epoch: int = 0) -> None:
-        """Tell the watcher where the search is."""
+        """Report the progress of the search to the watcher."""
         self.progress.label, self.progress.phase, self.progress.epoch = label, phase, epoch
         self.watch(self.progress)

@@ -1,6 +1,6 @@
-"""Every key of a tag or parameter of MLflow that hadnas uses, with who writes and who reads it.
+"""Every key of a tag or parameter of MLflow that hadnas uses, with its writers and readers.
 
-Parameters of a run are its decisions as well, by the names of the search space, and metrics are the figures of
+The choices of a candidate are parameters, too, by their names in the search space; metrics are the figures of
 `hadnas.measure.figures`.
 """
 
@@ -8,7 +8,7 @@ Parameters of a run are its decisions as well, by the names of the search space,
 KIND = "hadnas.kind"  # study (the parent run), trial, baseline or final
 STUDY = "hadnas.study"  # its name; of registered models, too
 TRIAL_NUMBER = "optuna.trial"  # Optuna's number of a trial, by which `search.restore` finds the run's trial
-REASON = "hadnas.reason"  # why the run was refused, failed or was cut short; for people
+REASON = "hadnas.reason"  # why the candidate was refused, failed or was interrupted; for people
 
 # Tags of runs that only people read. `search.mirror` writes them, `search.finals` the fingerprint and FINAL.
 FINGERPRINT = (

@@ -17,16 +17,16 @@ from hadnas.track.names import without_password
 from hadnas.track.runs import quieten
 
 SERVING = ("safetensors", "numpy")
-"""What serving an exported network needs beside its code's own packages and MLflow."""
+"""Packages that serving a network needs, beside MLflow and those of its code."""
 
 
 @contextmanager
 def _registry(tracking_uri: str) -> Iterator[None]:
-    """What MLflow refuses is a StudyError; what it says of its own type hints and files on their way is not heard."""
+    """Turn errors of MLflow into StudyError; silence its warnings on type hints and its progress bars."""
     quieten()
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    from mlflow.exceptions import MlflowException  # after hadnas.track.runs has told MLflow to send nothing anywhere
+    from mlflow.exceptions import MlflowException  # after hadnas.track.runs has switched off telemetry
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -34,12 +34,12 @@ def _registry(tracking_uri: str) -> Iterator[None]:
             yield
         except (MlflowException, OSError) as error:
             raise StudyError(
-                f"MLflow at {without_password(tracking_uri)} cannot keep the model: {str(error).splitlines()[0]}"
+                f"MLflow at {without_password(tracking_uri)} cannot store the model: {str(error).splitlines()[0]}"
             ) from error
 
 
 def check_run(tracking_uri: str, run_id: str) -> None:
-    """Raise StudyError where MLflow has no such run to which a model could be logged."""
+    """Raise StudyError if MLflow has no such run, to which the model would be logged."""
     with _registry(tracking_uri):
         from mlflow import MlflowClient
 
@@ -58,17 +58,17 @@ def register_network(
 ) -> str:
     """Log the exported `folder` as a model of a run and register it as `name`; returns `models:/<name>/<version>`.
 
-    images, logits  an input example (B, C, H, W), float32, and what the network says of it: they give the signature
+    images, logits  an input example (B, C, H, W), float32, and its logits: they give the signature
     needed          the packages that the exported code imports
 
-    Raises StudyError where the run is not in MLflow, or MLflow cannot keep the model; then nothing of it is left there.
+    Raises StudyError if the run is not in MLflow, or MLflow cannot store the model; then nothing of it remains there.
     """
     with _registry(tracking_uri):
         from mlflow import MlflowClient, pyfunc
         from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model, infer_signature
 
-        warnings.simplefilter("ignore")  # once more: what these import lets such warnings through
+        warnings.simplefilter("ignore")  # again: these imports reset the filter
         client = MlflowClient(tracking_uri)
         run = client.get_run(run_id)
         model = client.create_logged_model(
@@ -106,7 +106,7 @@ def register_network(
 
 
 def _requirements(packages: set[str]) -> list[str]:
-    """The distributions of these packages as they are here: `pillow==13.0` for PIL."""
+    """The installed distributions of these packages: `pillow==13.0` for PIL."""
     known = packages_distributions()
     names = sorted({name for package in packages for name in known.get(package, [])})
     return [f"{name}=={version(name).partition('+')[0]}" for name in names]

@@ -1,8 +1,8 @@
-"""A study seen in MLflow: one experiment, one parent run, one nested run per trial or baseline.
+"""A study in MLflow: one experiment, one parent run, one nested run per trial or baseline.
 
-MLflow is a mirror: plain values go in, nothing is ever read back to decide anything, so it can be thrown away and
-written again from the database and the ledger. Everything goes by explicit run id through `MlflowClient`: there is no
-global active run, hence no lock around an objective, and several workers write to one study at once.
+MLflow is a mirror: plain values go in, and no decision depends on it, so it can be deleted and written again from the
+database and the ledger. All calls go through `MlflowClient` with an explicit run id: there is no global active run, so
+several workers write to one study at once without a lock.
 """
 
 import csv
@@ -33,18 +33,18 @@ End = Literal["FINISHED", "KILLED", "FAILED"]
 
 BATCH = 100  # parameters or tags in one request
 METRICS = 1000  # points in one request
-EVERY = 2.0  # seconds that a point of a curve waits at most for others
+EVERY = 2.0  # most seconds that a point of a curve waits for others
 
 
 class Tracker:
     """Writes one study to MLflow.
 
-    tracking_uri:   where MLflow keeps runs, as `sqlite:////absolute/path/mlflow.db` or a server's address
+    tracking_uri:   MLflow's store, as `sqlite:////absolute/path/mlflow.db` or a server's address
     artifact_root:  a folder for files logged to runs; created if missing
     study:          the study's name; its experiment is `hadnas/<study>`
 
-    A study opened again finds its experiment and its parent run, and sets the latter running; where the home was moved
-    both are new, and `search.restore` fills them. Raises `StudyError` where the tracking store cannot be opened.
+    For a known study it opens the experiment and the parent run, and sets the latter running; if the home was moved,
+    both are new, and `search.restore` fills them. Raises `StudyError` if the tracking store cannot be opened.
     """
 
     def __init__(self, tracking_uri: str, artifact_root: Path, study: str) -> None:
@@ -53,14 +53,14 @@ class Tracker:
         self.tracking_uri = tracking_uri
         self._mine: set[str] = set()
         self._lock = artifact_root / f".{study}.runs.lock"
-        self._found = "FINISHED"  # how the parent run was found
+        self._found = "FINISHED"  # the status in which the parent run was found
         self._notes: dict[str, str] = {}
-        self._points: dict[str, list[Metric]] = {}  # of the curves, not yet written
+        self._points: dict[str, list[Metric]] = {}  # of curves, not written yet
         self._wrote: dict[str, int] = {}  # when, in milliseconds since 1970
         try:
             artifact_root = artifact_root.resolve()
             artifact_root.mkdir(parents=True, exist_ok=True)
-            # Two processes that open a fresh store together would each create its tables, the experiment, the parent.
+            # Two processes that open a new store at once would each create its tables, the experiment and the parent.
             with FileLock(artifact_root / ".open.lock"):
                 store.make(tracking_uri, artifact_root)
                 self.client = MlflowClient(tracking_uri)
@@ -68,11 +68,11 @@ class Tracker:
                 self.parent_run_id = self._open_parent()
                 if moved is not None:
                     store.leave_behind(self.client, moved, artifact_root / study, self.parent_run_id)
-        except Exception as error:  # SQLAlchemy's, MLflow's and the system's own errors all end up here
+        except Exception as error:  # of SQLAlchemy, MLflow or the system
             raise StudyError(
-                f"study {study!r}: MLflow cannot keep its runs in {without_password(tracking_uri)} with files in "
+                f"study {study!r}: MLflow cannot store its runs in {without_password(tracking_uri)} with files in "
                 f"{artifact_root} ({_reason(error)}); allowed: a database of its own, as sqlite:////path/mlflow.db, "
-                "and a folder that can be written; a damaged database may be deleted: the search writes it anew"
+                "and a folder that can be written; a damaged database may be deleted: the search writes it again"
             ) from error
 
     def _open_parent(self) -> str:
@@ -84,20 +84,20 @@ class Tracker:
         return self._create(self.study, {keys.KIND: "study", keys.STUDY: self.study})
 
     def alone(self) -> FileLock:
-        """To be held while the study's runs are put in order: by one process of this machine at a time."""
+        """The lock under which a process of this machine repairs the study's runs or writes those of finals."""
         return FileLock(self._lock)
 
     @property
     def is_whole(self) -> bool:
-        """Whether the store has every run of the study; one that was thrown away and made again has not."""
+        """Whether the store has every run of the study; one that was deleted and created again has not."""
         return keys.WHOLE in self.client.get_experiment(self.experiment_id).tags
 
     def set_whole(self) -> None:
-        """Note that the store has every run of the study."""
+        """Mark the store as having every run of the study."""
         self.client.set_experiment_tag(self.experiment_id, keys.WHOLE, "True")
 
     def run_ids(self, *, deleted: bool = False) -> set[str]:
-        """The runs of the study, with those that were deleted in the UI if asked for."""
+        """The runs of the study; with `deleted` also those that were deleted in the UI."""
         return {str(run.info.run_id) for run in self._search("", "ALL" if deleted else "ACTIVE_ONLY")}
 
     def _search(self, query: str, view: str = "ACTIVE_ONLY") -> Iterator[Run]:
@@ -119,9 +119,9 @@ class Tracker:
     ) -> str:
         """Open a run under the parent and return its id; it is visible, and running, from here on.
 
-        number:  the Optuna trial's number; None for what Optuna does not know, as a baseline
+        number:  the number of the Optuna trial; None for a run without a trial, as of a baseline
         kind:    "trial", "baseline", ...; kept as a tag
-        params:  decisions and whatever else tells runs apart; values of any plain type
+        params:  the choices of the candidate and what else distinguishes runs; values of any plain type
         note:    Markdown for the run's description, as the architecture's tree
         """
         own: dict[str, object] = {keys.PARENT: self.parent_run_id, keys.KIND: kind, keys.STUDY: self.study}
@@ -143,7 +143,7 @@ class Tracker:
             self.client.log_batch(run_id, params=batch)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, object] | None = None) -> None:
-        """Log figures, and tags that say more of them, in one write; a figure may be NaN or infinite."""
+        """Log figures, and tags on them, in one write; a figure may be NaN or infinite."""
         now = time.time_ns() // 1_000_000
         figures = [Metric(mlflow_name(k), float(v), now, 0) for k, v in metrics.items()]
         self.client.log_batch(run_id, metrics=figures, tags=_tags(tags or {}))
@@ -151,7 +151,7 @@ class Tracker:
     def log_epoch(self, run_id: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add the point of an epoch (counted from 1) to the run's curves; visible within `EVERY` seconds.
 
-        Points of short epochs are written together, as each write of MLflow is a transaction of its own.
+        Points of short epochs are written together, as each write of MLflow is a transaction.
         """
         now = time.time_ns() // 1_000_000
         points = self._points.setdefault(run_id, [])
@@ -163,7 +163,7 @@ class Tracker:
     def log_curve(
         self, run_id: str, points: Iterable[tuple[int, Mapping[str, float]]], tags: Mapping[str, object]
     ) -> None:
-        """Add whole curves, as (epoch, values), and tags that say whose they are, in as few writes as MLflow takes."""
+        """Add whole curves, as (epoch, values), and tags, in as few writes as MLflow allows."""
         now = time.time_ns() // 1_000_000
         self._points.setdefault(run_id, []).extend(
             Metric(mlflow_name(key), float(value), now, epoch)
@@ -180,15 +180,15 @@ class Tracker:
             rest = []
 
     def log_tags(self, run_id: str, tags: Mapping[str, object]) -> None:
-        """Set tags; a tag already set changes."""
+        """Set tags; an existing tag changes."""
         entities = iter(_tags(tags))
         while batch := list(islice(entities, BATCH)):
             self.client.log_batch(run_id, tags=batch)
 
     def log_text(self, run_id: str, text: str, path: str) -> None:
-        """Keep `text` as the run's file `path`, as `model.py` or `figures/front.svg`.
+        """Store `text` as the run's file `path`, as `model.py` or `figures/front.svg`.
 
-        Raises `StudyError` where it cannot be written.
+        Raises `StudyError` if it cannot be written.
         """
         try:
             self.client.log_text(run_id, text, path)
@@ -196,7 +196,7 @@ class Tracker:
             raise _lost(self.tracking_uri, error) from error
 
     def log_rows(self, run_id: str, rows: Sequence[Mapping[str, object]], path: str) -> None:
-        """Keep rows of equal columns as the run's file `path`, which ends in `.csv`; MLflow shows it as a table."""
+        """Store rows of equal columns as the run's file `path`, which ends in `.csv`; MLflow shows it as a table."""
         out = io.StringIO()
         writer = csv.DictWriter(out, list(rows[0]))
         writer.writeheader()
@@ -204,9 +204,9 @@ class Tracker:
         self.log_text(run_id, out.getvalue(), path)
 
     def end_trial(self, run_id: str, state: End, reason: str | None = None) -> None:
-        """Close a run: FINISHED as trained, KILLED as refused, pruned or interrupted, FAILED as broken.
+        """Close a run: FINISHED if trained, KILLED if refused, pruned or interrupted, FAILED after an error.
 
-        The reason, if any, is a tag and opens the run's description.
+        The reason, if any, is a tag and the start of the run's description.
         """
         self._write_points(run_id)
         note = self._notes.pop(run_id, "")
@@ -218,7 +218,7 @@ class Tracker:
         self._wrote.pop(run_id, None)
 
     def runs(self, status: str) -> list[Run]:
-        """The runs of this status, but for the parent and those that this tracker holds open."""
+        """The runs of this status, except the parent and those that this tracker has open."""
         held = {self.parent_run_id, *self._mine}
         return [run for run in self._search(f"attributes.status = '{status}'") if run.info.run_id not in held]
 
@@ -229,8 +229,8 @@ class Tracker:
         self._interrupt(run)
 
     def interrupt(self, run_id: str) -> None:
-        """Close the run of a candidate that another run takes up, as KILLED; one that is gone is let go."""
-        with suppress(MlflowException):  # thrown away with its store
+        """Close the run of a candidate that gets a new run, as KILLED; a run that is gone is ignored."""
+        with suppress(MlflowException):  # its store was deleted
             run = self.client.get_run(run_id)
             if run.info.status != "KILLED":
                 self._interrupt(run)
@@ -250,7 +250,7 @@ class Tracker:
 
 @contextmanager
 def store_errors(tracking_uri: str) -> Iterator[None]:
-    """Turn what MLflow raises where its store is locked, damaged or gone into one sentence that names the store."""
+    """Turn errors of MLflow, as of a locked, damaged or missing store, into a StudyError that names the store."""
     try:
         yield
     except MlflowException as error:
@@ -259,13 +259,13 @@ def store_errors(tracking_uri: str) -> Iterator[None]:
 
 def _lost(tracking_uri: str, error: Exception) -> StudyError:
     return StudyError(
-        f"{without_password(tracking_uri)}: MLflow cannot go on with it ({_reason(error)}); what was measured "
-        "is in the ledger, and the same command goes on from here"
+        f"{without_password(tracking_uri)}: MLflow cannot use it any more ({_reason(error)}); all measurements "
+        "are in the ledger, and the same command continues"
     )
 
 
 def _reason(error: Exception) -> str:
-    said = str(getattr(error.__cause__, "orig", None) or error)  # the database's own words, where it was that
+    said = str(getattr(error.__cause__, "orig", None) or error)  # the database's own message, if any
     return said.splitlines()[0] if said else type(error).__name__
 
 
@@ -274,7 +274,7 @@ def _tags(tags: Mapping[str, object]) -> list[RunTag]:
 
 
 def quieten() -> None:
-    """Keep MLflow and its schema migrations from talking over the study's own progress; warnings still come through."""
+    """Silence MLflow and its schema migrations, except for warnings."""
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of what it raises, too

@@ -1,4 +1,4 @@
-"""How MLflow loads and asks an exported network. A copy of this file goes into every model that is registered.
+"""How MLflow loads and calls an exported network. Every registered model has a copy of this file.
 
 It is MLflow's "model from code": nothing is pickled, and no hadnas is needed where the model is loaded or served.
 """
@@ -16,7 +16,7 @@ from mlflow.pyfunc import PythonModel
 
 
 class Network(PythonModel):  # type: ignore[misc]  # MLflow is not typed
-    """The exported folder `export`, asked for logits: images (B, C, H, W), normalised, float32 -> (B, classes)."""
+    """The network of the exported folder `export`: images (B, C, H, W), normalised, float32 -> logits (B, classes)."""
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["export"])
@@ -26,7 +26,7 @@ class Network(PythonModel):  # type: ignore[misc]  # MLflow is not typed
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # timm looks there for the module that registers a network
         with warnings.catch_warnings():
-            # timm warns where two versions of one architecture are loaded; each builds its own all the same
+            # timm warns if two versions of one architecture are loaded, though each builds its own
             warnings.filterwarnings("ignore", "Overwriting .* in registry", UserWarning)
             spec.loader.exec_module(module)
         self.network = module.build_model(pretrained=True).eval()

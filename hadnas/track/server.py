@@ -1,6 +1,6 @@
-"""MLflow's own server, for this machine only: started, waited for, and stopped whole.
+"""MLflow's own server, for this machine only: start, wait until it answers, stop with its children.
 
-One worker and no job queue: it answers in half the time and a quarter of the memory of `mlflow ui` as it comes.
+One worker and no job queue: it starts in half the time and a quarter of the memory of a plain `mlflow ui`.
 """
 
 import http.client
@@ -27,9 +27,9 @@ from hadnas.track.names import experiment_name
 from hadnas.track.view import view_url
 
 HOST = "127.0.0.1"
-START_SECONDS = 300.0  # a cold disk and a busy machine; five seconds as a rule
+START_SECONDS = 300.0  # for a cold disk and a busy machine; usually five
 STOP_SECONDS = 10.0
-MAX_EXPERIMENTS = 10_000  # experiments
+MAX_EXPERIMENTS = 10_000
 
 
 def serve(
@@ -40,13 +40,13 @@ def serve(
     on_ready: Callable[[str], None] = print,
     restore: Callable[[str], None] = lambda study: None,
 ) -> None:
-    """Serve MLflow until interrupted (Ctrl-C, or this process told to end).
+    """Serve MLflow until interrupted (Ctrl-C, SIGTERM or SIGHUP).
 
-    on_ready:  called once with the address to open: the study's view, or MLflow's home page where no study is named
-    restore:   called before for every study that the store has not whole, or whose home was moved since
+    on_ready:  called once with the address to open: the study's view, or MLflow's home page if no study is named
+    restore:   called before, for every study with missing runs or a moved home
 
-    Takes another free port where `port` is in use; the address says which. Raises `StudyError` where the server does
-    not start, `UnknownName` for a study it does not hold.
+    Uses another free port if `port` is in use; the address has it. Raises `StudyError` if the server does not start,
+    `UnknownName` for a study that it does not have.
     """
     with suppress(KeyboardInterrupt), server(tracking_uri, artifact_root, port) as (process, taken):
         for name, experiment in experiments(taken).items():
@@ -61,7 +61,7 @@ def serve(
 
 @contextmanager
 def server(tracking_uri: str, artifact_root: Path, port: int = 5000) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A running server that answers, as its process and port; stopped with all its children on the way out."""
+    """A running server that answers, as its process and port; it is stopped with its children in the end."""
     taken = free_port(port)
     with tempfile.TemporaryFile() as log, interrupted_by(signal.SIGTERM, signal.SIGHUP):
         process = start(tracking_uri, artifact_root, taken, log)
@@ -78,12 +78,12 @@ def start(tracking_uri: str, artifact_root: Path, port: int, log: IO[bytes]) -> 
     command += ["--uvicorn-opts", "--log-level warning", "--artifacts-destination", artifact_root.resolve().as_uri()]
     environment = {
         **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": tracking_uri,  # not an argument: it may hold a password, and arguments are public
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri,  # no argument: it may contain a password, and arguments are public
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PYTHONSAFEPATH": "1",  # a random.py in the folder of the user is not Python's, and is not run
+        "PYTHONSAFEPATH": "1",  # a random.py in the user's folder must not replace Python's
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    # A session of its own: the server's children can be stopped with it, and Ctrl-C reaches them through us alone.
+    # A session of its own: the server is stopped with its children, and Ctrl-C does not reach them directly.
     return subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
     )
@@ -103,7 +103,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: IO[bytes]
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server and its children: asked first, then made to."""
+    """Stop the server and its children: with SIGTERM first, then with SIGKILL."""
     for ask in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):  # the whole group has ended
             os.killpg(process.pid, ask)
@@ -112,7 +112,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def experiments(port: int) -> dict[str, dict[str, Any]]:
-    """The experiments by study, asked from a running server: no second copy of MLflow is imported for it."""
+    """The experiments by study, from a running server, so that this process need not import MLflow."""
     prefix = experiment_name("")
     query = urlencode({"max_results": MAX_EXPERIMENTS, "filter": f"name LIKE '{prefix}%'"})
     status, answer = get(port, f"/api/2.0/mlflow/experiments/search?{query}")
@@ -141,7 +141,7 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 
 
 def free_port(wanted: int) -> int:
-    """`wanted` where nobody listens on it, else one that the system gives."""
+    """`wanted` if it is free, else a port that the system chooses."""
     for port in (wanted, 0):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -152,7 +152,7 @@ def free_port(wanted: int) -> int:
 
 @contextmanager
 def interrupted_by(*signals: signal.Signals) -> Iterator[None]:
-    """Let these signals end the block as Ctrl-C does, so that what it started is stopped."""
+    """Let these signals interrupt the block as Ctrl-C does, so that it stops what it started."""
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt

@@ -1,7 +1,7 @@
-"""Where MLflow keeps a home's runs and their files.
+"""MLflow's store of a home's runs and their files.
 
-MLflow builds its tables in a hundred steps, of which each is written at once: a file whose making was interrupted is
-one that MLflow refuses for good. And it keeps the whole path of every file: of a home that was moved, none is found.
+MLflow creates its tables in a hundred steps, each committed at once: a file that was interrupted between them stays
+unusable. And it stores absolute paths: after a home was moved, it finds no file.
 """
 
 import os
@@ -14,13 +14,13 @@ from urllib.parse import quote, unquote, urlsplit
 from hadnas.track import keys
 from hadnas.track.names import experiment_name
 
-if TYPE_CHECKING:  # what the server asks for needs no MLflow
+if TYPE_CHECKING:  # the server uses this file without importing MLflow
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
 
 def make(tracking_uri: str, artifact_root: Path) -> None:
-    """Make the file where it is missing or empty, under another name until it is whole; for one process at a time."""
+    """Create the file if it is missing or empty, under another name until it is complete; for one process at a time."""
     file = _file(tracking_uri)
     if file is None or (file.exists() and file.stat().st_size):
         return
@@ -38,9 +38,9 @@ def place(artifact_root: Path, study: str) -> str:
 
 
 def is_elsewhere(tracking_uri: str, location: str, place: str) -> bool:
-    """Whether the home was moved or copied since its files went to `location`; `place` is where they belong now.
+    """Whether the home was moved or copied since its files were written to `location`; `place` is their new folder.
 
-    Only a store that is a file moves with its home. One folder may have two paths, as where it is mounted twice.
+    Only a store that is a file moves with its home. One folder may have two paths, as when it is mounted twice.
     """
     if _file(tracking_uri) is None or location == place:
         return False
@@ -51,13 +51,13 @@ def is_elsewhere(tracking_uri: str, location: str, place: str) -> bool:
 def open_experiment(
     client: "MlflowClient", tracking_uri: str, artifact_root: Path, study: str
 ) -> tuple[str, "Experiment | None"]:
-    """The id of a study's experiment, made where there is none; where the home was moved, also the one before.
+    """The id of a study's experiment, new if there is none; if the home was moved, also the experiment before the move.
 
-    A run's files go where its experiment began, so a study that was moved gets another experiment, under its name.
+    MLflow writes a run's files to the first folder of its experiment, so a moved study gets a new experiment.
     """
     name, here = experiment_name(study), place(artifact_root, study)
     known = client.get_experiment_by_name(name)
-    if known is not None and known.lifecycle_stage == "deleted":  # in the UI, yet the study goes on
+    if known is not None and known.lifecycle_stage == "deleted":  # in the UI, but the study continues
         client.restore_experiment(known.experiment_id)
     if known is not None and not is_elsewhere(tracking_uri, known.artifact_location, here):
         return str(known.experiment_id), None
@@ -67,9 +67,9 @@ def open_experiment(
 
 
 def leave_behind(client: "MlflowClient", moved: "Experiment", folder: Path, parent_run_id: str) -> None:
-    """Delete the experiment before a move and the files of its runs, which now lie in `folder`.
+    """Delete the experiment before a move and the files of its runs, which are now in `folder`.
 
-    Those of its parent run, as the report, are logged anew. Registered models stay: they are not known elsewhere.
+    Files of its parent run, as the report, are logged again. Registered models stay: they exist only there.
     """
     for run in runs(client, moved.experiment_id, "", "ALL"):
         files = folder / run.info.run_id / "artifacts"
@@ -80,7 +80,7 @@ def leave_behind(client: "MlflowClient", moved: "Experiment", folder: Path, pare
 
 
 def runs(client: "MlflowClient", experiment_id: str, query: str, view: str) -> Iterator["Run"]:
-    """The runs of an experiment, the oldest first; `view` is ACTIVE_ONLY or ALL, with those deleted in the UI."""
+    """The runs of an experiment, oldest first; `view` is ACTIVE_ONLY, or ALL with those deleted in the UI."""
     from mlflow.entities import ViewType
 
     token = None

@@ -1,9 +1,9 @@
-"""The view a study opens with in MLflow's UI: runs sorted by accuracy, its columns, and two charts.
+"""The view of a study in MLflow's UI: runs sorted by accuracy, its columns, and two charts.
 
-MLflow keeps a shared view as plain JSON in a tag of the experiment, named in the address by `viewStateShareKey`. The
-form is the UI's own and undocumented (read from the bundle of MLflow 3.17): a UI that no longer knows it shows its
-default view, and nothing else is lost. An address that also carries a search facet makes the UI ignore the shared view.
-The UI reads runs by the hundred: table and charts open with the hundred most accurate, "Load more" brings the next.
+MLflow stores a shared view as JSON in a tag of the experiment; `viewStateShareKey` in the address names it. The format
+is undocumented (taken from the bundle of MLflow 3.17): a UI that does not know it shows its default view, and nothing
+else is lost. With a search facet in the address, too, the UI ignores the shared view.
+The UI reads a hundred runs at a time: table and charts show the hundred most accurate, "Load more" adds the next.
 """
 
 import json
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Literal
 
 from hadnas.track.keys import KIND, SHARED_VIEW
 
-if TYPE_CHECKING:  # an address is known without importing MLflow
+if TYPE_CHECKING:  # the address needs no import of MLflow
     from hadnas.track.runs import Tracker
 
 KEY = "hadnas"
 
 
 def set_view(tracker: "Tracker", metrics: Sequence[str], columns: Sequence[str] = (), axes: Sequence[str] = ()) -> None:
-    """Keep the view with the experiment.
+    """Store the view with the experiment.
 
     metrics:  metrics shown in the table and in the parallel coordinates, two at least: runs are sorted by the first,
               the highest on top, and drawn over the second

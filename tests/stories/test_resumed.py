@@ -79,7 +79,7 @@ def test_a_worker_leaves_the_last_of_the_budget_to_one_that_is_at_it(tmp_path: P
             told.append(run_study(study(trials=1), home))
 
     assert run_study(study(trials=1), home, watch=join).done == 1
-    assert told[0].done == 0 and told[0].ended == "what is left is with other workers"
+    assert told[0].done == 0 and told[0].ended == "other workers evaluate the rest"
     results = open_study("tiny", tmp_path)
     assert [found.number for found in results.found] == [0]
     assert [trial.state.name for trial in results.book.trials] == ["COMPLETE"]

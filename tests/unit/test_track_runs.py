@@ -175,7 +175,7 @@ def test_files_of_a_run(home: Path) -> None:
     assert (folder / "code" / "model.py").read_text() == "class Model: ..."
     assert study.client.list_artifacts(run_id, "code")[0].path == "code/model.py"
     (folder / "taken").write_text("")
-    with pytest.raises(StudyError, match="MLflow cannot go on with it"):
+    with pytest.raises(StudyError, match="MLflow cannot use it"):
         study.log_text(run_id, "class Model: ...", "taken/model.py")
 
 
