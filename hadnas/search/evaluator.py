@@ -1,7 +1,7 @@
 """The candidates of one study: what must be the same for all of them, and what the ledger knows of each."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -17,7 +17,7 @@ from hadnas.hosts.build import build_seeded, save_weights
 from hadnas.hosts.host import Plan
 from hadnas.measure.latency.latency import alone, latency, protocol, protocol_key
 from hadnas.search.evaluate import evaluate, overruns
-from hadnas.search.job import Job, Outcome, training_key
+from hadnas.search.job import Job, Outcome, Rule, training_key
 from hadnas.store.home import Home, checkpoint_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Claim, Costs, Latency, Training, TrainingKey
@@ -70,9 +70,11 @@ class Shown(Protocol):
 class LedgerReport:
     """The report of one job, to the ledger and to `shown`; to be used as a context: a claim never outlives it."""
 
-    def __init__(self, job: Job, key: TrainingKey, study: str, home: Home, ledger: Ledger, shown: Shown) -> None:
+    def __init__(
+        self, job: Job, key: TrainingKey, study: str, home: Home, ledger: Ledger, shown: Shown, rule: Rule | None
+    ) -> None:
         self.job, self.key, self.study = job, key, study
-        self.home, self.ledger, self.shown = home, ledger, shown
+        self.home, self.ledger, self.shown, self.rule = home, ledger, shown, rule
         self.outcome = Outcome()
         self.claim: Claim | None = None
         self.seen = 0  # epochs that are shown
@@ -123,6 +125,18 @@ class LedgerReport:
             self.claim = None
             raise
 
+    def stops(self, curve: Sequence[Epoch]) -> str:
+        """What the rule says."""
+        assert self.rule is not None
+        with self.outcome.phase("record"), _ours():
+            return self.rule(self.outcome.figures, curve)
+
+    def stopped(self, reason: str) -> Training:
+        """Close the training without figures."""
+        assert self.claim is not None
+        claim, self.claim = self.claim, None
+        return self.ledger.stop(claim, reason)
+
     def trained(self, module: nn.Module, result: Fit) -> Training:
         """Write the weights and close the training."""
         assert self.claim is not None
@@ -150,14 +164,14 @@ def _versions() -> dict[str, str]:
 
 @contextmanager
 def _ours() -> Iterator[None]:
-    """What fails while a result is written down is never the candidate's fault."""
+    """What fails while results are written down or read back is never the candidate's fault."""
     try:
         yield
     except HadnasError:
         raise
     except Exception as error:
         said = str(error).partition("\n")[0]
-        raise StudyError(f"a result could not be written down: {type(error).__name__}: {said}") from error
+        raise StudyError(f"a result could not be written down or read back: {type(error).__name__}: {said}") from error
 
 
 class Evaluator:
@@ -194,7 +208,7 @@ class Evaluator:
         """Let the ledger know the architecture: whatever names it afterwards finds it there."""
         self.ledger.measured.put_architecture(plan.arch.fingerprint, plan.arch.json)
 
-    def job(self, plan: Plan, *, held: bool) -> Job:
+    def job(self, plan: Plan, *, held: bool, rungs: tuple[int, ...] = ()) -> Job:
         """What is to be done for a candidate; `held`: screened, and held to the study's constraints."""
         key = self.key(plan)
         return Job(
@@ -208,13 +222,17 @@ class Evaluator:
             constraints=self.study.constraints if held else {},
             screened=held and self.ledger.training(key) is None,
             costs=self.ledger.measured.get_cost(key.fingerprint, key.task, key.code),
+            rungs=rungs,
         )
 
-    def evaluate(self, plan: Plan, shown: Shown, *, held: bool) -> Outcome:
-        """Measure and train a candidate, or tell back what is known. Raises what is not the candidate's fault."""
+    def evaluate(self, plan: Plan, shown: Shown, *, held: bool, rule: Rule | None = None) -> Outcome:
+        """Measure and train a candidate, or tell back what is known. Raises what is not the candidate's fault.
+
+        By the `rule` it may be stopped at the study's rungs; without one it is trained to the end.
+        """
         self.keep(plan)
-        job = self.job(plan, held=held)
-        with LedgerReport(job, self.key(plan), self.study.name, self.home, self.ledger, shown) as report:
+        job = self.job(plan, held=held, rungs=self.study.rungs if rule else ())
+        with LedgerReport(job, self.key(plan), self.study.name, self.home, self.ledger, shown, rule) as report:
             return evaluate(job, report, self.data, plan)
 
     def overruns(self, outcome: Outcome) -> dict[str, float]:

@@ -127,7 +127,8 @@ class _Run:
     def _ended(self) -> bool:
         """Bring the progress up to what all workers did so far; whether that ends the study."""
         now = tally(self.trials.all())
-        self.progress.done, self.progress.refused, self.progress.best = now.done, now.refused, now.best
+        self.progress.done, self.progress.stopped = now.done, now.stopped
+        self.progress.refused, self.progress.best = now.refused, now.best
         self.progress.ended = now.end(self.study, self.size)
         return bool(self.progress.ended)
 

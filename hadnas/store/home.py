@@ -4,7 +4,7 @@
       hadnas.db                             Optuna's tables and the ledger (`hadnas_*`)
       mlflow.db                             MLflow's tables: it cannot share a database with Optuna
       artifacts/                            what MLflow keeps as files
-      checkpoints/                          of trainings in work or cut short
+      checkpoints/                          of trainings in work, cut short or stopped
       <study>/weights/<fingerprint>.safetensors
 
 Two things may be said: the directory (`--home`, `HADNAS_HOME`) and a database URL (`HADNAS_STORAGE`), for workers
