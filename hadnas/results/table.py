@@ -87,6 +87,11 @@ class StudyResults:
         return [found for fingerprint, found in last.items() if fingerprint not in trained]
 
     @property
+    def num_met(self) -> int:
+        """Architectures that the search trained, reused or stopped at a rung."""
+        return len(self.distinct) + len(self.stopped)
+
+    @property
     def damaged(self) -> list[Found]:
         """Trials and baselines whose rows are damaged, with the `reason`."""
         return [found for found in (*self.found, *self.baselines) if found.state == "damaged"]
@@ -175,14 +180,9 @@ class StudyResults:
 
         rows = []
         for found in [*self.found, *self.baselines]:
-            row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state}
+            row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state, "rung": found.rung}
             row |= {"feasible": found.feasible, "fingerprint": found.arch.fingerprint if found.arch else None}
-            row |= {
-                "family": found.family,
-                "rung": found.rung,
-                "reused": found.notes.get("reused"),
-                "reason": found.reason,
-            }
+            row |= {"family": found.family, "reused": found.notes.get("reused"), "reason": found.reason}
             row |= {name: found.figures.get(name) for name in TABLE}
             row |= {key: found.notes.get(key) for key in ("val_n", "latency_noisy", "latency_protocol")}
             rows.append({**row, **{f"phase.{k}": v for k, v in found.phases.items()}, **found.params})

@@ -17,7 +17,7 @@ from hadnas.hosts.build import build_seeded, save_weights
 from hadnas.hosts.host import Plan
 from hadnas.measure.latency.latency import alone, latency, protocol, protocol_key
 from hadnas.search.evaluate import evaluate, overruns
-from hadnas.search.job import Job, Outcome, Rule, training_key
+from hadnas.search.job import Job, Outcome, StopRule, training_key
 from hadnas.store.home import Home, checkpoint_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Claim, Costs, Latency, Training, TrainingKey
@@ -71,7 +71,7 @@ class LedgerReport:
     """The report of one job, to the ledger and to `shown`; to be used as a context: a claim never outlives it."""
 
     def __init__(
-        self, job: Job, key: TrainingKey, study: str, home: Home, ledger: Ledger, shown: Shown, rule: Rule | None
+        self, job: Job, key: TrainingKey, study: str, home: Home, ledger: Ledger, shown: Shown, rule: StopRule | None
     ) -> None:
         self.job, self.key, self.study = job, key, study
         self.home, self.ledger, self.shown, self.rule = home, ledger, shown, rule
@@ -225,7 +225,7 @@ class Evaluator:
             rungs=rungs,
         )
 
-    def evaluate(self, plan: Plan, shown: Shown, *, held: bool, rule: Rule | None = None) -> Outcome:
+    def evaluate(self, plan: Plan, shown: Shown, *, held: bool, rule: StopRule | None = None) -> Outcome:
         """Measure and train a candidate, or tell back what is known. Raises what is not the candidate's fault.
 
         By the `rule` it may be stopped at the study's rungs; without one it is trained to the end.

@@ -45,7 +45,7 @@ class Job:
     rungs: tuple[int, ...] = ()
 
 
-Rule = Callable[[Mapping[str, float], Sequence[Epoch]], str]
+StopRule = Callable[[Mapping[str, float], Sequence[Epoch]], str]
 """Given the figures known before a training, and its curve: why it stops there, or "" where it goes on."""
 
 
