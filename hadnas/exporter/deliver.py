@@ -25,7 +25,7 @@ def facts(results: StudyResults, found: Found) -> Facts:
     """Figures, data, recipe and limits of a finished trial or baseline; test accuracy if the finals measured it."""
     study = results.study
     timed = results.latency(found)
-    trials = len(results.distinct)
+    trials = results.num_met
     tested = _tested(results, found)
     limits = [
         "These weights are of one training with one seed: another seed gives another accuracy.",

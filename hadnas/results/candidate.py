@@ -11,7 +11,7 @@ from hadnas.measure.figures import ACCURACY
 from hadnas.space import meanings
 from hadnas.store.stored import check_entry
 from hadnas.store.study import Study
-from hadnas.store.trials import FIGURES, FINGERPRINT, NOTES, PHASES, REASON, RUN_ID
+from hadnas.store.trials import FIGURES, FINGERPRINT, NOTES, PHASES, REASON, RUN_ID, rung_of
 from hadnas.train.score import standard_error
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Found:
     """One trial or baseline: its number (None for a baseline), name, state, architecture and figures.
 
-    state: complete, pruned or running; damaged, with the `reason`, if its stored data cannot be read
+    state: complete, pruned, stopped or running; damaged, with the `reason`, if its stored data cannot be read
+    rung: the epoch after which a stopped training was stopped
     """
 
     number: int | None
@@ -36,6 +37,7 @@ class Found:
     phases: dict[str, float]
     run_id: str | None
     feasible: bool
+    rung: int | None = None
 
     @property
     def family(self) -> str | None:
@@ -80,7 +82,8 @@ def of_trial(
     try:
         if isinstance(trial, StudyError):
             raise trial
-        stored, state = trial.user_attrs, trial.state.name.lower()
+        stored, rung = trial.user_attrs, rung_of(trial)
+        state = trial.state.name.lower() if rung is None else "stopped"
         arch = known(stored[FINGERPRINT]) if FINGERPRINT in stored else None
         params = meanings(study.space, trial.params)
         if state == "complete" and (missing := set(study.objectives) - stored[FIGURES].keys()):
@@ -88,7 +91,7 @@ def of_trial(
     except HadnasError as error:
         return _damaged(number, name, error)
     feasible = state == "complete" and all(value <= 0 for value in trial.constraints.values())
-    return _found(number, name, state, arch, stored, params, run_id or stored.get(RUN_ID), feasible)
+    return _found(number, name, state, arch, stored, params, run_id or stored.get(RUN_ID), feasible, rung)
 
 
 def of_baseline(name: str, entry: dict[str, Any], known: Callable[[str], Arch]) -> Found:
@@ -111,6 +114,7 @@ def _found(
     params: dict[str, Any],
     run_id: str | None,
     feasible: bool,
+    rung: int | None = None,
 ) -> Found:
     return Found(
         number=number,
@@ -124,6 +128,7 @@ def _found(
         phases=stored.get(PHASES, {}),
         run_id=run_id,
         feasible=feasible,
+        rung=rung,
     )
 
 

@@ -247,6 +247,9 @@ def refused(results: StudyResults) -> Section:
     if results.refused:
         section.text(f"{results.refused_share}.")
         section.table(["draws", "reason"], [[str(n), reason] for reason, n in results.reasons], {0})
+    if results.stopped:
+        section.text(f"{len(results.stopped)} architectures were stopped at a rung.")
+        section.table(["trial", "reason"], [[found.name, found.reason or ""] for found in results.stopped], set())
     for found in failed:
         section.text(f"Baseline {found.name}: {found.reason}")
     return section

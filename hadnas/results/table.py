@@ -80,6 +80,18 @@ class StudyResults:
         return [found for found in self.found if found.state == "pruned"]
 
     @property
+    def stopped(self) -> list[Found]:
+        """Trials stopped at a rung, the last of each architecture that no other trial trained to the end."""
+        last = {found.arch.fingerprint: found for found in self.found if found.arch and found.state == "stopped"}
+        trained = {found.arch.fingerprint for found in self.distinct if found.arch}
+        return [found for fingerprint, found in last.items() if fingerprint not in trained]
+
+    @property
+    def num_met(self) -> int:
+        """Architectures that the search trained, reused or stopped at a rung."""
+        return len(self.distinct) + len(self.stopped)
+
+    @property
     def damaged(self) -> list[Found]:
         """Trials and baselines whose rows are damaged, with the `reason`."""
         return [found for found in (*self.found, *self.baselines) if found.state == "damaged"]
@@ -87,7 +99,7 @@ class StudyResults:
     @property
     def refused_share(self) -> str:
         """The number and share of refused draws among finished ones, in words."""
-        ended = sum(found.state in ("complete", "pruned") for found in self.found)
+        ended = sum(found.state in ("complete", "pruned", "stopped") for found in self.found)
         return f"{len(self.refused)} of {ended} draws ({len(self.refused) / ended:.0%})"
 
     @property
@@ -168,7 +180,7 @@ class StudyResults:
 
         rows = []
         for found in [*self.found, *self.baselines]:
-            row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state}
+            row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state, "rung": found.rung}
             row |= {"feasible": found.feasible, "fingerprint": found.arch.fingerprint if found.arch else None}
             row |= {"family": found.family, "reused": found.notes.get("reused"), "reason": found.reason}
             row |= {name: found.figures.get(name) for name in TABLE}

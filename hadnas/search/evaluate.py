@@ -1,5 +1,6 @@
 """One evaluation: cost, constraints, screen, latency, training; independent of ledger, Optuna and MLflow."""
 
+import itertools
 import logging
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -40,8 +41,9 @@ FAULTS = (BuildError, MeasurementError, TrainingError)
 def evaluate(job: Job, report: Report, data: Data, plan: Plan | None = None) -> Outcome:
     """Measure and train one candidate on `data`; `plan` is the job's plan, if this process has made it.
 
-    The outcome of a candidate that breaks a constraint, cannot be built or does not train has a `reason`. Raises errors
-    that are not its fault: DataError, StudyError, KeyboardInterrupt.
+    The outcome of a candidate that breaks a constraint, cannot be built or does not train has a `reason`; one stopped at
+    a rung also has a `rung`, no figures of its training, and a checkpoint to continue from. Raises errors that are not
+    its fault: DataError, StudyError, KeyboardInterrupt.
     """
     outcome = Outcome()
     plan = plan or make_plan(job.arch, job.task)
@@ -62,8 +64,9 @@ def evaluate(job: Job, report: Report, data: Data, plan: Plan | None = None) -> 
             except LostClaim:  # to another worker, as this machine slept: wait for its training
                 fresh.cache_clear()
     if outcome.training is not None:
-        remove_checkpoint(job.checkpoint)
         _take(outcome)
+        if outcome.rung is None:
+            remove_checkpoint(job.checkpoint)
     return outcome
 
 
@@ -127,9 +130,9 @@ def _train(job: Job, report: Report, data: Data, outcome: Outcome, module: nn.Mo
         with outcome.phase("train"):
             trainer = Trainer(module, data, job.recipe, seed=job.seed, device=job.device)
             _go_on(trainer, job.checkpoint)
-            _to_the_end(trainer, job.checkpoint, report)
+            stopped = _to_the_end(trainer, job, report)
         with outcome.phase("record"):
-            outcome.training = report.trained(module, trainer.result)
+            outcome.training = report.stopped(stopped) if stopped else report.trained(module, trainer.result)
     except LostClaim:
         raise
     except Exception as error:
@@ -152,28 +155,40 @@ def _go_on(trainer: Trainer, checkpoint: Path) -> None:
             logging.getLogger(__name__).warning("%s; the training starts again", error)
 
 
-def _to_the_end(trainer: Trainer, checkpoint: Path, report: Report) -> None:
-    """Train to the last epoch; save a checkpoint at intervals, and when the training is stopped after an epoch."""
-    for epoch in trainer.curve:  # of the earlier attempt
-        report.epoch(epoch)
+def _to_the_end(trainer: Trainer, job: Job, report: Report) -> str:
+    """Train to the last epoch, or to a rung; returns why it stops there, else "".
+
+    Saves a checkpoint at intervals, and where the training stops or is interrupted between epochs. A training that
+    continues asks the rung of its last epoch again; it has passed the earlier ones.
+    """
     saved = trainer.seconds
-    for epoch in trainer.train(trainer.recipe.epochs):
+    for epoch in itertools.chain([*trainer.curve], trainer.train(trainer.recipe.epochs)):
+        reason = ""
         try:
             report.epoch(epoch)
+            if epoch.epoch in job.rungs and epoch.epoch == len(trainer.curve):
+                reason = report.stops(trainer.curve)
         except LostClaim:  # the checkpoint is another worker's, too
             raise
         except BaseException:
-            save_checkpoint(trainer.state(), checkpoint)
+            save_checkpoint(trainer.state(), job.checkpoint)
             raise
-        if trainer.seconds - saved >= CHECKPOINT_EVERY and epoch.epoch < trainer.recipe.epochs:
-            save_checkpoint(trainer.state(), checkpoint)
+        due = trainer.seconds - saved >= CHECKPOINT_EVERY and epoch.epoch < trainer.recipe.epochs
+        if reason or due:
+            save_checkpoint(trainer.state(), job.checkpoint)
             saved = trainer.seconds
+        if reason:
+            return reason
+    return ""
 
 
 def _take(outcome: Outcome) -> None:
     """Take the figures of a finished training; after a failed one, refuse the candidate for the same reason."""
     training = outcome.training
     assert training is not None
+    if training.state == "stopped":
+        outcome.reason, outcome.rung = training.reason or "", training.curve[-1].epoch
+        return
     if training.state != "complete" or training.val_accuracy is None or training.val_loss is None:
         _refuse(outcome, training.reason or f"its training is {training.state}", {"trains": 1.0})
         return

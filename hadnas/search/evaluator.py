@@ -1,7 +1,7 @@
 """Evaluation of one study's candidates under equal conditions, with the ledger for what is known already."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -17,7 +17,7 @@ from hadnas.hosts.build import build_seeded, save_weights
 from hadnas.hosts.host import Plan
 from hadnas.measure.latency.latency import alone, latency, protocol, protocol_key
 from hadnas.search.evaluate import evaluate, overruns
-from hadnas.search.job import Job, Outcome, training_key
+from hadnas.search.job import Job, Outcome, StopRule, training_key
 from hadnas.store.home import Home, checkpoint_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Claim, Costs, Latency, Training, TrainingKey
@@ -69,9 +69,11 @@ class Shown(Protocol):
 class LedgerReport:
     """The report of one job, to the ledger and to `shown`; a context, whose end releases an open claim."""
 
-    def __init__(self, job: Job, key: TrainingKey, study: str, home: Home, ledger: Ledger, shown: Shown) -> None:
+    def __init__(
+        self, job: Job, key: TrainingKey, study: str, home: Home, ledger: Ledger, shown: Shown, rule: StopRule | None
+    ) -> None:
         self.job, self.key, self.study = job, key, study
-        self.home, self.ledger, self.shown = home, ledger, shown
+        self.home, self.ledger, self.shown, self.rule = home, ledger, shown, rule
         self.outcome = Outcome()
         self.claim: Claim | None = None
         self.seen = 0  # the last epoch that was shown
@@ -122,6 +124,18 @@ class LedgerReport:
             self.claim = None
             raise
 
+    def stops(self, curve: Sequence[Epoch]) -> str:
+        """What the rule says."""
+        assert self.rule is not None
+        with self.outcome.phase("record"), _ours():
+            return self.rule(self.outcome.figures, curve)
+
+    def stopped(self, reason: str) -> Training:
+        """Close the training without figures."""
+        assert self.claim is not None
+        claim, self.claim = self.claim, None
+        return self.ledger.stop(claim, reason)
+
     def trained(self, module: nn.Module, result: Fit) -> Training:
         """Write the weights and close the training."""
         assert self.claim is not None
@@ -149,14 +163,14 @@ def _versions() -> dict[str, str]:
 
 @contextmanager
 def _ours() -> Iterator[None]:
-    """Turn errors while a result is stored into StudyError: they are never the candidate's fault."""
+    """Turn errors while a result is stored or read back into StudyError: they are never the candidate's fault."""
     try:
         yield
     except HadnasError:
         raise
     except Exception as error:
         said = str(error).partition("\n")[0]
-        raise StudyError(f"a result cannot be stored: {type(error).__name__}: {said}") from error
+        raise StudyError(f"a result cannot be stored or read back: {type(error).__name__}: {said}") from error
 
 
 class Evaluator:
@@ -193,7 +207,7 @@ class Evaluator:
         """Store the architecture in the ledger, before anything refers to it."""
         self.ledger.measured.put_architecture(plan.arch.fingerprint, plan.arch.json)
 
-    def job(self, plan: Plan, *, held: bool) -> Job:
+    def job(self, plan: Plan, *, held: bool, rungs: tuple[int, ...] = ()) -> Job:
         """The job of a candidate; if `held`, it is screened and subject to the study's constraints."""
         key = self.key(plan)
         return Job(
@@ -207,13 +221,17 @@ class Evaluator:
             constraints=self.study.constraints if held else {},
             screened=held and self.ledger.training(key) is None,
             costs=self.ledger.measured.get_cost(key.fingerprint, key.task, key.code),
+            rungs=rungs,
         )
 
-    def evaluate(self, plan: Plan, shown: Shown, *, held: bool) -> Outcome:
-        """Measure and train a candidate, or return what is known. Raises errors that are not the candidate's fault."""
+    def evaluate(self, plan: Plan, shown: Shown, *, held: bool, rule: StopRule | None = None) -> Outcome:
+        """Measure and train a candidate, or return what is known. Raises errors that are not the candidate's fault.
+
+        The `rule` may stop it at the study's rungs; without a rule it is trained to the end.
+        """
         self.keep(plan)
-        job = self.job(plan, held=held)
-        with LedgerReport(job, self.key(plan), self.study.name, self.home, self.ledger, shown) as report:
+        job = self.job(plan, held=held, rungs=self.study.rungs if rule else ())
+        with LedgerReport(job, self.key(plan), self.study.name, self.home, self.ledger, shown, rule) as report:
             return evaluate(job, report, self.data, plan)
 
     def overruns(self, outcome: Outcome) -> dict[str, float]:

@@ -78,7 +78,7 @@ def run_finals(
     with clear_errors(home.url), store_errors(home.tracking_uri):
         try:
             judge = Evaluator(_plain(results), data, home, ledger, chosen_device(device))
-            candidates = len(results.distinct) if candidates is None else candidates
+            candidates = results.num_met if candidates is None else candidates
             with ledger.worker.alive():
                 _Finals(results, ledger, judge, watch).hold(seeds, top, candidates)
         except KeyboardInterrupt:

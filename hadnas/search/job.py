@@ -1,7 +1,7 @@
 """What is to be evaluated and what came of it, as plain values that go to another process and back."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ class Job:
     constraints  figure -> largest value allowed; nothing for a baseline
     screened     whether it is screened before it is trained
     costs        what is known of its cost, or None
+    rungs        epochs after which the report is asked whether the training stops
     """
 
     arch: Arch
@@ -41,6 +42,11 @@ class Job:
     constraints: Mapping[str, float] = field(default_factory=dict)
     screened: bool = True
     costs: Costs | None = None
+    rungs: tuple[int, ...] = ()
+
+
+StopRule = Callable[[Mapping[str, float], Sequence[Epoch]], str]
+"""Given the figures known before a training, and its curve: why it stops there, or "" where it goes on."""
 
 
 def training_key(study: Study, task: Task, digest: str, plan: Plan) -> TrainingKey:
@@ -66,7 +72,8 @@ class Outcome:
     counted   the cost by module, where it was counted now
     latency   with its protocol
     training  as the ledger has it; `reused` where it was not done now
-    reason    why the candidate is not trained or did not train, else ""
+    reason    why the candidate is not trained, did not train or was stopped, else ""
+    rung      the epoch after which its training was stopped, else None
     broken    what the sampler learns of that: constraint -> above 0 where it is broken
     """
 
@@ -78,6 +85,7 @@ class Outcome:
     training: Training | None = None
     reused: bool = False
     reason: str = ""
+    rung: int | None = None
     broken: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -107,6 +115,12 @@ class Report(Protocol):
 
         Raises LostClaim where another worker took the training over.
         """
+
+    def stops(self, curve: Sequence[Epoch]) -> str:
+        """Why the training stops after the last epoch of `curve`, a rung, or "": it goes on."""
+
+    def stopped(self, reason: str) -> Training:
+        """The training was stopped and has a checkpoint."""
 
     def trained(self, module: nn.Module, result: Fit) -> Training:
         """The training is complete: keep its weights and figures."""

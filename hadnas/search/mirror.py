@@ -62,6 +62,9 @@ class Mirror:
         assert outcome.training is not None
         last = outcome.training.attempt  # earlier attempts were interrupted
         curve = [point for point in outcome.training.curve if point.attempt == last]
+        if outcome.rung is not None:  # its training may have been continued since
+            curve = [point for point in curve if point.epoch <= outcome.rung]
+            self.tracker.log_tags(run_id, {keys.RUNG: outcome.rung})
         if curve:
             self.tracker.log_rows(run_id, [asdict(point) for point in curve], "curve.csv")
         if live and not outcome.reused:

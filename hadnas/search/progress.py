@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hadnas.measure.figures import ACCURACY
 from hadnas.store.study import Study
-from hadnas.store.trials import FIGURES, FINGERPRINT
+from hadnas.store.trials import FIGURES, FINGERPRINT, rung_of
 
 REPEATS = 50
 """Draws in a row without a new architecture after which a study ends."""
@@ -21,7 +21,8 @@ REFUSALS = 200
 class Tally:
     """Counts of a study's trials.
 
-    done         distinct architectures that were trained, or reused; the budget counts these
+    done         distinct architectures that were trained, reused or stopped at a rung; the budget counts these
+    stopped      those of them that were stopped and not trained to the end since
     refused      draws that were refused; `refusals` are those since the last that was not
     barren       repeats since the last architecture not met before; a new assignment without one is no repeat
     assignments  distinct assignments of the space that were drawn
@@ -29,6 +30,7 @@ class Tally:
     """
 
     done: int
+    stopped: int
     refused: int
     refusals: int
     barren: int
@@ -51,6 +53,7 @@ class Tally:
 
 def tally(trials: list[FrozenTrial]) -> Tally:
     """Count the finished ones of the trials of all workers; failed ones (interrupted, taken up again) are none."""
+    known: set[str | None] = set()
     trained: set[str | None] = set()
     met: set[str | None] = set()
     assignments: set[tuple[tuple[str, Any], ...]] = set()
@@ -67,20 +70,24 @@ def tally(trials: list[FrozenTrial]) -> Tally:
             barren += 1
         met.add(fingerprint)
         assignments.add(assignment)
-        if trial.state == TrialState.PRUNED:
+        if trial.state == TrialState.PRUNED and rung_of(trial) is None:
             refused, refusals = refused + 1, refusals + 1
-        elif fingerprint not in trained:  # one that was refused may have been met before, and tried again
-            trained.add(fingerprint)
+            continue
+        if fingerprint not in known:  # one that was refused may have been met before, and tried again
+            known.add(fingerprint)
             refusals = 0
+        if trial.state == TrialState.COMPLETE and fingerprint not in trained:
+            trained.add(fingerprint)
             accuracy = trial.user_attrs[FIGURES][ACCURACY]
             best = accuracy if best is None else max(best, accuracy)
-    return Tally(len(trained), refused, refusals, barren, len(assignments), best)
+    return Tally(len(known), len(known - trained), refused, refusals, barren, len(assignments), best)
 
 
 @dataclass
 class Progress:
     """`done` of `budget` architectures, the candidate at work and its epochs done, the best validation accuracy so far.
 
+    stopped: those of `done` that were stopped at a rung
     notes: sentences on the images, for people
     """
 
@@ -92,6 +99,7 @@ class Progress:
     epoch: int = 0
     epochs: int = 0
     best: float | None = None
+    stopped: int = 0
     refused: int = 0
     ended: str = ""
     notes: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from hadnas.samplers.sampler import Seeded
 from hadnas.search.progress import tally
 from hadnas.space import Params, meanings, replay
 from hadnas.store.study import Study
-from hadnas.store.trials import RUN_ID, Trials, draw_of
+from hadnas.store.trials import REASON, RUN_ID, RUNG, Trials, draw_of
 from hadnas.store.worker import Claims, Held
 
 
@@ -60,7 +60,8 @@ def propose(study: Study, trials: Trials, claims: Claims, sampler: Seeded) -> Pr
 def _proposal(study: Study, trials: Trials, sampler: Seeded, held: Held, draw: int) -> Proposal:
     if (trial := trials.running(draw)) is not None:
         left = trial.user_attrs.get(RUN_ID)
-        trials.note(trial.number, **{RUN_ID: None})  # until there is another
+        unsaid = [name for name in (REASON, RUNG) if name in trial.user_attrs]  # by one that died before it told
+        trials.note(trial.number, **dict.fromkeys([RUN_ID, *unsaid]))  # until there is another
         params = meanings(study.space, trial.params)
         return Proposal(held, trial.number, replay(study.space, trial.params), params, left, 0.0)
     start = time.perf_counter()

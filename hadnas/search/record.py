@@ -7,6 +7,7 @@ from typing import Any
 
 from hadnas.errors import HadnasError, LostClaim
 from hadnas.hosts.host import Plan, make_plan
+from hadnas.results.courses import reason_to_stop
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
 from hadnas.search.mirror import Live, Mirror
@@ -18,6 +19,7 @@ from hadnas.store.trials import (
     PHASES,
     REASON,
     RUN_ID,
+    RUNG,
     Trials,
     baseline_entries,
     note_baseline,
@@ -67,9 +69,10 @@ class Recorder:
     def _evaluate(self, name: str, label: str, plan: Plan, run_id: str, *, held: bool) -> Outcome:
         """Measure and train one candidate, shown in MLflow and to the watcher meanwhile."""
         self.say(label, "measure", 0)
-        outcome = self.evaluator.evaluate(
-            plan, Live(self.mirror, run_id, name, plan, partial(self.say, label)), held=held
-        )
+        live = Live(self.mirror, run_id, name, plan, partial(self.say, label))
+        evaluator = self.evaluator
+        rule = partial(reason_to_stop, self.study, evaluator.key(plan), self.trials, evaluator.ledger) if held else None
+        outcome = evaluator.evaluate(plan, live, held=held, rule=rule)
         if outcome.training is not None:
             self.mirror.trained(run_id, outcome)
         return outcome
@@ -79,6 +82,8 @@ class Recorder:
         number = proposal.number
         if outcome.reason:
             self.trials.note(number, **{REASON: outcome.reason})
+        if outcome.rung is not None:
+            self.trials.note(number, **{RUNG: outcome.rung})
         if outcome.figures:
             notes = {**outcome.notes, "reused": outcome.reused}
             self.trials.note(number, **{FIGURES: outcome.figures, NOTES: notes, PHASES: outcome.phases})

@@ -63,13 +63,21 @@ def rewrite(results: StudyResults, mirror: Mirror, say: Callable[[str], None]) -
     tracker = mirror.tracker
     with closing(results.ledger), tracker.alone():
         set_view(
-            tracker, [figure.name for figure in shown_in("view")], keys.WORDS, [keys.count_of(f) for f in FAMILIES]
+            tracker,
+            [figure.name for figure in shown_in("view")],
+            keys.WORDS,
+            [keys.count_of(f) for f in FAMILIES],
+            [keys.RUNG] if results.study.rungs else [],
         )
         if tracker.is_whole:
             return
         known = tracker.run_ids(deleted=True)
         for found in (*results.baselines, *results.found):
-            if found.run_id is not None and found.run_id not in known and found.state in ("complete", "pruned"):
+            if (
+                found.run_id is not None
+                and found.run_id not in known
+                and found.state in ("complete", "pruned", "stopped")
+            ):
                 say(found.name)
                 _write(results, mirror, found)
         mirror_finals(results, tracker)
@@ -80,11 +88,11 @@ def _write(results: StudyResults, mirror: Mirror, found: Found) -> None:
     assert found.arch is not None  # every candidate with a run has an architecture
     trained = [figure.name for figure in TABLE.values() if figure.source == "training"]  # curves in MLflow
     costs = {name: value for name, value in found.figures.items() if name not in trained}
-    outcome = Outcome(figures=costs, notes=found.notes, latency=results.latency(found))
+    outcome = Outcome(figures=costs, notes=found.notes, latency=results.latency(found), rung=found.rung)
     outcome.reused = bool(found.notes.get("reused"))
     if found.notes.get("weights") is not None:
         outcome.training = results.training(found)
-    elif "train" in found.phases:  # it failed in training
+    elif "train" in found.phases:  # it failed in training, or was stopped
         outcome.training = results.ledger.training(
             training_key(results.study, results.task(), results.stored["digest"], results.plan(found))
         )

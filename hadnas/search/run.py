@@ -127,7 +127,8 @@ class _Run:
     def _ended(self) -> bool:
         """Update the progress with the trials of all workers; whether the study ends."""
         now = tally(self.trials.all())
-        self.progress.done, self.progress.refused, self.progress.best = now.done, now.refused, now.best
+        self.progress.done, self.progress.stopped = now.done, now.stopped
+        self.progress.refused, self.progress.best = now.refused, now.best
         self.progress.ended = now.end(self.study, self.size)
         return bool(self.progress.ended)
 

@@ -67,7 +67,8 @@ class SearchDisplay:
         self.bar.update(self.study, completed=now.done, total=now.budget, left=left, best=best)
         self.bar.update(self.candidate, description=printable(f"{now.label}: {now.phase}"), completed=now.epoch)
         if not self.console.is_terminal and now.label != self.label:
-            parts = [f"{now.study}: {now.done}/{now.budget} done", best, left, f"now {now.label}"]
+            stopped = f"{now.stopped} of them stopped" if now.stopped else ""
+            parts = [f"{now.study}: {now.done}/{now.budget} done", stopped, best, left, f"now {now.label}"]
             self.console.print(", ".join(part for part in parts if part))
         self.label = now.label
 

@@ -4,7 +4,7 @@
       hadnas.db                             Optuna's tables and the ledger (`hadnas_*`)
       mlflow.db                             MLflow's tables: it cannot share a database with Optuna
       artifacts/                            MLflow's files
-      checkpoints/                          of trainings that run or were interrupted
+      checkpoints/                          of trainings that run, were interrupted or stopped
       <study>/weights/<fingerprint>.safetensors
 
 Two things may be set: the directory (`--home`, `HADNAS_HOME`) and a database URL (`HADNAS_STORAGE`), for workers

@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, and_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -37,6 +37,8 @@ from hadnas.store.measured import Measured, numbers
 from hadnas.store.records import Claim, Epoch, State, Status, Test, Training, TrainingKey, record
 from hadnas.store.tables import SCHEMA_LOCK, EpochRow, TestRow, TrainingRow, prepare
 from hadnas.store.worker import STALE, Claims, Worker, this_host
+
+_NETWORK = ("fingerprint", "code")  # the part of a key that says what is trained; the rest says how
 
 
 class Ledger:
@@ -106,7 +108,8 @@ class Ledger:
             mine = session.scalar(new.on_conflict_do_nothing().returning(TrainingRow.id)) is not None
             row = session.scalars(_of(key).with_for_update()).one()
             if not mine and (
-                row.state == "interrupted" or (row.state == "running" and not self.worker.is_alive(session, row.holder))
+                row.state in ("interrupted", "stopped")
+                or (row.state == "running" and not self.worker.is_alive(session, row.holder))
             ):
                 for name, value in start.items():
                     setattr(row, name, value)
@@ -184,6 +187,10 @@ class Ledger:
         """Release a claim without a result (Ctrl-C, lost data, out of memory): the next worker that asks gets it."""
         return self._end(claim, "interrupted", reason, {})
 
+    def stop(self, claim: Claim, reason: str) -> Training:
+        """Close a training that a rung stopped, without figures: the next worker that asks continues it."""
+        return self._end(claim, "stopped", reason, {})
+
     def _end(self, claim: Claim, state: State, reason: str | None, figures: Mapping[str, Any]) -> Training:
         with self.database.write() as session:
             row = self._held(session, claim)
@@ -238,6 +245,21 @@ class Ledger:
         with self.database.read() as session:
             return [_training(row, _curve(session, row.id)) for row in session.scalars(query).all()]
 
+    def curves(self, like: TrainingKey) -> dict[tuple[str, str], list[Epoch]]:
+        """(fingerprint, code) -> curve of the last attempt, of complete trainings that differ from `like` in no more.
+
+        One query, however many they are.
+        """
+        alike = [getattr(TrainingRow, name) == value for name, value in asdict(like).items() if name not in _NETWORK]
+        last = and_(EpochRow.training == TrainingRow.id, EpochRow.attempt == TrainingRow.attempt)
+        query = select(TrainingRow.fingerprint, TrainingRow.code, EpochRow).join(EpochRow, last)
+        query = query.where(*alike, TrainingRow.state == "complete").order_by(EpochRow.epoch)
+        found: dict[tuple[str, str], list[Epoch]] = {}
+        with self.database.read() as session:
+            for fingerprint, code, row in session.execute(query):
+                found.setdefault((fingerprint, code), []).append(_epoch(row))
+        return found
+
     # Inside
 
     def _held(self, session: Session, claim: Claim) -> TrainingRow:
@@ -260,8 +282,11 @@ def _of(key: TrainingKey) -> Select[TrainingRow]:
 
 def _curve(session: Session, training: int) -> tuple[Epoch, ...]:
     query = select(EpochRow).where(EpochRow.training == training).order_by(EpochRow.attempt, EpochRow.epoch)
-    rows = session.scalars(query)
-    return tuple(record(Epoch, {f.name: getattr(row, f.name) for f in fields(Epoch)}) for row in rows)
+    return tuple(map(_epoch, session.scalars(query)))
+
+
+def _epoch(row: EpochRow) -> Epoch:
+    return record(Epoch, {f.name: getattr(row, f.name) for f in fields(Epoch)})
 
 
 def _training(row: TrainingRow, curve: tuple[Epoch, ...]) -> Training:

@@ -34,7 +34,9 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-State = Literal["running", "complete", "failed", "interrupted"]
+State = Literal["running", "complete", "failed", "interrupted", "stopped"]
+"""Interrupted and stopped trainings have a checkpoint; the next worker that claims one continues it."""
+
 Status = Literal["mine", "done", "running elsewhere"]
 
 

@@ -63,6 +63,7 @@ class KeptTrial(BaseModel):
     fingerprint: StrictStr | None = None
     run_id: StrictStr | None = None
     reason: StrictStr | None = None
+    rung: Annotated[StrictInt, Field(ge=1)] | None = None
     figures: dict[str, Number] = {}
     notes: KeptNotes = KeptNotes()
     phases: dict[str, Number] = {}

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from hadnas.arch.node import Arch
 from hadnas.errors import HadnasError, SpecError, cut, unknown
 from hadnas.limits import COUNT, SEED
-from hadnas.measure.figures import TABLE, Direction, constraints, objectives
+from hadnas.measure.figures import ACCURACY, TABLE, Direction, constraints, objectives
 from hadnas.measure.latency import backends
 from hadnas.plain import plain_fields
 from hadnas.space.data import as_data, from_data
@@ -28,7 +28,8 @@ class Study(BaseModel):
     data         "digits", a path to a .npz or to an image folder, or a `DataSpec`
     objectives   figures to optimise, of `hadnas.measure.figures`; one or several
     constraints  figure -> largest value allowed, of the costs and latencies, which are known before the training
-    trials       the budget: distinct architectures met, trained or reused
+    trials       the budget: distinct architectures met, trained, reused or stopped at a rung
+    rungs        epochs after which a training may be stopped (`hadnas.samplers.rungs`); none by default
     baselines    name -> architecture (a node, an Arch as `hadnas.load` gives it, or a timm model name), trained by the
                  same recipe
     latency      the backend that times every candidate, or None for no latency
@@ -49,6 +50,7 @@ class Study(BaseModel):
     sampler: str = "tpe"
     sampler_options: dict[str, Any] = Field(default_factory=dict)
     trials: int = Field(default=20, ge=1, le=COUNT)
+    rungs: tuple[int, ...] = Field(default=(), exclude_if=lambda rungs: not rungs)
     seed: int = Field(default=0, ge=0, le=SEED)
     baselines: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
     latency: str | None = "eager"
@@ -117,8 +119,13 @@ class Study(BaseModel):
 
     def model_post_init(self, _: Any) -> None:
         """Check what concerns several fields at once."""
+        from hadnas.samplers.rungs import check_rungs
         from hadnas.samplers.sampler import check_sampler
 
+        check_rungs(self.rungs, self.recipe.epochs)
+        if self.rungs and ACCURACY not in self.objectives:
+            found = f"objectives = {list(self.objectives)} with rungs = {list(self.rungs)}"
+            raise SpecError(f"{found}: rungs predict {ACCURACY}; allowed are objectives with it, or no rungs")
         check_sampler(self.sampler, self.seed, self.sampler_options, len(self.objectives))
         if self.deciding_latencies and self.latency is None:
             asked = self.deciding_latencies[0]

@@ -1,7 +1,7 @@
 """The trials and attributes of a study in Optuna's storage; every attribute's name is defined here.
 
-A trial is written in one step, running, with its parameters; it ends once, complete or pruned. Failed trials are from
-earlier versions of hadnas, which drew them again.
+A trial is written in one step, running, with its parameters; it ends once, complete or pruned. A pruned one was refused,
+or has a RUNG. Failed trials are from earlier versions of hadnas, which drew them again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from hadnas.store.records import TrainingKey
 
 DRAW = "draw"  # of a trial: the number of its draw
 FINGERPRINT, RUN_ID, REASON = "fingerprint", "run_id", "reason"  # of its candidate; REASON where it was refused
+RUNG = "rung"  # the epoch after which its training was stopped, with a REASON
 FIGURES, NOTES, PHASES = "figures", "notes", "phases"  # the results, and the seconds of each phase
 _EARLIER_DRAW = "hadnas:draw"  # a system attribute, of trials of earlier versions
 
@@ -29,6 +30,12 @@ BASELINE, RUN, LATENCY = "baseline", "run", "latency"  # `baseline:<name>`, `run
 def draw_of(trial: FrozenTrial) -> int:
     """The number of a trial's draw."""
     return int(trial.user_attrs.get(DRAW, trial.system_attrs.get(_EARLIER_DRAW, trial.number)))
+
+
+def rung_of(trial: FrozenTrial) -> int | None:
+    """The epoch after which a trial's training was stopped; None for one that was trained, refused or is at work."""
+    rung: int | None = trial.user_attrs.get(RUNG)
+    return rung if trial.state == TrialState.PRUNED else None
 
 
 class Trials:

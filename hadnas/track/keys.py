@@ -8,7 +8,8 @@ The choices of a candidate are parameters, too, by their names in the search spa
 KIND = "hadnas.kind"  # study (the parent run), trial, baseline or final
 STUDY = "hadnas.study"  # its name; of registered models, too
 TRIAL_NUMBER = "optuna.trial"  # Optuna's number of a trial, by which `search.restore` finds the run's trial
-REASON = "hadnas.reason"  # why the candidate was refused, failed or was interrupted; for people
+REASON = "hadnas.reason"  # why the candidate was refused, failed, stopped or was interrupted; for people
+RUNG = "hadnas.rung"  # the epoch after which the training was stopped; `search.mirror` writes it, the view shows it
 
 # Tags of runs that only people read. `search.mirror` writes them, `search.finals` the fingerprint and FINAL.
 FINGERPRINT = (

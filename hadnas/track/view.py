@@ -18,7 +18,13 @@ if TYPE_CHECKING:  # the address needs no import of MLflow
 KEY = "hadnas"
 
 
-def set_view(tracker: "Tracker", metrics: Sequence[str], columns: Sequence[str] = (), axes: Sequence[str] = ()) -> None:
+def set_view(
+    tracker: "Tracker",
+    metrics: Sequence[str],
+    columns: Sequence[str] = (),
+    axes: Sequence[str] = (),
+    tags: Sequence[str] = (),
+) -> None:
     """Store the view with the experiment.
 
     metrics:  metrics shown in the table and in the parallel coordinates, two at least: runs are sorted by the first,
@@ -26,10 +32,12 @@ def set_view(tracker: "Tracker", metrics: Sequence[str], columns: Sequence[str] 
     columns:  run parameters shown in the table beside the metrics
     axes:     run parameters drawn in the parallel coordinates before the metrics; only runs that have all of them
               are drawn, so name what every run has
+    tags:     tags shown in the table after the metrics
     """
     best, cost, *_ = metrics
     figures = [f"metrics.`{metric}`" for metric in metrics]
     words = [f"params.`{column}`" for column in columns]
+    marks = [f"tags.`{tag}`" for tag in tags]
     section = "hadnas-front"
     common = {"deleted": False, "isGenerated": False, "metricSectionId": section}
     state = {
@@ -37,8 +45,8 @@ def set_view(tracker: "Tracker", metrics: Sequence[str], columns: Sequence[str] 
         "orderByAsc": False,
         # The parent run has no figures of its own; it stays reachable from any of its trials.
         "searchFilter": f"tags.`{KIND}` != 'study'",
-        "selectedColumns": ["attributes.`Run Name`", *figures, *words],
-        "columnOrder": [*figures, *words],  # by name otherwise
+        "selectedColumns": ["attributes.`Run Name`", *figures, *marks, *words],
+        "columnOrder": [*figures, *marks, *words],  # by name otherwise
         "columnWidths": {**dict.fromkeys(figures, 110), **dict.fromkeys(words, 260)},
         "runsHiddenMode": "SHOW_ALL",
         "isAccordionReordered": True,  # else MLflow sorts its own chart sections before this one

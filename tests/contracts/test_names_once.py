@@ -15,7 +15,7 @@ REPEATED = {
     "Epoch": "an epoch of a training, and its row in the ledger",
     "Latency": "a measured latency, and its row in the ledger",
     **dict.fromkeys(
-        ("FINGERPRINT", "LATENCY", "REASON", "STUDY"),
+        ("FINGERPRINT", "LATENCY", "REASON", "RUNG", "STUDY"),
         "the key of one fact, in Optuna's attributes and in MLflow's tags",
     ),
 }

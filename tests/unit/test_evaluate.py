@@ -1,6 +1,7 @@
 """One evaluation on plain values: what is refused and with what, in which order, and what is asked of the report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hadnas.search.evaluate import evaluate, overruns
 from hadnas.search.job import Job, Outcome
 from hadnas.space import op
 from hadnas.store.records import Costs, Latency, Training, TrainingKey
+from hadnas.store.records import Epoch as Point
 from hadnas.train.data.spec import Data, load_data
 from hadnas.train.recipe import Recipe
 from hadnas.train.trainer import Epoch, Fit
@@ -40,8 +42,8 @@ def training(state: Any = "complete", reason: str | None = None) -> Training:
 class Noted:
     """A report that writes down what it is asked; `known`: what it knows of the training, each time it is asked."""
 
-    def __init__(self, *known: Training | None, on_epoch: Exception | None = None) -> None:
-        self.known, self.on_epoch = list(known or (training(),)), on_epoch
+    def __init__(self, *known: Training | None, on_epoch: Exception | None = None, stop: int = 0) -> None:
+        self.known, self.on_epoch, self.stop = list(known or (training(),)), on_epoch, stop
         self.asked: list[str] = []
 
     def time(self, fresh: Callable[[], nn.Module]) -> Latency:
@@ -59,6 +61,15 @@ class Noted:
         self.asked.append(f"epoch {epoch.epoch}")
         if self.on_epoch is not None:
             raise self.on_epoch
+
+    def stops(self, curve: Sequence[Epoch]) -> str:
+        self.asked.append(f"stops {len(curve)}")
+        return "no better" if len(curve) == self.stop else ""
+
+    def stopped(self, reason: str) -> Training:
+        self.asked.append(f"stopped {reason}")
+        points = tuple(Point(1, epoch, 1.0, 1.0, 0.5, 1.0, 0.0) for epoch in range(1, self.stop + 1))
+        return replace(training("stopped", reason), curve=points)
 
     def trained(self, module: nn.Module, result: Fit) -> Training:
         self.asked.append("trained")
@@ -169,6 +180,24 @@ def test_a_training_that_another_worker_took_over_is_waited_for(data: Data, job:
     found = evaluate(job(screened=False, costs=COSTS), report, data, PLAN)
     assert report.asked == ["measured", "training", "epoch 1", "training"]
     assert found.reused and found.reason == "" and found.figures["val/accuracy"] == 0.75
+
+
+def test_a_rung_stops_a_training_that_continues_from_there(data: Data, job: Callable[..., Job]) -> None:
+    """What is known of it before the training stays; the rung is asked again, and earlier ones are passed."""
+    asked = job(screened=False, costs=COSTS, recipe=Recipe(epochs=4, batch=64), rungs=(1, 2))
+    report = Noted(None, stop=2)
+    found = evaluate(asked, report, data, PLAN)
+    start = ["measured", "training", "epoch 1"]
+    assert report.asked == [*start, "stops 1", "epoch 2", "stops 2", "stopped no better"]
+    assert (found.reason, found.rung, found.broken, found.reused) == ("no better", 2, {}, False)
+    assert found.figures["macs"] == COSTS.macs and "val/accuracy" not in found.figures and "weights" not in found.notes
+    again = Noted(None, stop=2)
+    assert evaluate(asked, again, data, PLAN).rung == 2 and asked.checkpoint.exists()
+    assert again.asked == [*start, "epoch 2", "stops 2", "stopped no better"]
+    unstopped = Noted(None)
+    found = evaluate(replace(asked, rungs=()), unstopped, data, PLAN)
+    assert unstopped.asked == [*start, "epoch 2", "epoch 3", "epoch 4", "trained"]
+    assert found.rung is None and found.reason == "" and not asked.checkpoint.exists()
 
 
 class Faulty(nn.Module):

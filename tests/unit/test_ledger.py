@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hadnas.errors import StudyError, UnknownName
+from hadnas.errors import LostClaim, StudyError, UnknownName
 from hadnas.store.ledger import Ledger
 from hadnas.store.listing import export_csv, num_rows, rows
 from hadnas.store.records import Costs, TrainingKey
@@ -155,3 +155,41 @@ def test_the_test_split_is_opened_once(ledger):
     (row,) = rows(ledger, "tests")  # the other training was not opened
     assert (row["fingerprint"], row["seed"], row["right"], row["n"], row["loss"]) == ("f1", 0, 2, 3, 0.5)
     assert num_rows(ledger)["tests"] == 1
+
+
+def test_a_stopped_training_has_no_figures_and_the_next_that_asks_continues_it(ledger):
+    first = ledger.claim(KEY, study="one")
+    ledger.add_epoch(first, 1, val_accuracy=0.1)
+    stopped = ledger.stop(first, "no better")
+    assert (stopped.state, stopped.reason, stopped.val_accuracy, stopped.weights) == (
+        "stopped",
+        "no better",
+        None,
+        None,
+    )
+    assert ledger.curves(KEY) == {} and len(stopped.curve) == 1
+    with pytest.raises(StudyError, match="not complete"):
+        ledger.put_test(KEY, [True], 0.5)
+    second = ledger.claim(KEY, study="two", wait=9.0)
+    assert (second.status, second.attempt, second.training.reason) == ("mine", 2, None)
+    with pytest.raises(LostClaim):
+        ledger.stop(first, "no better")
+
+
+def test_curves_are_those_of_complete_trainings_of_the_same_recipe_by_network(ledger):
+    ledger.measured.put_architecture("f2", "{}")
+    others = [replace(KEY, fingerprint="f2"), replace(KEY, code="edited"), replace(KEY, seed=1), replace(KEY, epochs=4)]
+    for accuracy, key in enumerate([KEY, *others]):
+        cut_short = ledger.claim(key)
+        ledger.add_epoch(cut_short, 1, val_accuracy=0.9)
+        ledger.release(cut_short)
+        claim = ledger.claim(key)
+        for epoch in (1, 2):
+            ledger.add_epoch(claim, epoch, val_accuracy=accuracy / 10)
+        ledger.finish(claim, val_accuracy=accuracy / 10, val_loss=1.0, val_n=10, seconds=1.0)
+    found = {place: [(p.epoch, p.val_accuracy) for p in curve] for place, curve in ledger.curves(KEY).items()}
+    assert found == {
+        ("f1", "code"): [(1, 0.0), (2, 0.0)],
+        ("f2", "code"): [(1, 0.1), (2, 0.1)],
+        ("f1", "edited"): [(1, 0.2), (2, 0.2)],
+    }

@@ -76,11 +76,12 @@ def test_no_draw_is_made_twice_and_draws_follow_the_seed(workers: Workers) -> No
 def test_the_trial_of_a_dead_worker_is_gone_on_with(workers: Workers) -> None:
     small, trials = workers.study("dead")
     left = proposed(propose(small, trials, workers.first, RANDOM))
-    trials.note(left.number, run_id="its run")
+    trials.note(left.number, run_id="its run", rung=2, reason="stopped")  # it died before it told that
     found = proposed(propose(small, trials, workers.late, RANDOM))
     assert (found.number, found.node, found.params) == (left.number, left.node, left.params)
     assert (found.held.attempt, found.left, found.seconds) == (2, "its run", 0.0)
-    assert trials.all()[0].user_attrs["run_id"] is None and len(trials.all()) == 1
+    (trial,) = trials.all()
+    assert [trial.user_attrs[name] for name in ("run_id", "rung", "reason")] == [None] * 3
 
 
 def test_a_draw_whose_worker_died_before_there_was_a_trial_is_the_one_it_would_have_made(workers: Workers) -> None:

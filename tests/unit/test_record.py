@@ -14,6 +14,7 @@ from hadnas.hosts.build import build_plan
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.cost import cost
 from hadnas.search.evaluator import Evaluator
+from hadnas.search.job import Outcome
 from hadnas.search.mirror import Mirror
 from hadnas.search.propose import Proposal
 from hadnas.search.record import Recorder
@@ -112,6 +113,36 @@ def test_a_refused_candidate_is_pruned_with_its_reason_and_what_was_found(made: 
     assert made.ledger.claims.at_work("tiny") == set()
 
 
+def test_a_stopped_candidate_is_pruned_with_its_rung_and_is_no_refusal(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a study's candidates are held to the rule; its run has the curve up to the rung."""
+    asked: list[Any] = []
+
+    def stopped(plan: Plan, shown: Any, *, held: bool, rule: Any) -> Outcome:
+        asked.append((held, rule is not None))
+        shown.measured(outcome := Outcome(figures={"macs": 5.0}, notes={"code": "c"}))
+        training = made.ledger.training(made.evaluator.key(plan))
+        assert training is not None
+        outcome.training, outcome.reason, outcome.rung = training, "no better", 1
+        return outcome
+
+    with monkeypatch.context() as patch:
+        patch.setattr(made.evaluator, "evaluate", stopped)
+        made.recorder.candidate(chosen := made.proposal(9, DRAWN["mlp"]))
+        made.recorder.baselines({"held": made.plan("mlp")})
+    trial, run = made.told(chosen), made.run(chosen)
+    assert trial.state.name == "PRUNED" and trial.constraints == {"trains": 0.0}
+    assert (trial.user_attrs["rung"], trial.user_attrs["reason"]) == (1, "no better")
+    assert trial.user_attrs["figures"] == {"macs": 5.0} and trial.user_attrs["notes"]["reused"] is False
+    assert (run.info.status, run.data.tags["hadnas.rung"], run.data.tags["hadnas.reason"]) == (
+        "KILLED",
+        "1",
+        "no better",
+    )
+    assert asked == [(True, True), (False, False)]
+
+
 def test_a_draw_that_is_no_network_or_kills_workers_gets_no_run(made: Made) -> None:
     invalid = made.proposal(2, pyramid((8, [residual(op("attention", heads=3))])))
     deadly = made.proposal(3, DRAWN["basic"])
@@ -190,7 +221,7 @@ def test_baselines_are_noted_once_a_command_and_are_no_trials(made: Made, monkey
     assert baseline_entries(made.trials.book) == entries
     assert entries["good"]["figures"]["val/accuracy"] == 0.75 and "reason" not in entries["good"]
     assert entries["bad"]["reason"] == "loss is nan"
-    runs = {name: made.tracker.client.get_run(entry["run_id"]) for name, entry in entries.items()}
+    runs = {name: made.tracker.client.get_run(entries[name]["run_id"]) for name in plans}
     assert {name: run.info.status for name, run in runs.items()} == {"good": "FINISHED", "bad": "KILLED"}
     assert len(made.trials.book.trials) == trials and made.ledger.claims.at_work("tiny") == set()
     next_command = Recorder(made.evaluator, made.trials, made.recorder.mirror, lambda *said: None)

@@ -44,6 +44,7 @@ def updated_study(
     batch: int | None = None,
     seed: int | None = None,
     sampler: str | None = None,
+    rungs: str | None = None,
     name: str | None = None,
     backends: str | None = None,
     **largest: str | None,
@@ -70,6 +71,8 @@ def updated_study(
             fields["name"] = f"{study.name}-{''.join(c if c.isalnum() or c in '_-.' else '_' for c in stem)}"
     if backends is not None:
         fields["backends"] = [part.strip() for part in backends.split(",") if part.strip()]
+    if rungs is not None:
+        fields["rungs"] = _rungs(rungs)
     chosen = {"epochs": epochs, "batch": batch}
     fields["recipe"] = study.recipe.model_dump() | {key: value for key, value in chosen.items() if value is not None}
     fields["constraints"] = dict(study.constraints)
@@ -92,6 +95,14 @@ def sides(text: str) -> tuple[int, int, int]:
         allowed = f"channels, height and width from 1 to {WIDTH:,}, such as 3x224x224"
         raise SpecError(f"--size {cut(text)} is not allowed; allowed is {allowed}")
     return channels, height, width
+
+
+def _rungs(text: str) -> list[int]:
+    """`2,4` as [2, 4], `none` as []."""
+    parts = [part.strip() for part in text.split(",")] if text.strip().lower() != "none" else []
+    if not all(re.fullmatch("[0-9]{1,7}", part) for part in parts):
+        raise SpecError(f"--rungs {cut(text)} is not allowed; allowed are epochs such as 2,4, or none")
+    return [int(part) for part in parts]
 
 
 def _number(text: str, option: str, figure: Figure) -> float:

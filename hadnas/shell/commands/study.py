@@ -34,6 +34,7 @@ from hadnas.shell.commands.overrides import limits, updated_study
 @click.option("--batch", type=BATCHES, help="Images in a training batch.")
 @click.option("--seed", type=SEEDS)
 @click.option("--sampler", metavar="NAME", help="tpe, surrogate, nsga2, random or exhaustive.")
+@click.option("--rungs", metavar="LIST", help="Epochs after which a training may be stopped: 2,4, or none.")
 @click.option("--name", help="Name of the stored study; by default that of its file, with -DATA for other data.")
 @limits
 @click.option(
@@ -53,7 +54,8 @@ def search_command(study: str, home: str | None, device: str, **changes: Any) ->
     display = SearchDisplay(chosen)
     with display.bar:
         progress = run_study(chosen, opened, device=device, watch=display)
-    click.echo(f"{progress.ended}; {progress.refused} draws were refused")
+    stopped = f"; {progress.stopped} trainings were stopped at a rung" if chosen.rungs else ""
+    click.echo(f"{progress.ended}; {progress.refused} draws were refused{stopped}")
     show_top(chosen.name, opened, 5)
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 from rich.table import Table
@@ -27,7 +28,7 @@ def show_top(name: str, home: Home, count: int) -> None:
     front = {found.name for found in results.front}
     baselines = [found for found in results.baselines if found.feasible]
     if not ranked and not baselines:
-        _show_refused(results)
+        _show_left(results)
         _ = results.best  # raises, since there is none
     n = (ranked or baselines)[0].notes["val_n"]
     title = f"{name}: {len(ranked)} architectures, validation accuracy on n = {n} (± one standard error)"
@@ -42,7 +43,7 @@ def show_top(name: str, home: Home, count: int) -> None:
     if results.timed_otherwise:
         console.print(results.timed_otherwise)
     if not ranked:
-        _show_refused(results)
+        _show_left(results)
         return
 
     table = _table(f"Pareto front of {', '.join(results.study.objectives)}")
@@ -64,7 +65,7 @@ def show_top(name: str, home: Home, count: int) -> None:
         console.print(f"architectures with a {what} of a family: " + ", ".join(f"{f} {trained[f]}" for f in FAMILIES))
     if results.unknown_blocks:
         console.print(f"some blocks have no known family: {results.unknown_blocks}", soft_wrap=True)
-    _show_refused(results)
+    _show_left(results)
 
 
 def _show_backends(results: StudyResults) -> None:
@@ -98,7 +99,13 @@ def _cell(figures: Mapping[str, Any] | None) -> str:
     return f"{'~' if figures['noisy'] else ''}{figures['ratio']:.3f} ({figures['median_ms']:.3f})"
 
 
-def _show_refused(results: StudyResults) -> None:
+def _show_left(results: StudyResults) -> None:
+    """What is not in the leaderboard: stopped at a rung, refused, damaged, failed."""
+    if results.stopped:
+        console.print(f"stopped at a rung, without a final accuracy: {len(results.stopped)} architectures")
+    for rung, some in groupby(sorted(results.stopped, key=_rung), _rung):
+        names = ", ".join(found.name for found in some)
+        console.print(f"  after epoch {rung} of {results.study.recipe.epochs}: {names}", soft_wrap=True)
     failed = [found for found in results.baselines if found.state == "pruned"]
     if results.refused:
         console.print(f"refused: {results.refused_share}")
@@ -108,6 +115,10 @@ def _show_refused(results: StudyResults) -> None:
         console.print(f"{found.name} is damaged and left out: {found.reason}")
     for found in failed:
         console.print(f"baseline {found.name} failed: {found.reason}")
+
+
+def _rung(found: Found) -> int:
+    return found.rung or 0
 
 
 def _table(title: str) -> Table:
