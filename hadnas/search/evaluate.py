@@ -41,9 +41,9 @@ FAULTS = (BuildError, MeasurementError, TrainingError)
 def evaluate(job: Job, report: Report, data: Data, plan: Plan | None = None) -> Outcome:
     """Measure and train one candidate on `data`; `plan` is the job's plan, if this process has made it.
 
-    The outcome of a candidate that breaks a constraint, cannot be built or does not train has a `reason`; one stopped at
-    a rung also has a `rung`, no figures of its training, and a checkpoint to continue from. Raises errors that are not
-    its fault: DataError, StudyError, KeyboardInterrupt.
+    The outcome of a candidate that breaks a constraint, cannot be built or does not train has a `reason`; one that was
+    stopped at a rung also has a `rung`, no figures of its training, and a checkpoint to continue from. Raises errors
+    that are not its fault: DataError, StudyError, KeyboardInterrupt.
     """
     outcome = Outcome()
     plan = plan or make_plan(job.arch, job.task)

@@ -1,7 +1,7 @@
 """The trials and attributes of a study in Optuna's storage; every attribute's name is defined here.
 
-A trial is written in one step, running, with its parameters; it ends once, complete or pruned. A pruned one was refused,
-or has a RUNG. Failed trials are from earlier versions of hadnas, which drew them again.
+A trial is written in one step, running, with its parameters; it ends once, complete or pruned. A pruned one was
+refused, or has a RUNG. Failed trials are from earlier versions of hadnas, which drew them again.
 """
 
 from collections.abc import Mapping, Sequence
