@@ -47,7 +47,7 @@ class Study(BaseModel):
     recipe: Recipe = Recipe()
     objectives: tuple[str, ...] = ("val/accuracy", "macs")
     constraints: dict[str, float] = Field(default_factory=dict)
-    sampler: str = "tpe"
+    sampler: str = "surrogate"
     sampler_options: dict[str, Any] = Field(default_factory=dict)
     trials: int = Field(default=20, ge=1, le=COUNT)
     rungs: tuple[int, ...] = Field(default=(), exclude_if=lambda rungs: not rungs)

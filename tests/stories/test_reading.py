@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.errors import StudyError
+from hadnas.hosts.host import make_plan
 from hadnas.library import use_blocks
 from hadnas.opened import open_study
 from hadnas.search.run import run_study
@@ -136,7 +136,7 @@ def test_a_program_imports_the_file_itself(place: Path) -> None:
 def test_a_name_in_exported_code_is_no_code() -> None:
     """A baseline may have any name, and what is exported is run: to verify it, and by whoever uses it."""
     task, name = Task.image(1, 8, 8, classes=10), 'a\\"""\nraise SystemExit("it ran")\n""""'
-    text = plan_source(complete(pyramid((8, [residual(op("mlp"))])), task), task, {"baseline": name})
+    text = plan_source(make_plan(pyramid((8, [residual(op("mlp"))])), task), {"baseline": name})
     module = ast.parse(text)
     assert f"baseline: {name}" in (ast.get_docstring(module, clean=False) or "")
     assert not any(isinstance(node, ast.Raise) for node in module.body)

@@ -33,7 +33,7 @@ from hadnas.shell.commands.overrides import limits, updated_study
 @click.option("--epochs", type=COUNTS, help="Epochs per candidate.")
 @click.option("--batch", type=BATCHES, help="Images in a training batch.")
 @click.option("--seed", type=SEEDS)
-@click.option("--sampler", metavar="NAME", help="tpe, surrogate, nsga2, random or exhaustive.")
+@click.option("--sampler", metavar="NAME", help="surrogate, tpe (Optuna's), nsga2, random or exhaustive.")
 @click.option("--rungs", metavar="LIST", help="Epochs after which a training may be stopped: 2,4, or none.")
 @click.option("--name", help="Name of the stored study; by default that of its file, with -DATA for other data.")
 @limits
