@@ -4,22 +4,21 @@ Positional parameters (`dim`, `in_dim`, `classes`) and `resolution` come from th
 parameter is a slot of the node: a plain value, or a child if the decorator's `children` names it.
 """
 
-import importlib
 import inspect
-import pkgutil
 import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 
 from hadnas.errors import SpecError, cut, unknown
+from hadnas.shipped import import_all
 
 Family = Literal["hadamard", "additive", "convolution", "attention"]
 FAMILIES: tuple[str, ...] = typing.get_args(Family)
@@ -223,12 +222,9 @@ SHIPPED = ("hadnas.blocks", "hadnas.hosts")
 """The packages whose files register the shipped ops."""
 
 
-@cache
 def _load_shipped() -> None:
-    """Import every file of the shipped packages, so that a new block or host needs only its file."""
     for package in SHIPPED:
-        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-            importlib.import_module(f"{package}.{module.name}")
+        import_all(package)
 
 
 def ops(role: str | None = None) -> dict[str, Op]:

@@ -6,12 +6,9 @@ of its own, seeded by the study's seed and the number of the draw: what it sugge
 trials before it, and on nothing else.
 """
 
-import importlib
-import pkgutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +17,7 @@ from optuna.samplers import BaseSampler
 
 from hadnas.errors import SpecError, unknown
 from hadnas.samplers.problem import Problem
+from hadnas.shipped import import_all
 
 
 @dataclass(frozen=True)
@@ -67,17 +65,9 @@ def sampler(
     return decorate
 
 
-@cache
-def _load_shipped() -> None:
-    """Import every file of this folder, so that adding a sampler means adding a file."""
-    package = importlib.import_module("hadnas.samplers")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"hadnas.samplers.{module.name}")
-
-
 def samplers() -> dict[str, Sampler]:
     """Every registered sampler by name."""
-    _load_shipped()
+    import_all("hadnas.samplers")
     return dict(_SAMPLERS)
 
 

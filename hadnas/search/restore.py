@@ -40,17 +40,17 @@ def end_stale_runs(book: optuna.Study, tracker: Tracker, at_work: Collection[str
             tracker.end_stale(run)
 
 
-def restore(name: str, home: Home, say: Callable[[str], None] = lambda name: None) -> None:
+def restore(name: str, home: Home) -> None:
     """Write the missing runs of a study to MLflow, as after the home was moved or `mlflow.db` was deleted.
 
-    `say(name)` is called before each candidate. Raises StudyError if blocks of the study are not imported here.
+    Raises StudyError if blocks of the study are not imported here.
     """
     results = StudyResults(name, home)
     results.check_blocks()
     with clear_errors(home.url), store_errors(home.tracking_uri):
         tracker = Tracker(home.tracking_uri, home.artifacts, name)
         try:
-            rewrite(results, Mirror(tracker, results.moments(), results.class_names()), say)
+            rewrite(results, Mirror(tracker, results.moments(), results.class_names()), say=lambda name: None)
         finally:
             tracker.leave()
 

@@ -119,12 +119,6 @@ class Ledger:
             status: Status = "mine" if mine else "running elsewhere" if row.state == "running" else "done"
             return Claim(status, key, row.id, _training(row, _curve(session, row.id)))
 
-    def is_trained(self, key: TrainingKey) -> bool:
-        """Whether a worker is training `key` now, as far as its heartbeat tells."""
-        with self.database.read() as session:
-            row = session.scalar(_of(key))
-            return row is not None and row.state == "running" and self.worker.is_alive(session, row.holder)
-
     def add_epoch(
         self,
         claim: Claim,

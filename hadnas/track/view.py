@@ -8,7 +8,7 @@ The UI reads a hundred runs at a time: table and charts show the hundred most ac
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hadnas.track.keys import KIND, SHARED_VIEW
 
@@ -83,9 +83,9 @@ def set_view(
     tracker.client.set_experiment_tag(tracker.experiment_id, f"{SHARED_VIEW}.{KEY}", json.dumps(state))
 
 
-def view_url(port: int, experiment_id: str, mode: Literal["CHART", "TABLE"] = "CHART") -> str:
-    """The address of the view on a server of this machine: as charts beside the list of runs, or as the whole table."""
+def view_url(port: int, experiment_id: str) -> str:
+    """The address of the view on a server of this machine: charts beside the list of runs."""
     return (
         f"http://127.0.0.1:{port}/#/experiments/{experiment_id}/runs"
-        f"?workflowType=machine_learning&viewStateShareKey={KEY}&compareRunsMode={mode}"
+        f"?workflowType=machine_learning&viewStateShareKey={KEY}&compareRunsMode=CHART"
     )

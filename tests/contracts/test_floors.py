@@ -16,6 +16,7 @@ FLOORS = [
     "limits",
     "paths",
     "plain",
+    "shipped",
     "space",
     "blocks",
     "arch",

@@ -1,10 +1,7 @@
 """Readers of data sets by the sources they take, one file each; the first that takes a source reads it."""
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +9,7 @@ import torch
 
 from hadnas.errors import DataError
 from hadnas.paths import as_path
+from hadnas.shipped import import_all
 from hadnas.train.data.images import Source
 
 Read = TypeVar("Read", bound=Callable[..., Source])
@@ -49,20 +47,12 @@ def reader(
     return decorate
 
 
-@cache
-def _load_shipped() -> None:
-    """Import every file of this folder, so that adding a reader means adding a file."""
-    package = importlib.import_module("hadnas.train.data")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"hadnas.train.data.{module.name}")
-
-
 def read_source(source: str, size: int | None) -> Source:
     """Read a data set by the reader that takes `source`, and check its classes.
 
     Raises DataError, and SpecError for an invalid path.
     """
-    _load_shipped()
+    import_all("hadnas.train.data")
     path = as_path(source)
     known = sorted(_READERS.values(), key=lambda one: (not one.named, one.about))
     chosen = next((one for one in known if one.takes(source)), None)

@@ -1,0 +1,12 @@
+"""What the package finds by itself: every file of a room is imported, so adding one thing means adding its file."""
+
+import importlib
+import pkgutil
+from functools import cache
+
+
+@cache
+def import_all(package: str) -> None:
+    """Import every module of a package, once in a process."""
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
