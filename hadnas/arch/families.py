@@ -32,14 +32,12 @@ def family_counts(arch: Arch) -> dict[str, int]:
     """Blocks of each family, in the order of FAMILIES.
 
     A network without blocks counts its host's layers (see `Host.layers`). Empty if the host does not know them, or if
-    no block's op is known.
+    an op is not known: the counts without its blocks would give the network another family.
     """
-    counts = _counts(arch.node, "block")
-    if any(counts.values()):
-        return counts
-    if any(op_of(node) is None for node in nodes(arch.node)):
+    if not _known(arch.node):
         return {}
-    return dict(arch.host.layers(arch.node))
+    counts = _counts(arch.node, "block")
+    return counts if any(counts.values()) else dict(arch.host.layers(arch.node))
 
 
 def merge_counts(arch: Arch) -> dict[str, int]:
@@ -51,11 +49,20 @@ def merge_counts(arch: Arch) -> dict[str, int]:
 
 
 def stage_counts(arch: Arch) -> list[dict[str, int]]:
-    """The blocks of each stage by family, its merges by `<family> merge`; empty for a host without stages."""
+    """The blocks of each stage by family, its merges by `<family> merge`; empty for a host without stages.
+
+    A stage with an op that is not known has no counts.
+    """
     return [
         _counts(stage, "block") | {f"{family} merge": n for family, n in _counts(stage, "merge").items()}
+        if _known(stage)
+        else {}
         for stage in arch.stages
     ]
+
+
+def _known(part: Any) -> bool:
+    return all(op_of(node) is not None for node in nodes(part))
 
 
 def _counts(part: Any, role: str) -> dict[str, int]:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from hadnas.train.data.spec import Data
 
+NOISY = "~: the interquartile range of the ratio is above 5 %"
+"""Explains below a table what `StudyResults` marks in it."""
+
 
 class StudyResults:
     """A stored study, read only. `.trials` is a DataFrame; `.found`, `.front` and `.best` are values."""

@@ -65,11 +65,13 @@ def test_a_network_without_blocks_counts_its_convolutions(node: Any, texts: tupl
 
 
 def test_blocks_of_a_file_that_was_not_read_are_of_no_family() -> None:
-    arch = complete(pyramid((8, [residual(op("star"))])), TASK)
+    arch = complete(pyramid((8, [residual(op("star")), residual(op("conv_next"))]), (8, [residual(op("eca"))])), TASK)
     for node in nodes(arch.node):
         if node["op"] == "star":
             node["op"] = "block_of_a_file"
-    assert families_texts(arch) == ("-", "H0 A1 C0 T0") and main_family(family_counts(arch)) is None
+    assert families_texts(arch) == ("-", "H0 A3 C0 T0") and main_family(family_counts(arch)) is None
+    one, two = stage_counts(arch)
+    assert one == {} and two["hadamard"] == 1
 
 
 def test_the_diagram_has_the_families_that_are_counted() -> None:

@@ -18,7 +18,7 @@ from hadnas.shell.commands import COUNTS, PathType
 @click.option("--judge", multiple=True, metavar="OBJECTIVE=COLUMN", help="The column that judges an objective.")
 @click.option("--feature", multiple=True, metavar="COLUMN", help="A column that the surrogate may learn from.")
 @click.option("--work", default="", metavar="COLUMN", help="The work of one epoch; by default all trainings are alike.")
-@click.option("--epochs", type=click.IntRange(0), default=0, help="Of a training, if the table has its curves.")
+@click.option("--epochs", type=click.IntRange(0), default=0, help="Of a training; rungs need them, and the columns val_accuracy@1, ..., of its curve.")
 @click.option(
     "--sampler",
     multiple=True,
@@ -49,7 +49,7 @@ def bench_command(
 
     TABLE is a CSV file, or several, with a row for every draw of SPACE: a column for each decision, `key` (draws of one
     key are one network), `seed` (several trainings of a draw), and figures. A search sees one training of a network;
-    what it chooses is judged by the means over all.
+    what it chooses is judged by the means over all. Without `key`, every draw is a network of its own.
     """
     from hadnas.library import load_study
     from hadnas.replay.replay import contender, replays

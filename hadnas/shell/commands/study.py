@@ -32,7 +32,7 @@ from hadnas.shell.commands.overrides import limits, updated_study
 @click.option("--size", type=SIDES, help="Side length to which the images of a folder are resized.")
 @click.option("--epochs", type=COUNTS, help="Epochs per candidate.")
 @click.option("--batch", type=BATCHES, help="Images in a training batch.")
-@click.option("--seed", type=SEEDS)
+@click.option("--seed", type=SEEDS, help="Seed of the sampler and of every training.")
 @click.option("--sampler", metavar="NAME", help="surrogate, tpe (Optuna's), nsga2, random or exhaustive.")
 @click.option("--rungs", metavar="LIST", help="Epochs after which a training may be stopped: 2,4, or none.")
 @click.option("--name", help="Name of the stored study; by default that of its file, with -DATA for other data.")
@@ -42,7 +42,11 @@ from hadnas.shell.commands.overrides import limits, updated_study
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 def search_command(study: str, home: str | None, device: str, **changes: Any) -> None:
-    """Run a study by name or path; the same command again continues it to the same total."""
+    """Run a study by name or path; the same command again continues it to the same total.
+
+    What no option changes is the study's: `hadnas show STUDY` prints it. A search space makes a study of the digits
+    with 20 trials.
+    """
     from hadnas.library import load_study
     from hadnas.search.run import run_study
     from hadnas.shell.progress import SearchDisplay

@@ -28,6 +28,9 @@ def show_searches(table: KnownTable, searches: Sequence[Search], budgets: Sequen
         printed.add_row(str(row.budget), row.label, f"{row.mean:.5f} ± {row.error:.5f}", interval, ahead)
     console.print(printed)
     for share in shares(searches):
+        if share.missed == share.n:
+            console.print(f"{share.label} never reaches the last score of {found[0].label} ({share.n} seeds)")
+            continue
         shown = f"{share.label} reaches the last score of {found[0].label} with {share.median:.3f} of its work"
         interval = f"median of {share.n} seeds, 95 % bootstrap interval {share.low:.3f} to {share.high:.3f}"
         console.print(f"{shown} ({interval}; {share.missed} did not)", highlight=False)

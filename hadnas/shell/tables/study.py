@@ -12,7 +12,7 @@ from hadnas.blocks.registry import FAMILIES
 from hadnas.measure.figures import shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
-from hadnas.results.table import StudyResults
+from hadnas.results.table import NOISY, StudyResults
 from hadnas.shell.tables import console
 from hadnas.store.home import Home
 from hadnas.store.trials import REASON
@@ -58,13 +58,14 @@ def show_top(name: str, home: Home, count: int) -> None:
         else:
             table.add_row(family)
     console.print(table)
+    console.print(NOISY)
     console.print(LEGEND)
     _show_backends(results)
     for what, counts in (("block", family_counts), ("merge", merge_counts)):
         trained = Counter(family for f in ranked if f.arch for family, k in counts(f.arch).items() if k)
         console.print(f"architectures with a {what} of a family: " + ", ".join(f"{f} {trained[f]}" for f in FAMILIES))
     if results.unknown_blocks:
-        console.print(f"some blocks have no known family: {results.unknown_blocks}", soft_wrap=True)
+        console.print(f"families are not counted everywhere: {results.unknown_blocks}", soft_wrap=True)
     _show_left(results)
 
 
