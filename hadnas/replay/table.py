@@ -79,7 +79,9 @@ def goal(
     """The goal of `hadnas bench`; `judge`: "OBJECTIVE=COLUMN". Raises SpecError."""
     objectives: dict[str, Direction] = {**dict.fromkeys(maximize, "maximize"), **dict.fromkeys(minimize, "minimize")}
     if not objectives or len(objectives) < len(maximize) + len(minimize):
-        raise SpecError(f"objectives {[*maximize, *minimize]}; name one or several with --maximize or --minimize, each once")
+        raise SpecError(
+            f"objectives {[*maximize, *minimize]}; name one or several with --maximize or --minimize, each once"
+        )
     judges = dict(text.partition("=")[::2] for text in judge)
     for name in (*known, *judges):
         if name not in objectives:

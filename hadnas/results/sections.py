@@ -15,7 +15,7 @@ from hadnas.results.finals import Final, lacking, opened_words
 from hadnas.results.insight import MIN_GROUP, Insight, effects
 from hadnas.results.plots import Point, plot_bars, plot_front, plot_history, plot_intervals
 from hadnas.results.statistics import interval_words
-from hadnas.results.table import NOISY, StudyResults
+from hadnas.results.table import NOISY_RATIO, StudyResults
 from hadnas.source.module import plan_source
 
 MAX_ROWS = 20
@@ -97,7 +97,7 @@ def front(results: StudyResults) -> Section:
     )
     if results.timed_otherwise:
         section.text(f"{results.timed_otherwise[0].upper()}{results.timed_otherwise[1:]}.", note=True)
-    section.text(f"{NOISY}.", note=True)
+    section.text(f"{NOISY_RATIO}.", note=True)
     section.text(f"{LEGEND}.", note=True)
     if results.unknown_blocks:
         section.text(f"Families are not counted everywhere: {results.unknown_blocks}.", note=True)

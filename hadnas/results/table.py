@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from hadnas.train.data.spec import Data
 
-NOISY = "~: the interquartile range of the ratio is above 5 %"
+NOISY_RATIO = "~: the interquartile range of the ratio is above 5 %"
 """Explains below a table what `StudyResults` marks in it."""
 
 

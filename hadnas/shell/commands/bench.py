@@ -18,7 +18,12 @@ from hadnas.shell.commands import COUNTS, PathType
 @click.option("--judge", multiple=True, metavar="OBJECTIVE=COLUMN", help="The column that judges an objective.")
 @click.option("--feature", multiple=True, metavar="COLUMN", help="A column that the surrogate may learn from.")
 @click.option("--work", default="", metavar="COLUMN", help="The work of one epoch; by default all trainings are alike.")
-@click.option("--epochs", type=click.IntRange(0), default=0, help="Of a training; rungs need them, and the columns val_accuracy@1, ..., of its curve.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(0),
+    default=0,
+    help="Of a training; rungs need them, and the columns val_accuracy@1, ..., of its curve.",
+)
 @click.option(
     "--sampler",
     multiple=True,

@@ -12,7 +12,7 @@ from hadnas.blocks.registry import FAMILIES
 from hadnas.measure.figures import shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
-from hadnas.results.table import NOISY, StudyResults
+from hadnas.results.table import NOISY_RATIO, StudyResults
 from hadnas.shell.tables import console
 from hadnas.store.home import Home
 from hadnas.store.trials import REASON
@@ -58,7 +58,7 @@ def show_top(name: str, home: Home, count: int) -> None:
         else:
             table.add_row(family)
     console.print(table)
-    console.print(NOISY)
+    console.print(NOISY_RATIO)
     console.print(LEGEND)
     _show_backends(results)
     for what, counts in (("block", family_counts), ("merge", merge_counts)):
