@@ -86,6 +86,8 @@ def goal(
     for name in (*known, *judges):
         if name not in objectives:
             raise unknown("objective", name, objectives)
+    if lacking := [name for name, column in judges.items() if not column]:
+        raise SpecError(f"--judge {cut(lacking[0])} has no column; allowed is OBJECTIVE=COLUMN")
     return Goal(objectives, known, judges, feature, work, epochs)
 
 

@@ -30,9 +30,8 @@ OPTIMISM = 1.28
 def check_rungs(rungs: Sequence[int], epochs: int) -> None:
     """Raises SpecError unless rungs increase, from 1 to the epoch before the last."""
     if rungs and any(low >= high for low, high in itertools.pairwise([0, *rungs, epochs])):
-        raise SpecError(
-            f"rungs = {list(rungs)} for {epochs} epochs; allowed are increasing epochs from 1 to {epochs - 1}"
-        )
+        allowed = f"increasing epochs from 1 to {epochs - 1}" if epochs > 1 else "rungs only with 2 epochs or more"
+        raise SpecError(f"rungs = {list(rungs)} with epochs = {epochs}; allowed are {allowed}")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hadnas.errors import SpecError, UnknownName
 from hadnas.measure.front import hypervolume
 from hadnas.replay.replay import contender, replay_search, replays, score
 from hadnas.replay.scores import summaries
-from hadnas.replay.table import Goal, KnownTable, read_table, table_of
+from hadnas.replay.table import Goal, KnownTable, goal, read_table, table_of
 from hadnas.space import every, one_of, op, repeat
 from tests.deep import Deep
 from tests.shell import hadnas as run
@@ -105,6 +105,13 @@ def test_a_cell_that_a_draw_does_not_have_and_a_missing_column_are_errors() -> N
         table(found)
     with pytest.raises(UnknownName, match="'maccs'; did you mean 'macs'"):
         table(rows(), Goal({"maccs": "minimize"}))
+
+
+def test_objectives_are_named_and_a_judge_has_a_column() -> None:
+    with pytest.raises(SpecError, match="--maximize or --minimize"):
+        goal([], [], [], [], [], "", 0)
+    with pytest.raises(SpecError, match="'accuracy' .* OBJECTIVE=COLUMN"):
+        goal(["accuracy"], [], [], ["accuracy"], [], "", 0)
 
 
 def test_the_command_on_a_file(tmp_path: Path) -> None:
