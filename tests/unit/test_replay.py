@@ -110,7 +110,7 @@ def test_a_cell_that_a_draw_does_not_have_and_a_missing_column_are_errors() -> N
 def test_objectives_are_named_and_a_judge_has_a_column() -> None:
     with pytest.raises(SpecError, match="--maximize or --minimize"):
         goal([], [], [], [], [], "", 0)
-    with pytest.raises(SpecError, match="'accuracy' .* OBJECTIVE=COLUMN"):
+    with pytest.raises(SpecError, match=r"'accuracy' .* OBJECTIVE=COLUMN"):
         goal(["accuracy"], [], [], ["accuracy"], [], "", 0)
 
 
