@@ -173,6 +173,9 @@ class Trainer:
         Save it before the next epoch, which changes its tensors. Raises TrainingError if an epoch was interrupted.
         """
         self._check_whole()
+        return self._state()
+
+    def _state(self) -> dict[str, Any]:
         return {
             "version": STATE_VERSION,
             "training": self._training(),
@@ -186,10 +189,14 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a state. Raises SpecError, before any change, for a state of another training."""
+        """Continue from a state. Raises SpecError, before any change, for a malformed state or another training's."""
         if state.get("version") != STATE_VERSION:
             raise SpecError(f"the checkpoint has version {cut(state.get('version'))}; allowed is {STATE_VERSION}")
-        own, found = self._training(), state.get("training", {})
+        if bad := [name for name, own in self._state().items() if type(state.get(name)) is not type(own)]:
+            raise SpecError(
+                f"the checkpoint lacks {', '.join(bad)}, or it is of another type; allowed is a whole state"
+            )
+        own, found = self._training(), state["training"]
         for name in {**own, **found}:
             if own.get(name) != found.get(name):
                 raise SpecError(
