@@ -27,7 +27,7 @@ from hadnas.train.device import machine_errors
 from hadnas.train.optimizer import load_optimizer, make_optimizer, make_schedule, optimizer_state
 from hadnas.train.policy import CHANNELS, Augmented
 from hadnas.train.recipe import PLAIN, Policy, Recipe
-from hadnas.train.score import checked_logits, score_module
+from hadnas.train.score import check_losses, checked_logits, score_module
 from hadnas.train.seeds import drawing_from, global_generators, seeded
 
 # Steps between two checks of the losses: each check waits for the device.
@@ -264,8 +264,8 @@ class Trainer:
             loss = self._update(images, labels, (epoch - 1) * self._steps + step)
             losses[step], seen[step] = loss, len(images)
             if step % LOOK_EVERY == LOOK_EVERY - 1:
-                _check_finite(losses, epoch)
-        _check_finite(losses, epoch)
+                check_losses(losses, epoch)
+        check_losses(losses, epoch)
         return float((losses.cpu() * seen).sum() / seen.sum())
 
     def _batches(self, order: Tensor) -> Batches:
@@ -296,12 +296,3 @@ class Trainer:
         if self._ema is not None:
             self._ema.update(self.module, step=done + 1)
         return loss.detach()
-
-
-def _check_finite(losses: Tensor, epoch: int) -> None:
-    bad = (~losses.isfinite()).nonzero()
-    if len(bad):
-        step = int(bad[0])
-        raise TrainingError(
-            f"training diverged: epoch {epoch}, step {step + 1} of {len(losses)}: loss is {float(losses[step])}"
-        )
