@@ -192,7 +192,7 @@ class Trainer:
         """Continue from a state. Raises SpecError, before any change, for a malformed state or another training's."""
         if state.get("version") != STATE_VERSION:
             raise SpecError(f"the checkpoint has version {cut(state.get('version'))}; allowed is {STATE_VERSION}")
-        if bad := [name for name, own in self._state().items() if type(state.get(name)) is not type(own)]:
+        if bad := [name for name, own in self._state().items() if not isinstance(own, type(state.get(name)))]:
             raise SpecError(
                 f"the checkpoint lacks {', '.join(bad)}, or it is of another type; allowed is a whole state"
             )
