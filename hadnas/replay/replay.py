@@ -78,7 +78,7 @@ def contender(text: str) -> Contender:
         if not equals:
             raise SpecError(f"sampler {text!r}: found {setting!r}; allowed is NAME,option=value")
         if option == "rungs":
-            if not all(part.isdecimal() for part in value.split("+")):
+            if not all(part.isdecimal() and len(part) < 10 for part in value.split("+")):
                 raise SpecError(f"sampler {text!r}: rungs = {value}; allowed are epochs such as 2+4")
             rungs = tuple(map(int, value.split("+")))
             continue
@@ -196,7 +196,13 @@ def replays(
     for contender in contenders:
         make_sampler(contender.sampler, 0, contender.options, benchmark.problem)
         check_rungs(contender.rungs, benchmark.epochs)
-    assert np.isfinite(benchmark.best)  # worked out once, here
+        if contender.rungs:
+            _ = benchmark.accuracy  # raises where the objectives have none
+    if len(benchmark.problem.directions) > 1 and benchmark.best <= 0:  # worked out once, here
+        raise SpecError(
+            f"the best hypervolume of all networks is {benchmark.best:g}: no network is better than the "
+            "reference point in every objective; allowed are objectives of which it is above 0"
+        )
     tasks = [(contender, seed, budget) for seed in range(seeds) for contender in contenders]
     if processes == 1:
         return (replay_search(benchmark, *task) for task in tasks)

@@ -88,9 +88,12 @@ def _summary(label: str, budget: int, scores: Sequence[float], first: Sequence[f
 
 
 def new_file(path: Path, *, force: bool) -> None:
-    """Make the file, empty. Raises StudyError where it exists and is not to be overwritten, or cannot be written."""
+    """Make the file, empty; one to be overwritten is left as it is until the scores are written.
+
+    Raises StudyError where it exists and is not to be overwritten, or cannot be written.
+    """
     try:
-        path.open("w" if force else "x").close()
+        path.open("a" if force else "x").close()
     except FileExistsError:
         raise StudyError(f"{path} exists already; name another file, or overwrite it with --force") from None
     except OSError as error:

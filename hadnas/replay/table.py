@@ -11,9 +11,11 @@ import gzip
 import itertools
 import math
 import random
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +65,17 @@ class Goal:
     @property
     def columns(self) -> list[str]:
         """Every column that is read."""
-        named = [*self.objectives, *self.known, *self.judging, *self.features, *([self.work] if self.work else [])]
+        named = [*self._named, *([self.work] if self.work else [])]
         return list(dict.fromkeys([*(name.removeprefix(LOG) for name in named), *itertools.chain(*self.curves)]))
+
+    @property
+    def logarithms(self) -> list[str]:
+        """Those that are read as logarithms."""
+        return [name for name in self._named if name.startswith(LOG)]
+
+    @property
+    def _named(self) -> list[str]:
+        return [*self.objectives, *self.known, *self.judging, *self.features]
 
 
 def goal(
@@ -205,12 +216,13 @@ def read_table(space: Any, paths: Sequence[Path], goal: Goal) -> KnownTable:
     columns: dict[str, None] = {}
     for path in paths:
         try:
-            with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
-                reader = csv.DictReader(file)
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+                text = TextIOWrapper(file, "utf-8-sig", newline="")  # spreadsheets write a byte order mark
+                reader = csv.DictReader(text)
+                columns |= dict.fromkeys(reader.fieldnames or ())
                 rows += reader
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
             raise SpecError(f"{path} cannot be read as CSV: {error}") from error
-        columns |= dict.fromkeys(reader.fieldnames or ())
     with at(" + ".join(map(str, paths))):
         return table_of(space, columns, rows, goal)
 
@@ -235,7 +247,11 @@ def table_of(space: Any, columns: Iterable[str], rows: Iterable[Mapping[str, str
             key = row.get(KEY_COLUMN) or " ".join(f"{name}={value}" for name, value in draw)
             if keys.setdefault(draw, key) != key:
                 raise SpecError(f"key {cut(key)} for a draw whose key was {cut(keys[draw])}; allowed is one key a draw")
-            found = {name: _figure(name, row[name]) for name in goal.columns}
+            found = {name: _figure(name, row.get(name)) for name in goal.columns}
+            for name in goal.logarithms:
+                _value(name, found)
+            if goal.work and found[goal.work] <= 0:
+                raise SpecError(f"work {goal.work} = {found[goal.work]:g}; allowed is a number above 0")
             if figures.setdefault(key, {}).setdefault(seed, found) != found:
                 raise SpecError(
                     f"other figures of key {cut(key)} than in an earlier row; allowed are equal ones a seed"

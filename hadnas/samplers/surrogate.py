@@ -113,7 +113,7 @@ class SurrogateSampler(BaseSampler):
             if (prospect := self._prospect(trial)) is None:
                 continue
             met.add(prospect.key)
-            if trial.state == TrialState.COMPLETE:
+            if trial.state == TrialState.COMPLETE and np.isfinite(trial.values).all():
                 told.setdefault(prospect.key, Candidate(trial.params, prospect, tuple(trial.values)))
             elif trial.state == TrialState.RUNNING:
                 pending[prospect.key] = Candidate(trial.params, prospect)
@@ -211,7 +211,7 @@ class SurrogateSampler(BaseSampler):
         ]
         told, costs = (np.where(ratios, np.log10(np.where(ratios, values, 1)), values) for values in (told, costs))
         nodes, weights = hermegauss(NODES.get(len(unknown), 5))
-        grid = np.array(list(itertools.product(nodes, repeat=len(unknown)))).reshape(-1, len(unknown))
+        grid = np.array(list(itertools.product(nodes, repeat=len(unknown)))).reshape(len(nodes) ** len(unknown), -1)
         chances = np.array([np.prod(w) for w in itertools.product(weights, repeat=len(unknown))])
         figures = np.repeat(costs[:, None], len(grid), axis=1)
         middle = costs.copy()

@@ -90,3 +90,13 @@ def checked_logits(module: nn.Module, images: Tensor, classes: int) -> Tensor:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise TrainingError(f"the module returns {shape} for {len(images)} images; allowed is {(len(images), classes)}")
     return logits
+
+
+def check_losses(losses: Tensor, epoch: int) -> None:
+    """Raises TrainingError unless the losses of the steps so far are finite."""
+    bad = (~losses.isfinite()).nonzero()
+    if len(bad):
+        step = int(bad[0])
+        raise TrainingError(
+            f"training diverged: epoch {epoch}, step {step + 1} of {len(losses)}: loss is {float(losses[step])}"
+        )

@@ -27,7 +27,7 @@ from hadnas.train.device import machine_errors
 from hadnas.train.optimizer import load_optimizer, make_optimizer, make_schedule, optimizer_state
 from hadnas.train.policy import CHANNELS, Augmented
 from hadnas.train.recipe import PLAIN, Policy, Recipe
-from hadnas.train.score import checked_logits, score_module
+from hadnas.train.score import check_losses, checked_logits, score_module
 from hadnas.train.seeds import drawing_from, global_generators, seeded
 
 # Steps between two checks of the losses: each check waits for the device.
@@ -173,6 +173,9 @@ class Trainer:
         Save it before the next epoch, which changes its tensors. Raises TrainingError if an epoch was interrupted.
         """
         self._check_whole()
+        return self._state()
+
+    def _state(self) -> dict[str, Any]:
         return {
             "version": STATE_VERSION,
             "training": self._training(),
@@ -186,10 +189,14 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a state. Raises SpecError, before any change, for a state of another training."""
+        """Continue from a state. Raises SpecError, before any change, for a malformed state or another training's."""
         if state.get("version") != STATE_VERSION:
             raise SpecError(f"the checkpoint has version {cut(state.get('version'))}; allowed is {STATE_VERSION}")
-        own, found = self._training(), state.get("training", {})
+        if bad := [name for name, own in self._state().items() if not isinstance(own, type(state.get(name)))]:
+            raise SpecError(
+                f"the checkpoint lacks {', '.join(bad)}, or it is of another type; allowed is a whole state"
+            )
+        own, found = self._training(), state["training"]
         for name in {**own, **found}:
             if own.get(name) != found.get(name):
                 raise SpecError(
@@ -257,8 +264,8 @@ class Trainer:
             loss = self._update(images, labels, (epoch - 1) * self._steps + step)
             losses[step], seen[step] = loss, len(images)
             if step % LOOK_EVERY == LOOK_EVERY - 1:
-                _check_finite(losses, epoch)
-        _check_finite(losses, epoch)
+                check_losses(losses, epoch)
+        check_losses(losses, epoch)
         return float((losses.cpu() * seen).sum() / seen.sum())
 
     def _batches(self, order: Tensor) -> Batches:
@@ -289,12 +296,3 @@ class Trainer:
         if self._ema is not None:
             self._ema.update(self.module, step=done + 1)
         return loss.detach()
-
-
-def _check_finite(losses: Tensor, epoch: int) -> None:
-    bad = (~losses.isfinite()).nonzero()
-    if len(bad):
-        step = int(bad[0])
-        raise TrainingError(
-            f"training diverged: epoch {epoch}, step {step + 1} of {len(losses)}: loss is {float(losses[step])}"
-        )

@@ -1,6 +1,7 @@
 """Replays on a table: the figures of a search, bad tables, and a small bench in which a worse sampler fails."""
 
 import csv
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,33 @@ def test_a_worse_surrogate_would_be_seen(worse: str, monkeypatch: pytest.MonkeyP
     else:
         monkeypatch.setattr(module.Gaussian, "predict", lambda *words: tuple(0 * x for x in predict(*words)))
     assert min(reached("surrogate,pool=60")) < 0.85
+
+
+def test_damaged_files_are_one_error(tmp_path: Path) -> None:
+    whole = gzip.compress(b"accuracy,macs\n" + b"".join(b"%d,1\n" % i for i in range(999)))
+    for name, content in {
+        "empty.csv": b"",
+        "cut.csv.gz": whole[: len(whole) // 2],
+        "other.csv.gz": whole[:20] + b"\xff" * 40 + whole[60:],
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises((SpecError, UnknownName), match=name):
+            read_table(SPACE, [tmp_path / name], GOAL)
+
+
+def test_what_does_not_fit_is_refused_before_the_first_search() -> None:
+    with pytest.raises(SpecError, match=r"line 2: log10\.accuracy of 0"):
+        table([row | {"accuracy": "0"} for row in rows()], Goal({"log10.accuracy": "maximize"}))
+    with pytest.raises(SpecError, match="line 2: work macs = 0"):
+        table([row | {"macs": "0"} for row in rows()], Goal({"accuracy": "maximize"}, work="macs"))
+    with pytest.raises(SpecError, match="hypervolume of all networks is 0"):
+        replays(table([row | {"macs": "1"} for row in rows()]), [contender("random")], 1, 5)
+    with pytest.raises(SpecError, match="rungs = 9"):
+        contender(f"random,rungs={'9' * 5000}")
+    with pytest.raises(SpecError, match="line 20: macs = None is no figure"):
+        table([*rows()[:18], *without(rows()[18:], "macs")])
+    curves = [
+        row | {f"{c}@{n}": "1" for c in ("train_loss", "val_loss", "val_accuracy") for n in (1, 2)} for row in rows()
+    ]
+    with pytest.raises(SpecError, match="rungs need the objective val_accuracy@2; found accuracy"):
+        replays(table(curves, Goal({"accuracy": "maximize"}, epochs=2)), [contender("random,rungs=1")], 1, 5)

@@ -199,3 +199,23 @@ def test_a_candidate_at_work_counts_as_it_is_predicted() -> None:
         met.append(answers["width"])
         history.append(trial(answers["width"], answers["x"], TrialState.RUNNING))
     assert sorted(met) == [4, 6, 7]
+
+
+def test_objectives_that_are_all_known_need_no_prediction() -> None:
+    searched = Problem(SPACE, ("cost",), ("minimize",), lambda answers, node: describe(answers, node))
+    history: list[FrozenTrial] = []
+    for draw in range(6):
+        seeded = make_sampler("surrogate", 0, {"n_startup_trials": 2}, searched)
+        trial = told(draw_from(SPACE, seeded(draw), searched.directions, history).answers)
+        trial.values = trial.values[1:]
+        history.append(trial)
+    assert min(trial.values[0] for trial in history) == 0 and len(set(keys(history))) == 6
+
+
+def test_infinite_figures_are_met_and_not_learned_from() -> None:
+    history = search(5, problem())
+    for trial in history[:3]:
+        trial.values = [float("inf"), 1.0]
+    seeded = make_sampler("surrogate", 0, {"n_startup_trials": 2}, problem())
+    answers = draw_from(SPACE, seeded(5), problem().directions, history).answers
+    assert "".join(sorted(answers.values())) not in keys(history)

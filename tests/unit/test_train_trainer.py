@@ -241,6 +241,18 @@ class Evil:
         return print, ("run",)
 
 
+def test_a_malformed_state_is_refused_before_any_change(data: Data) -> None:
+    trainer = Trainer(network(), data, Recipe(epochs=2, batch=32), seed=7)
+    list(trainer.train(1))
+    state, other = trainer.state(), Trainer(network(), data, Recipe(epochs=2, batch=32), seed=7)
+    before = [value.clone() for value in other.module.state_dict().values()]
+    for name in ("training", "module", "optimizer", "generator", "global generators", "curve", "seconds"):
+        for bad in ({key: value for key, value in state.items() if key != name}, {**state, name: "x"}):
+            with pytest.raises(SpecError, match=f"lacks {name}"):
+                other.load(bad)
+    assert all(torch.equal(*pair) for pair in zip(before, other.module.state_dict().values(), strict=True))
+
+
 def test_a_damaged_checkpoint_is_refused_and_runs_nothing(
     data: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

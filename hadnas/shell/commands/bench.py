@@ -64,9 +64,9 @@ def bench_command(
 
     contenders, budgets = [contender(text) for text in sampler], sorted(set(budget))
     known_table = read_table(load_study(space).space, table, goal(**columns))
+    searches = replays(known_table, contenders, seeds, max(budgets), processes)
     if csv is not None:
         new_file(csv, force=force)
-    searches = replays(known_table, contenders, seeds, max(budgets), processes)
     with click.progressbar(searches, length=seeds * len(contenders), label="searches", file=sys.stderr) as shown:
         found = list(shown)
     show_searches(known_table, found, budgets)
