@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 
 import hadnas.train.data
 from hadnas.errors import DataError
+from hadnas.shipped import import_all
 from hadnas.train.data import folder as folder_reader
 from hadnas.train.data import images, reader, timm_data
 from hadnas.train.data.spec import Data, DataSpec, load_data
@@ -242,7 +243,7 @@ def test_one_file_is_enough_for_a_reader(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "csv_rows.py").write_text(ROWS)
     monkeypatch.setattr(reader, "_READERS", dict(reader._READERS))
     monkeypatch.setattr(hadnas.train.data, "__path__", [*hadnas.train.data.__path__, str(tmp_path)])
-    reader._load_shipped.cache_clear()
+    import_all.cache_clear()
     data = load_data(source)
     assert (data.name, data.shape, data.class_names) == ("rows", (1, 8, 8), tuple("abcdefghij"))
     assert everything(data).shape == PIXELS[:, None].shape
