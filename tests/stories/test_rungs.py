@@ -170,8 +170,8 @@ def test_what_is_held_to_no_rule_is_trained_to_the_end(home: Home, tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rungs": (2, 1)}, r"rungs = \[2, 1\] for 3 epochs"),
-        ({"rungs": (3,)}, r"rungs = \[3\] for 3 epochs"),
+        ({"rungs": (2, 1)}, r"rungs = \[2, 1\] with epochs = 3"),
+        ({"rungs": (3,)}, r"rungs = \[3\] with epochs = 3"),
         ({"objectives": ("macs", "params")}, r"rungs = \[1\].*val/accuracy"),
     ],
 )
@@ -187,7 +187,7 @@ def test_rungs_are_given_on_the_command_line(home: Home, tmp_path: Path) -> None
         "STUDY = Study(name='tiny', space=TINY_SPACE, trials=4, latency=None, rungs=(2,), sampler='random',"
         " recipe=Recipe(epochs=3, batch=512))\n"
     )
-    for rungs, message in (("1,x", "--rungs '1,x'"), ("", "--rungs ''"), ("2,1", "rungs = [2, 1] for 3 epochs")):
+    for rungs, message in (("1,x", "--rungs '1,x'"), ("", "--rungs ''"), ("2,1", "rungs = [2, 1] with epochs = 3")):
         done = hadnas("search", file, "--home", tmp_path / "no", "--rungs", rungs)
         assert done.exit_code == 2 and message in done.output and not (tmp_path / "no").exists(), done.output
     done = hadnas("search", file, "--home", home.path, "--rungs", "1")
