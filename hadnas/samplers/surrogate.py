@@ -206,7 +206,9 @@ class SurrogateSampler(BaseSampler):
         costs = np.array([[c.prospect.known.get(name, np.nan) for name in problem.objectives] for c in ahead])
         unknown = [int(i) for i in np.flatnonzero(np.isnan(costs).any(axis=0))]
         ratios = [
-            name in problem.ratios and bool((told[:, i] > 0).all() and not (costs[:, i] <= 0).any())
+            name in problem.ratios
+            and problem.reference.get(name, 1) > 0
+            and bool((told[:, i] > 0).all() and not (costs[:, i] <= 0).any())
             for i, name in enumerate(problem.objectives)
         ]
         told, costs = (np.where(ratios, np.log10(np.where(ratios, values, 1)), values) for values in (told, costs))

@@ -83,7 +83,7 @@ def test_the_card_says_what_the_study_measured(results: StudyResults, folder: Pa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("strict",), "no finished trial: 4 of 4 draws (100%) were refused"),
+        (("strict",), "no finished trial: 2 of 2 draws (100%) were refused"),
         (("strict", "--trial", 0), "trial-0000 is pruned (macs = "),
         (("tiny", "--trial", 7), "unknown trial 7"),
     ],
