@@ -13,7 +13,7 @@ from hadnas.results.table import StudyResults
 
 FRONT, OTHER, BASELINE, INK = "#0b6e99", "#a9bfca", "#d1662a", "#333333"
 LABELS = {"plain_conv": "plain convolutions", "starnet_small": "small StarNet", "timm_resnet": "timm's test_resnet"}
-TICKS = (150, 200, 300, 500, 700, 1000, 1500)  # thousand MACs
+TICKS = (50, 70, 100, 150, 200, 300, 500, 700, 1000, 1500)  # thousand MACs
 
 
 def points(found: list[Found]) -> tuple[list[float], list[float]]:
