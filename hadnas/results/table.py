@@ -17,7 +17,7 @@ from hadnas.results.candidate import Found, of_baseline, of_trial
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
-from hadnas.store.records import Latency, Training
+from hadnas.store.records import StoredLatency, Training
 from hadnas.store.stored import read_trials, whole_latency
 from hadnas.store.study_store import class_names, reordered, stored_study, unknown_blocks
 from hadnas.store.trials import FIGURES, REASON, STUDY, baseline_entries, latency_of, rewritten_run
@@ -233,7 +233,7 @@ class StudyResults:
             if REASON in entry or backend in measured
         }
 
-    def latency_records(self, found: Found) -> dict[str, Latency]:
+    def latency_records(self, found: Found) -> dict[str, StoredLatency]:
         """The latencies of `latencies` that did not fail, with their protocols."""
         out = {}
         for backend, entry in self._entries(found).items():
@@ -251,7 +251,7 @@ class StudyResults:
         entries = {backend: latency_of(attributes, fingerprint, backend) for backend in BACKENDS}
         return {backend: whole_latency(entry) for backend, entry in entries.items() if entry is not None}
 
-    def latency(self, found: Found) -> Latency | None:
+    def latency(self, found: Found) -> StoredLatency | None:
         """The latency of a trial or baseline in the search, with its protocol, or None."""
         key, code = found.notes.get("latency_protocol"), found.notes.get("code", "")
         if key is None or found.arch is None:

@@ -20,7 +20,7 @@ from hadnas.search.evaluate import evaluate, overruns
 from hadnas.search.job import Job, Outcome, StopRule, training_key
 from hadnas.store.home import Home, checkpoint_of
 from hadnas.store.ledger import Ledger
-from hadnas.store.records import Claim, Costs, Latency, Training, TrainingKey
+from hadnas.store.records import Claim, Costs, StoredLatency, Training, TrainingKey
 from hadnas.store.study import Study
 from hadnas.train.data.spec import Data
 from hadnas.train.trainer import Epoch, Fit
@@ -31,7 +31,7 @@ SECONDS = 0.6
 
 def timed(
     arch: Arch, task: Task, code: str, fresh: Callable[[], nn.Module], ledger: Ledger, *, device: str, backend: str
-) -> Latency:
+) -> StoredLatency:
     """The latency of `arch` at batch 1 on one thread; `fresh()` is built and timed only if the ledger has none.
 
     `code` is a hash of the blocks: an edited block is a new block. The architecture must be in the ledger. Raises
@@ -86,7 +86,7 @@ class LedgerReport:
             with suppress(LostClaim):
                 self.ledger.release(self.claim)
 
-    def time(self, fresh: Callable[[], nn.Module]) -> Latency:
+    def time(self, fresh: Callable[[], nn.Module]) -> StoredLatency:
         """From the ledger, or measured now and stored there."""
         job = self.job
         assert job.latency is not None
@@ -238,7 +238,7 @@ class Evaluator:
         """The constraints of a trained candidate, for the sampler: name -> value / limit - 1."""
         return overruns(self.study.constraints, outcome.figures)
 
-    def latency(self, plan: Plan, backend: str) -> Latency:
+    def latency(self, plan: Plan, backend: str) -> StoredLatency:
         """From the ledger, or measured now. Raises MeasurementError if the module or the backend fails."""
         self.keep(plan)
         fresh: partial[nn.Module] = partial(build_seeded, plan, self.study.seed)

@@ -14,7 +14,7 @@ from hadnas.arch.task import Task
 from hadnas.hosts.host import Plan
 from hadnas.measure.cost import Cost
 from hadnas.source.trace import hash_of
-from hadnas.store.records import Costs, Latency, Training, TrainingKey
+from hadnas.store.records import Costs, StoredLatency, Training, TrainingKey
 from hadnas.store.study import Study
 from hadnas.train.recipe import Recipe
 from hadnas.train.trainer import Epoch, Fit
@@ -81,7 +81,7 @@ class Outcome:
     notes: dict[str, Any] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
     counted: Cost | None = None
-    latency: Latency | None = None
+    latency: StoredLatency | None = None
     training: Training | None = None
     reused: bool = False
     reason: str = ""
@@ -101,7 +101,7 @@ class Outcome:
 class Report(Protocol):
     """What an evaluation asks and says as it goes: the ledger, the claims and the live run stand behind it."""
 
-    def time(self, fresh: Callable[[], nn.Module]) -> Latency:
+    def time(self, fresh: Callable[[], nn.Module]) -> StoredLatency:
         """The candidate's latency, known from before or taken now of `fresh()`."""
 
     def measured(self, outcome: Outcome) -> None:

@@ -23,8 +23,7 @@ from hadnas.results.finals import read_finals
 from hadnas.results.table import StudyResults
 from hadnas.search.job import Outcome
 from hadnas.source.module import plan_source
-from hadnas.store.records import Epoch as Kept
-from hadnas.store.records import Latency
+from hadnas.store.records import CurvePoint, StoredLatency
 from hadnas.store.trials import FINALS_RUNS, final_entries
 from hadnas.track import keys
 from hadnas.track.runs import End, Tracker
@@ -72,7 +71,7 @@ class Mirror:
         points = [(point.epoch, _point(point)) for point in curve]
         self.tracker.log_curve(run_id, points, {keys.REUSED: outcome.training.study} if outcome.reused else {})
 
-    def compared(self, run_id: str, backend: str, latency: Latency) -> None:
+    def compared(self, run_id: str, backend: str, latency: StoredLatency) -> None:
         """Log the latency on a further backend."""
         figures = {f"{name}.{backend}": value for name, value in values("latency", latency.figures).items()}
         self.tracker.log_metrics(run_id, figures, {f"{keys.LATENCY}.{backend}": json.dumps(latency.protocol)})
@@ -102,7 +101,7 @@ class Mirror:
             return
 
 
-def _point(epoch: Epoch | Kept) -> dict[str, float]:
+def _point(epoch: Epoch | CurvePoint) -> dict[str, float]:
     """The finite values of an epoch's point; the last point has the figures of the training."""
     point = {"train/loss": epoch.train_loss, **values("training", epoch)}
     return {name: value for name, value in point.items() if value is not None}

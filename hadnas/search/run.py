@@ -14,9 +14,9 @@ from hadnas.samplers.sampler import make_sampler
 from hadnas.search.compare import backends, compare
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.mirror import Mirror
-from hadnas.search.pool.prospects import prospects
 from hadnas.search.progress import Progress, Watch, tally
-from hadnas.search.propose import propose
+from hadnas.search.proposals.propose import propose
+from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
 from hadnas.search.restore import end_stale_runs, rewrite
 from hadnas.space import size

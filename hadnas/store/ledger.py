@@ -34,7 +34,7 @@ from hadnas.errors import LostClaim, StudyError
 from hadnas.store.database import TIMEOUT, Database, clear_errors, shown
 from hadnas.store.home import weights_name
 from hadnas.store.measured import Measured, numbers
-from hadnas.store.records import Claim, Epoch, State, Status, Test, Training, TrainingKey, record
+from hadnas.store.records import Claim, CurvePoint, State, Status, Test, Training, TrainingKey, record
 from hadnas.store.tables import SCHEMA_LOCK, EpochRow, TestRow, TrainingRow, prepare
 from hadnas.store.worker import STALE, Claims, Worker, this_host
 
@@ -239,7 +239,7 @@ class Ledger:
         with self.database.read() as session:
             return [_training(row, _curve(session, row.id)) for row in session.scalars(query).all()]
 
-    def curves(self, like: TrainingKey) -> dict[tuple[str, str], list[Epoch]]:
+    def curves(self, like: TrainingKey) -> dict[tuple[str, str], list[CurvePoint]]:
         """(fingerprint, code) -> curve of the last attempt, of complete trainings that differ from `like` in no more.
 
         One query, however many they are.
@@ -248,7 +248,7 @@ class Ledger:
         last = and_(EpochRow.training == TrainingRow.id, EpochRow.attempt == TrainingRow.attempt)
         query = select(TrainingRow.fingerprint, TrainingRow.code, EpochRow).join(EpochRow, last)
         query = query.where(*alike, TrainingRow.state == "complete").order_by(EpochRow.epoch)
-        found: dict[tuple[str, str], list[Epoch]] = {}
+        found: dict[tuple[str, str], list[CurvePoint]] = {}
         with self.database.read() as session:
             for fingerprint, code, row in session.execute(query):
                 found.setdefault((fingerprint, code), []).append(_epoch(row))
@@ -274,16 +274,16 @@ def _of(key: TrainingKey) -> Select[TrainingRow]:
     return select(TrainingRow).where(*_is(key))
 
 
-def _curve(session: Session, training: int) -> tuple[Epoch, ...]:
+def _curve(session: Session, training: int) -> tuple[CurvePoint, ...]:
     query = select(EpochRow).where(EpochRow.training == training).order_by(EpochRow.attempt, EpochRow.epoch)
     return tuple(map(_epoch, session.scalars(query)))
 
 
-def _epoch(row: EpochRow) -> Epoch:
-    return record(Epoch, {f.name: getattr(row, f.name) for f in fields(Epoch)})
+def _epoch(row: EpochRow) -> CurvePoint:
+    return record(CurvePoint, {f.name: getattr(row, f.name) for f in fields(CurvePoint)})
 
 
-def _training(row: TrainingRow, curve: tuple[Epoch, ...]) -> Training:
+def _training(row: TrainingRow, curve: tuple[CurvePoint, ...]) -> Training:
     key = record(TrainingKey, {f.name: getattr(row, f.name) for f in fields(TrainingKey)})
     rest = {f.name: getattr(row, f.name) for f in fields(Training) if f.name not in ("key", "curve")}
     return record(Training, {"key": key, "curve": curve, **rest})

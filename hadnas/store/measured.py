@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from hadnas.store.database import Database
-from hadnas.store.records import Costs, Latency, record
+from hadnas.store.records import Costs, StoredLatency, record
 from hadnas.store.tables import ArchitectureRow, CostRow, LatencyRow, PredictorRow
 
 
@@ -64,7 +64,7 @@ class Measured:
             }
             session.execute(self.database.dialect.insert(LatencyRow).values(row))
 
-    def get_latency(self, fingerprint: str, task: str, code: str, key: str) -> Latency | None:
+    def get_latency(self, fingerprint: str, task: str, code: str, key: str) -> StoredLatency | None:
         """The newest latency of an architecture for a task, with this code of its blocks, under a protocol, or None."""
         same = {"fingerprint": fingerprint, "task": task, "code": code, "protocol": key}
         with self.database.read() as session:
@@ -72,7 +72,7 @@ class Measured:
             if row is None:
                 return None
             known = {"protocol": row.protocol_json, "figures": row.figures, "host": row.host, "created": row.created}
-            return record(Latency, known)
+            return record(StoredLatency, known)
 
     def put_predictor(
         self, space: str, task: str, key: str, protocol: Mapping[str, Any], fit: Mapping[str, Any]

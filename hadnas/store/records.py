@@ -78,7 +78,7 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
+class StoredLatency:
     """A latency measurement: the protocol that defines it and its figures (milliseconds, ratio, spread)."""
 
     protocol: Mapping[str, Any]
@@ -96,7 +96,7 @@ class Test:
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
+class CurvePoint:
     """One point of a training curve: `epoch` counts from 1; a value that was not finite is None."""
 
     attempt: int
@@ -134,7 +134,7 @@ class Training:
     seconds: float | None
     weights: str | None
     weights_sha256: str | None
-    curve: tuple[Epoch, ...] = field(default=(), repr=False)
+    curve: tuple[CurvePoint, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from hadnas.hosts.build import build_plan
 from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import Cost, cost
 from hadnas.samplers.problem import Prospect
-from hadnas.search.pool.prospects import prospects
+from hadnas.search.proposals.prospects import prospects
 from hadnas.space import random_pick, resolve
 
 SPACES = {"four_families": Task.image(1, 8, 8, classes=10), "star_or_sum_widths": Task.image(1, 28, 28, classes=10)}

@@ -12,8 +12,6 @@ ROOT = Path(hadnas.__file__).parent
 REPEATED = {
     "T": "a type variable has no meaning outside of its file",
     "aten": "torch.ops.aten under torch's own name",
-    "Epoch": "an epoch of a training, and its row in the ledger",
-    "Latency": "a measured latency, and its row in the ledger",
     **dict.fromkeys(
         ("FINGERPRINT", "LATENCY", "REASON", "RUNG", "STUDY"),
         "the key of one fact, in Optuna's attributes and in MLflow's tags",

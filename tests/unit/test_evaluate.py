@@ -18,8 +18,7 @@ from hadnas.measure.screen import Screen, screen
 from hadnas.search.evaluate import evaluate, overruns
 from hadnas.search.job import Job, Outcome
 from hadnas.space import op
-from hadnas.store.records import Costs, Latency, Training, TrainingKey
-from hadnas.store.records import Epoch as Point
+from hadnas.store.records import Costs, CurvePoint, StoredLatency, Training, TrainingKey
 from hadnas.train.data.spec import Data, load_data
 from hadnas.train.recipe import Recipe
 from hadnas.train.trainer import Epoch, Fit
@@ -46,9 +45,9 @@ class Noted:
         self.known, self.on_epoch, self.stop = list(known or (training(),)), on_epoch, stop
         self.asked: list[str] = []
 
-    def time(self, fresh: Callable[[], nn.Module]) -> Latency:
+    def time(self, fresh: Callable[[], nn.Module]) -> StoredLatency:
         self.asked.append("time")
-        return Latency({"device": "cpu"}, TAKEN, "h", 0.0)
+        return StoredLatency({"device": "cpu"}, TAKEN, "h", 0.0)
 
     def measured(self, outcome: Outcome) -> None:
         self.asked.append(f"measured {outcome.reason}".strip())
@@ -68,7 +67,7 @@ class Noted:
 
     def stopped(self, reason: str) -> Training:
         self.asked.append(f"stopped {reason}")
-        points = tuple(Point(1, epoch, 1.0, 1.0, 0.5, 1.0, 0.0) for epoch in range(1, self.stop + 1))
+        points = tuple(CurvePoint(1, epoch, 1.0, 1.0, 0.5, 1.0, 0.0) for epoch in range(1, self.stop + 1))
         return replace(training("stopped", reason), curve=points)
 
     def trained(self, module: nn.Module, result: Fit) -> Training:

@@ -10,7 +10,7 @@ import hadnas
 from hadnas.arch.features import features
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
-from hadnas.search.pool.prospects import prospects
+from hadnas.search.proposals.prospects import prospects
 from hadnas.space import one_of, op, random_pick, resolve
 from tests.networks import pyramid, residual
 

@@ -8,7 +8,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from hadnas.samplers.sampler import make_sampler
-from hadnas.search.propose import Proposal, propose
+from hadnas.search.proposals.propose import Proposal, propose
 from hadnas.store.home import Home, optuna_storage
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study

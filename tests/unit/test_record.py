@@ -16,7 +16,7 @@ from hadnas.measure.cost import cost
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
 from hadnas.search.mirror import Mirror
-from hadnas.search.propose import Proposal
+from hadnas.search.proposals.propose import Proposal
 from hadnas.search.record import Recorder
 from hadnas.space import op
 from hadnas.store.ledger import Ledger

@@ -7,8 +7,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from hadnas.results.courses import reason_to_stop
 from hadnas.samplers.rungs import MIN_FINISHED
+from hadnas.search.rungs import reason_to_stop
 from hadnas.store.home import Home, optuna_storage
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import TrainingKey

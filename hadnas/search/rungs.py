@@ -9,8 +9,7 @@ from hadnas.measure.figures import ACCURACY
 from hadnas.measure.front import pareto_front
 from hadnas.samplers.rungs import Course, stops
 from hadnas.store.ledger import Ledger
-from hadnas.store.records import Epoch as Kept
-from hadnas.store.records import TrainingKey
+from hadnas.store.records import CurvePoint, TrainingKey
 from hadnas.store.study import Study
 from hadnas.store.trials import FIGURES, FINGERPRINT, NOTES, Trials
 from hadnas.train.trainer import Epoch
@@ -66,7 +65,7 @@ def _finished(study: Study, key: TrainingKey, trials: Sequence[FrozenTrial], led
     return found
 
 
-def _course(study: Study, figures: Mapping[str, float], curve: Sequence[Epoch | Kept]) -> Course:
+def _course(study: Study, figures: Mapping[str, float], curve: Sequence[Epoch | CurvePoint]) -> Course:
     points = [(_number(point.train_loss), _number(point.val_loss), _number(point.val_accuracy)) for point in curve]
     costs = [math.log10(max(1.0, figures[name])) for name in _COSTS]
     return Course(points, costs, [figures[name] for name in study.objectives])
