@@ -104,9 +104,9 @@ class Search:
     seed: int
     steps: Sequence[Tried]
 
-    def score(self, tried: int) -> float:
-        """What was reached with so many networks; where the search ended before, its last score."""
-        return self.steps[min(tried, len(self.steps)) - 1].score
+    def at(self, tried: int) -> Tried:
+        """Where the search was after so many networks; the last step of one that ended before."""
+        return self.steps[min(tried, len(self.steps)) - 1]
 
     def work(self, score: float) -> float:
         """The work that it took to reach a score; infinite where it was not reached."""

@@ -18,6 +18,7 @@ class Summary:
     error       standard error of the mean
     low, high   95 % bootstrap interval of the mean
     lead        mean minus that of the first contender, with its standard error `lead_error`
+    work        mean training work, as a share of the first contender's
     """
 
     label: str
@@ -29,6 +30,7 @@ class Summary:
     high: float
     lead: float
     lead_error: float
+    work: float
 
 
 @dataclass(frozen=True)
@@ -64,27 +66,22 @@ def shares(searches: Sequence[Search]) -> list[WorkShare]:
 
 def summaries(searches: Sequence[Search], budgets: Sequence[int]) -> list[Summary]:
     """A summary of each contender at each budget, in order; standard errors of a single seed are NaN."""
-    labels = list(dict.fromkeys(search.contender.label for search in searches))
-    return [
-        _summary(label, budget, _scores(searches, label, budget), _scores(searches, labels[0], budget))
-        for budget in budgets
-        for label in labels
-    ]
+    by_label: dict[str, list[Search]] = {}
+    for search in searches:
+        by_label.setdefault(search.contender.label, []).append(search)
+    first = next(iter(by_label.values()))
+    return [_summary(label, budget, mine, first) for budget in budgets for label, mine in by_label.items()]
 
 
-def _scores(searches: Sequence[Search], label: str, budget: int) -> list[float]:
-    return [search.score(budget) for search in searches if search.contender.label == label]
-
-
-def _summary(label: str, budget: int, scores: Sequence[float], first: Sequence[float]) -> Summary:
-    values, others = np.array(scores), np.array(first)
+def _summary(label: str, budget: int, mine: Sequence[Search], first: Sequence[Search]) -> Summary:
+    values, others = (np.array([search.at(budget).score for search in some]) for some in (mine, first))
+    work, whole = (np.mean([search.at(budget).work for search in some]) for some in (mine, first))
     means = np.random.default_rng(0).choice(values, (2000, len(values))).mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     error, other = (float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else float("nan") for x in (values, others))
-    mean, lead = float(values.mean()), float(values.mean() - others.mean())
-    return Summary(
-        label, budget, len(values), mean, error, float(low), float(high), lead, float(np.hypot(error, other))
-    )
+    lead, lead_error = float(values.mean() - others.mean()), float(np.hypot(error, other))
+    mean, share = float(values.mean()), float(work / whole)
+    return Summary(label, budget, len(values), mean, error, float(low), float(high), lead, lead_error, share)
 
 
 def new_file(path: Path, *, force: bool) -> None:

@@ -48,4 +48,4 @@ def test_the_surrogate_reaches_what_tpe_reaches_with_a_third_of_its_work_at_most
     searches = list(replays(bench(), [contender("tpe"), contender("surrogate")], 12, 60, 2))
     (share,) = shares(searches)
     assert share.median < 0.34 and share.missed <= 1
-    assert np.mean([s.score(60) for s in searches if s.contender.label == "surrogate"]) > 0.95
+    assert np.mean([s.at(60).score for s in searches if s.contender.label == "surrogate"]) > 0.95

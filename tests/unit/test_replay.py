@@ -64,7 +64,7 @@ def test_a_budget_counts_new_networks_and_a_search_ends_when_none_is_left() -> N
     optuna.logging.set_verbosity(optuna.logging.INFO)
     for name in ("tpe", "surrogate", "random"):
         found = replay_search(known, contender(name), 0, 100)
-        assert found.score(1) < found.score(100) == pytest.approx(1) and len(found.steps) < 100, name
+        assert found.at(1).score < found.at(100).score == pytest.approx(1) and len(found.steps) < 100, name
     assert optuna.logging.get_verbosity() == optuna.logging.ERROR  # no line for each of the draws
 
 
@@ -143,8 +143,9 @@ def test_means_errors_and_leads() -> None:
     assert [(search.contender.label, search.seed) for search in found[:3]] == [("random", 0), ("tpe", 0), ("random", 1)]
     rows = summaries(found, (2, 4))
     assert [(row.budget, row.label) for row in rows] == [(2, "random"), (2, "tpe"), (4, "random"), (4, "tpe")]
-    scores = {name: [s.score(4) for s in found if s.contender.label == name] for name in ("random", "tpe")}
+    scores = {name: [s.at(4).score for s in found if s.contender.label == name] for name in ("random", "tpe")}
     assert rows[3].mean == pytest.approx(np.mean(scores["tpe"])) and rows[3].low <= rows[3].mean <= rows[3].high
+    assert rows[0].work == 1 and rows[3].work == 1  # of a training, where no column says it
     assert rows[3].lead == pytest.approx(np.mean(scores["tpe"]) - np.mean(scores["random"]))
     errors = [np.std(values, ddof=1) / np.sqrt(3) for values in scores.values()]
     assert rows[3].lead_error == pytest.approx(np.hypot(*errors)) and rows[2].lead == 0
@@ -179,7 +180,7 @@ BENCH = flat()
 def reached(sampler: str) -> list[float]:
     """Shares of the hypervolume after 20 trainings, of which 8 are spread or random, of 4 seeds."""
     chosen = contender(f"{sampler},n_startup_trials=8")
-    return [replay_search(BENCH, chosen, seed, 20).score(20) for seed in range(4)]
+    return [replay_search(BENCH, chosen, seed, 20).at(20).score for seed in range(4)]
 
 
 def test_the_surrogate_is_ahead_of_tpe_on_a_small_table() -> None:

@@ -11,7 +11,7 @@ from hadnas.shell.tables import console
 
 
 def show_searches(table: KnownTable, searches: Sequence[Search], budgets: Sequence[int]) -> None:
-    """Mean score of each sampler at each budget, and by how much it is ahead of the first."""
+    """Mean score and work of each sampler at each budget, beside those of the first."""
     columns = list(dict.fromkeys(table.goal.judging))
     if len(columns) == 1:
         what = f"{columns[0]} of the best (the table's best: {table.best:.6g})"
@@ -20,12 +20,14 @@ def show_searches(table: KnownTable, searches: Sequence[Search], budgets: Sequen
         what += ", ".join(f"{worst:.6g}" for worst in table.reference)
     found = summaries(searches, budgets)
     printed = Table(title=f"{what}; n = {found[0].n} seeds, ± standard error", title_justify="left", box=None)
-    for column in ("networks", "sampler", "mean", "95 % bootstrap interval", f"ahead of {found[0].label}"):
+    for column in ("networks", "sampler", "mean", "95 % bootstrap interval", "work", f"ahead of {found[0].label}"):
         printed.add_column(column, no_wrap=True)
     for row in found:
         ahead = "" if row.label == found[0].label else f"{row.lead:+.5f} ± {row.lead_error:.5f}"
         interval = f"{row.low:.5f} to {row.high:.5f}"
-        printed.add_row(str(row.budget), row.label, f"{row.mean:.5f} ± {row.error:.5f}", interval, ahead)
+        printed.add_row(
+            str(row.budget), row.label, f"{row.mean:.5f} ± {row.error:.5f}", interval, f"{row.work:.2f}", ahead
+        )
     console.print(printed)
     for share in shares(searches):
         if share.missed == share.n:
