@@ -4,8 +4,8 @@ A draw is planned whole before its trial starts: of several hundred draws, rando
 the one of the largest expected gain (Emmerich, Giannakoglou and Naujoks, IEEE TEVC 10, 2006; with one objective, the
 expected improvement). Known figures, such as MACs, enter as they are. Networks that were met are not proposed again.
 
-Before there is anything to learn from, draws are spread over the first known figure that is minimised: on HadaBench 5
-such draws served better than 5 or 10 random ones, and as small networks are among them, cost less work.
+Before there is anything to learn from, draws are spread over the first known figure that is minimised, so that small
+networks, which cost little work, are among them.
 """
 
 import itertools
@@ -57,7 +57,7 @@ class Candidate:
     figures: tuple[float, ...] = ()
 
 
-@sampler("surrogate", informed=True, most_objectives=4, n_startup_trials=6, pool=300, mutants=0.5)
+@sampler("surrogate", informed=True, most_objectives=4, n_startup_trials=10, pool=300, mutants=0.5)
 class SurrogateSampler(BaseSampler):
     """Proposes by a Gaussian process and the known figures of a `Problem`; `seed` and the trials decide a draw.
 
@@ -67,7 +67,7 @@ class SurrogateSampler(BaseSampler):
     """
 
     def __init__(
-        self, problem: Problem, seed: int = 0, n_startup_trials: int = 6, pool: int = 300, mutants: float = 0.5
+        self, problem: Problem, seed: int = 0, n_startup_trials: int = 10, pool: int = 300, mutants: float = 0.5
     ) -> None:
         self.problem, self.seed = problem, seed
         self.n_startup_trials, self.pool, self.mutants = n_startup_trials, pool, mutants
@@ -192,19 +192,10 @@ class SurrogateSampler(BaseSampler):
         return parents
 
     def _gains(self, known: list[Candidate], pending: list[Candidate], pool: list[Candidate]) -> Array:
-        """The expected gain in hypervolume of each in the pool."""
-        problem = self.problem
-        every_one = known + pending + pool
-        decisions = vectors(
-            [candidate.answers for candidate in every_one],
-            problem.distributions(candidate.answers for candidate in every_one),
-        )
-        features = _columns([candidate.prospect.features for candidate in every_one])
-        n, later = len(known), slice(len(known), None)
+        """The expected gain in hypervolume of each in the pool; those at work count as they are predicted."""
+        problem, ahead = self.problem, pending + pool
         told = np.array([candidate.figures for candidate in known])
-        ahead = pending + pool
         costs = np.array([[c.prospect.known.get(name, np.nan) for name in problem.objectives] for c in ahead])
-        unknown = [int(i) for i in np.flatnonzero(np.isnan(costs).any(axis=0))]
         ratios = [
             name in problem.ratios
             and problem.reference.get(name, 1) > 0
@@ -212,17 +203,8 @@ class SurrogateSampler(BaseSampler):
             for i, name in enumerate(problem.objectives)
         ]
         told, costs = (np.where(ratios, np.log10(np.where(ratios, values, 1)), values) for values in (told, costs))
-        nodes, weights = hermegauss(NODES.get(len(unknown), 5))
-        grid = np.array(list(itertools.product(nodes, repeat=len(unknown)))).reshape(len(nodes) ** len(unknown), -1)
-        chances = np.array([np.prod(w) for w in itertools.product(weights, repeat=len(unknown))])
-        figures = np.repeat(costs[:, None], len(grid), axis=1)
-        middle = costs.copy()
-        for i in unknown:
-            model = Gaussian(decisions[:n], features[:n], told[:, i])
-            mean, std = model.predict(decisions[later], features[later])
-            middle[:, i] = model.scores.figures(mean)
-            figures[:, :, i] = model.scores.figures(mean[:, None] + std[:, None] * grid[None, :, unknown.index(i)])
-        met = np.concatenate([told, middle[: len(pending)]])
+        mean, figures, chances = self._predicted(known, ahead, told, costs)
+        met = np.concatenate([told, mean[: len(pending)]])
         losses = losses_of(met.tolist(), problem.directions)
         signs = losses_of([[1.0] * len(problem.objectives)], problem.directions)[0]
         seen = np.concatenate([told, costs]) * signs
@@ -235,6 +217,33 @@ class SurrogateSampler(BaseSampler):
         points = figures[len(pending) :] * signs
         found: Array = gains(points.reshape(-1, len(signs)), front, limit).reshape(len(pool), -1) @ chances
         return found
+
+    def _predicted(
+        self, known: list[Candidate], ahead: list[Candidate], told: Array, costs: Array
+    ) -> tuple[Array, Array, Array]:
+        """Objectives of those ahead, given those `told` of the known ones.
+
+        Returns their means (ahead, objectives), the points of a quadrature over what is not known (ahead, points,
+        objectives), and the weights of the points. `costs` (ahead, objectives) is NaN where a figure is not known.
+        """
+        candidates, n = known + ahead, len(known)
+        decisions = vectors(
+            [candidate.answers for candidate in candidates],
+            self.problem.distributions(candidate.answers for candidate in candidates),
+        )
+        features = _columns([candidate.prospect.features for candidate in candidates])
+        unknown = [int(i) for i in np.flatnonzero(np.isnan(costs).any(axis=0))]
+        nodes, weights = hermegauss(NODES.get(len(unknown), 5))
+        grid = np.array(list(itertools.product(nodes, repeat=len(unknown)))).reshape(len(nodes) ** len(unknown), -1)
+        chances = np.array([np.prod(w) for w in itertools.product(weights, repeat=len(unknown))])
+        figures = np.repeat(costs[:, None], len(grid), axis=1)
+        means = costs.copy()
+        for column, i in enumerate(unknown):
+            model = Gaussian(decisions[:n], features[:n], told[:, i])
+            mean, std = model.predict(decisions[n:], features[n:])
+            means[:, i] = model.scores.figures(mean)
+            figures[:, :, i] = model.scores.figures(mean[:, None] + std[:, None] * grid[None, :, column])
+        return means, figures, chances
 
 
 def _columns(features: Sequence[Mapping[str, float]]) -> Array:
