@@ -50,7 +50,7 @@ def test_a_name_too_long_for_a_file_is_refused_before_anything_is_written(name: 
     (tmp_path / "mine.py").write_text(LIST)
     done = hadnas("search", tmp_path / "mine.py", "--home", tmp_path / "runs", "--name", name)
     assert done.exit_code == 2 and f"takes {len(name.encode())} bytes; allowed are 244" in done.output, done.output
-    assert os.listdir(tmp_path) == ["mine.py"]
+    assert set(os.listdir(tmp_path)) - {"__pycache__"} == {"mine.py"}  # Python may cache what it imports
 
 
 def test_the_longest_name_is_searched_under(tmp_path: Path) -> None:
