@@ -3,10 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
+from random import Random
 from typing import Any
 
 from hadnas.measure.figures import Direction
-from hadnas.space import Distribution, Params, Pick, Scalar, replay, resolve, size
+from hadnas.space import Distribution, Params, Pick, Scalar, draws, replay, resolve, size
+
+DRAWN = 64
+"""Random draws that show the range of what is known."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,7 @@ class Problem:
     objectives  their names, `directions` one for each
     describe    (answers, node) of a draw -> its prospect, or None where a rule or the limit of a known cost refuses it;
                 a function of the draw alone, so that its results may be kept
-    reference   objective -> the worst figure that counts for hypervolume, fixed before the search; of an objective that
-                is not named, somewhat beyond the worst that is known or was told
+    reference   objective -> the worst figure that counts for hypervolume; `hadnas.samplers.volume` chooses the others
     ratios      objectives whose ratios count, such as costs: hypervolume takes their logarithms
     """
 
@@ -53,6 +57,12 @@ class Problem:
     @cached_property
     def _prospects(self) -> dict[tuple[tuple[str, Any], ...], Prospect | None]:
         return {}
+
+    @cached_property
+    def known(self) -> list[list[float]]:
+        """The objectives of some random draws, NaN where they are not known; always the same ones."""
+        described = (self.describe(*draw) for draw in islice(draws(self.space, Random(0)), DRAWN))
+        return [[found.known.get(name, float("nan")) for name in self.objectives] for found in described if found]
 
     @cached_property
     def size(self) -> int:

@@ -12,6 +12,7 @@ import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,12 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hadnas.errors import SpecError
-from hadnas.measure.front import Array, gains, losses_of, pareto_front
+from hadnas.measure.front import Array, gains, pareto_front
 from hadnas.samplers.gaussian import Gaussian
 from hadnas.samplers.problem import Problem, Prospect
 from hadnas.samplers.sampler import sampler
 from hadnas.samplers.vectors import vectors
+from hadnas.samplers.volume import Volume, volume
 from hadnas.space import Params, draws, every, mutants
 
 PARENTS = 10
@@ -37,9 +39,6 @@ FURTHER = 0.5
 
 SPREAD = 64
 """Random draws of which one is chosen by its cost."""
-
-BEYOND = 0.1
-"""Share of the range by which the reference point lies beyond the worst figures, where the problem names none."""
 
 MAX_LEARNED = 500
 """Trials, beside the parents, from which the surrogate learns: its covariance takes their square in memory."""
@@ -109,7 +108,7 @@ class SurrogateSampler(BaseSampler):
         met: set[object] = set()
         told: dict[object, Candidate] = {}
         pending: dict[object, Candidate] = {}
-        for trial in trials:
+        for trial in sorted(trials, key=lambda trial: trial.datetime_complete or datetime.max):
             if (prospect := self._prospect(trial)) is None:
                 continue
             met.add(prospect.key)
@@ -121,6 +120,7 @@ class SurrogateSampler(BaseSampler):
         if len(told) + len(pending) < self.n_startup_trials or not known:
             first = list(itertools.islice(self._fresh(self._random(rng), met), SPREAD))
             return self._spread(first, len(met)).answers if first else self._any(rng)
+        scale = volume(self.problem, [candidate.figures for candidate in known])
         parents = self._parents(known)
         pool = list(itertools.islice(self._fresh(self._draws(parents, rng), met), self.pool))
         if not pool:
@@ -129,7 +129,7 @@ class SurrogateSampler(BaseSampler):
             rest = [candidate for candidate in known if all(candidate is not parent for parent in parents)]
             known = parents + rest[:: -(-len(rest) // MAX_LEARNED)]
         waiting = [candidate for key, candidate in pending.items() if key not in told]
-        return pool[int(np.argmax(self._gains(known, waiting, pool)))].answers
+        return pool[int(np.argmax(self._gains(scale, known, waiting, pool)))].answers
 
     def _spread(self, first: list[Candidate], place: int) -> Candidate:
         """Of random draws, that of the cost at `place` of a van der Corput sequence, from the smallest cost onwards."""
@@ -191,40 +191,25 @@ class SurrogateSampler(BaseSampler):
             rest = [candidate for i, candidate in enumerate(rest) if i not in front]
         return parents
 
-    def _gains(self, known: list[Candidate], pending: list[Candidate], pool: list[Candidate]) -> Array:
+    def _gains(self, scale: Volume, known: list[Candidate], pending: list[Candidate], pool: list[Candidate]) -> Array:
         """The expected gain in hypervolume of each in the pool; those at work count as they are predicted."""
-        problem, ahead = self.problem, pending + pool
-        told = np.array([candidate.figures for candidate in known])
-        costs = np.array([[c.prospect.known.get(name, np.nan) for name in problem.objectives] for c in ahead])
-        ratios = [
-            name in problem.ratios
-            and problem.reference.get(name, 1) > 0
-            and bool((told[:, i] > 0).all() and not (costs[:, i] <= 0).any())
-            for i, name in enumerate(problem.objectives)
-        ]
-        told, costs = (np.where(ratios, np.log10(np.where(ratios, values, 1)), values) for values in (told, costs))
-        mean, figures, chances = self._predicted(known, ahead, told, costs)
+        ahead, names = pending + pool, self.problem.objectives
+        told = scale.losses(np.array([candidate.figures for candidate in known]))
+        costs = scale.losses(np.array([[c.prospect.known.get(name, np.nan) for name in names] for c in ahead]))
+        mean, points, chances = self._predicted(known, ahead, told, costs)
         met = np.concatenate([told, mean[: len(pending)]])
-        losses = losses_of(met.tolist(), problem.directions)
-        signs = losses_of([[1.0] * len(problem.objectives)], problem.directions)[0]
-        seen = np.concatenate([told, costs]) * signs
-        low, high = np.nanmin(seen, axis=0), np.nanmax(seen, axis=0)
-        limit = high + BEYOND * (high - low)
-        for i, name in enumerate(problem.objectives):
-            if name in problem.reference:
-                limit[i] = signs[i] * (np.log10(problem.reference[name]) if ratios[i] else problem.reference[name])
-        front = losses[pareto_front(met.tolist(), problem.directions)]
-        points = figures[len(pending) :] * signs
-        found: Array = gains(points.reshape(-1, len(signs)), front, limit).reshape(len(pool), -1) @ chances
+        front = met[pareto_front(met.tolist(), ["minimize"] * met.shape[1])]
+        points = points[len(pending) :].reshape(-1, met.shape[1])
+        found: Array = gains(points, front, scale.limit).reshape(len(pool), -1) @ chances
         return found
 
     def _predicted(
         self, known: list[Candidate], ahead: list[Candidate], told: Array, costs: Array
     ) -> tuple[Array, Array, Array]:
-        """Objectives of those ahead, given those `told` of the known ones.
+        """Losses of those ahead, given those `told` of the known ones.
 
         Returns their means (ahead, objectives), the points of a quadrature over what is not known (ahead, points,
-        objectives), and the weights of the points. `costs` (ahead, objectives) is NaN where a figure is not known.
+        objectives), and the weights of the points. `costs` (ahead, objectives) is NaN where a loss is not known.
         """
         candidates, n = known + ahead, len(known)
         decisions = vectors(

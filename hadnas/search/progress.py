@@ -1,12 +1,15 @@
 """How far a search has come: where it stands now, what its trials count, and the first reason to stop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from hadnas.measure.figures import ACCURACY
+from hadnas.samplers.problem import Problem
+from hadnas.samplers.volume import FIRST, volume
 from hadnas.store.study import Study
 from hadnas.store.trials import FIGURES, FINGERPRINT, rung_of
 
@@ -15,6 +18,9 @@ REPEATS = 50
 
 REFUSALS = 200
 """Refused draws since the last trained architecture after which a study ends."""
+
+RISE = 0.001
+"""Share by which the hypervolume rises at least where a search does not stand still."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,29 @@ def tally(trials: list[FrozenTrial]) -> Tally:
             accuracy = trial.user_attrs[FIGURES][ACCURACY]
             best = accuracy if best is None else max(best, accuracy)
     return Tally(len(known), len(known - trained), refused, refusals, barren, len(assignments), best)
+
+
+def standstill(problem: Problem, trials: Sequence[FrozenTrial], patience: int) -> str:
+    """Why a search ends whose last `patience` architectures hardly raised the hypervolume, in words; empty otherwise.
+
+    Architectures count in the order in which they finished, from the volume's first on; stopped ones raise nothing.
+    """
+    finished = [trial for trial in trials if trial.state == TrialState.COMPLETE or rung_of(trial) is not None]
+    finished.sort(key=lambda trial: trial.datetime_complete or datetime.max)
+    figures: dict[str, Sequence[float]] = {}
+    for trial in finished:
+        name = trial.user_attrs[FINGERPRINT]
+        figures[name] = figures.get(name) or (trial.values if trial.state == TrialState.COMPLETE else ())
+    if len(figures) < FIRST + patience:
+        return ""
+    complete = [row for row in figures.values() if row]
+    before = [row for row in [*figures.values()][:-patience] if row]
+    if not before:
+        return ""
+    scale = volume(problem, complete)
+    if scale.of(complete) >= (1 + RISE) * scale.of(before):
+        return ""
+    return f"the last {patience} architectures raised the hypervolume by less than {RISE:.1%}"
 
 
 @dataclass

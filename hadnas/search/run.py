@@ -14,7 +14,7 @@ from hadnas.samplers.sampler import make_sampler
 from hadnas.search.compare import backends, compare
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.mirror import Mirror
-from hadnas.search.progress import Progress, Watch, tally
+from hadnas.search.progress import Progress, Watch, standstill, tally
 from hadnas.search.proposals.propose import propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
@@ -98,6 +98,7 @@ class _Run:
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=evaluator.data.notes)
         self.size = size(study.space)
         self.recorder = Recorder(evaluator, trials, self.mirror, self.say)
+        self.problem = prospects(study.space, evaluator.task, study.objectives, study.constraints)
 
     def open(self, home: Home) -> None:
         """Close what dead workers left open, and set up the study in MLflow, written again if it is missing there."""
@@ -114,8 +115,7 @@ class _Run:
     def candidates(self) -> None:
         """Propose, evaluate, record, until the study ends or other workers evaluate the rest."""
         study = self.study
-        problem = prospects(study.space, self.evaluator.task, study.objectives, study.constraints)
-        sampler = make_sampler(study.sampler, study.seed, study.sampler_options, problem)
+        sampler = make_sampler(study.sampler, study.seed, study.sampler_options, self.problem)
         while not self._ended():
             proposal = propose(study, self.trials, self.claims, sampler)
             if proposal is not None:
@@ -126,10 +126,13 @@ class _Run:
 
     def _ended(self) -> bool:
         """Update the progress with the trials of all workers; whether the study ends."""
-        now = tally(self.trials.all())
+        trials, patience = self.trials.all(), self.study.patience
+        now = tally(trials)
         self.progress.done, self.progress.stopped = now.done, now.stopped
         self.progress.refused, self.progress.best = now.refused, now.best
         self.progress.ended = now.end(self.study, self.size)
+        if patience and not self.progress.ended:
+            self.progress.ended = standstill(self.problem, trials, patience)
         return bool(self.progress.ended)
 
     def say(self, label: str, phase: str, epoch: int = 0) -> None:

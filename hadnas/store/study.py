@@ -30,6 +30,7 @@ class Study(BaseModel):
     constraints  figure -> largest value allowed, of the costs and latencies, which are known before the training
     trials       the budget: distinct architectures met, trained, reused or stopped at a rung
     rungs        epochs after which a training may be stopped (`hadnas.samplers.rungs`); none by default
+    patience     architectures in a row that hardly raise the hypervolume, after which the search ends; None: all trials
     baselines    name -> architecture (a node, an Arch as `hadnas.load` gives it, or a timm model name), trained by the
                  same recipe
     latency      the backend that times every candidate, or None for no latency
@@ -51,6 +52,7 @@ class Study(BaseModel):
     sampler_options: dict[str, Any] = Field(default_factory=dict)
     trials: int = Field(default=20, ge=1, le=COUNT)
     rungs: tuple[int, ...] = Field(default=(), exclude_if=lambda rungs: not rungs)
+    patience: int | None = Field(default=None, ge=1, le=COUNT, exclude_if=lambda patience: patience is None)
     seed: int = Field(default=0, ge=0, le=SEED)
     baselines: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
     latency: str | None = "eager"

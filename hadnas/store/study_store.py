@@ -21,7 +21,7 @@ from hadnas.store.stored import check_trials, read_attributes
 from hadnas.store.study import Study, one_sentence
 from hadnas.store.trials import STUDY, Trials
 
-_GROWS = frozenset({"trials", "source", "backends", "parts", "class_names", "notes"})
+_GROWS = frozenset({"trials", "patience", "source", "backends", "parts", "class_names", "notes"})
 """What may change when a study continues."""
 
 

@@ -45,6 +45,7 @@ def updated_study(
     seed: int | None = None,
     sampler: str | None = None,
     rungs: str | None = None,
+    patience: int | None = None,
     name: str | None = None,
     backends: str | None = None,
     **largest: str | None,
@@ -59,7 +60,7 @@ def updated_study(
     from hadnas.store.study import Study, one_sentence
 
     fields: dict[str, Any] = {key: getattr(study, key) for key in Study.model_fields}
-    given = {"trials": trials, "seed": seed, "sampler": sampler, "name": name}
+    given = {"trials": trials, "seed": seed, "sampler": sampler, "patience": patience, "name": name}
     fields |= {key: value for key, value in given.items() if value is not None}
     if data is not None and not data.strip():
         raise SpecError(f"--data is empty; allowed are {SOURCES}")

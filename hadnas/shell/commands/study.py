@@ -35,6 +35,7 @@ from hadnas.shell.commands.overrides import limits, updated_study
 @click.option("--seed", type=SEEDS, help="Seed of the sampler and of every training.")
 @click.option("--sampler", metavar="NAME", help="surrogate, tpe (Optuna's), nsga2, random or exhaustive.")
 @click.option("--rungs", metavar="LIST", help="Epochs after which a training may be stopped: 2,4, or none.")
+@click.option("--patience", type=COUNTS, help="End after so many architectures that hardly raise the hypervolume.")
 @click.option("--name", help="Name of the stored study; by default that of its file, with -DATA for other data.")
 @limits
 @click.option(
