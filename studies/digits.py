@@ -4,8 +4,8 @@
 
 Machine: 2 CPU cores, no GPU: one minute, and another minute for the first installation.
 Expected with seed 0 and two threads: the best candidate has validation accuracy .9861 (n = 288 images, standard error
-.007) at 209k MACs, others .9826 at 121k and .9792 at 47k; the baselines plain_conv, starnet_small and timm_resnet have
-.9722, .9792 and .9722 at 157k, 384k and 532k. Of 16 candidates 13 have a Hadamard block, 13 an additive one, 9 a
+.007) at 209k MACs, others .9826 at 121k and .9688 at 68k; the baselines plain_conv, starnet_small and timm_resnet have
+.9722, .9792 and .9722 at 157k, 384k and 532k. Of 16 candidates 14 have a Hadamard block, 13 an additive one, 9 a
 convolution and 6 attention; all have a merge that multiplies. Differences among the best are within the error of 288
 images: `hadnas finals digits` repeats the comparison. With `--sampler tpe`: .9861 at 418k MACs, .9826 at 302k.
 """
