@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from hadnas.library import load
     from hadnas.measure.cost import cost
     from hadnas.measure.latency.latency import latency
+    from hadnas.objective import log_trial, suggest
     from hadnas.opened import open_study
     from hadnas.results.report import write_report
     from hadnas.retraining import retrain
+    from hadnas.samplers.surrogate import SurrogateSampler
     from hadnas.search.finals import run_finals
     from hadnas.search.predictor import load_predictor
+    from hadnas.search.proposals.prospects import prospects
     from hadnas.search.run import run_study
     from hadnas.space import int_range, one_of, op, repeat
     from hadnas.store.home import Home
@@ -35,6 +38,7 @@ _PUBLIC = {
     "Home": "hadnas.store.home",
     "Recipe": "hadnas.train.recipe",
     "Study": "hadnas.store.study",
+    "SurrogateSampler": "hadnas.samplers.surrogate",
     "Task": "hadnas.arch.task",
     "block": "hadnas.blocks.registry",
     "build": "hadnas.hosts.build",
@@ -44,16 +48,19 @@ _PUBLIC = {
     "latency": "hadnas.measure.latency.latency",
     "load": "hadnas.library",
     "load_predictor": "hadnas.search.predictor",
+    "log_trial": "hadnas.objective",
     "one_of": "hadnas.space",
     "op": "hadnas.space",
     "open_study": "hadnas.opened",
     "product_effects": "hadnas.train.effects",
+    "prospects": "hadnas.search.proposals.prospects",
     "register": "hadnas.blocks.registry",
     "repeat": "hadnas.space",
     "retrain": "hadnas.retraining",
     "run_finals": "hadnas.search.finals",
     "run_study": "hadnas.search.run",
     "sample": "hadnas.arch.random",
+    "suggest": "hadnas.objective",
     "write_report": "hadnas.results.report",
 }
 

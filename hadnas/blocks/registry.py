@@ -11,13 +11,14 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 
-from hadnas.errors import SpecError, cut, unknown
+from hadnas.errors import SpecError, cut, first_line, unknown
 from hadnas.shipped import import_all
 
 Family = Literal["hadamard", "additive", "convolution", "attention"]
@@ -221,10 +222,28 @@ def _plain(kind: Any) -> bool:
 SHIPPED = ("hadnas.blocks", "hadnas.hosts")
 """The packages whose files register the shipped ops."""
 
+ENTRY_POINTS = "hadnas.blocks"
+"""The group of entry points by which an installed package names its modules that register ops."""
+
 
 def _load_shipped() -> None:
     for package in SHIPPED:
         import_all(package)
+    _load_installed()
+
+
+@cache
+def _load_installed() -> None:
+    """Import what installed packages name. Raises SpecError, with the package, for a module that fails."""
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            point.load()
+        except Exception as error:
+            package = point.dist.name if point.dist else point.value
+            raise SpecError(
+                f"the package {package} has the entry point {point.name} = {point.value} in {ENTRY_POINTS}, which "
+                f"cannot be imported: {type(error).__name__}: {first_line(error)}; repair or uninstall it"
+            ) from error
 
 
 def ops(role: str | None = None) -> dict[str, Op]:

@@ -10,25 +10,33 @@ from hadnas.errors import HadnasError
 from hadnas.hosts.build import parts
 from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import Counts
-from hadnas.measure.figures import TABLE
+from hadnas.measure.figures import TABLE, Direction
 from hadnas.measure.figures import objectives as directions
 from hadnas.measure.parts import PartCounts
 from hadnas.samplers.problem import Problem, Prospect
 from hadnas.search.evaluate import overruns
 from hadnas.space import Params
+from hadnas.space.data import as_data, from_data
 
 
 def prospects(
-    space: dict[str, Any], task: Task, objectives: Sequence[str], limits: Mapping[str, float] | None = None
+    space: dict[str, Any],
+    task: Task,
+    objectives: Sequence[str] | Mapping[str, Direction],
+    limits: Mapping[str, float] | None = None,
 ) -> Problem:
     """The problem of a study: a space for a task, its objectives and, figure -> largest value, its constraints.
+
+    Objectives of one's own come with directions, as in {"val/iou": "maximize", "macs": "minimize"}.
 
     What it describes has the fingerprint as its key, and knows the objectives that are counted: not latencies, nor the
     peak of activations, which is no sum over parts. Of costs and latencies the ratios count. A draw is refused that no
     network can be built or counted of, or that breaks a limit on such a figure. The parts of a network are counted when
     they are met first: make one problem per process.
     """
-    counted = PartCounts()
+    if not isinstance(objectives, Mapping):
+        objectives = {name: directions()[name] for name in objectives}
+    space, counted = from_data(as_data(space)), PartCounts()
     names = [name for name in dict.fromkeys((*objectives, *(limits or {}))) if name in Counts.__dataclass_fields__]
 
     def describe(answers: Params, node: Any) -> Prospect | None:
@@ -43,5 +51,5 @@ def prospects(
         known = {name: float(figures[name]) for name in objectives if name in figures}
         return Prospect(plan.arch.fingerprint, known, features(plan.arch, asdict(found)))
 
-    ratios = frozenset(name for name in objectives if TABLE[name].source != "training")
-    return Problem(space, tuple(objectives), tuple(directions()[name] for name in objectives), describe, ratios=ratios)
+    ratios = frozenset(name for name in objectives if name in TABLE and TABLE[name].source != "training")
+    return Problem(space, tuple(objectives), tuple(objectives.values()), describe, ratios=ratios)
