@@ -64,7 +64,8 @@ def test_the_surrogate_takes_an_objective_of_ones_own_beside_a_known_cost() -> N
 
 
 def test_a_logged_trial_is_a_run_as_those_of_a_search(tmp_path: Path) -> None:
-    study = optuna.create_study(study_name="mine")
+    sampler = hadnas.SurrogateSampler(hadnas.prospects(SPACE, TASK, {"val/iou": "maximize"}))
+    study = optuna.create_study(study_name="mine", direction="maximize", sampler=sampler)
     trial = study.ask()
     arch = hadnas.suggest(trial, SPACE, TASK)
     with pytest.raises(hadnas.HadnasError, match=r"figures = \{\}"):
