@@ -16,7 +16,7 @@ from torch import nn
 from hadnas.arch.node import FORMAT, Arch
 from hadnas.arch.task import Task
 from hadnas.errors import BuildError, SpecError, StudyError
-from hadnas.exporter.card import Facts, card
+from hadnas.exporter.card import OUTPUTS, Facts, card
 from hadnas.exporter.onnx_file import LOGIT_TOLERANCE, write_onnx
 from hadnas.hosts.build import build_plan, save_weights, trained
 from hadnas.hosts.host import ENTRY, Moments, Plan, make_plan
@@ -61,7 +61,9 @@ def export(
     plan = arch if isinstance(arch, Plan) else make_plan(arch, task)
     folder, facts = Path(out), facts or Facts()
     if len(class_names) not in (0, task.outputs):
-        raise SpecError(f"class_names has {len(class_names)} names; allowed is one for each of {task.outputs} classes")
+        raise SpecError(
+            f"class_names has {len(class_names)} names; allowed is one for each of {task.outputs} {task.target}"
+        )
     check_folder(folder, onnx=onnx, force=force)
     if onnx:
         require_onnx()
@@ -168,7 +170,7 @@ def _move(place: Path, folder: Path) -> None:
 
 def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
     """Instructions to load an exported folder, as text."""
-    shape = ", ".join(map(str, task.shape))
+    shape, out = ", ".join(map(str, task.shape)), OUTPUTS[task.target]
     checked = "verified without hadnas: same keys, bit-equal logits" + (
         f"; in ONNX Runtime: logits within {LOGIT_TOLERANCE:g} of the largest" if onnx else ""
     )
@@ -176,7 +178,7 @@ def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
     return (
         f"wrote {', '.join(written)} to {folder}/ ({checked})\n\n"
         f"    import sys, torch\n    sys.path.insert(0, {str(folder)!r})\n    from model import {ENTRY}\n\n"
-        f"    network = {ENTRY}(pretrained=True).eval()\n    logits = network(torch.zeros(1, {shape}))\n\n"
+        f"    network = {ENTRY}(pretrained=True).eval()\n    {out} = network(torch.zeros(1, {shape}))\n\n"
         "images are pixels scaled to 0..1, minus network.pretrained_cfg['mean'], over network.pretrained_cfg['std']"
     )
 

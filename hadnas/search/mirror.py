@@ -126,7 +126,7 @@ class Live:
 
 
 def mirror_finals(results: StudyResults, tracker: Tracker) -> None:
-    """One run per network of the finals, with its test accuracy and interval; an existing run stays.
+    """One run per network of the finals, with the metric on the test split and its interval; an existing run stays.
 
     For one process at a time, under `Tracker.alone`.
     """
@@ -141,10 +141,10 @@ def mirror_finals(results: StudyResults, tracker: Tracker) -> None:
         assert arch is not None
         tags = {keys.FINGERPRINT: final.fingerprint, keys.FINAL: final.kind}
         run_id = tracker.start_trial(None, "final", f"final {final.name}", {}, tags, note=f"```\n{arch.tree()}\n```")
-        if final.accuracy is not None:
-            found = final.accuracy
-            figures = {"test/accuracy": found.mean, "test/low": found.low, "test/high": found.high}
+        if final.estimate is not None:
+            found = final.estimate
+            figures = {f"test/{final.metric}": found.mean, "test/low": found.low, "test/high": found.high}
             tracker.log_metrics(run_id, figures | {"test/n": found.n, "test/seeds": found.seeds})
-        tracker.end_trial(run_id, "FINISHED" if final.accuracy is not None else "KILLED", final.reason)
+        tracker.end_trial(run_id, "FINISHED" if final.estimate is not None else "KILLED", final.reason)
         shown[sign] = run_id
     results.book.set_user_attr(FINALS_RUNS, shown)

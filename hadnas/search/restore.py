@@ -64,10 +64,11 @@ def rewrite(results: StudyResults, mirror: Mirror, say: Callable[[str], None]) -
     with closing(results.ledger), tracker.alone():
         set_view(
             tracker,
-            [figure.name for figure in shown_in("view")],
+            [figure.name for figure in shown_in("view", metric=results.study.metric_figure)],
             keys.WORDS,
             [keys.count_of(f) for f in FAMILIES],
             [keys.RUNG] if results.study.rungs else [],
+            lowest_first=TABLE[results.study.metric_figure].direction == "minimize",
         )
         if tracker.is_whole:
             return

@@ -22,7 +22,7 @@ from hadnas.store.records import TrainingKey
 from hadnas.store.study_store import open_trials
 from hadnas.store.trials import final_entries
 from hadnas.train.data.spec import load_data
-from hadnas.train.score import hits
+from hadnas.train.score import score_module
 from tests.homes import Unseen, new_home, study
 from tests.networks import pyramid, residual
 
@@ -80,7 +80,7 @@ def finish(
     place = ledger.place_weights(claim)
     if module is not None:
         save_weights(module, path / place)
-    ledger.finish(claim, val_accuracy=accuracy, val_loss=0.4, val_n=288, seconds=1.0)
+    ledger.finish(claim, metrics={"accuracy": accuracy}, val_loss=0.4, val_n=288, seconds=1.0)
 
 
 def test_seeds_are_fresh_leads_are_the_finalists_and_nothing_is_scored_twice(tmp_path: Path) -> None:
@@ -106,7 +106,9 @@ def test_the_test_split_is_scored_once_for_each_training(tmp_path: Path) -> None
     for final, entry in zip(finals, final_entries(results.book), strict=True):
         (key,), arch = entry.keys, results.architecture(entry.fingerprint)
         assert arch is not None and (score := results.ledger.get_test(key)) is not None
-        right, _ = hits(build_seeded(make_plan(arch, results.task()), key.seed), data, "test")  # as its weights are
+        right = score_module(
+            build_seeded(make_plan(arch, results.task()), key.seed), data, "test"
+        ).hits  # as its weights are
         assert score[0] == right.tolist()
         assert final.accuracy is not None and final.accuracy.mean == pytest.approx(sum(right.tolist()) / 360)
     assert openings(results) == 1

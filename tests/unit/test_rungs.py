@@ -39,9 +39,14 @@ class Past:
         for epoch in (1, 2, 3):
             accuracy = 0.1 * epoch + 0.05 * number
             self.ledger.add_epoch(
-                claim, epoch, train_loss=1 - accuracy, val_loss=1 - accuracy, val_accuracy=accuracy, seconds=1.0
+                claim,
+                epoch,
+                train_loss=1 - accuracy,
+                val_loss=1 - accuracy,
+                metrics={"accuracy": accuracy},
+                seconds=1.0,
             )
-        self.ledger.finish(claim, val_accuracy=0.3 + 0.05 * number, val_loss=0.5, val_n=10, seconds=3.0)
+        self.ledger.finish(claim, metrics={"accuracy": 0.3 + 0.05 * number}, val_loss=0.5, val_n=10, seconds=3.0)
 
     def tell(self, number: int) -> None:
         trial = self.trials.add(len(self.book.trials), {}, {}, {})
