@@ -106,7 +106,7 @@ def card(
     trained, `class_map` is the file of class names or "", `onnx` whether model.onnx exists.
     """
     task = plan.task
-    shape, outputs = "x".join(map(str, task.shape)), OUTPUTS[task.target]
+    shape, order = "x".join(map(str, task.shape)), "outputs" if task.target == "values" else "logits"
     parts = [
         f"# {plan.name}",
         f"{_KINDS[task.target].format(shape=shape, outputs=task.outputs)}, built and written by hadnas."
@@ -118,7 +118,7 @@ def card(
     if class_names:
         places = [*([f"`{class_map}`"] if class_map else []), '`network.pretrained_cfg["label_names"]`', "`arch.json`"]
         parts.append(
-            f"The names of the {task.target}, in the order of the {outputs}: {', '.join(places)}, and the weights' "
+            f"The names of the {task.target}, in the order of the {order}: {', '.join(places)}, and the weights' "
             "metadata."
         )
     if onnx:
@@ -132,7 +132,7 @@ def card(
         parts.append(_protocol(facts.protocol))
     data = {"shape": shape, task.target: task.outputs}
     if class_names:
-        data[f"{ONE_OF[task.target]} names, in the order of the {outputs}"] = ", ".join(class_names)
+        data[f"{ONE_OF[task.target]} names, in the order of the {order}"] = ", ".join(class_names)
     data |= facts.data
     if moments is not None:
         data |= {"mean of each channel": _numbers(moments[0]), "standard deviation": _numbers(moments[1])}
@@ -151,15 +151,13 @@ def card(
 def _use(plan: Plan, needed: str, moments: Moments | None, class_map: str) -> str:
     shape, size = ", ".join(map(str, plan.task.shape)), " ".join(map(str, plan.task.shape))
     options = f"{size} --class-map {class_map}" if class_map else size
-    by_name = (
-        f"""
+    by_name = f"""
 `import model` also registers it with timm: `timm.create_model("{plan.name}", pretrained=True)`, with
-`features_only`, `num_classes` and timm's other arguments. timm's training script trains it, too:
-`PYTHONPATH=. python train.py DATA --device-modules model --model {plan.name} --input-size {options}`.
-"""
-        if plan.host.in_timm
-        else ""
-    )
+`features_only`, `num_classes` and timm's other arguments."""
+    if plan.task.target == "classes":
+        by_name += f""" timm's training script trains it, too:
+`PYTHONPATH=. python train.py DATA --device-modules model --model {plan.name} --input-size {options}`."""
+    by_name = f"{by_name}\n" if plan.host.in_timm else ""
     pools = (str(node.get("pool")) for node in nodes(plan.arch.node))
     if pool := next((pool for pool in pools if "avgmax" in pool), ""):
         by_name += f"\nTorchScript does not compile timm's pooling `{pool}`; `torch.export` and ONNX support it.\n"

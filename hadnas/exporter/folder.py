@@ -72,6 +72,7 @@ def export(
         network = build_plan(plan).eval() if weights is None else trained(plan, Path(weights))
     source = plan_source(plan, facts.origin, moments, class_names)
     libraries = listed(needed(plan))
+    mappable = task.target == "classes" and _is_mappable(class_names)
     text = card(
         plan,
         facts,
@@ -80,7 +81,7 @@ def export(
         licence(plan),
         libraries,
         trained=weights is not None,
-        class_map=CLASS_MAP if _is_mappable(class_names) else "",
+        class_map=CLASS_MAP if mappable else "",
         onnx=onnx,
     )
     beside = {"class_names": list(class_names)} if class_names else {}
@@ -89,7 +90,7 @@ def export(
         (place / "model.py").write_text(source, encoding="utf-8")
         save_weights(network, place / FILES[1], class_names)
         (place / "arch.json").write_text(json.dumps({"format": FORMAT, **plan.arch.node, **beside}, indent=1) + "\n")
-        if _is_mappable(class_names):
+        if mappable:
             (place / CLASS_MAP).write_text(_class_map(class_names), encoding="utf-8")
         (place / "README.md").write_text(text, encoding="utf-8")
         verify(place, network, task)

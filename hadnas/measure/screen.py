@@ -85,9 +85,8 @@ def screen(
     dtype: that of training; a 16-bit dtype means autocast, without a change of the weights. Every parameter named
     `alpha` is set to 0, then to 1. With a learning rate `lr` three trial updates from the initial weights follow, each
     of every parameter by `lr` against the sign of its gradient (the first step of Adam), and one more forward pass.
-    A copy is run: the module, its buffers and gradients and the random state do not change.
-    `loss` is that of (outputs, target). Raises MeasurementError if the forward or backward pass fails, naming the
-    sub-module, and for a module that cannot be copied or moved to the device.
+    A copy is run: the module, its buffers and gradients and the random state do not change. `loss` is that of (outputs,
+    target). Raises MeasurementError if a pass fails, naming the sub-module, or the module cannot be copied or moved.
     """
     if images.dim() != 4 or len(images) < 2 or len(targets) != len(images):
         found = f"images {tuple(images.shape)} and targets {tuple(targets.shape)}"

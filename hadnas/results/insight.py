@@ -15,7 +15,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from scipy import stats
 
 from hadnas.arch.families import stage_counts
-from hadnas.measure.figures import TABLE
+from hadnas.measure.figures import TABLE, VAL
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
 from hadnas.results.weights import network_of
@@ -178,4 +178,6 @@ def effects(results: StudyResults, found: Found) -> list[ProductEffect]:
     val = results.data().val
     order = evenly_spaced(EFFECT_IMAGES, len(val))
     images, labels = next(val.batches(len(order), order=order))
-    return product_effects(network_of(results, found), images, labels, batch=results.study.recipe.evaluation_batch)
+    batch, metric = results.study.recipe.evaluation_batch, found.metric.removeprefix(VAL)
+    network, target = network_of(results, found), results.task().target
+    return product_effects(network, images, labels, batch=batch, target=target, metric=metric)

@@ -34,6 +34,7 @@ def write_report(results: StudyResults, out: str | Path | None = None) -> Path:
         of.history(results),
         of.decisions(insights, metric_words(best.metric)),
         of.families(insights, finals, metric_words(best.metric)),
+        of.predicted(results, best),
         of.products(results, best),
         of.winner(results, best),
         of.finals(finals, results.name, openings(results)),

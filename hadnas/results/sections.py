@@ -14,6 +14,7 @@ from hadnas.results.comparison import comparison
 from hadnas.results.finals import Final, lacking, opened_words
 from hadnas.results.insight import MIN_GROUP, Insight, effects
 from hadnas.results.plots import Ordinate, Point, plot_bars, plot_front, plot_history, plot_intervals
+from hadnas.results.predictions import draw_predictions, metrics_text, score_in, worst_first
 from hadnas.results.statistics import interval_words
 from hadnas.results.table import NOISY_RATIO, StudyResults
 from hadnas.source.module import plan_source
@@ -167,7 +168,7 @@ def families(found: Insight, finals: list[Final], metric: str) -> Section:
 
 
 def products(results: StudyResults, best: Found) -> Section:
-    section = Section("products", "Effect of each product in the winner")
+    section, words = Section("products", "Effect of each product in the winner"), metric_words(best.metric)
     try:
         found = effects(results, best)
     except HadnasError as error:  # data or weights are missing; the other sections need neither
@@ -177,7 +178,7 @@ def products(results: StudyResults, best: Found) -> Section:
         section.text("The winner has no product of two activations.")
         return section
     section.table(
-        ["product", "adds", "accuracy without", "lost"],
+        ["product", "adds", f"{words} without", "lost"],
         [
             [e.name, f"{e.ratio:.3f}", f"{e.without:.4f}", f"{e.lost:+.4f}"]
             for e in sorted(found, key=lambda e: -e.lost)[:MAX_ROWS]
@@ -185,13 +186,31 @@ def products(results: StudyResults, best: Found) -> Section:
         {1, 2, 3},
     )
     section.text(
-        f"Accuracy with all products: {found[0].accuracy:.4f} on n = {found[0].n} validation images. Adds: RMS of the "
-        "product's contribution, divided by the RMS of the rest. Lost: accuracy lost when this product is set to zero, "
-        "without further training.",
+        f"{words.capitalize()} with all products: {found[0].whole:.4f} on n = {found[0].n} validation images. Adds: RMS of "
+        f"the product's contribution, divided by the RMS of the rest. Lost: {words} lost when it is set to zero, without "
+        "further training.",
         note=True,
     )
     if len(found) > MAX_ROWS:
         section.text(f"{len(found) - MAX_ROWS} products with smaller losses are left out.", note=True)
+    return section
+
+
+def predicted(results: StudyResults, best: Found) -> Section:
+    section = Section("predictions", "What the winner predicts")
+    score = score_in(results, best)
+    if score is None:
+        section.text("Not known: it was trained by an earlier version, which did not store it.")
+        return section
+    names = results.class_names()
+    if drawing := draw_predictions(score, names):
+        section.figure(drawing, "predictions", wide=True)
+    columns, rows = worst_first(score, names)
+    if rows:
+        section.table(columns, rows[:MAX_ROWS], set(range(1, len(columns))))
+    if len(rows) > MAX_ROWS:
+        section.text(f"{len(rows) - MAX_ROWS} of higher recall are left out.", note=True)
+    section.text(f"On n = {score.n} validation images: {metrics_text(score)}.", note=True)
     return section
 
 

@@ -249,6 +249,8 @@ class Evaluator:
         """
         training, metric = outcome.training, self.study.metric_figure.removeprefix(VAL)
         assert training is not None
+        if training.weights is None:
+            return
         with _ours():
             path = score_of(training, self.home, "val")
             if not path.exists() and metric not in training.metrics:

@@ -206,9 +206,8 @@ class Ledger:
             if row is None or row.state != "complete":
                 raise StudyError(f"the training of {key.fingerprint} with seed {key.seed} is not complete")
             values: dict[str, Any] = {"training": row.id, "hits": "".join("01"[hit] for hit in hits), "loss": loss}
-            insert = self.database.dialect.insert(TestRow).values(
-                {**values, "created": self.database.dialect.now(session)}
-            )
+            values["created"] = self.database.dialect.now(session)
+            insert = self.database.dialect.insert(TestRow).values(values)
             session.execute(insert.on_conflict_do_nothing())
 
     def get_test(self, key: TrainingKey) -> tuple[list[bool], float] | None:
@@ -285,7 +284,7 @@ def _epoch(row: EpochRow) -> CurvePoint:
 
 
 def _columns(metrics: Mapping[str, float]) -> dict[str, Any]:
-    """Metrics as columns; the accuracy has one of its own, too, the only one before version 6."""
+    """Metrics as columns; before version 6 the accuracy had the only one."""
     return {"metrics": numbers(metrics), "val_accuracy": metrics.get("accuracy")}
 
 

@@ -19,7 +19,7 @@ from tests.homes import study
 
 KEY = TrainingKey("new", "task", "data", "recipe", 3, 0, "code")
 STUDY = study(recipe=Recipe(epochs=3), rungs=(1,))
-POOR = [Epoch(1, 2.0, 2.0, 0.2, 0.1, 1.0)]
+POOR = [Epoch(1, 2.0, 2.0, {"accuracy": 0.2}, 0.1, 1.0)]
 COUNT = MIN_FINISHED + 1
 
 

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from hadnas.measure.figures import shown_in
+from hadnas.measure.figures import metric_words, shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.finals import Final, lacking, opened_words
 from hadnas.results.insight import effects
@@ -41,7 +41,15 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
 
 def show_effects(results: StudyResults, found: Found) -> None:
     """Every product of a trained candidate, on the study's validation images."""
-    table = Table("product", "adds", "accuracy without", "lost", title=found.name, title_justify="left", box=None)
+    table = Table(
+        "product",
+        "adds",
+        f"{metric_words(found.metric)} without",
+        "lost",
+        title=found.name,
+        title_justify="left",
+        box=None,
+    )
     all_effects = effects(results, found)
     for effect in all_effects:
         table.add_row(effect.name, f"{effect.ratio:.3f}", f"{effect.without:.4f}", f"{effect.lost:+.4f}")
@@ -51,6 +59,6 @@ def show_effects(results: StudyResults, found: Found) -> None:
     console.print(table)
     first = all_effects[0]
     console.print(
-        f"accuracy with all: {first.accuracy:.4f} on n = {first.n} validation images; adds: RMS of the product's "
-        "contribution, divided by the RMS of the rest"
+        f"{metric_words(found.metric)} with all: {first.whole:.4f} on n = {first.n} validation images; adds: RMS of "
+        "the product's contribution, divided by the RMS of the rest"
     )
