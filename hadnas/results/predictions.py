@@ -156,7 +156,7 @@ def _draw_values(score: Score, names: Sequence[str]) -> str:
             parts.append(_text(x0 + end, top + side + 16, f"{value:.4g}", "middle"))
             parts.append(_text(x0 - 5, top + side - end + 4, f"{value:.4g}", "end"))
         parts.append(_text(x0 + side / 2, top + side + 16, "true", "middle"))
-        at = f"translate({x0 - 8} {top + side / 2:g}) rotate(-90)"
+        at = f"translate({x0 - 12} {top + side / 2:g}) rotate(-90)"
         parts.append(f'<g transform="{at}">{_text(0, 0, "predicted", "middle")}</g>')
     return _svg(left + len(names) * (side + gap) - 40, top + side + 30, parts)
 

@@ -186,9 +186,9 @@ def products(results: StudyResults, best: Found) -> Section:
         {1, 2, 3},
     )
     section.text(
-        f"{words.capitalize()} with all products: {found[0].whole:.4f} on n = {found[0].n} validation images. Adds: RMS of "
-        f"the product's contribution, divided by the RMS of the rest. Lost: {words} lost when it is set to zero, without "
-        "further training.",
+        f"With all products: {words} {found[0].whole:.4f} on n = {found[0].n} validation images. Adds: RMS of the "
+        f"product's contribution, divided by the RMS of the rest. Lost: {words} lost when this product is set to "
+        "zero, without further training.",
         note=True,
     )
     if len(found) > MAX_ROWS:

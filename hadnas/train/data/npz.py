@@ -46,10 +46,9 @@ def _read(archive: object, path: Path) -> Source:
         raise DataError(f"{path}: contains one array; a .npz file with train_images and train_labels is needed")
     if LAYOUT in archive.files and (layout := str(_array(archive, LAYOUT, path))) != "NHWC":
         raise DataError(f"{path}: {LAYOUT} is {layout!r}; 'NHWC' is allowed, with images of shape (N, H, W, C)")
-    kind = _kind(_array(archive, "train_labels", path))
-    train = _part(archive, "train", path, kind)
+    train, kind = _part(archive, "train", path, None)
     present = [part for part in ("val", "test") if {f"{part}_images", f"{part}_labels"} & set(archive.files)]
-    others = {part: _part(archive, part, path, kind) for part in present}
+    others = {part: _part(archive, part, path, kind)[0] for part in present}
     names = _array(archive, "class_names", path) if "class_names" in archive.files else None
     for part, images in others.items():
         if images.shape != train.shape:
@@ -82,7 +81,8 @@ def _kind(labels: np.ndarray) -> TargetKind:
     return "labels" if labels.ndim == 2 and labels.shape[1] > 1 else "classes"
 
 
-def _part(archive: NpzFile, part: str, path: Path, kind: TargetKind) -> HeldImages:
+def _part(archive: NpzFile, part: str, path: Path, kind: TargetKind | None) -> tuple[HeldImages, TargetKind]:
+    """The images of a split, with the kind of their targets: `kind`, or that of their type."""
     images = _array(archive, f"{part}_images", path)
     labels = _array(archive, f"{part}_labels", path)
     if images.dtype != np.uint8:
@@ -97,6 +97,7 @@ def _part(archive: NpzFile, part: str, path: Path, kind: TargetKind) -> HeldImag
             f"convert (N, C, H, W) by {part}_images.transpose(0, 2, 3, 1), or, if the channels are last already, "
             f"state it by {LAYOUT}='NHWC' in np.savez"
         )
+    kind = kind or _kind(labels)
     if not np.issubdtype(labels.dtype, np.floating if kind == "values" else np.integer):
         needed = "floats, as in train_labels, are" if kind == "values" else "integers, or floats for values, are"
         raise DataError(f"{path}: {part}_labels is {labels.dtype}; {needed} needed")
@@ -107,7 +108,9 @@ def _part(archive: NpzFile, part: str, path: Path, kind: TargetKind) -> HeldImag
         raise DataError(f"{path}: {part}_labels has shape {labels.shape}; {needed}")
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     names = [f"{part}_images[{place}]" for place in range(len(images))]
-    return HeldImages(pixels, torch.from_numpy(labels.astype(np.int64 if kind == "classes" else np.float32)), names)
+    return HeldImages(
+        pixels, torch.from_numpy(labels.astype(np.int64 if kind == "classes" else np.float32)), names
+    ), kind
 
 
 def _channels_last(first: int, second: int, last: int) -> bool:
