@@ -51,8 +51,8 @@ class Study(BaseModel):
     space: dict[str, Any]
     data: DataSpec = DataSpec(source="digits")
     recipe: Recipe = Recipe()
-    objectives: tuple[str, ...] = ("val/accuracy", "macs")
     metric: str | None = Field(default=None, exclude_if=lambda metric: metric is None)
+    objectives: tuple[str, ...] = ("val/accuracy", "macs")
     constraints: dict[str, float] = Field(default_factory=dict)
     sampler: str = "surrogate"
     sampler_options: dict[str, Any] = Field(default_factory=dict)
