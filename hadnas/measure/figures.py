@@ -71,7 +71,7 @@ class Figure:
 
 def _of_metric(metric: Metric) -> Figure:
     """The figure of a metric; displays show that of the study's metric only."""
-    name, about = f"{VAL}{metric.name}", f"{metric.about}; of {' or '.join(metric.targets)}, after the last epoch"
+    name, about = f"{VAL}{metric.name}", f"of {' or '.join(metric.targets)}: {metric.about}"
     places: tuple[Display, ...] = ("top", "report", "view")
     return Figure(
         name,

@@ -19,7 +19,7 @@ from hadnas.store.database import shown
 from hadnas.store.ledger import Ledger
 
 HIDDEN = {
-    "id", "arch", "versions", "recipe", "data", "code", "worker", "holder", "host", "pid", "heartbeat", "started",
+    "id", "arch", "metrics", "versions", "recipe", "data", "code", "worker", "holder", "host", "pid", "heartbeat", "started",
     "finished", "created", "weights", "weights_sha256", "attempt", "protocol_json", "figures", "fit", "p90_ms",
     "min_ms", "iqr", "ratio_iqr",
 }  # fmt: skip
