@@ -7,7 +7,11 @@ its own. Two studies of the same space, sampler and seed; the second has `metric
 `class_weights="balanced"`. Prints for each seed of the study the metrics of both winners on a test split of 1,000
 others and 200 eights, and the mean difference of the recall with its 95 % t-interval over the seeds.
 
-RESULT
+Found with 5 seeds (2 CPU cores, one thread, 3 minutes):
+
+    accuracy                           recall .170 .210 .185 .195 .260, accuracy .861 to .875, macro F1 .606 to .670
+    balanced accuracy, class weights   recall .615 .575 .610 .625 .695, accuracy .846 to .925, macro F1 .740 to .856
+    recall gained: +0.420 (+0.381 to +0.459, 5 seeds)
 """
 
 import sys
