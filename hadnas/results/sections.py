@@ -7,13 +7,14 @@ from typing import Any
 from hadnas.arch.diagram import diagram
 from hadnas.arch.families import LEGEND, families_texts
 from hadnas.errors import HadnasError
-from hadnas.measure.figures import RATIO, shown_in
+from hadnas.measure.figures import RATIO, TABLE, metric_words, shown_in
 from hadnas.measure.front import pareto_front
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
 from hadnas.results.finals import Final, lacking, opened_words
 from hadnas.results.insight import MIN_GROUP, Insight, effects
-from hadnas.results.plots import Point, plot_bars, plot_front, plot_history, plot_intervals
+from hadnas.results.plots import Ordinate, Point, plot_bars, plot_front, plot_history, plot_intervals
+from hadnas.results.predictions import draw_predictions, metrics_text, score_in, worst_first
 from hadnas.results.statistics import interval_words
 from hadnas.results.table import NOISY_RATIO, StudyResults
 from hadnas.source.module import plan_source
@@ -44,22 +45,23 @@ class Section:
 
 
 def front(results: StudyResults) -> Section:
-    section = Section("front", "Accuracy and cost")
+    metric = results.study.metric_figure
+    section = Section("front", f"{metric_words(metric).capitalize()} and cost")
     trained = [found for found in (*results.distinct, *results.baselines) if found.feasible]
-    columns = shown_in("report")
+    columns, direction = shown_in("report", metric=metric), TABLE[metric].direction or "maximize"
 
     def figures_text(found: Found) -> str:
         return ", ".join(f"{results.text(found, figure)} {figure.label}" for figure in columns)
 
     def points(costs: dict[str, float]) -> list[Point]:
         rows = [found for found in results.distinct if found.name in costs]
-        values = [(found.accuracy, costs[found.name]) for found in rows]
-        front = {rows[index].name for index in pareto_front(values, ("maximize", "minimize"))}
+        values = [(found.value, costs[found.name]) for found in rows]
+        front = {rows[index].name for index in pareto_front(values, (direction, "minimize"))}
         return [
             Point(
                 name=found.name,
                 x=costs[found.name],
-                accuracy=found.accuracy,
+                value=found.value,
                 error=found.standard_error,
                 kind="baseline" if found.number is None else "front" if found.name in front else "candidate",
                 text=f"{found.name}: {figures_text(found)}\n{found.arch}",
@@ -68,19 +70,20 @@ def front(results: StudyResults) -> Section:
             if found.name in costs
         ]
 
+    ordinate = Ordinate(metric_words(metric), direction)
     macs = points({found.name: found.figures["macs"] for found in trained})
-    section.figure(plot_front(macs, "MACs of one image", log=True), "front")
+    section.figure(plot_front(macs, "MACs of one image", ordinate, log=True), "front")
     backend = results.study.latency
     known = {found.name: results.comparable(found, RATIO) for found in trained}
     timed = {name: value for name, value in known.items() if value is not None}
     axis = "latency ratio to the reference network ({}, batch 1)"
     if timed:
-        section.figure(plot_front(points(timed), axis.format(backend), log=False), f"latency-{backend}")
+        section.figure(plot_front(points(timed), axis.format(backend), ordinate, log=False), f"latency-{backend}")
     compared = comparison(results)
     for other in compared.backends:
         ratios = {name: row[other]["ratio"] for name, row in compared.rows.items() if "ratio" in row.get(other, {})}
         if other != backend and ratios:
-            section.figure(plot_front(points(ratios), axis.format(other), log=False), f"latency-{other}")
+            section.figure(plot_front(points(ratios), axis.format(other), ordinate, log=False), f"latency-{other}")
     ranked = [*results.front, *(found for found in results.baselines if found.feasible)]
     section.table(
         ["", "network", *(figure.label for figure in columns), "blocks", "merges"],
@@ -106,22 +109,24 @@ def front(results: StudyResults) -> Section:
 
 def history(results: StudyResults) -> Section:
     section = Section("history", "History")
-    seen = [(found.number or 0, found.accuracy) for found in results.found if found.feasible]
-    lines = [(found.name, found.accuracy) for found in results.baselines if found.feasible]
-    section.figure(plot_history(seen, lines), "history")
+    seen = [(found.number or 0, found.value) for found in results.found if found.feasible]
+    lines = [(found.name, found.value) for found in results.baselines if found.feasible]
+    metric = results.study.metric_figure
+    ordinate = Ordinate(metric_words(metric), TABLE[metric].direction or "maximize")
+    section.figure(plot_history(seen, lines, ordinate), "history")
     return section
 
 
-def decisions(found: Insight) -> Section:
+def decisions(found: Insight, metric: str) -> Section:
     section = Section("decisions", "Which decisions mattered")
     if found.missing:
         section.text(found.missing)
         return section
     top = found.importances[:MAX_ROWS]
-    label = "importance for high validation accuracy (PED-ANOVA; 0: none)"
+    label = f"importance for a good validation {metric} (PED-ANOVA; 0: none)"
     section.figure(plot_bars([f"{i.decision} (n = {i.n})" for i in top], [i.value for i in top], label), "importances")
     section.table(
-        ["decision", "importance", "trials", "best option", "its mean accuracy", "trials with it"],
+        ["decision", "importance", "trials", "best option", f"its mean {metric}", "trials with it"],
         [[i.decision, f"{i.value:.4f}", str(i.n), i.best, f"{i.mean:.4f}", str(i.times)] for i in top],
         {1, 2, 4, 5},
     )
@@ -130,9 +135,9 @@ def decisions(found: Insight) -> Section:
     return section
 
 
-def families(found: Insight, finals: list[Final]) -> Section:
+def families(found: Insight, finals: list[Final], metric: str) -> Section:
     title = "Association of each family with" if found.adaptive else "Effect of each family on"
-    section = Section("families", f"{title} accuracy, by stage")
+    section = Section("families", f"{title} {metric}, by stage")
     if found.adaptive:
         section.text(
             "The sampler learned from earlier trials, so these are associations, not effects: the other decisions of "
@@ -142,7 +147,7 @@ def families(found: Insight, finals: list[Final]) -> Section:
     if found.differences:
         names = [f"stage {d.stage}: {d.family} ({d.n_with} with, {d.n_without} without)" for d in found.differences]
         values = [(d.mean, d.low, d.high) for d in found.differences]
-        label = "difference of mean validation accuracy, 95 % interval (Welch)"
+        label = f"difference of mean validation {metric}, 95 % interval (Welch)"
         section.figure(plot_intervals(names, values, label), "families")
         section.text("Only trials with equally many blocks in the stage are compared.", note=True)
     else:
@@ -157,13 +162,13 @@ def families(found: Insight, finals: list[Final]) -> Section:
             "that the twin replaces by sums."
         )
         values = [(final.lead.mean, final.lead.low, final.lead.high) for final in twins if final.lead is not None]
-        label = "test accuracy of the network minus that of its additive twin, 95 % interval"
+        label = f"test {metric}: lead of the network over its additive twin, 95 % interval"
         section.figure(plot_intervals([str(final.against) for final in twins], values, label), "twins")
     return section
 
 
 def products(results: StudyResults, best: Found) -> Section:
-    section = Section("products", "Effect of each product in the winner")
+    section, words = Section("products", "Effect of each product in the winner"), metric_words(best.metric)
     try:
         found = effects(results, best)
     except HadnasError as error:  # data or weights are missing; the other sections need neither
@@ -173,7 +178,7 @@ def products(results: StudyResults, best: Found) -> Section:
         section.text("The winner has no product of two activations.")
         return section
     section.table(
-        ["product", "adds", "accuracy without", "lost"],
+        ["product", "adds", f"{words} without", "lost"],
         [
             [e.name, f"{e.ratio:.3f}", f"{e.without:.4f}", f"{e.lost:+.4f}"]
             for e in sorted(found, key=lambda e: -e.lost)[:MAX_ROWS]
@@ -181,13 +186,31 @@ def products(results: StudyResults, best: Found) -> Section:
         {1, 2, 3},
     )
     section.text(
-        f"Accuracy with all products: {found[0].accuracy:.4f} on n = {found[0].n} validation images. Adds: RMS of the "
-        "product's contribution, divided by the RMS of the rest. Lost: accuracy lost when this product is set to zero, "
-        "without further training.",
+        f"With all products: {words} {found[0].whole:.4f} on n = {found[0].n} validation images. Adds: RMS of the "
+        f"product's contribution, divided by the RMS of the rest. Lost: {words} lost when this product is set to "
+        "zero, without further training.",
         note=True,
     )
     if len(found) > MAX_ROWS:
         section.text(f"{len(found) - MAX_ROWS} products with smaller losses are left out.", note=True)
+    return section
+
+
+def predicted(results: StudyResults, best: Found) -> Section:
+    section = Section("predictions", "What the winner predicts")
+    score = score_in(results, best)
+    if score is None:
+        section.text("Not known: it was trained by an earlier version, which did not store it.")
+        return section
+    names = results.class_names()
+    if drawing := draw_predictions(score, names):
+        section.figure(drawing, "predictions", wide=True)
+    columns, rows = worst_first(score, names)
+    if rows:
+        section.table(columns, rows[:MAX_ROWS], set(range(1, len(columns))))
+    if len(rows) > MAX_ROWS:
+        section.text(f"{len(rows) - MAX_ROWS} of higher recall are left out.", note=True)
+    section.text(f"On n = {score.n} validation images: {metrics_text(score)}.", note=True)
     return section
 
 
@@ -215,17 +238,17 @@ def finals(finals: list[Final], name: str, opened: int) -> Section:
     rows, costs = [], shown_in("finals")
     for final in finals:
         known = ["" if final.costs is None else figure.text(figure.of(final.costs)) for figure in costs]
-        found = final.accuracy
+        found = final.estimate
         scores = (
             ["-", "", f"not trained: {final.reason}"]
             if found is None
-            else [f"{found.mean:.4f}", f"{found.low:.4f} to {found.high:.4f}", final.lead_text]
+            else [final.text(found.mean), final.interval, final.lead_text]
         )
         rows.append([final.kind, final.name, *known, *scores])
     labels = [figure.label for figure in costs]
-    columns = ["", "network", *labels, "test/accuracy", "95 % interval", "the finalist is ahead by"]
+    columns = ["", "network", *labels, f"test/{finals[0].metric}", "95 % interval", "the finalist is ahead by"]
     section.table(columns, rows, set(range(2, 3 + len(costs))))
-    some = next((final.accuracy for final in finals if final.accuracy is not None), None)
+    some = next((final.estimate for final in finals if final.estimate is not None), None)
     if some is not None:
         section.text(
             f"Fresh seeds: {some.seeds}; test images: {some.n}; {interval_words(some.seeds)}. Not corrected for the "

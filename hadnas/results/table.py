@@ -10,7 +10,7 @@ from hadnas.arch.node import Arch, stored_arch
 from hadnas.arch.task import Task
 from hadnas.errors import StudyError, unknown
 from hadnas.hosts.host import Moments, Plan, make_plan
-from hadnas.measure.figures import ACCURACY, RATIO, TABLE, Figure
+from hadnas.measure.figures import RATIO, TABLE, VAL, Figure
 from hadnas.measure.front import pareto_front
 from hadnas.measure.latency.backends import BACKENDS
 from hadnas.results.candidate import Found, of_baseline, of_trial
@@ -66,7 +66,7 @@ class StudyResults:
         """The networks from outside the space, trained by the same recipe."""
         entries = baseline_entries(self.book)
         measured = [name for name in self.study.baselines if FIGURES in entries.get(name, {})]
-        return [of_baseline(name, entries[name], self._known) for name in measured]
+        return [of_baseline(name, entries[name], self.study, self._known) for name in measured]
 
     @property
     def distinct(self) -> list[Found]:
@@ -113,12 +113,12 @@ class StudyResults:
 
     @property
     def ranked(self) -> list[Found]:
-        """`distinct`, most accurate first, ties by fewest MACs."""
+        """`distinct`, the best by the metric first, ties by fewest MACs."""
         return sorted(self.distinct, key=Found.rank)
 
     @property
     def front(self) -> list[Found]:
-        """The Pareto front of the objectives over feasible trials, most accurate first."""
+        """The Pareto front of the objectives over feasible trials, the best by the metric first."""
         rows = self.distinct
         values = [[found.figures[name] for name in self.study.objectives] for found in rows]
         chosen = [rows[index] for index in pareto_front(values, self.study.directions)]
@@ -126,7 +126,7 @@ class StudyResults:
 
     @property
     def best(self) -> Found:
-        """The highest validation accuracy among feasible trials, ties by MACs. Raises StudyError without any."""
+        """The best by the metric among feasible trials, ties by MACs. Raises StudyError without any."""
         if not self.distinct:
             reason = f"{self.refused_share} were refused" if self.refused else "its search has not finished one yet"
             reason = f"{reason}; {self.damaged[0].reason}" if self.damaged else reason
@@ -181,12 +181,14 @@ class StudyResults:
         """Trials and baselines as a table: one row each, figures and parameters as columns."""
         import pandas as pd
 
-        rows = []
-        for found in [*self.found, *self.baselines]:
+        everyone, rows = [*self.found, *self.baselines], []
+        known = {self.study.metric_figure, "val/loss"}.union(*(found.figures for found in everyone))
+        shown = [name for name in TABLE if name in known or not name.startswith(VAL)]
+        for found in everyone:
             row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state, "rung": found.rung}
             row |= {"feasible": found.feasible, "fingerprint": found.arch.fingerprint if found.arch else None}
             row |= {"family": found.family, "reused": found.notes.get("reused"), "reason": found.reason}
-            row |= {name: found.figures.get(name) for name in TABLE}
+            row |= {name: found.figures.get(name) for name in shown}
             row |= {key: found.notes.get(key) for key in ("val_n", "latency_noisy", "latency_protocol")}
             rows.append({**row, **{f"phase.{k}": v for k, v in found.phases.items()}, **found.params})
         return pd.DataFrame(rows)
@@ -221,7 +223,7 @@ class StudyResults:
             return "-"
         text = figure.brief(value) if brief else figure.text(value)
         noisy = figure.name == RATIO and found.notes.get("latency_noisy")
-        return f"{'~' * bool(noisy)}{text}" + f" ± {found.standard_error:.4f}" * (figure.name == ACCURACY)
+        return f"{'~' * bool(noisy)}{text}" + f" ± {figure.text(found.standard_error)}" * (figure.name == found.metric)
 
     def latencies(self, found: Found) -> dict[str, Mapping[str, Any]]:
         """The latency of a trial or baseline by backend, from the end of the search; a failure has a `reason`."""
@@ -272,7 +274,7 @@ class StudyResults:
 
     def task(self) -> Task:
         """The task the study's candidates were built for."""
-        return Task.image(*self.stored["shape"], classes=self.stored["classes"])
+        return Task.image(*self.stored["shape"], **{self.stored.get("target", "classes"): self.stored["classes"]})
 
     def moments(self) -> Moments:
         """Mean and standard deviation per channel, with which the study's images were normalised."""

@@ -8,6 +8,7 @@ from hadnas.arch.random import sample as random_arch
 from hadnas.contract.user_defined import check_user_defined
 from hadnas.errors import Interrupted, StudyError, at
 from hadnas.hosts.host import Plan, make_plan
+from hadnas.measure.figures import VAL
 from hadnas.measure.latency.backends import require_backend
 from hadnas.results.table import StudyResults
 from hadnas.samplers.sampler import make_sampler
@@ -29,6 +30,8 @@ from hadnas.store.trials import Trials
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.data.spec import load_data
 from hadnas.train.device import chosen_device
+from hadnas.train.loss import Loss
+from hadnas.train.score import check_defined
 
 ELSEWHERE = "other workers evaluate the rest"
 
@@ -48,6 +51,11 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     if study.recipe.batch > len(data.train):
         fits = f"{len(data.train)} images; set a smaller one with --batch or in the study's Recipe"
         raise StudyError(f"batch = {study.recipe.batch} is larger than the training split of {fits}")
+    study = study.for_target(data.target, data.classes)
+    for figure in (study.metric_figure, *study.objectives):
+        if figure.startswith(VAL):
+            check_defined(figure.removeprefix(VAL), data)
+    Loss(data, study.recipe)  # refuses settings that do not fit the target
     ledger = Ledger(home.url)
     evaluator = Evaluator(study, data, home, ledger, device)
     random_arch(study.space, evaluator.task)  # refuses a space without a valid draw before any work
@@ -127,7 +135,7 @@ class _Run:
     def _ended(self) -> bool:
         """Update the progress with the trials of all workers; whether the study ends."""
         trials, patience = self.trials.all(), self.study.patience
-        now = tally(trials)
+        now = tally(trials, self.study.metric_figure)
         self.progress.done, self.progress.stopped = now.done, now.stopped
         self.progress.refused, self.progress.best = now.refused, now.best
         self.progress.ended = now.end(self.study, self.size)

@@ -29,7 +29,7 @@ from hadnas.source.module import plan_source
 from hadnas.space import op
 from hadnas.train.data.spec import load_data
 from hadnas.train.recipe import Recipe
-from hadnas.train.score import hits
+from hadnas.train.score import score_module
 from tests.homes import new_home, study
 from tests.networks import pyramid, residual
 from tests.pictures import LABELS, PIXELS, npz
@@ -68,7 +68,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Re
 def test_a_network_scores_alike_by_hadnas_and_by_timm(trained: tuple[Path, Retrained, Path]) -> None:
     """Through timm's reader, with its own order and with the class map, and timm's transform."""
     root, result, out = trained
-    right = int(torch.cat([hits(result.module, result.data, split)[0] for split in ("val", "test")]).sum())
+    right = int(torch.cat([score_module(result.module, result.data, split).hits for split in ("val", "test")]).sum())
     for images, labels in result.data.train.batches(100):
         right += int((result.module(images).argmax(1) == labels).sum())
     network = timm.create_model(f"hadnas_{result.arch.fingerprint}", pretrained=True).eval()

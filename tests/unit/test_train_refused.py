@@ -25,7 +25,7 @@ from tests.pictures import LABELS, PIXELS, digits, npz, png_folder
         ({"train_images": PIXELS[0]}, "train_images has shape \\(8, 8\\)"),
         ({"train_images": PIXELS[:0], "train_labels": LABELS[:0]}, "has shape \\(0, 8, 8\\)"),
         ({"train_images": np.stack([PIXELS] * 3, axis=1)}, "channels first"),
-        ({"train_labels": LABELS.astype(float)}, "train_labels is float64; integers"),
+        ({"train_labels": LABELS.astype(complex)}, "train_labels is complex128; integers"),
         ({"train_labels": LABELS[:-1]}, "train_labels has shape \\(119,\\); \\(120,\\)"),
         ({"train_labels": LABELS - 1}, "train label -1 is out of range 0..8"),
         ({"train_labels": LABELS * 2}, "class '1' \\(label 1\\) has no training image"),

@@ -51,7 +51,7 @@ def propose(study: Study, trials: Trials, claims: Claims, sampler: Seeded) -> Pr
                 continue
             at_work = claims.at_work(study.name)
             earlier = sum(_item(other) in at_work for other in range(draw))
-            if earlier >= study.trials - tally(known).done:
+            if earlier >= study.trials - tally(known, study.metric_figure).done:
                 claims.give_back(held)
                 return None
             return _proposal(study, trials, sampler, held, draw)

@@ -36,12 +36,15 @@ def export_command(
 ) -> None:
     """Write the best architecture as code that needs torch and timm only, with its weights."""
     from hadnas.exporter.folder import usage
+    from hadnas.measure.figures import TABLE, metric_words
     from hadnas.opened import open_study
 
     results = open_study(study, home)
     found = results.best if trial is None else results.trial(trial)
     if trial is None:
-        click.echo("chosen: the highest validation accuracy among feasible trials, ties by fewest MACs")
+        word = "highest" if TABLE[found.metric].direction == "maximize" else "lowest"
+        metric = metric_words(found.metric)
+        click.echo(f"chosen: the {word} validation {metric} among feasible trials, ties by fewest MACs")
     if mlflow_model:
         from hadnas.exporter.deliver import example
 
@@ -94,20 +97,24 @@ def retrain_command(
     """Train ARCH (arch.json, an exported folder, a published network) longer, and export it with its new weights."""
     from hadnas.exporter.folder import check_folder, usage
     from hadnas.library import load_architecture
-    from hadnas.retraining import LONG_RECIPE, SEEN, retrain, updated_recipe
+    from hadnas.measure.metrics.metric import METRICS
+    from hadnas.retraining import LONG_RECIPE, SEEN, long_recipe, retrain, updated_recipe
     from hadnas.shell.progress import TrainingDisplay
     from hadnas.train.data.spec import DataSpec, load_data
 
     check_folder(out, force=force)
-    found, recipe = load_architecture(arch), updated_recipe(LONG_RECIPE, settings)
+    found, _ = load_architecture(arch), updated_recipe(LONG_RECIPE, settings)  # refused before the images are read
     images = load_data(DataSpec(source=data, size=size, split_seed=split_seed))
     for note in images.notes:
         click.echo(f"images: {note}", err=True)
+    recipe = updated_recipe(long_recipe(images.target), settings)
     display = TrainingDisplay(recipe.epochs, len(images.val))
     with display.bar:
         done = retrain(found, images, recipe, seed=seed, weights=weights, device=device, on_epoch=display)
     for split, score in (("validation", done.validation), ("test (this split was opened now, once)", done.test)):
-        click.echo(f"{split}: accuracy {score.accuracy:.4f} ±{score.standard_error:.4f} (n = {score.n})")
+        one = done.single(score)
+        text, name = METRICS[one.metric].text, one.metric.replace("_", " ")
+        click.echo(f"{split}: {name} {text(one.value)} ±{text(one.standard_error)} (n = {one.n})")
     if done.started_from is not None:
         click.echo(SEEN)
     done.export(out, origin={"architecture": arch}, force=force)

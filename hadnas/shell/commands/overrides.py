@@ -8,7 +8,7 @@ import click
 
 from hadnas.errors import SpecError, cut
 from hadnas.limits import WIDTH
-from hadnas.measure.figures import Figure, constraints
+from hadnas.measure.figures import VAL, Figure, constraints
 from hadnas.shell.commands import SOURCES
 
 if TYPE_CHECKING:
@@ -22,6 +22,17 @@ def limits(command: Callable[..., None]) -> Callable[..., None]:
     for name, figure in reversed(_options().items()):
         text = f"Limit on {figure.label}, such as {_example(figure)}."
         command = click.option(name, metavar="MS" if figure.unit == "ms" else "N", help=text)(command)
+    return command
+
+
+def judging(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options for the metric and for classes of unequal size."""
+    for option in (
+        click.option("--balanced", is_flag=True, help="Draw as many training images of each class."),
+        click.option("--class-weights", metavar="LIST", help="Weights of the classes in the loss: balanced, or 1,2.5."),
+        click.option("--metric", metavar="NAME", help="What networks are judged by, such as balanced_accuracy."),
+    ):
+        command = option(command)
     return command
 
 
@@ -46,6 +57,9 @@ def updated_study(
     sampler: str | None = None,
     rungs: str | None = None,
     patience: int | None = None,
+    metric: str | None = None,
+    class_weights: str | None = None,
+    balanced: bool = False,
     name: str | None = None,
     backends: str | None = None,
     **largest: str | None,
@@ -74,7 +88,12 @@ def updated_study(
         fields["backends"] = [part.strip() for part in backends.split(",") if part.strip()]
     if rungs is not None:
         fields["rungs"] = _rungs(rungs)
-    chosen = {"epochs": epochs, "batch": batch}
+    if metric is not None:
+        judge = study.metric_figure
+        fields["metric"] = metric
+        fields["objectives"] = [f"{VAL}{metric}" if one == judge else one for one in study.objectives]
+    chosen: dict[str, Any] = {"epochs": epochs, "batch": batch, "sampling": "balanced" if balanced else None}
+    chosen["class_weights"] = None if class_weights is None else _weights(class_weights)
     fields["recipe"] = study.recipe.model_dump() | {key: value for key, value in chosen.items() if value is not None}
     fields["constraints"] = dict(study.constraints)
     for key, text in largest.items():
@@ -104,6 +123,18 @@ def _rungs(text: str) -> list[int]:
     if not all(re.fullmatch("[0-9]{1,7}", part) for part in parts):
         raise SpecError(f"--rungs {cut(text)} is not allowed; allowed are epochs such as 2,4, or none")
     return [int(part) for part in parts]
+
+
+def _weights(text: str) -> str | list[float]:
+    """`balanced` as it is, `1,2.5` as [1.0, 2.5]."""
+    if text.strip().lower() == "balanced":
+        return "balanced"
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise SpecError(
+            f"--class-weights {cut(text)} is not allowed; allowed are numbers such as 1,2.5, or balanced"
+        ) from None
 
 
 def _number(text: str, option: str, figure: Figure) -> float:

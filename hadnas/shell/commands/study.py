@@ -21,7 +21,7 @@ from hadnas.shell.commands import (
     TRIALS,
     PathType,
 )
-from hadnas.shell.commands.overrides import limits, updated_study
+from hadnas.shell.commands.overrides import judging, limits, updated_study
 
 
 @click.command("search")
@@ -37,6 +37,7 @@ from hadnas.shell.commands.overrides import limits, updated_study
 @click.option("--rungs", metavar="LIST", help="Epochs after which a training may be stopped: 2,4, or none.")
 @click.option("--patience", type=COUNTS, help="End after so many architectures that hardly raise the hypervolume.")
 @click.option("--name", help="Name of the stored study; by default that of its file, with -DATA for other data.")
+@judging
 @limits
 @click.option(
     "--backends", metavar="LIST", help="Further backends to time front and baselines on: compile,onnxruntime."

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from hadnas.arch.families import LEGEND, MIXED, families_texts, family_counts, merge_counts
 from hadnas.blocks.registry import FAMILIES
-from hadnas.measure.figures import shown_in
+from hadnas.measure.figures import metric_words, shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
 from hadnas.results.table import NOISY_RATIO, StudyResults
@@ -31,8 +31,9 @@ def show_top(name: str, home: Home, count: int) -> None:
         _show_left(results)
         _ = results.best  # raises, since there is none
     n = (ranked or baselines)[0].notes["val_n"]
-    title = f"{name}: {len(ranked)} architectures, validation accuracy on n = {n} (± one standard error)"
-    table = _table(title)
+    words = metric_words(results.study.metric_figure)
+    title = f"{name}: {len(ranked)} architectures, validation {words} on n = {n} (± one standard error)"
+    table = _table(results, title)
     for found in ranked[:count]:
         _add(table, results, found, "front" if found.name in front else "")
     for found in baselines:
@@ -46,12 +47,12 @@ def show_top(name: str, home: Home, count: int) -> None:
         _show_left(results)
         return
 
-    table = _table(f"Pareto front of {', '.join(results.study.objectives)}")
+    table = _table(results, f"Pareto front of {', '.join(results.study.objectives)}")
     for found in results.front:
         _add(table, results, found, "")
     console.print(table)
 
-    table = _table(f"Best of each family (the family of most blocks; {MIXED}: another has as many)")
+    table = _table(results, f"Best of each family (the family of most blocks; {MIXED}: another has as many)")
     for family in (*FAMILIES, MIXED):
         if best := next((found for found in ranked if found.family == family), None):
             _add(table, results, best, family)
@@ -103,7 +104,8 @@ def _cell(figures: Mapping[str, Any] | None) -> str:
 def _show_left(results: StudyResults) -> None:
     """What is not in the leaderboard: stopped at a rung, refused, damaged, failed."""
     if results.stopped:
-        console.print(f"stopped at a rung, without a final accuracy: {len(results.stopped)} architectures")
+        words = metric_words(results.study.metric_figure)
+        console.print(f"stopped at a rung, without a final {words}: {len(results.stopped)} architectures")
     for rung, some in groupby(sorted(results.stopped, key=_rung), _rung):
         names = ", ".join(found.name for found in some)
         console.print(f"  after epoch {rung} of {results.study.recipe.epochs}: {names}", soft_wrap=True)
@@ -122,11 +124,11 @@ def _rung(found: Found) -> int:
     return found.rung or 0
 
 
-def _table(title: str) -> Table:
+def _table(results: StudyResults, title: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
     table.add_column("", no_wrap=True)
     table.add_column("name", no_wrap=True)
-    for figure in shown_in("top"):
+    for figure in shown_in("top", metric=results.study.metric_figure):
         table.add_column(figure.label, justify="right", no_wrap=True)
     for column in ("blocks", "merges"):
         table.add_column(column, no_wrap=True)
@@ -135,5 +137,6 @@ def _table(title: str) -> Table:
 
 def _add(table: Table, results: StudyResults, found: Found, label: str) -> None:
     name = found.name + (" (reused)" if found.notes.get("reused") else "")
-    figures = (results.text(found, figure, brief=True) for figure in shown_in("top"))
+    columns = shown_in("top", metric=found.metric)
+    figures = (results.text(found, figure, brief=True) for figure in columns)
     table.add_row(label, name, *figures, *families_texts(found.arch))

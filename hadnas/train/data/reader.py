@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 from hadnas.errors import DataError
 from hadnas.paths import as_path
 from hadnas.shipped import import_all
 from hadnas.train.data.images import Source
+from hadnas.train.data.target import check_targets
 
 Read = TypeVar("Read", bound=Callable[..., Source])
 
@@ -48,7 +47,7 @@ def reader(
 
 
 def read_source(source: str, size: int | None) -> Source:
-    """Read a data set by the reader that takes `source`, and check its classes.
+    """Read a data set by the reader that takes `source`, and check its targets.
 
     Raises DataError, and SpecError for an invalid path.
     """
@@ -62,19 +61,5 @@ def read_source(source: str, size: int | None) -> Source:
     if size is not None and not chosen.resizes:
         raise DataError(f"{source}: `size` resizes the images of a folder; this source has images of one size already")
     found = chosen.read(source, size) if chosen.resizes else chosen.read(source)
-    _check_classes(found, source)
+    check_targets(found, source)
     return found
-
-
-def _check_classes(found: Source, where: str) -> None:
-    """Raise DataError unless every class has a training image, every label a class, and there are two classes."""
-    names = found.class_names
-    if len(names) < 2:
-        raise DataError(f"{where}: only one class, {names[0]!r}; a classifier needs at least two")
-    for part, images in (("train", found.train), ("val", found.val), ("test", found.test)):
-        if images is not None and (bad := images.labels[(images.labels < 0) | (images.labels >= len(names))]).numel():
-            raise DataError(f"{where}: {part} label {int(bad[0])} is out of range 0..{len(names) - 1}")
-    counts = torch.bincount(found.train.labels, minlength=len(names))
-    empty = int(counts.argmin())
-    if counts[empty] == 0:
-        raise DataError(f"{where}: class {names[empty]!r} (label {empty}) has no training image")
