@@ -11,8 +11,7 @@ from sklearn.datasets import load_digits
 import hadnas.train.data
 from hadnas.errors import DataError
 from hadnas.shipped import import_all
-from hadnas.train.data import folder as folder_reader
-from hadnas.train.data import images, reader, timm_data
+from hadnas.train.data import files, images, reader, timm_data
 from hadnas.train.data.spec import Data, DataSpec, load_data
 from tests.pictures import LABELS, PIXELS, digits, npz, png_folder
 
@@ -144,7 +143,7 @@ def test_large_data_is_normalised_or_decoded_batch_by_batch_to_the_same_bits(
     held = load_data(folder)
     monkeypatch.setattr(images, "NORMALISED_BYTES", 0)
     as_bytes = load_data(folder)
-    monkeypatch.setattr(folder_reader, "HELD_BYTES", 0)
+    monkeypatch.setattr(files, "HELD_BYTES", 0)
     streamed = load_data(folder)
     assert (held.mean, held.std, held.sizes) == (streamed.mean, streamed.std, streamed.sizes)
     order = torch.randperm(len(held.train), generator=torch.Generator().manual_seed(0))
@@ -160,7 +159,7 @@ def test_an_image_that_a_process_cannot_decode_is_named_in_one_sentence(
 ) -> None:
     folder = png_folder(tmp_path)
     victim = folder / "class_3" / "0040.png"
-    monkeypatch.setattr(folder_reader, "HELD_BYTES", 0)
+    monkeypatch.setattr(files, "HELD_BYTES", 0)
     monkeypatch.setattr(images, "WORKERS", 1)
     data = load_data(str(folder))
     victim.write_bytes(victim.read_bytes()[:-30])  # its head is whole
