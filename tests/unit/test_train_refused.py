@@ -156,10 +156,10 @@ def test_malformed_image_folders_are_refused(tmp_path: Path) -> None:
     png_folder(tmp_path / "robo" / "train")
     png_folder(tmp_path / "robo" / "valid")
     (tmp_path / "robo" / "labels").mkdir()
-    with pytest.raises(DataError, match="beside train there is 'labels'; allowed .* train, val, test"):
+    with pytest.raises(DataError, match=r"beside train there is 'labels'; allowed .* train, val, test"):
         load_data(str(tmp_path / "robo"))
     (tmp_path / "robo" / "labels").rename(tmp_path / "robo" / "val")
-    with pytest.raises(DataError, match="beside train there is 'valid'; allowed .* each once"):
+    with pytest.raises(DataError, match=r"beside train there is 'valid'; allowed .* each once"):
         load_data(str(tmp_path / "robo"))
 
 

@@ -85,6 +85,9 @@ def _read(archive: object, path: Path) -> Source:
         )
         for split, (key, of) in keys.items()
     }
+    if "val" in parts and kind == "classes":
+        lacking = np.setdiff1d(parts["train"].labels, parts["val"].labels)
+        more = tuple(f"class {classes[label]!r} has no validation image" for label in lacking[:1])
     return Source(255.0, classes, parts["train"], parts.get("val"), parts.get("test"), notes + more, target=kind)
 
 

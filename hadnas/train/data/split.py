@@ -57,8 +57,8 @@ def held_out(
         fewest = int(np.argmin(spread))
         error = DataError(
             f"{where}: class {class_names[fewest]!r} is in {spread[fewest]} of {len(np.unique(groups))} groups "
-            f"that are left, too few to hold out {fraction:g} of the groups for {part}; every class must be in both parts: add "
-            f"groups or change `{part}_fraction`"
+            f"that are left, too few to hold out {fraction:g} of the groups for {part}, as every class must be "
+            f"in both parts; add groups or change `{part}_fraction`"
         )
         found = _by_group(places, labels, groups, fraction, seed) if spread[fewest] >= 2 else []
     for rest, chosen in found:
