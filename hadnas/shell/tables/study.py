@@ -39,6 +39,9 @@ def show_top(name: str, home: Home, count: int) -> None:
     for found in baselines:
         _add(table, results, found, "baseline")
     console.print(table)
+    if "dummy" in results.stored:
+        name, share = results.stored["dummy"]
+        console.print(f"dummy: always {name!r}, the most frequent class of the training images: accuracy {share:.4f}")
     if results.study.limits:
         console.print(f"constraints: {results.study.limits}")
     if results.timed_otherwise:

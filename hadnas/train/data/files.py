@@ -11,7 +11,7 @@ from hadnas.errors import DataError
 from hadnas.train.data.decode import Header, decoded, decoder, headers, sides_text
 from hadnas.train.data.images import HELD_BYTES, HeldImages, Images, StreamedImages
 
-_LISTED, _NOTED = 20, 3  # files that an error and a note name
+_LISTED = 20  # the most files that an error names
 _TRIED = 8  # pixels: the size in which files of several sizes are decoded to find those that cannot be
 
 
@@ -73,9 +73,9 @@ def read_files(
     deep = sum(head.deep for path, head in read.items() if path not in problems)
     notes = [f"{deep:,} images of 16 bits are read by their upper 8 bits"] if deep else []
     if problems:
-        named = "; ".join(f"{_short(path, root)}: {reason}" for path, reason in [*problems.items()][:_NOTED])
-        more = "; ..." * (len(problems) > _NOTED)
-        notes.insert(0, f"{len(problems):,} of {len(every):,} images cannot be used and are left out: {named}{more}")
+        path, reason = next(iter(problems.items()))
+        named = f"{_short(path, root)}: {reason}{', ...' if len(problems) > 1 else ''}"
+        notes.insert(0, f"{len(problems):,} of {len(every):,} images cannot be used and are left out: {named}")
     return images, tuple(notes)
 
 

@@ -12,13 +12,11 @@ from hadnas.paths import as_path
 from hadnas.train.data.files import read_files
 from hadnas.train.data.images import Source
 from hadnas.train.data.reader import ordered_names, reader
+from hadnas.train.data.spec import TABLES
 from hadnas.train.data.split import SPLITS, split_named
 
 EXTENSIONS = (*IMG_EXTENSIONS, ".gif")
 """Endings of the names of images, in upper or lower case."""
-
-TABLES = (".csv", ".tsv", ".parquet")
-"""Endings of the names of tables of labels."""
 
 LEFTOVERS = frozenset(
     ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle", "$recycle.bin")

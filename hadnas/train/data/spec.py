@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from hadnas.train.data.images import Images, Split
 
 
+TABLES = (".csv", ".tsv", ".parquet")
+"""Endings of the names of tables of image files."""
+
 READING = ("size", "skip_bad", "images", "path_column", "label_column", "split_column", "group")
 """Fields of a `DataSpec` that readers take as options."""
 

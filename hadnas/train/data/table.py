@@ -12,9 +12,10 @@ import torch
 from hadnas.errors import DataError, cut, unknown
 from hadnas.paths import as_path
 from hadnas.train.data.files import read_files
-from hadnas.train.data.folder import EXTENSIONS, TABLES
+from hadnas.train.data.folder import EXTENSIONS
 from hadnas.train.data.images import Source
 from hadnas.train.data.reader import ordered_names, reader
+from hadnas.train.data.spec import TABLES
 from hadnas.train.data.split import SPLITS, split_named
 
 if TYPE_CHECKING:
