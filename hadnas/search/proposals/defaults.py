@@ -2,6 +2,8 @@
 
 import math
 import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -20,12 +22,11 @@ from hadnas.store.study_store import stored_study
 CANDIDATES = 9
 """Random candidates, the median of whose MACs is the size of the baselines."""
 
-FAMILIES = {
-    "resnet": ("test_resnet", "resnet10t", "resnet18", "resnet50"),
-    "mobile": ("test_efficientnet", "mobilenetv3_small_050", "mobilenetv3_large_100", "efficientnet_b0"),
-    "convnext": ("test_convnext", "convnext_atto", "convnext_femto", "convnext_tiny"),
-    "regnet": ("regnety_002", "regnety_008", "regnety_032"),
-}
+FAMILIES = (
+    ("test_resnet", "resnet10t", "resnet18", "resnet50"),
+    ("test_efficientnet", "mobilenetv3_small_050", "mobilenetv3_large_100", "efficientnet_b0"),
+    ("test_convnext", "convnext_atto", "convnext_tiny"),
+)
 """timm models that may be baselines, by family, from small to large."""
 
 _WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
@@ -67,21 +68,13 @@ def chosen_baselines(study: Study, task: Task, home: Home) -> tuple[Study, tuple
     macs = _median(study, task)
     if macs is None:
         return study.model_copy(update={"baselines": {}}), ("no baselines: no random candidate can be built",)
-    plain = [(found, plain_conv(task, width)) for width in _WIDTHS if (found := _macs(plain_conv(task, width), task))]
-    models = [
-        min(known, key=lambda pair: _distance(pair[0], macs))
-        for names in FAMILIES.values()
-        if (known := [(found, name) for name in names if (found := _macs({"op": "timm", "model": name}, task))])
-    ]
-    nearest: dict[str, tuple[int, Any]] = {}
-    if plain:
-        nearest["plain_conv"] = min(plain, key=lambda pair: _distance(pair[0], macs))
-    nearest |= {name: (found, name) for found, name in sorted(models, key=lambda pair: _distance(pair[0], macs))[:2]}
-    named = ", ".join(f"{name} {found / 1e6:.3g}M" for name, (found, _) in nearest.items())
+    plain = _nearest([("plain_conv", plain_conv(task, width)) for width in _WIDTHS], macs, task)
+    models = [_nearest([(name, {"op": "timm", "model": name}) for name in names], macs, task) for names in FAMILIES]
+    fitting = sorted((model for model in models if model is not None), key=lambda model: model.distance)
+    chosen = ([plain] if plain else []) + fitting[:2]
+    named = ", ".join(f"{one.name} {one.macs / 1e6:.3g}M" for one in chosen) or "none fits the images"
     note = f"{named} MACs, near {macs / 1e6:.3g}M, the median of {CANDIDATES} random candidates; others with --baseline"
-    return study.model_copy(update={"baselines": {name: node for name, (_, node) in nearest.items()}}), (
-        f"baselines: {note}",
-    )
+    return study.model_copy(update={"baselines": {one.name: one.node for one in chosen}}), (f"baselines: {note}",)
 
 
 def plain_conv(task: Task, width: int) -> dict[str, Any]:
@@ -115,13 +108,25 @@ def _median(study: Study, task: Task) -> float | None:
     return statistics.median(within or all_macs) if all_macs else None
 
 
-def _macs(node: dict[str, Any], task: Task) -> int | None:
-    """The MACs of an architecture; None if it does not fit the images."""
-    try:
-        return cost(build_plan(make_plan(node, task), device="meta"), task.shape).macs
-    except HadnasError:
-        return None
+@dataclass(frozen=True)
+class _Sized:
+    """A network with its MACs, and the logarithm of their ratio to those wanted."""
+
+    name: str
+    node: dict[str, Any]
+    macs: int
+    distance: float
 
 
-def _distance(macs: float, wanted: float) -> float:
-    return abs(math.log(macs / wanted))
+def _nearest(nodes: Sequence[tuple[str, dict[str, Any]]], wanted: float, task: Task) -> _Sized | None:
+    """Of networks from small to large the nearest to the wanted MACs; None if none fits the images."""
+    found: list[_Sized] = []
+    for name, node in nodes:
+        try:
+            macs = cost(build_plan(make_plan(node, task), device="meta"), task.shape).macs
+        except HadnasError:
+            continue
+        found.append(_Sized(name, node, macs, abs(math.log(macs / wanted))))
+        if macs > wanted:
+            break
+    return min(found, key=lambda one: one.distance, default=None)

@@ -98,18 +98,15 @@ def retrain_command(
     from hadnas.library import load_architecture
     from hadnas.measure.metrics.metric import METRICS
     from hadnas.retraining import LONG_RECIPE, SEEN, long_recipe, retrain, updated_recipe
-    from hadnas.shell.console import PlainConsole
     from hadnas.shell.progress import TrainingDisplay
-    from hadnas.shell.tables.data import show_data
     from hadnas.train.data.spec import READING, DataSpec, load_data
-    from hadnas.train.data.summary import summary
 
     check_folder(out, force=force)
     given = {name: value for name in READING if (value := settings.pop(name)) is not None}
     found, _ = load_architecture(arch), updated_recipe(LONG_RECIPE, settings)  # refused before the images are read
-    spec = DataSpec(source=data, split_seed=split_seed, **given)
-    images = load_data(spec)
-    show_data(summary(spec, images), PlainConsole(stderr=True))
+    images = load_data(DataSpec(source=data, split_seed=split_seed, **given))
+    for note in images.notes:
+        click.echo(f"images: {note}", err=True)
     recipe = updated_recipe(long_recipe(images.target), settings)
     display = TrainingDisplay(recipe.epochs, len(images.val))
     with display.bar:
