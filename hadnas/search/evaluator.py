@@ -24,8 +24,8 @@ from hadnas.store.ledger import Ledger
 from hadnas.store.records import Claim, Costs, StoredLatency, Training, TrainingKey
 from hadnas.store.study import Study
 from hadnas.train.data.spec import Data
-from hadnas.train.data.summary import summary
 from hadnas.train.score import load_score, score_module
+from hadnas.train.summary import dummy
 from hadnas.train.trainer import Epoch, Fit
 
 SECONDS = 0.6
@@ -198,7 +198,7 @@ class Evaluator:
         facts |= {"target": data.target} if data.target != "classes" else {}  # which early studies do not name
         facts |= {"mean": list(data.mean), "std": list(data.std), "parts": data.parts}
         facts |= {"class_names": list(data.class_names), "notes": list(data.notes)}
-        facts["dummy"] = list(summary(self.study.data, data).dummy)
+        facts["dummy"] = asdict(dummy(data, self.study.metric_figure.removeprefix(VAL)))
         if self.study.latency is not None and self.study.deciding_latencies:
             facts["latency protocol"] = protocol(self.task.shape, device=self.device, backend=self.study.latency)
         return facts

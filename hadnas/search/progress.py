@@ -12,7 +12,7 @@ from hadnas.samplers.problem import Problem
 from hadnas.samplers.volume import FIRST, volume
 from hadnas.store.study import Study
 from hadnas.store.trials import FIGURES, FINGERPRINT, rung_of
-from hadnas.train.data.summary import DataSummary
+from hadnas.train.summary import DataSummary
 
 REPEATS = 50
 """Draws in a row without a new architecture after which a study ends."""

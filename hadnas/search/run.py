@@ -30,10 +30,10 @@ from hadnas.store.study_store import open_trials, user_defined_ops
 from hadnas.store.trials import Trials
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.data.spec import load_data
-from hadnas.train.data.summary import summary
 from hadnas.train.device import chosen_device
 from hadnas.train.loss import Loss
 from hadnas.train.score import check_defined
+from hadnas.train.summary import summary
 
 ELSEWHERE = "other workers evaluate the rest"
 
@@ -108,7 +108,7 @@ class _Run:
         self.claims, data = evaluator.ledger.claims, evaluator.data
         self.mirror = Mirror(tracker, (data.mean, data.std), data.class_names)
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=notes)
-        self.progress.data = summary(study.data, data)
+        self.progress.data = summary(study.data, data, study.metric_figure.removeprefix(VAL))
         self.size = size(study.space)
         self.recorder = Recorder(evaluator, trials, self.mirror, self.say)
         self.problem = prospects(study.space, evaluator.task, study.objectives, study.constraints)

@@ -224,7 +224,7 @@ from hadnas.train.data.images import HeldImages, Source
 from hadnas.train.data.reader import reader
 
 
-@reader("a .csv file with a label and 64 pixels per row", takes=lambda source: Path(source).suffix == ".csv")
+@reader("a .numbers file with a label and 64 pixels per row", takes=lambda source: Path(source).suffix == ".numbers")
 def read_rows(source):
     rows = torch.tensor([[int(cell) for cell in line.split(",")] for line in Path(source).read_text().splitlines()])
     images = HeldImages(rows[:, 1:].to(torch.uint8).reshape(-1, 1, 8, 8), rows[:, 0])
@@ -235,9 +235,9 @@ def read_rows(source):
 def test_one_file_is_enough_for_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is found in the folder of readers, by the sources that it takes; without it, they are of no known kind."""
     rows = np.concatenate([LABELS[:, None], PIXELS.reshape(-1, 64)], 1)
-    np.savetxt(tmp_path / "rows.csv", rows, fmt="%d", delimiter=",")
-    source = str(tmp_path / "rows.csv")
-    with pytest.raises(DataError, match=r"rows\.csv' is of no known kind; allowed are 'digits'; "):
+    np.savetxt(tmp_path / "rows.numbers", rows, fmt="%d", delimiter=",")
+    source = str(tmp_path / "rows.numbers")
+    with pytest.raises(DataError, match=r"rows\.numbers' is of no known kind; allowed are 'digits'; "):
         load_data(source)
     (tmp_path / "csv_rows.py").write_text(ROWS)
     monkeypatch.setattr(reader, "_READERS", dict(reader._READERS))
@@ -246,7 +246,7 @@ def test_one_file_is_enough_for_a_reader(tmp_path: Path, monkeypatch: pytest.Mon
     data = load_data(source)
     assert (data.name, data.shape, data.class_names) == ("rows", (1, 8, 8), tuple("abcdefghij"))
     assert everything(data).shape == PIXELS[:, None].shape
-    with pytest.raises(DataError, match=r"rows\.csv: `size`"):
+    with pytest.raises(DataError, match=r"rows\.numbers: `size`"):
         load_data(DataSpec(source=source, size=16))
-    with pytest.raises(DataError, match=r"'nowhere' not found.* 'digits'.* \.csv file with a label and 64 pixels"):
+    with pytest.raises(DataError, match=r"'nowhere' not found.* 'digits'.* \.numbers file with a label and 64 pixels"):
         load_data("nowhere")

@@ -57,15 +57,15 @@ def test_columns_and_the_folder_of_images_may_be_named(tmp_path: Path) -> None:
     path = Path(table(tmp_path / "images", path=None, label=None, image_uri=NAMES, dx=LABELS % 2, site=LABELS))
     moved = path.rename(tmp_path / "lists" / "all.csv")
     named = {"source": str(moved), "images": str(tmp_path / "images"), "path_column": "image_uri"}
-    assert load_data(DataSpec(**named, label_column="dx")).class_names == ("0", "1")
-    with pytest.raises(DataError, match=r"no column for the label, .* found are image_uri, dx, site; .*`label_column`"):
+    assert load_data(DataSpec(**named, label_columns=["dx"])).class_names == ("0", "1")
+    with pytest.raises(DataError, match=r"no column for the label, .* image_uri, dx, site; .*--label-column"):
         load_data(DataSpec(**named))
-    with pytest.raises(DataError, match=r"`label_column` 'sites'; did you mean 'site'"):
-        load_data(DataSpec(**named, label_column="sites"))
+    with pytest.raises(DataError, match=r"--label-column 'sites'; did you mean 'site'"):
+        load_data(DataSpec(**named, label_columns=["sites"]))
     with pytest.raises(DataError, match=r"row 2: there is no file .*000\.png, nor one of any other row"):
-        load_data(DataSpec(**{**named, "images": None}, label_column="dx"))
-    with pytest.raises(DataError, match=r"nowhere: not a folder; `images`"):
-        load_data(DataSpec(**{**named, "images": str(tmp_path / "nowhere")}, label_column="dx"))
+        load_data(DataSpec(**{**named, "images": None}, label_columns=["dx"]))
+    with pytest.raises(DataError, match=r"nowhere: not a folder; --images"):
+        load_data(DataSpec(**{**named, "images": str(tmp_path / "nowhere")}, label_columns=["dx"]))
 
 
 def test_a_column_of_splits_is_followed(tmp_path: Path) -> None:
@@ -155,3 +155,41 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
         load_data(DataSpec(source="digits", group="patient"))
     with pytest.raises(DataError, match=rf"one sub-folder per class; .* name it: {tmp_path}/labels\.csv"):
         load_data(str(tmp_path))
+
+
+def test_several_label_columns_are_labels_and_value_columns_values(tmp_path: Path) -> None:
+    yes = {
+        "even": LABELS % 2 == 0,
+        "large": (LABELS > 4).astype(float),
+        "round": np.isin(LABELS, (0, 6, 8, 9)).astype(int),
+    }
+    numbers = {"height": LABELS * 1.5 - 3, "area": 10.0**LABELS}
+    source = table(tmp_path, label=None, patient=np.arange(120) % 12, **yes, **numbers)
+    labels = load_data(DataSpec(source=source, label_columns=list(yes), group="patient"))
+    assert (labels.target, labels.class_names, labels.classes) == ("labels", tuple(yes), 3)
+    values = load_data(DataSpec(source=source, value_columns=["height", "area"]))
+    assert (values.target, values.class_names) == ("values", ("height", "area"))
+    for data, columns in ((labels, yes), (values, numbers)):
+        wanted = np.stack([*columns.values()], 1).astype(np.float32)
+        for split in (data.train, data.val, data.open_test()):
+            places = [int(Path(str(name)).stem) for name in split.images.names]
+            assert np.array_equal(split.labels.numpy(), wanted[places])
+    groups = [{place % 12 for place in some} for some in rows(labels).values()]
+    assert sum(map(len, groups)) == 12 and labels.split.endswith("at random and without a common patient, seed 0")
+    for columns, message in (
+        ({"value_columns": ["height", "patience"]}, r"--value-column 'patience'; did you mean 'patient'"),
+        ({"label_columns": ["even", "height"]}, r"row 2: the column 'height' is '-3\.0'; allowed are 0 and 1"),
+        ({"value_columns": ["height", "path"]}, r"row 2: the column 'path' is '000\.png'; allowed are numbers"),
+        ({"label_columns": ["even", "large"], "value_columns": ["height"]}, "--label-column and --value-column"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_data(DataSpec(source=source, **columns))
+    with pytest.raises(DataError, match=r"row 9: the column 'height' is ''"):
+        load_data(DataSpec(source=table(tmp_path, height=changed([1.5] * 120, 7, None)), value_columns=["height"]))
+    with pytest.raises(DataError, match=r"'height' is 1\.5 for all"):
+        load_data(DataSpec(source=table(tmp_path, height=[1.5] * 120), value_columns=["height"]))
+    with pytest.raises(DataError, match=r"row 2: the column 'height' is 'inf'"):
+        load_data(DataSpec(source=table(tmp_path, height=[np.inf] * 120), value_columns=["height"]))
+    few = np.arange(120) % 2
+    with pytest.raises(DataError, match=r"1 groups are too few to hold out 0\.2 of them for val"):
+        load_data(DataSpec(source=table(tmp_path, few=few, **numbers), value_columns=["area"], group="few"))

@@ -15,7 +15,12 @@ _READING: dict[str, dict[str, Any]] = {
         "metavar": "NAME",
         "help": "A table's column of paths; by default path, file, image or similar.",
     },
-    "--label-column": {"metavar": "NAME", "help": "A table's column of labels; by default label, class or similar."},
+    "--label-column": {
+        "metavar": "NAME",
+        "help": "A table's column of classes, by default label, class or similar; several: labels of 0 and 1.",
+        "multiple": True,
+    },
+    "--value-column": {"metavar": "NAME", "help": "A table's column of a number to predict.", "multiple": True},
     "--split-column": {
         "metavar": "NAME",
         "help": "A table's column of train, val, test; by default split or similar.",
@@ -27,5 +32,6 @@ _READING: dict[str, dict[str, Any]] = {
 def reading(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for every field of a `DataSpec` that readers take."""
     for name, settings in reversed(_READING.items()):
-        command = click.option(name, **settings)(command)
+        names = (name, f"{name[2:].replace('-', '_')}s") if settings.get("multiple") else (name,)
+        command = click.option(*names, **settings)(command)
     return command

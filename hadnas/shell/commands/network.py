@@ -102,7 +102,7 @@ def retrain_command(
     from hadnas.train.data.spec import READING, DataSpec, load_data
 
     check_folder(out, force=force)
-    given = {name: value for name in READING if (value := settings.pop(name)) is not None}
+    given = {name: value for name in READING if (value := settings.pop(name))}
     found, _ = load_architecture(arch), updated_recipe(LONG_RECIPE, settings)  # refused before the images are read
     images = load_data(DataSpec(source=data, split_seed=split_seed, **given))
     for note in images.notes:

@@ -83,7 +83,7 @@ def updated_study(
     fields |= {key: value for key, value in given.items() if value is not None}
     if data is not None and not data.strip():
         raise SpecError(f"--data is empty; allowed are {SOURCES}")
-    reading = {name: value for name in READING if (value := others.pop(name, None)) is not None}
+    reading = {name: value for name in READING if (value := others.pop(name, None))}
     other = data if data != study.data.source else None
     if other or reading:
         fields["data"] = study.data.model_dump() | reading | ({"source": other} if other else {})

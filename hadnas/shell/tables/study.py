@@ -10,6 +10,7 @@ from rich.table import Table
 from hadnas.arch.families import LEGEND, MIXED, families_texts, family_counts, merge_counts
 from hadnas.blocks.registry import FAMILIES
 from hadnas.measure.figures import metric_words, shown_in
+from hadnas.measure.metrics.metric import METRICS
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
 from hadnas.results.table import NOISY_RATIO, StudyResults
@@ -40,8 +41,8 @@ def show_top(name: str, home: Home, count: int) -> None:
         _add(table, results, found, "baseline")
     console.print(table)
     if "dummy" in results.stored:
-        name, share = results.stored["dummy"]
-        console.print(f"dummy: always {name!r}, the most frequent class of the training images: accuracy {share:.4f}")
+        dummy = results.stored["dummy"]
+        console.print(f"dummy: {dummy['text']}: {dummy['metric']} {METRICS[dummy['metric']].text(dummy['value'])}")
     if results.study.limits:
         console.print(f"constraints: {results.study.limits}")
     if results.timed_otherwise:

@@ -51,7 +51,7 @@ def reader(
 def read_source(source: str, options: Mapping[str, Any]) -> Source:
     """Read a data set by the reader that takes `source`, and check its targets.
 
-    options: fields of `DataSpec` for readers; those that are None or False are not set
+    options: fields of `DataSpec` for readers; those that are None, False or empty are not set
 
     Raises DataError, also for an option that the reader does not take, and SpecError for an invalid path.
     """
@@ -63,7 +63,7 @@ def read_source(source: str, options: Mapping[str, Any]) -> Source:
         wrong = "is of no known kind" if path.exists() else f"not found in {Path.cwd()}"
         raise DataError(f"data source {source!r} {wrong}; allowed are {'; '.join(one.about for one in known)}")
     for name, value in options.items():
-        if value not in (None, False) and name not in chosen.options:
+        if value and name not in chosen.options:
             fit = "; or ".join(one.about for one in known if name in one.options)
             raise DataError(f"{source}: `{name}` is not an option of this source; it is one of {fit}")
     found = chosen.read(source, **{name: options[name] for name in chosen.options})

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 TABLES = (".csv", ".tsv", ".parquet")
 """Endings of the names of tables of image files."""
 
-READING = ("size", "skip_bad", "images", "path_column", "label_column", "split_column", "group")
+READING = (
+    "size", "skip_bad", "images", "path_column", "label_columns", "value_columns", "split_column", "group"
+)  # fmt: skip
 """Fields of a `DataSpec` that readers take as options."""
 
-_COLUMN: Any = Field(default=None, exclude_if=lambda value: value is None)  # new: absent in studies made before
+_COLUMN: Any = Field(default=None, exclude_if=lambda value: value is None)  # absent in studies made before
+_COLUMNS: Any = Field(default=(), exclude_if=lambda value: not value)
 
 
 class DataSpec(BaseModel):
@@ -42,9 +45,10 @@ class DataSpec(BaseModel):
 
     `size` (pixels) resizes image files: shorter side, then centre crop. `skip_bad` leaves out unusable files.
 
-    For a table: its paths start at the folder `images`, by default the table's own; `path_column`, `label_column` and
-    `split_column` name its columns, by default found by common names; images of one value of the column `group`, such
-    as a patient, are never in two splits.
+    For a table: its paths start at the folder `images`, by default the table's own; `path_column`, `label_columns` and
+    `split_column` name its columns, by default found by common names. One label column has classes, several are labels
+    of 0 and 1; `value_columns` have numbers to predict. Images of one value of the column `group`, such as a patient,
+    are never in two splits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,7 +62,8 @@ class DataSpec(BaseModel):
     skip_bad: bool = Field(default=False, exclude_if=lambda skip: not skip)
     images: str | None = _COLUMN
     path_column: str | None = _COLUMN
-    label_column: str | None = _COLUMN
+    label_columns: tuple[str, ...] = _COLUMNS
+    value_columns: tuple[str, ...] = _COLUMNS
     split_column: str | None = _COLUMN
     group: str | None = _COLUMN
 

@@ -11,11 +11,12 @@ import torch
 
 from hadnas.errors import DataError, cut, unknown
 from hadnas.paths import as_path
+from hadnas.targets import TargetKind
 from hadnas.train.data.files import read_files
 from hadnas.train.data.folder import EXTENSIONS
-from hadnas.train.data.images import Source
+from hadnas.train.data.images import Source, checked_names
 from hadnas.train.data.reader import ordered_names, reader
-from hadnas.train.data.spec import TABLES
+from hadnas.train.data.spec import READING, TABLES
 from hadnas.train.data.split import SPLITS, split_named
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ NAMES = {
 }
 """Column -> the names by which it is found, in lower case, in this order."""
 
+_TRUTH = {"true": "1", "false": "0"}
 _MISSING = ("", "nan", "NaN", "NA", "null")
 
 
@@ -50,7 +52,7 @@ def _is_table(source: str) -> bool:
 @reader(
     f"a table of image files ({', '.join(TABLES)})",
     takes=_is_table,
-    options=("size", "skip_bad", "images", "path_column", "label_column", "split_column", "group"),
+    options=READING,
 )
 def read_table(
     source: str,
@@ -58,7 +60,8 @@ def read_table(
     skip_bad: bool,
     images: str | None,
     path_column: str | None,
-    label_column: str | None,
+    label_columns: Sequence[str],
+    value_columns: Sequence[str],
     split_column: str | None,
     group: str | None,
 ) -> Source:
@@ -66,9 +69,9 @@ def read_table(
     table = _Table.read(as_path(source))
     root = table.path.parent if images is None else as_path(images)
     if not root.is_dir():
-        raise DataError(f"{root}: not a folder; `images` is the folder in which the table's paths start")
+        raise DataError(f"{root}: not a folder; --images is the folder in which the table's paths start")
     files, missing = _files(table, table.column("path", path_column), root)
-    classes, labels = _classes(table, table.column("label", label_column))
+    kind, classes, labels = _targets(table, label_columns, value_columns)
     splits, notes = _splits(table, split_column)
     groups = None if group is None else table.texts(table.column("group", group))
     if groups is not None:
@@ -78,7 +81,7 @@ def read_table(
         raise DataError(f"{table.path}: no row is of the split train; found are {', '.join(rows)}")
     parts = {split: ([files[row] for row in some], torch.from_numpy(labels[some])) for split, some in rows.items()}
     for split, some in rows.items():
-        if len(lacking := np.setdiff1d(np.arange(len(classes)), labels[some])):
+        if kind == "classes" and len(lacking := np.setdiff1d(np.arange(len(classes)), labels[some])):
             raise DataError(
                 f"{table.path}: class {classes[lacking[0]]!r} has no image in {split}; every split needs one"
             )
@@ -86,7 +89,9 @@ def read_table(
     if groups is not None:  # of the training images that were read
         place = {path: row for row, path in enumerate(files)}
         groups = groups[[place[path] for path in read["train"].names if isinstance(path, Path)]]
-    return Source(255.0, classes, read["train"], read.get("val"), read.get("test"), notes + more, groups=groups)
+    return Source(
+        255.0, classes, read["train"], read.get("val"), read.get("test"), notes + more, target=kind, groups=groups
+    )
 
 
 @dataclass(frozen=True)
@@ -132,14 +137,14 @@ class _Table:
     def column(self, role: str, name: str | None) -> str:
         """The column of a role: that of this name, or one with a common name."""
         found = self.find(role) if name is None else name
-        option = "group" if role == "group" else f"{role}_column"
+        option = "--group" if role == "group" else f"--{role}-column"
         if found is None:
             raise DataError(
                 f"{self.path}: no column for the {role}, such as {', '.join(NAMES[role][:3])}; found are "
-                f"{', '.join(self.cells.columns)}; name one with `{option}`"
+                f"{', '.join(self.cells.columns)}; name one with {option}"
             )
         if found not in self.cells.columns:
-            raise DataError(f"{self.path}: {unknown(f'column for `{option}`', found, self.cells.columns)}")
+            raise DataError(f"{self.path}: {unknown(f'column for {option}', found, self.cells.columns)}")
         return found
 
     def texts(self, column: str) -> np.ndarray:
@@ -177,9 +182,32 @@ def _files(table: _Table, column: str, root: Path) -> tuple[list[Path], dict[Pat
     if len(missing) == len(files):
         raise DataError(
             f"{table.at(0)}: there is no file {next(iter(missing))}, nor one of any other row; paths start at the "
-            "table's folder, or at the folder given as `images`"
+            "table's folder, or at the folder given as --images"
         )
     return list(files), missing
+
+
+def _targets(
+    table: _Table, labels: Sequence[str], values: Sequence[str]
+) -> tuple[TargetKind, tuple[str, ...], np.ndarray]:
+    """The kind of the targets, their names, and classes (N,) as int64, or labels or values (N, K) as float32."""
+    if labels and values:
+        raise DataError(f"{table.path}: --label-column and --value-column are both given; one is allowed")
+    if not values and len(labels) < 2:
+        names, classes = _classes(table, table.column("label", labels[0] if labels else None))
+        return "classes", names, classes
+    columns = [table.column("value" if values else "label", name) for name in values or labels]
+    allowed = "numbers" if values else "0 and 1, or true and false"
+    found = np.empty((len(table.cells), len(columns)), np.float32)
+    for place, column in enumerate(columns):
+        texts = table.texts(column)
+        numbers = np.array([_number(_TRUTH.get(text.lower(), text)) for text in texts])
+        wrong = ~np.isfinite(numbers) if values else ~np.isin(numbers, (0, 1))
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DataError(f"{table.at(row)}: the column {column!r} is {cut(texts[row])}; allowed are {allowed}")
+        found[:, place] = numbers
+    return "values" if values else "labels", checked_names(columns, table.path), found
 
 
 def _classes(table: _Table, column: str) -> tuple[tuple[str, ...], np.ndarray]:
@@ -203,7 +231,8 @@ def _classes(table: _Table, column: str) -> tuple[tuple[str, ...], np.ndarray]:
         if fractions.any():
             place = int(fractions.argmax())
             raise DataError(
-                f"{table.at(place)}: the column {column!r} is {texts[place]}; a class is text or a whole number"
+                f"{table.at(place)}: the column {column!r} is {texts[place]}; a class is text or a whole number, and "
+                "numbers to predict are named with --value-column"
             )
         texts = np.array([str(int(number)) for number in numbers], dtype=object)
         names = tuple(sorted(set(texts), key=int))
