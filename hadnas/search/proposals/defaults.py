@@ -22,7 +22,7 @@ from hadnas.store.study_store import stored_study
 CANDIDATES = 9
 """Random candidates, the median of whose MACs is the size of the baselines."""
 
-FAMILIES = (
+TIMM_FAMILIES = (
     ("test_resnet", "resnet10t", "resnet18", "resnet50"),
     ("test_efficientnet", "mobilenetv3_small_050", "mobilenetv3_large_100", "efficientnet_b0"),
     ("test_convnext", "convnext_atto", "convnext_tiny"),
@@ -69,7 +69,7 @@ def chosen_baselines(study: Study, task: Task, home: Home) -> tuple[Study, tuple
     if macs is None:
         return study.model_copy(update={"baselines": {}}), ("no baselines: no random candidate can be built",)
     plain = _nearest([("plain_conv", plain_conv(task, width)) for width in _WIDTHS], macs, task)
-    models = [_nearest([(name, {"op": "timm", "model": name}) for name in names], macs, task) for names in FAMILIES]
+    models = [_nearest([(name, {"op": "timm", "model": name}) for name in names], macs, task) for names in TIMM_FAMILIES]
     fitting = sorted((model for model in models if model is not None), key=lambda model: model.distance)
     chosen = ([plain] if plain else []) + fitting[:2]
     named = ", ".join(f"{one.name} {one.macs / 1e6:.3g}M" for one in chosen) or "none fits the images"

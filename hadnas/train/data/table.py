@@ -54,7 +54,7 @@ def _is_table(source: str) -> bool:
     takes=_is_table,
     options=READING,
 )
-def read_table(
+def read_image_table(
     source: str,
     size: int | None,
     skip_bad: bool,
