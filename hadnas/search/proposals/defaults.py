@@ -69,7 +69,8 @@ def chosen_baselines(study: Study, task: Task, home: Home) -> tuple[Study, tuple
     if macs is None:
         return study.model_copy(update={"baselines": {}}), ("no baselines: no random candidate can be built",)
     plain = _nearest([("plain_conv", plain_conv(task, width)) for width in _WIDTHS], macs, task)
-    models = [_nearest([(name, {"op": "timm", "model": name}) for name in names], macs, task) for names in TIMM_FAMILIES]
+    families = [[(name, {"op": "timm", "model": name}) for name in names] for names in TIMM_FAMILIES]
+    models = [_nearest(family, macs, task) for family in families]
     fitting = sorted((model for model in models if model is not None), key=lambda model: model.distance)
     chosen = ([plain] if plain else []) + fitting[:2]
     named = ", ".join(f"{one.name} {one.macs / 1e6:.3g}M" for one in chosen) or "none fits the images"

@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from hadnas.measure.figures import metric_words
 from hadnas.measure.metrics.metric import METRICS
 from hadnas.train.summary import DataSummary
 
@@ -33,7 +34,7 @@ def _rows(found: DataSummary) -> list[tuple[str, str]]:
     ]
     rows += [("note", note) for note in found.notes]
     worth = METRICS[found.dummy.metric].text(found.dummy.value)
-    rows.append(("dummy", f"{found.dummy.text}: validation {found.dummy.metric} {worth}"))
+    rows.append(("dummy", f"{found.dummy.text}: validation {metric_words(found.dummy.metric)} {worth}"))
     if found.is_imbalanced:
         times = f"the largest class has {max(found.counts) / min(found.counts):,.3g} times the images of the smallest"
         advice = "ask for --metric balanced_accuracy, which counts all classes alike"

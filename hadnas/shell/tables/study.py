@@ -42,7 +42,8 @@ def show_top(name: str, home: Home, count: int) -> None:
     console.print(table)
     if "dummy" in results.stored:
         dummy = results.stored["dummy"]
-        console.print(f"dummy: {dummy['text']}: {dummy['metric']} {METRICS[dummy['metric']].text(dummy['value'])}")
+        worth = METRICS[dummy["metric"]].text(dummy["value"])
+        console.print(f"dummy: {dummy['text']}: {metric_words(dummy['metric'])} {worth}")
     if results.study.limits:
         console.print(f"constraints: {results.study.limits}")
     if results.timed_otherwise:
