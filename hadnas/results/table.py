@@ -65,7 +65,7 @@ class StudyResults:
     def baselines(self) -> list[Found]:
         """The networks from outside the space, trained by the same recipe."""
         entries = baseline_entries(self.book)
-        measured = [name for name in self.study.baselines if FIGURES in entries.get(name, {})]
+        measured = [name for name in self.study.baselines or () if FIGURES in entries.get(name, {})]
         return [of_baseline(name, entries[name], self.study, self._known) for name in measured]
 
     @property

@@ -25,6 +25,7 @@ from hadnas.store.records import Claim, Costs, StoredLatency, Training, Training
 from hadnas.store.study import Study
 from hadnas.train.data.spec import Data
 from hadnas.train.score import load_score, score_module
+from hadnas.train.summary import dummy
 from hadnas.train.trainer import Epoch, Fit
 
 SECONDS = 0.6
@@ -189,14 +190,15 @@ class Evaluator:
     def facts(self) -> dict[str, Any]:
         """What must not change when the study continues, beside the study itself.
 
-        These are its images and, if latency is an objective or a constraint, its protocol. `parts`, `class_names` and
-        `notes` are for people, and may change.
+        These are its images and, if latency is an objective or a constraint, its protocol. `parts`, `class_names`,
+        `notes` and `dummy` are for people, and may change.
         """
         data = self.data
         facts: dict[str, Any] = {"digest": data.digest, "shape": list(data.shape), "classes": data.classes}
         facts |= {"target": data.target} if data.target != "classes" else {}  # which early studies do not name
         facts |= {"mean": list(data.mean), "std": list(data.std), "parts": data.parts}
         facts |= {"class_names": list(data.class_names), "notes": list(data.notes)}
+        facts["dummy"] = asdict(dummy(data, self.study.metric_figure.removeprefix(VAL)))
         if self.study.latency is not None and self.study.deciding_latencies:
             facts["latency protocol"] = protocol(self.task.shape, device=self.device, backend=self.study.latency)
         return facts

@@ -12,6 +12,7 @@ from hadnas.samplers.problem import Problem
 from hadnas.samplers.volume import FIRST, volume
 from hadnas.store.study import Study
 from hadnas.store.trials import FIGURES, FINGERPRINT, rung_of
+from hadnas.train.summary import DataSummary
 
 REPEATS = 50
 """Draws in a row without a new architecture after which a study ends."""
@@ -121,7 +122,8 @@ class Progress:
     """`done` of `budget` architectures, the candidate at work and its epochs done, the best metric so far.
 
     stopped: those of `done` that were stopped at a rung
-    notes: sentences on the images, for people
+    data: the images, once they are read
+    notes: sentences on what was decided before the search began
     """
 
     study: str
@@ -135,6 +137,7 @@ class Progress:
     stopped: int = 0
     refused: int = 0
     ended: str = ""
+    data: DataSummary | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -16,6 +16,7 @@ from hadnas.search.compare import backends, compare
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.mirror import Mirror
 from hadnas.search.progress import Progress, Watch, standstill, tally
+from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch
 from hadnas.search.proposals.propose import propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
@@ -32,6 +33,7 @@ from hadnas.train.data.spec import load_data
 from hadnas.train.device import chosen_device
 from hadnas.train.loss import Loss
 from hadnas.train.score import check_defined
+from hadnas.train.summary import summary
 
 ELSEWHERE = "other workers evaluate the rest"
 
@@ -48,9 +50,7 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     for backend in (*backends(study), *([study.latency] if study.latency else [])):
         require_backend(backend, device)
     data = load_data(study.data)
-    if study.recipe.batch > len(data.train):
-        fits = f"{len(data.train)} images; set a smaller one with --batch or in the study's Recipe"
-        raise StudyError(f"batch = {study.recipe.batch} is larger than the training split of {fits}")
+    study, notes = fitting_batch(study, len(data.train))
     study = study.for_target(data.target, data.classes)
     for figure in (study.metric_figure, *study.objectives):
         if figure.startswith(VAL):
@@ -59,7 +59,9 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     ledger = Ledger(home.url)
     evaluator = Evaluator(study, data, home, ledger, device)
     random_arch(study.space, evaluator.task)  # refuses a space without a valid draw before any work
-    baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
+    study, more = chosen_baselines(study, evaluator.task, home)
+    evaluator.study = study
+    baselines = {name: _baseline(node, evaluator) for name, node in (study.baselines or {}).items()}
     own = user_defined_ops(study.model_dump(mode="json"))
     with at(f"study {study.name!r}"):
         check_user_defined(own, study.space, evaluator.task, [*baselines.values()], study.seed)
@@ -69,7 +71,7 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
         home.make_tracking_database()
         with home.schema_lock():
             tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
-        run = _Run(study, evaluator, trials, tracker, watch)
+        run = _Run(study, evaluator, trials, tracker, watch, notes + more)
         try:
             with ledger.worker.alive():
                 run.open(home)
@@ -99,11 +101,14 @@ def _baseline(node: dict[str, Any] | str, evaluator: Evaluator) -> Plan:
 class _Run:
     """The work of one process in a study."""
 
-    def __init__(self, study: Study, evaluator: Evaluator, trials: Trials, tracker: Tracker, watch: Watch) -> None:
+    def __init__(
+        self, study: Study, evaluator: Evaluator, trials: Trials, tracker: Tracker, watch: Watch, notes: tuple[str, ...]
+    ) -> None:
         self.study, self.evaluator, self.trials, self.tracker, self.watch = study, evaluator, trials, tracker, watch
         self.claims, data = evaluator.ledger.claims, evaluator.data
         self.mirror = Mirror(tracker, (data.mean, data.std), data.class_names)
-        self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=evaluator.data.notes)
+        self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=notes)
+        self.progress.data = summary(study.data, data, study.metric_figure.removeprefix(VAL))
         self.size = size(study.space)
         self.recorder = Recorder(evaluator, trials, self.mirror, self.say)
         self.problem = prospects(study.space, evaluator.task, study.objectives, study.constraints)

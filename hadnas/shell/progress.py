@@ -9,6 +9,7 @@ from hadnas.measure.metrics.error import standard_error
 from hadnas.measure.metrics.metric import DEFAULT_METRIC, METRICS
 from hadnas.search.progress import Progress as SearchProgress
 from hadnas.shell.console import PlainConsole
+from hadnas.shell.tables.data import show_data
 from hadnas.store.study import Study
 from hadnas.train.trainer import Epoch
 
@@ -58,8 +59,10 @@ class SearchDisplay:
     def __call__(self, now: SearchProgress) -> None:
         if self.first is None:
             self.first = now.done
+            if now.data is not None:
+                show_data(now.data, self.console)
             for note in now.notes:
-                self.console.print(f"images: {note}", soft_wrap=True)
+                self.console.print(note, soft_wrap=True)
         fresh = now.done - self.first
         if not fresh and now.label != self.label:
             self.since = time.monotonic()

@@ -37,7 +37,7 @@ class Study(BaseModel):
     rungs        epochs after which a training may be stopped (`hadnas.samplers.rungs`); none by default
     patience     architectures in a row that hardly raise the hypervolume, after which the search ends; None: all trials
     baselines    name -> architecture (a node, an Arch as `hadnas.load` gives it, or a timm model name), trained by the
-                 same recipe
+                 same recipe; None: chosen by cost when the study begins
     latency      the backend that times every candidate, or None for no latency
     backends     further backends, for the Pareto front and the baselines when the search ends: "compile" takes up to a
                  minute for each, "onnxruntime" needs the extra 'onnx'
@@ -60,7 +60,7 @@ class Study(BaseModel):
     rungs: tuple[int, ...] = Field(default=(), exclude_if=lambda rungs: not rungs)
     patience: int | None = Field(default=None, ge=1, le=COUNT, exclude_if=lambda patience: patience is None)
     seed: int = Field(default=0, ge=0, le=SEED)
-    baselines: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
+    baselines: dict[str, dict[str, Any] | str] | None = Field(default_factory=dict)
     latency: str | None = "eager"
     backends: tuple[str, ...] = ()
     source: str = ""

@@ -152,7 +152,7 @@ def test_notes_on_the_images_reach_whoever_reads(tmp_path: Path, capsys: pytest.
     )
     shown = SearchDisplay(wanted)
     run_study(wanted, home, device="cpu", watch=shown)
-    assert f"images: {note}\n" in capsys.readouterr().err
+    assert "note     1 of 60 test images are in an earlier split, too" in capsys.readouterr().err
     results = open_study("noted", home.path)
     assert f"{note}." in facts(results, results.best).limits
     assert ["images", note] in machine(results, results.best).parts[0]["rows"]

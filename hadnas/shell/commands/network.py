@@ -12,7 +12,6 @@ from hadnas.shell.commands import (
     COUNTS,
     HOME,
     SEEDS,
-    SIDES,
     SOURCES,
     SPLIT_SEEDS,
     THREAD_COUNTS,
@@ -20,6 +19,7 @@ from hadnas.shell.commands import (
     PathType,
     Seconds,
 )
+from hadnas.shell.commands.data import reading
 
 
 @click.command("export")
@@ -66,7 +66,7 @@ def export_command(
 @click.option("--out", required=True, type=PathType(), metavar="DIR", help="Folder to write.")
 @click.option("--weights", type=PathType(), metavar="FILE", help="Start from these .safetensors.")
 @BLOCKS_FILE
-@click.option("--size", type=SIDES, help="Side length to which the images of a folder are resized.")
+@reading
 @click.option("--epochs", type=COUNTS, help="50 by default.")
 @click.option("--batch", type=BATCHES, help="Images per step; 64 by default.")
 @click.option("--lr", type=float, help="Largest learning rate; 0.004 by default.")
@@ -87,7 +87,6 @@ def retrain_command(
     data: str,
     out: Path,
     weights: Path | None,
-    size: int | None,
     seed: int,
     split_seed: int,
     device: str,
@@ -100,11 +99,12 @@ def retrain_command(
     from hadnas.measure.metrics.metric import METRICS
     from hadnas.retraining import LONG_RECIPE, SEEN, long_recipe, retrain, updated_recipe
     from hadnas.shell.progress import TrainingDisplay
-    from hadnas.train.data.spec import DataSpec, load_data
+    from hadnas.train.data.spec import READING, DataSpec, load_data
 
     check_folder(out, force=force)
+    given = {name: value for name in READING if (value := settings.pop(name))}
     found, _ = load_architecture(arch), updated_recipe(LONG_RECIPE, settings)  # refused before the images are read
-    images = load_data(DataSpec(source=data, size=size, split_seed=split_seed))
+    images = load_data(DataSpec(source=data, split_seed=split_seed, **given))
     for note in images.notes:
         click.echo(f"images: {note}", err=True)
     recipe = updated_recipe(long_recipe(images.target), settings)

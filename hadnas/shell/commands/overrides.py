@@ -1,7 +1,8 @@
 """A study changed by options of the command line, checked like the study itself."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from hadnas.errors import SpecError, cut
 from hadnas.limits import WIDTH
 from hadnas.measure.figures import VAL, Figure, constraints
+from hadnas.paths import as_path
 from hadnas.shell.commands import SOURCES
 
 if TYPE_CHECKING:
@@ -50,7 +52,6 @@ def updated_study(
     *,
     trials: int | None = None,
     data: str | None = None,
-    size: int | None = None,
     epochs: int | None = None,
     batch: int | None = None,
     seed: int | None = None,
@@ -62,28 +63,35 @@ def updated_study(
     balanced: bool = False,
     name: str | None = None,
     backends: str | None = None,
-    **largest: str | None,
+    baselines: Sequence[str] = (),
+    no_baselines: bool = False,
+    **others: Any,
 ) -> "Study":
     """`study` with every setting that is not None. Raises SpecError or UnknownName as the study itself does.
 
-    `largest` are values of the options that `limits` adds, such as `max_macs="50M"`.
-    A study on other data is another study: without `name`, it is named `<study>-<data>`.
+    `others` are values of the options that `limits` and `reading` add, such as `max_macs="50M"` or `size=64`.
+    A study on other data is another study: without `name`, it is named `<study>-<data>`, and without baselines they are
+    chosen when it begins.
     """
     from pydantic import ValidationError
 
     from hadnas.store.study import Study, one_sentence
+    from hadnas.train.data.spec import READING
 
     fields: dict[str, Any] = {key: getattr(study, key) for key in Study.model_fields}
     given = {"trials": trials, "seed": seed, "sampler": sampler, "patience": patience, "name": name}
     fields |= {key: value for key, value in given.items() if value is not None}
     if data is not None and not data.strip():
         raise SpecError(f"--data is empty; allowed are {SOURCES}")
-    if data is not None or size is not None:
-        old = study.data.model_dump()
-        fields["data"] = {**old, "source": data or old["source"], "size": size if size is not None else old["size"]}
-        if name is None and data is not None and data != study.data.source:
-            stem = data.rstrip("/").rpartition("/")[2].removesuffix(".npz")
-            fields["name"] = f"{study.name}-{''.join(c if c.isalnum() or c in '_-.' else '_' for c in stem)}"
+    reading = {name: value for name in READING if (value := others.pop(name, None))}
+    other = data if data != study.data.source else None
+    if other or reading:
+        fields["data"] = study.data.model_dump() | reading | ({"source": other} if other else {})
+    if other:
+        fields["baselines"] = study.baselines or None
+        fields["name"] = name or f"{study.name}-{_name_of(other)}"
+    if baselines or no_baselines:
+        fields["baselines"] = _baselines(baselines, no_baselines)
     if backends is not None:
         fields["backends"] = [part.strip() for part in backends.split(",") if part.strip()]
     if rungs is not None:
@@ -94,9 +102,10 @@ def updated_study(
         fields["objectives"] = [f"{VAL}{metric}" if one == judge else one for one in study.objectives]
     chosen: dict[str, Any] = {"epochs": epochs, "batch": batch, "sampling": "balanced" if balanced else None}
     chosen["class_weights"] = None if class_weights is None else _weights(class_weights)
-    fields["recipe"] = study.recipe.model_dump() | {key: value for key, value in chosen.items() if value is not None}
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    fields["recipe"] = study.recipe.model_dump(exclude_unset=True) | chosen
     fields["constraints"] = dict(study.constraints)
-    for key, text in largest.items():
+    for key, text in others.items():
         option = f"--{key.replace('_', '-')}"
         figure = _options()[option]
         if text is not None:
@@ -105,6 +114,30 @@ def updated_study(
         return Study(**fields)
     except ValidationError as error:
         raise one_sentence(error) from None
+
+
+def _name_of(data: str) -> str:
+    """A study's name from that of its data: of a folder or file, or of a table with its folder."""
+    from hadnas.train.data.spec import TABLES
+
+    path = PurePath(data)
+    parts = [as_path(data).absolute().parent.name, path.stem] if path.suffix.lower() in TABLES else [path.name]
+    name = "-".join(parts).removesuffix(".npz")
+    return "".join(c if c.isalnum() or c in "_-." else "_" for c in name)
+
+
+def _baselines(names: Sequence[str], none: bool) -> dict[str, Any]:
+    """Architectures by name: timm's names as they are, published networks and files as nodes."""
+    if names and none:
+        raise SpecError("--baseline and --no-baselines are both given; one of them is allowed")
+    from hadnas.library import load_architecture, shipped
+
+    found: dict[str, Any] = {}
+    for name in names:
+        file = name.endswith(".json") or as_path(name).is_dir()
+        known = file or name in shipped("published")
+        found[PurePath(name).stem if file else name] = load_architecture(name).node if known else name
+    return found
 
 
 def sides(text: str) -> tuple[int, int, int]:

@@ -15,12 +15,12 @@ from hadnas.shell.commands import (
     HOME,
     SEED_COUNTS,
     SEEDS,
-    SIDES,
     SOURCES,
     SPLIT_SEEDS,
     TRIALS,
     PathType,
 )
+from hadnas.shell.commands.data import reading
 from hadnas.shell.commands.overrides import judging, limits, updated_study
 
 
@@ -29,13 +29,15 @@ from hadnas.shell.commands.overrides import judging, limits, updated_study
 @HOME
 @click.option("--trials", type=COUNTS, help="Budget: distinct architectures.")
 @click.option("--data", metavar="DATA", help=f"{SOURCES}.")
-@click.option("--size", type=SIDES, help="Side length to which the images of a folder are resized.")
+@reading
 @click.option("--epochs", type=COUNTS, help="Epochs per candidate.")
 @click.option("--batch", type=BATCHES, help="Images in a training batch.")
 @click.option("--seed", type=SEEDS, help="Seed of the sampler and of every training.")
 @click.option("--sampler", metavar="NAME", help="surrogate, tpe (Optuna's), nsga2, random or exhaustive.")
 @click.option("--rungs", metavar="LIST", help="Epochs after which a training may be stopped: 2,4, or none.")
 @click.option("--patience", type=COUNTS, help="End after so many architectures that hardly raise the hypervolume.")
+@click.option("--baseline", "baselines", metavar="NAME", multiple=True, help="A timm model, published network or file.")
+@click.option("--no-baselines", is_flag=True, help="Train no baselines; by default three are chosen for own images.")
 @click.option("--name", help="Name of the stored study; by default that of its file, with -DATA for other data.")
 @judging
 @limits

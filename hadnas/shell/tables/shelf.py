@@ -60,7 +60,7 @@ def show_item(name: str) -> None:
         console.print(f"fingerprint {found.fingerprint}; blocks {blocks}; merges {merges}")
     elif isinstance(found, Study):
         data = json.loads(found.model_dump_json(exclude={"space", "baselines"}))
-        console.print_json(json.dumps({**data, "baselines": list(found.baselines)}))
+        console.print_json(json.dumps({**data, "baselines": found.baselines and list(found.baselines)}))
         _show_space(found.space)
     else:
         _show_space(found)

@@ -10,6 +10,7 @@ from rich.table import Table
 from hadnas.arch.families import LEGEND, MIXED, families_texts, family_counts, merge_counts
 from hadnas.blocks.registry import FAMILIES
 from hadnas.measure.figures import metric_words, shown_in
+from hadnas.measure.metrics.metric import METRICS
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
 from hadnas.results.table import NOISY_RATIO, StudyResults
@@ -39,6 +40,10 @@ def show_top(name: str, home: Home, count: int) -> None:
     for found in baselines:
         _add(table, results, found, "baseline")
     console.print(table)
+    if "dummy" in results.stored:
+        dummy = results.stored["dummy"]
+        worth = METRICS[dummy["metric"]].text(dummy["value"])
+        console.print(f"dummy: {dummy['text']}: {metric_words(dummy['metric'])} {worth}")
     if results.study.limits:
         console.print(f"constraints: {results.study.limits}")
     if results.timed_otherwise:

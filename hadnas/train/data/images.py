@@ -156,7 +156,8 @@ class Source:
     """The result of a reader: images with pixels 0..`scale`, in the source's own splits, and notes, as sentences.
 
     `target` is the kind of the targets, `class_names` are the names of the classes, of the labels or of the values.
-    `name` is that of the data set; None for the name of its file or folder.
+    `name` is that of the data set; None for the name of its file or folder. `groups` (N,) has the group of each
+    training image, of which none is to be in two splits.
     """
 
     scale: float
@@ -167,6 +168,7 @@ class Source:
     notes: tuple[str, ...] = ()
     name: str | None = None
     target: TargetKind = "classes"
+    groups: np.ndarray | None = None
 
 
 def checked_names(names: Iterable[object], where: object) -> tuple[str, ...]:

@@ -9,31 +9,46 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hadnas.errors import DataError
 from hadnas.limits import SIDE, SPLIT_SEED
 from hadnas.plain import plain_fields
 from hadnas.targets import TargetKind
 
 if TYPE_CHECKING:
-    import numpy as np
+    from hadnas.train.data.images import Images, Split
 
-    from hadnas.train.data.images import Source, Split
+
+TABLES = (".csv", ".tsv", ".parquet")
+"""Endings of the names of tables of image files."""
+
+READING = (
+    "size", "skip_bad", "images", "path_column", "label_columns", "value_columns", "split_column", "group"
+)  # fmt: skip
+"""Fields of a `DataSpec` that readers take as options."""
+
+_COLUMN: Any = Field(default=None, exclude_if=lambda value: value is None)  # absent in studies made before
+_COLUMNS: Any = Field(default=(), exclude_if=lambda value: not value)
 
 
 class DataSpec(BaseModel):
     """The name of a data set and the rule that splits it.
 
     `source` is "digits" (scikit-learn's 1,797 8x8 digits, no download), the path of a `.npz` file, the path of an
-    image folder, or `torch/NAME:DIR`, a data set of torchvision in the folder DIR, read by timm. The classes of a
-    folder are in the order of timm's reader; its images are turned upright by their EXIF, transparent pixels become
-    white, and of an animation the first frame is read. If the source has no test split, `test_fraction` of the images
-    becomes one; then, if it has no validation split, `val_fraction` of the rest. Both splits are determined by
-    `split_seed`, and stratified by class. `size` (pixels) resizes the images of a folder: shorter side, then centre
-    crop.
+    image folder, the path of a table of image files (`.csv`, `.tsv`, `.parquet`), or `torch/NAME:DIR`, a data set of
+    torchvision in the folder DIR, read by timm. The classes of a folder are in the order of timm's reader; its images
+    are turned upright by their EXIF, transparent pixels become white, and of an animation the first frame is read. If
+    the source has no test split, `test_fraction` of the images becomes one; then, if it has no validation split,
+    `val_fraction` of the rest. Both splits are determined by `split_seed`, and stratified by class.
+
+    `size` (pixels) resizes image files: shorter side, then centre crop. `skip_bad` leaves out unusable files.
+
+    For a table: its paths start at the folder `images`, by default the table's own; `path_column`, `label_columns` and
+    `split_column` name its columns, by default found by common names. One label column has classes, several are labels
+    of 0 and 1; `value_columns` have numbers to predict. Images of one value of the column `group`, such as a patient,
+    are never in two splits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +59,18 @@ class DataSpec(BaseModel):
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     split_seed: int = Field(default=0, ge=0, le=SPLIT_SEED)
     size: int | None = Field(default=None, ge=1, le=SIDE)
+    skip_bad: bool = Field(default=False, exclude_if=lambda skip: not skip)
+    images: str | None = _COLUMN
+    path_column: str | None = _COLUMN
+    label_columns: tuple[str, ...] = _COLUMNS
+    value_columns: tuple[str, ...] = _COLUMNS
+    split_column: str | None = _COLUMN
+    group: str | None = _COLUMN
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The fields that readers take as options."""
+        return {name: getattr(self, name) for name in READING}
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,38 +121,37 @@ def load_data(spec: DataSpec | str) -> Data:
     """Read, check and split a data set.
 
     Raises DataError if the source is missing, malformed or unsuitable: a file that is not a `.npz`, missing keys, wrong
-    shapes or types, labels out of range, a single class, a class too small to split, NaN or constant
-    targets.
+    shapes or types, labels out of range, a single class, a class too small to split, files that are not images, NaN or
+    constant targets.
     """
-    from hadnas.train.data.duplicates import repeated
     from hadnas.train.data.images import Normalise, Split
     from hadnas.train.data.reader import read_source
+    from hadnas.train.data.split import held_out, repeated
     from hadnas.train.data.target import check_varied, target_moments
 
     if isinstance(spec, str):
         spec = DataSpec(source=spec)
-    source = read_source(spec.source, spec.size)
+    source = read_source(spec.source, spec.reading)
     digest = hashlib.sha256(repr((source.scale, source.train.shape)).encode())
-    hashes = {"train": source.train.update(digest)}
-
-    drawn = []
-    train, val, test = source.train, source.val, source.test
-    if test is None:
-        drawn.append(f"{spec.test_fraction:g} of the images drawn for test")
-        rest, held_out = _drawn(train.labels.numpy(), spec.test_fraction, spec, source, "test")
+    train, groups = source.train, source.groups
+    hashes = {"train": train.update(digest)}
+    parts: dict[str, Images] = {}
+    drawn: list[str] = []
+    for part, own, fraction, words in (
+        ("test", source.test, spec.test_fraction, "of the images drawn for test"),
+        ("val", source.val, spec.val_fraction, "of the training images{} drawn for validation"),
+    ):
+        if own is not None:
+            parts[part], hashes[part] = own, own.update(digest)
+            continue
+        labels, names = train.labels.numpy(), source.class_names if source.target == "classes" else ()
+        rest, out = held_out(labels, names, part, fraction, groups=groups, seed=spec.split_seed, where=spec.source)
         digest.update(rest.tobytes())
-        train, test = train.subset(rest), train.subset(held_out)
-        hashes = {"train": hashes["train"][rest], "test": hashes["train"][held_out]}
-    else:
-        hashes["test"] = test.update(digest)
-    if val is None:
-        drawn.append(f"{spec.val_fraction:g} of the training images{' left' if drawn else ''} drawn for validation")
-        rest, held_out = _drawn(train.labels.numpy(), spec.val_fraction, spec, source, "val")
-        digest.update(rest.tobytes())
-        train, val = train.subset(rest), train.subset(held_out)
-        hashes |= {"train": hashes["train"][rest], "val": hashes["train"][held_out]}
-    else:
-        hashes["val"] = val.update(digest)
+        drawn.append(f"{fraction:g} {words.format(' left' if drawn else '')}")
+        train, parts[part] = train.subset(rest), train.subset(out)
+        hashes |= {"train": hashes["train"][rest], part: hashes["train"][out]}
+        groups = None if groups is None else groups[rest]
+    val, test = parts["val"], parts["test"]
     shared = repeated(
         [("train", train, hashes["train"]), ("validation", val, hashes["val"]), ("test", test, hashes["test"])]
     )
@@ -134,6 +160,7 @@ def load_data(spec: DataSpec | str) -> Data:
     mean, std = train.moments(source.scale)
     target_mean, target_std = target_moments(train, source)
     how = "by class" if source.target == "classes" else "at random"
+    how += "" if source.groups is None else f" and without a common {spec.group}"
     normalise = Normalise(mean, std, source.scale)
     return Data(
         name=source.name or Path(spec.source).expanduser().stem,
@@ -152,39 +179,3 @@ def load_data(spec: DataSpec | str) -> Data:
         val=Split(val, normalise),
         _test=Split(test, normalise),
     )
-
-
-def _drawn(
-    labels: np.ndarray, fraction: float, spec: DataSpec, source: Source, part: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted indices of the remaining and of the held-out images; every class is in both."""
-    import numpy as np
-    from sklearn.model_selection import train_test_split
-
-    if source.target != "classes":
-        try:
-            rest, held_out = train_test_split(np.arange(len(labels)), test_size=fraction, random_state=spec.split_seed)
-        except ValueError:  # no image would be left in one of the two parts
-            raise DataError(
-                f"{spec.source}: {len(labels)} images are too few to hold out {fraction:g} of them for {part}; add "
-                f"images or change `{part}_fraction`"
-            ) from None
-        return np.sort(rest), np.sort(held_out)
-    classes = len(source.class_names)
-    counts = np.bincount(labels, minlength=classes)
-    smallest = int(counts.argmin())
-    too_small = DataError(
-        f"{spec.source}: class {source.class_names[smallest]!r} has {counts[smallest]} images left, too few to hold "
-        f"out {fraction:g} of every class for {part}; add images or change `{part}_fraction`"
-    )
-    if counts[smallest] < 2:
-        raise too_small
-    try:
-        rest, held_out = train_test_split(
-            np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=spec.split_seed
-        )
-    except ValueError as error:  # fewer images in one of the two parts than classes
-        raise too_small from error
-    if min(len(np.unique(labels[rest])), len(np.unique(labels[held_out]))) < classes:
-        raise too_small
-    return np.sort(rest), np.sort(held_out)
