@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,6 +25,7 @@ from hadnas.train.data.images import evenly_spaced
 from hadnas.train.data.spec import Data
 from hadnas.train.device import training_dtype
 from hadnas.train.loss import Loss
+from hadnas.train.own import OwnTraining
 from hadnas.train.recipe import Recipe
 from hadnas.train.trainer import Trainer
 
@@ -40,8 +42,10 @@ FAULTS = (BuildError, MeasurementError, TrainingError)
 """The candidate's faults, as is any error of its own code: the trial ends pruned, and the study continues."""
 
 
-def evaluate(job: Job, report: Report, data: Data, plan: Plan | None = None) -> Outcome:
+def evaluate(job: Job, report: Report, data: Data, plan: Plan | None = None, own: OwnTraining | None = None) -> Outcome:
     """Measure and train one candidate on `data`; `plan` is the job's plan, if this process has made it.
+
+    The training is `own`, if that is given: it has no rungs and no checkpoints.
 
     The outcome of a candidate that breaks a constraint, cannot be built or does not train has a `reason`; one that was
     stopped at a rung also has a `rung`, no figures of its training, and a checkpoint to continue from. Raises errors
@@ -62,7 +66,7 @@ def evaluate(job: Job, report: Report, data: Data, plan: Plan | None = None) -> 
         outcome.reused = outcome.training is not None
         if outcome.training is None:
             try:
-                _train(job, report, data, outcome, fresh())
+                _train(job, report, data, outcome, fresh(), own)
             except LostClaim:  # to another worker, as this machine slept: wait for its training
                 fresh.cache_clear()
     if outcome.training is not None:
@@ -128,14 +132,18 @@ def _step(recipe: Recipe) -> float | None:
     return recipe.lr if recipe.optimizer in SIGN_LIKE else None
 
 
-def _train(job: Job, report: Report, data: Data, outcome: Outcome, module: nn.Module) -> None:
+def _train(job: Job, report: Report, data: Data, outcome: Outcome, module: nn.Module, own: OwnTraining | None) -> None:
     try:
         with outcome.phase("train"):
-            trainer = Trainer(module, data, job.recipe, seed=job.seed, device=job.device)
-            _go_on(trainer, job.checkpoint)
-            stopped = _to_the_end(trainer, job, report)
+            if own is None:
+                trainer = Trainer(module, data, job.recipe, seed=job.seed, device=job.device)
+                _go_on(trainer, job.checkpoint)
+                stopped, result = _to_the_end(trainer, job, report), trainer.result
+            else:
+                how: dict[str, Any] = {"seed": job.seed, "device": job.device, "on_epoch": report.epoch}
+                stopped, result = "", own.fit(module, data, job.recipe, **how)
         with outcome.phase("record"):
-            outcome.training = report.stopped(stopped) if stopped else report.trained(module, trainer.result)
+            outcome.training = report.stopped(stopped) if stopped else report.trained(module, result)
     except LostClaim:
         raise
     except Exception as error:

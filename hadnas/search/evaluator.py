@@ -24,6 +24,7 @@ from hadnas.store.ledger import Ledger
 from hadnas.store.records import Claim, Costs, StoredLatency, Training, TrainingKey
 from hadnas.store.study import Study
 from hadnas.train.data.spec import Data
+from hadnas.train.own import OwnTraining
 from hadnas.train.score import load_score, score_module
 from hadnas.train.summary import dummy
 from hadnas.train.trainer import Epoch, Fit
@@ -147,7 +148,11 @@ class LedgerReport:
             written = save_weights(module, place)
             score.save(place.with_suffix(".val.safetensors"))
         claim, self.claim = self.claim, None
-        figures: dict[str, Any] = {"metrics": score.metrics, "val_loss": score.loss, "val_n": score.n}
+        figures: dict[str, Any] = {
+            "metrics": {**score.metrics, **result.figures},
+            "val_loss": score.loss,
+            "val_n": score.n,
+        }
         return self.ledger.finish(claim, **figures, seconds=result.seconds, weights_sha256=written)
 
     def failed(self, reason: str, *, again: bool) -> None:
@@ -181,8 +186,15 @@ def _ours() -> Iterator[None]:
 class Evaluator:
     """Evaluates candidates of a study; the ledger gives every figure that is known already."""
 
-    def __init__(self, study: Study, data: Data, home: Home, ledger: Ledger, device: str) -> None:
-        self.study, self.data, self.home, self.ledger, self.device = study, data, home, ledger, device
+    def __init__(
+        self, study: Study, data: Data, home: Home, ledger: Ledger, device: str, own: OwnTraining | None = None
+    ) -> None:
+        self.study, self.data, self.home, self.ledger, self.device, self.own = study, data, home, ledger, device, own
+        if study.evaluate != (own.mark if own else ""):
+            raise StudyError(
+                f"study {study.name!r}: its trainings are by {study.evaluate or 'the recipe'}; found "
+                f"{own.mark if own else 'no function'}; pass the same one with --evaluate FILE:FUNCTION"
+            )
         self.task = Task.image(*data.shape, **{data.target: data.classes})
         self._keys: dict[str, TrainingKey] = {}  # by fingerprint, as the code of blocks is read once
 
@@ -239,7 +251,7 @@ class Evaluator:
         self.keep(plan)
         job = self.job(plan, held=held, rungs=self.study.rungs if rule else ())
         with LedgerReport(job, self.key(plan), self.study.name, self.home, self.ledger, shown, rule) as report:
-            outcome = evaluate(job, report, self.data, plan)
+            outcome = evaluate(job, report, self.data, plan, self.own)
         if outcome.training is not None and outcome.training.state == "complete":
             self._judge(plan, outcome)
         return outcome
@@ -262,7 +274,8 @@ class Evaluator:
                 )
             outcome.score = load_score(path) if path.exists() else None
         if outcome.score is not None:
-            outcome.figures |= {f"{VAL}{name}": value for name, value in outcome.score.metrics.items()}
+            known = {**outcome.score.metrics, **training.metrics}
+            outcome.figures |= {f"{VAL}{name}": value for name, value in known.items()}
             if metric != "accuracy":  # which has a formula
                 outcome.notes["standard_error"] = outcome.score.standard_error(metric)
 

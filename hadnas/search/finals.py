@@ -33,6 +33,7 @@ from hadnas.store.study import Study
 from hadnas.store.trials import OPENINGS, FinalEntry, Kind, note_finals
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.device import chosen_device
+from hadnas.train.own import OwnTraining, Train
 from hadnas.train.score import check_defined, score_module
 from hadnas.train.trainer import Epoch
 
@@ -58,9 +59,11 @@ def run_finals(
     candidates: int | None = None,
     device: str = "auto",
     watch: Watch = lambda progress: None,
+    evaluate: Train | None = None,
 ) -> list[Final]:
     """Hold the finals of a study: `seeds` trainings of the front, or of the `top` best, and of their controls.
 
+    `evaluate` is the function by which the study was trained, if it was (see `run_study`).
     `candidates` random ones are drawn to be compared with, as many as the study met where None. Raises StudyError
     where the study has no finished trial or its data have changed, SpecError for a number that is too small,
     Interrupted on Ctrl-C; the same command goes on.
@@ -78,7 +81,8 @@ def run_finals(
     ledger = Ledger(home.url)
     with clear_errors(home.url), store_errors(home.tracking_uri):
         try:
-            judge = Evaluator(_plain(results), data, home, ledger, chosen_device(device))
+            own = OwnTraining(evaluate) if evaluate else None
+            judge = Evaluator(_plain(results), data, home, ledger, chosen_device(device), own)
             candidates = results.num_met if candidates is None else candidates
             with ledger.worker.alive():
                 _Finals(results, ledger, judge, watch).hold(seeds, top, candidates)
@@ -132,6 +136,7 @@ class _Finals:
                 self.searcher.home,
                 self.ledger,
                 self.searcher.device,
+                self.searcher.own,
             )
             for seed in range(first, first + seeds)
         ]

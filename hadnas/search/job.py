@@ -56,7 +56,7 @@ def training_key(study: Study, task: Task, digest: str, plan: Plan) -> TrainingK
         fingerprint=plan.arch.fingerprint,
         task=str(task),
         data=digest,
-        recipe=study.recipe.model_dump_json(exclude={"epochs"}),  # epochs are the fidelity, a part of their own
+        recipe=study.recipe.model_dump_json(exclude={"epochs"}) + study.evaluate,  # epochs are a part of their own
         epochs=study.recipe.epochs,
         seed=study.seed,
         code=hash_of(plan.classes),

@@ -6,7 +6,7 @@ from typing import Any
 
 from hadnas.arch.random import sample as random_arch
 from hadnas.contract.user_defined import check_user_defined
-from hadnas.errors import Interrupted, StudyError, at
+from hadnas.errors import Interrupted, SpecError, StudyError, at
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.figures import VAL
 from hadnas.measure.latency.backends import require_backend
@@ -32,21 +32,35 @@ from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.data.spec import load_data
 from hadnas.train.device import chosen_device
 from hadnas.train.loss import Loss
+from hadnas.train.own import OwnTraining, Train
 from hadnas.train.score import check_defined
 from hadnas.train.summary import summary
 
 ELSEWHERE = "other workers evaluate the rest"
 
 
-def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = lambda progress: None) -> Progress:
+def run_study(
+    study: Study,
+    home: Home,
+    *,
+    device: str = "auto",
+    watch: Watch = lambda progress: None,
+    evaluate: Train | None = None,
+) -> Progress:
     """Run a study to its budget; a second call continues it to the same total.
+
+    evaluate  a function of your own that trains in place of the recipe (`hadnas.train.own.Train`); the study stores its
+              name and the hash of its file, so pass it again to continue
 
     Raises DataError, SpecError or StudyError before any work starts if something does not fit, Interrupted on
     Ctrl-C. All measurements until then are in the ledger.
     """
     if not study.name:
         raise StudyError("the study has no name, under which it is stored; give it one, as Study(name='mine')")
-    device = chosen_device(device)
+    device, own = chosen_device(device), OwnTraining(evaluate) if evaluate else None
+    if own and study.rungs:
+        raise SpecError(f"rungs = {list(study.rungs)} with a training of your own, which has none; remove them")
+    study = study.model_copy(update={"evaluate": own.mark if own else ""})
     for backend in (*backends(study), *([study.latency] if study.latency else [])):
         require_backend(backend, device)
     data = load_data(study.data)
@@ -57,14 +71,14 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
             check_defined(figure.removeprefix(VAL), data)
     Loss(data, study.recipe)  # refuses settings that do not fit the target
     ledger = Ledger(home.url)
-    evaluator = Evaluator(study, data, home, ledger, device)
+    evaluator = Evaluator(study, data, home, ledger, device, own)
     random_arch(study.space, evaluator.task)  # refuses a space without a valid draw before any work
     study, more = chosen_baselines(study, evaluator.task, home)
     evaluator.study = study
     baselines = {name: _baseline(node, evaluator) for name, node in (study.baselines or {}).items()}
-    own = user_defined_ops(study.model_dump(mode="json"))
+    blocks = user_defined_ops(study.model_dump(mode="json"))
     with at(f"study {study.name!r}"):
-        check_user_defined(own, study.space, evaluator.task, [*baselines.values()], study.seed)
+        check_user_defined(blocks, study.space, evaluator.task, [*baselines.values()], study.seed)
     home.make_place(study.name)
     with clear_errors(home.url), store_errors(home.tracking_uri):
         trials = open_trials(study, home, evaluator.facts)

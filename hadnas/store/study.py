@@ -35,6 +35,7 @@ class Study(BaseModel):
     constraints  figure -> largest value allowed, of the costs and latencies, which are known before the training
     trials       the budget: distinct architectures met, trained, reused or stopped at a rung
     rungs        epochs after which a training may be stopped (`hadnas.samplers.rungs`); none by default
+    evaluate     the mark of a function that trains in place of the recipe (`hadnas.train.own`); set by `run_study`
     patience     architectures in a row that hardly raise the hypervolume, after which the search ends; None: all trials
     baselines    name -> architecture (a node, an Arch as `hadnas.load` gives it, or a timm model name), trained by the
                  same recipe; None: chosen by cost when the study begins
@@ -58,6 +59,7 @@ class Study(BaseModel):
     sampler_options: dict[str, Any] = Field(default_factory=dict)
     trials: int = Field(default=20, ge=1, le=COUNT)
     rungs: tuple[int, ...] = Field(default=(), exclude_if=lambda rungs: not rungs)
+    evaluate: str = Field(default="", exclude_if=lambda evaluate: not evaluate)
     patience: int | None = Field(default=None, ge=1, le=COUNT, exclude_if=lambda patience: patience is None)
     seed: int = Field(default=0, ge=0, le=SEED)
     baselines: dict[str, dict[str, Any] | str] | None = Field(default_factory=dict)

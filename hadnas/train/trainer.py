@@ -8,8 +8,8 @@ continues from a file; a CUDA device may need `torch.use_deterministic_algorithm
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import timm
@@ -55,11 +55,15 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of a training: one Epoch per epoch, and the score after the last one, never the best."""
+    """The result of a training: one Epoch per epoch, and the score after the last one, never the best.
+
+    figures  metrics that replace those of the score, from a training of the user's own
+    """
 
     curve: list[Epoch]
     score: Score
     seconds: float
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 def fit(

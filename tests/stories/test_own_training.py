@@ -1,0 +1,104 @@
+"""A function of the user's own trains the candidates of a study."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import hadnas
+from hadnas.train.data.spec import Data
+from tests.homes import new_home, study
+
+CALLS: list[tuple[int, float]] = []
+
+
+def train(module: nn.Module, data: Data, until: int, report: Callable[..., None]) -> dict[str, float]:
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    for epoch in range(1, until + 1):
+        for images, labels in data.train.batches(256):
+            loss = F.cross_entropy(module(images), labels)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        report(epoch, train_loss=float(loss.detach()), accuracy=epoch / 10)
+    CALLS.append((until, float(torch.rand(()))))
+    return {"accuracy": 0.75}
+
+
+def plain(module: nn.Module, data: Data, until: int, report: Callable[..., None]) -> None:
+    """Trains nothing and reports nothing: hadnas scores the module."""
+
+
+def test_a_study_and_its_finals_train_by_the_function_and_only_by_it(tmp_path: Path) -> None:
+    home, chosen = new_home(tmp_path), study(trials=2, recipe=hadnas.Recipe(epochs=2), sampler="random")
+    CALLS.clear()
+    hadnas.run_study(chosen, home, device="cpu", evaluate=train)
+    results = hadnas.open_study("tiny", tmp_path)
+    assert len(CALLS) == 2 and {until for until, _ in CALLS} == {2}
+    assert CALLS[0][1] == CALLS[1][1]  # both trainings draw from the study's seed
+    best = results.best
+    assert best.value == 0.75
+    curve = results.training(best).curve
+    assert [point.metrics for point in curve] == [{"accuracy": 0.1}, {"accuracy": 0.2}]
+    assert results.network(best) is not None  # its weights are stored
+    assert results.study.evaluate.startswith("train ") and str(Path(__file__).parent) not in results.study.evaluate
+    hadnas.run_study(chosen, home, device="cpu", evaluate=train)
+    assert len(CALLS) == 2
+    for function, found in ((None, "no function"), (plain, "plain ")):
+        with pytest.raises(hadnas.HadnasError, match=rf"train [0-9a-f]{{16}}.*{found}"):
+            hadnas.run_finals("tiny", home, device="cpu", evaluate=function)
+    with pytest.raises(hadnas.HadnasError, match=r"'tiny' exists and differs \(evaluate"):
+        hadnas.run_study(chosen, home, device="cpu")
+    finals = hadnas.run_finals("tiny", home, seeds=2, top=1, candidates=0, device="cpu", evaluate=train)
+    assert finals[0].estimate is not None and len(CALLS) >= 4
+
+
+def test_without_figures_the_module_is_scored_and_trainings_are_not_those_of_the_recipe(tmp_path: Path) -> None:
+    home, chosen = new_home(tmp_path), study(trials=1)
+    hadnas.run_study(chosen, home, device="cpu")
+    hadnas.run_study(chosen.model_copy(update={"name": "own"}), home, device="cpu", evaluate=plain)
+    opened = [hadnas.open_study(name, tmp_path) for name in ("tiny", "own")]
+    by_recipe, own = (one.training(one.best) for one in opened)
+    assert by_recipe.key.fingerprint == own.key.fingerprint and by_recipe.weights != own.weights
+    assert len(by_recipe.curve) == 1 and own.curve == () and own.val_n == 288
+
+
+def wrong_name(module: nn.Module, data: Data, until: int, report: Any) -> dict[str, float]:
+    return {"iou": 0.5}
+
+
+def wrong_number(module: nn.Module, data: Data, until: int, report: Any) -> dict[str, float]:
+    return {"accuracy": float("nan")}
+
+
+def wrong_epoch(module: nn.Module, data: Data, until: int, report: Any) -> None:
+    report(2)
+
+
+@pytest.mark.parametrize(
+    ("function", "facts"),
+    [(wrong_name, ["iou = 0.5", "accuracy"]), (wrong_number, ["accuracy = nan"]), (wrong_epoch, ["report(2)", "0"])],
+)
+def test_what_a_function_may_not_do_refuses_the_candidate(function: Any, facts: list[str], tmp_path: Path) -> None:
+    hadnas.run_study(study(trials=1, space=ONE), new_home(tmp_path), device="cpu", evaluate=function)
+    [found] = hadnas.open_study("tiny", tmp_path).found
+    assert found.state == "pruned" and all(fact in (found.reason or "") for fact in facts)
+
+
+ONE = hadnas.op(
+    "pyramid",
+    stem=hadnas.op("conv_norm", dim=hadnas.one_of(4)),
+    head=hadnas.op("pooled_linear"),
+    stages=[{"dim": 4, "down": hadnas.op("conv_norm"), "blocks": []}],
+)
+
+
+def test_bad_input_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(hadnas.HadnasError, match=r"rungs = \[1\]"):
+        hadnas.run_study(study(rungs=(1,), recipe=hadnas.Recipe(epochs=2)), hadnas.Home(tmp_path), evaluate=train)
+    with pytest.raises(hadnas.HadnasError, match="allowed is a function of a file"):
+        hadnas.run_study(study(), hadnas.Home(tmp_path), evaluate=len)  # type: ignore[arg-type]
