@@ -40,9 +40,8 @@ def shipped(kind: Shelf) -> list[str]:
 def load(name: str | Path) -> Any:
     """A Study, a search space (dict) or an Arch, by shipped name or by the path of a .py or .json file or of a folder.
 
-    A name is looked up among studies, then search spaces, then published networks; `search_spaces/NAME` looks among
-    search spaces only. A folder must be an export; if a shipped item has its name, write `./NAME`. Raises UnknownName,
-    or SpecError if the file defines none of these.
+    No two shipped items have one name. A folder must be an export; if a shipped item has its name, write `./NAME`.
+    Raises UnknownName, or SpecError if the file defines none of these.
     """
     text = str(name)
     if text.endswith((".py", ".json")):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
+from hadnas.errors import check_kind
 from hadnas.exporter.deliver import deliver, register_export
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
@@ -40,4 +41,5 @@ class OpenStudy(StudyResults):
 
 def open_study(name: str, home: str | Path | None = None) -> OpenStudy:
     """The stored study `name` of a home. Raises UnknownName if there is none, StudyError if it cannot be read."""
+    check_kind(name, str, "name", "the name of a stored study: study.name")
     return OpenStudy(name, Home(home, reading=True))

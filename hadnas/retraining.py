@@ -12,7 +12,7 @@ from torch import nn
 
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
-from hadnas.errors import SpecError
+from hadnas.errors import ARCHITECTURE, SpecError, check_kind
 from hadnas.exporter.card import Accuracy, Facts
 from hadnas.exporter.folder import export
 from hadnas.hosts.build import build_plan, check_size, save_weights, trained
@@ -121,6 +121,7 @@ def retrain(
     validation score. Raises SpecError if the architecture or the weights do not fit the data, BuildError if the
     network cannot be exported, DataError or TrainingError as `fit` does.
     """
+    check_kind(arch, Arch, "arch", ARCHITECTURE)
     if not isinstance(data, Data):
         data = load_data(data)
     device = chosen_device(device)

@@ -6,7 +6,7 @@ from typing import Any
 
 from hadnas.arch.random import sample as random_arch
 from hadnas.contract.user_defined import check_user_defined
-from hadnas.errors import Interrupted, StudyError, at
+from hadnas.errors import Interrupted, StudyError, at, check_kind
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.latency.backends import require_backend
 from hadnas.results.table import StudyResults
@@ -39,6 +39,10 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     Raises DataError, SpecError or StudyError before any work starts if something does not fit, Interrupted on
     Ctrl-C. All measurements until then are in the ledger.
     """
+    check_kind(
+        study, Study, "study", "a Study, such as hadnas.load('digits') or hadnas.Study(name='mine', space=space)"
+    )
+    check_kind(home, Home, "home", "a home: hadnas.Home(folder)")
     if not study.name:
         raise StudyError("the study has no name, under which it is stored; give it one, as Study(name='mine')")
     device = chosen_device(device)

@@ -5,11 +5,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from hadnas.arch.node import Arch
-from hadnas.errors import HadnasError, SpecError, cut, unknown
+from hadnas.errors import HadnasError, SpecError, check_kind, cut, unknown
 from hadnas.limits import COUNT, SEED
 from hadnas.measure.figures import ACCURACY, TABLE, Direction, constraints, objectives
 from hadnas.measure.latency import backends
 from hadnas.plain import plain_fields
+from hadnas.space.choices import Choice
 from hadnas.space.data import as_data, from_data
 from hadnas.train.data.spec import DataSpec
 from hadnas.train.recipe import Recipe
@@ -73,6 +74,7 @@ class Study(BaseModel):
     @field_validator("space", mode="before")
     @classmethod
     def _read_space(cls, space: Any) -> Any:
+        check_kind(space, (dict, Choice), "space", "a search space; that of a study is study.space")
         return from_data(as_data(space))
 
     @field_serializer("space")

@@ -20,6 +20,7 @@ from hadnas.shell.commands import (
     PathType,
     Seconds,
 )
+from hadnas.shell.commands.overrides import AUGMENTATIONS
 
 
 @click.command("export")
@@ -27,7 +28,7 @@ from hadnas.shell.commands import (
 @HOME
 @BLOCKS_FILE
 @click.option("--out", required=True, type=PathType(), metavar="DIR", help="Folder to write.")
-@click.option("--trial", type=TRIALS, help="A finished trial; the best by default.")
+@click.option("--trial", type=TRIALS, metavar="N", show_default="the best", help="A finished trial.")
 @click.option("--onnx", is_flag=True, help="Write model.onnx, too, for any batch; needs the extra `onnx`.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 @click.option("--mlflow-model", is_flag=True, help="Log it as a model of its run and register it in MLflow, too.")
@@ -63,21 +64,25 @@ def export_command(
 @click.option("--out", required=True, type=PathType(), metavar="DIR", help="Folder to write.")
 @click.option("--weights", type=PathType(), metavar="FILE", help="Start from these .safetensors.")
 @BLOCKS_FILE
-@click.option("--size", type=SIDES, help="Side length to which the images of a folder are resized.")
-@click.option("--epochs", type=COUNTS, help="50 by default.")
-@click.option("--batch", type=BATCHES, help="Images per step; 64 by default.")
-@click.option("--lr", type=float, help="Largest learning rate; 0.004 by default.")
-@click.option("--augment", metavar="NAME", help="none, shift, shift_flip, timm, or a policy such as rand-m9-mstd0.5.")
-@click.option("--scale", type=(float, float), metavar="MIN MAX", help="timm's share of the image in a crop; 0.5 1.")
-@click.option("--hflip", type=float, help="timm's share of images mirrored; 0.5 by default.")
-@click.option("--color-jitter", type=float, help="timm's, without a policy; 0.4 by default.")
-@click.option("--reprob", "re_prob", type=float, help="timm's share of images partly erased; 0 by default.")
-@click.option("--mixup", type=float, help="Alpha of mixup, 0 for none; 0.2 by default.")
-@click.option("--ema", type=float, help="Decay of the averaged weights; 0.995 by default.")
-@click.option("--label-smoothing", type=float, help="0.1 by default.")
-@click.option("--seed", default=0, show_default=True, type=SEEDS)
-@click.option("--split-seed", default=0, show_default=True, type=SPLIT_SEEDS, help="Seed of random splits.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
+@click.option("--size", type=SIDES, metavar="N", help="Side length to which the images of a folder are resized.")
+@click.option("--epochs", type=COUNTS, metavar="N", show_default="50", help="Epochs of the training.")
+@click.option("--batch", type=BATCHES, metavar="N", show_default="64", help="Images in a training batch.")
+@click.option("--lr", type=float, metavar="RATE", show_default="0.004", help="Largest learning rate.")
+@click.option("--augment", metavar="NAME", show_default="rand-m9-mstd0.5-inc1", help=f"{AUGMENTATIONS}.")
+@click.option(
+    "--scale", type=(float, float), metavar="MIN MAX", show_default="0.5 1", help="timm's share of the image in a crop."
+)
+@click.option("--hflip", type=float, metavar="SHARE", show_default="0.5", help="timm's share of images mirrored.")
+@click.option("--color-jitter", type=float, metavar="X", show_default="0.4", help="timm's, without a policy.")
+@click.option(
+    "--reprob", "re_prob", type=float, metavar="SHARE", show_default="0", help="timm's share of images partly erased."
+)
+@click.option("--mixup", type=float, metavar="ALPHA", show_default="0.2", help="Alpha of mixup, 0 for none.")
+@click.option("--ema", type=float, metavar="DECAY", show_default="0.995", help="Decay of the averaged weights.")
+@click.option("--label-smoothing", type=float, metavar="SHARE", show_default="0.1", help="Share of smoothed labels.")
+@click.option("--seed", default=0, type=SEEDS, metavar="N", help="Seed of weights and batches.")
+@click.option("--split-seed", default=0, type=SPLIT_SEEDS, metavar="N", help="Seed of random splits.")
+@click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def retrain_command(
     arch: str,
@@ -117,14 +122,35 @@ def retrain_command(
 @click.command("measure")
 @click.argument("network")
 @BLOCKS_FILE
-@click.option("--size", default="3x224x224", show_default=True, metavar="CxHxW", help="Channels, height and width.")
-@click.option("--classes", default=1000, show_default=True, type=CLASS_COUNTS)
-@click.option("--batch", "batches", default=(1, 32), show_default=True, type=COUNTS, multiple=True)
-@click.option("--backend", "backends", default=("eager",), show_default=True, multiple=True)
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, or auto.")
-@click.option("--threads", default=1, show_default=True, type=THREAD_COUNTS)
-@click.option("--dtype", default="float32", type=click.Choice(["float32", "bfloat16", "float16"]), show_default=True)
-@click.option("--seconds", default=8.0, show_default=True, type=Seconds(), help="Time to measure one row.")
+@click.option("--size", default="3x224x224", metavar="CxHxW", help="Channels, height and width.")
+@click.option("--classes", default=1000, type=CLASS_COUNTS, metavar="N", help="Outputs of the head.")
+@click.option(
+    "--batch",
+    "batches",
+    default=(1, 32),
+    type=COUNTS,
+    multiple=True,
+    metavar="N",
+    help="Images in a forward pass; may be given several times.",
+)
+@click.option(
+    "--backend",
+    "backends",
+    default=("eager",),
+    multiple=True,
+    metavar="NAME",
+    help="eager, compile or onnxruntime; may be given several times.",
+)
+@click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
+@click.option("--threads", default=1, type=THREAD_COUNTS, metavar="N", help="Threads of the CPU.")
+@click.option(
+    "--dtype",
+    default="float32",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    metavar="NAME",
+    help="float32, bfloat16 or float16.",
+)
+@click.option("--seconds", default=8.0, type=Seconds(), metavar="S", help="Time to measure one row.")
 def measure_command(
     network: str, size: str, classes: int, backends: tuple[str, ...], device: str, **protocol: Any
 ) -> None:

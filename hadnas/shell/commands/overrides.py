@@ -1,7 +1,8 @@
 """A study changed by options of the command line, checked like the study itself."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,10 +10,17 @@ import click
 from hadnas.errors import SpecError, cut
 from hadnas.limits import WIDTH
 from hadnas.measure.figures import Figure, constraints
+from hadnas.plain import from_json
 from hadnas.shell.commands import SOURCES
 
 if TYPE_CHECKING:
     from hadnas.store.study import Study
+
+AUGMENTATIONS = "none, shift, shift_flip, timm, or a policy such as rand-m9-mstd0.5"
+"""Values of a recipe's `augment`, for help."""
+
+setting = partial(click.option, show_default="the study's")
+"""An option that changes a setting of the study."""
 
 _SUFFIXES = {"k": 1e3, "m": 1e6, "g": 1e9}
 
@@ -21,7 +29,7 @@ def limits(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for every figure that may be a constraint: `--max-latency` for `latency_ms`."""
     for name, figure in reversed(_options().items()):
         text = f"Limit on {figure.label}, such as {_example(figure)}."
-        command = click.option(name, metavar="MS" if figure.unit == "ms" else "N", help=text)(command)
+        command = setting(name, metavar="MS" if figure.unit == "ms" else "N", help=text)(command)
     return command
 
 
@@ -40,8 +48,13 @@ def updated_study(
     trials: int | None = None,
     data: str | None = None,
     size: int | None = None,
+    val_fraction: float | None = None,
+    objectives: str | None = None,
     epochs: int | None = None,
     batch: int | None = None,
+    lr: float | None = None,
+    augment: str | None = None,
+    recipe: Sequence[str] = (),
     seed: int | None = None,
     sampler: str | None = None,
     rungs: str | None = None,
@@ -52,8 +65,8 @@ def updated_study(
 ) -> "Study":
     """`study` with every setting that is not None. Raises SpecError or UnknownName as the study itself does.
 
-    `largest` are values of the options that `limits` adds, such as `max_macs="50M"`.
-    A study on other data is another study: without `name`, it is named `<study>-<data>`.
+    `recipe` are settings such as `weight_decay=0.1`; `largest` are values of the options that `limits` adds, such as
+    `max_macs="50M"`. A study on other data is another study: without `name`, it is named `<study>-<data>`.
     """
     from pydantic import ValidationError
 
@@ -64,18 +77,20 @@ def updated_study(
     fields |= {key: value for key, value in given.items() if value is not None}
     if data is not None and not data.strip():
         raise SpecError(f"--data is empty; allowed are {SOURCES}")
-    if data is not None or size is not None:
-        old = study.data.model_dump()
-        fields["data"] = {**old, "source": data or old["source"], "size": size if size is not None else old["size"]}
-        if name is None and data is not None and data != study.data.source:
-            stem = data.rstrip("/").rpartition("/")[2].removesuffix(".npz")
-            fields["name"] = f"{study.name}-{''.join(c if c.isalnum() or c in '_-.' else '_' for c in stem)}"
+    source = {"source": data, "size": size, "val_fraction": val_fraction}
+    fields["data"] = study.data.model_dump() | {key: value for key, value in source.items() if value is not None}
+    if name is None and data is not None and data != study.data.source:
+        stem = data.rstrip("/").rpartition("/")[2].removesuffix(".npz")
+        fields["name"] = f"{study.name}-{''.join(c if c.isalnum() or c in '_-.' else '_' for c in stem)}"
+    if objectives is not None:
+        fields["objectives"] = _listed(objectives)
     if backends is not None:
-        fields["backends"] = [part.strip() for part in backends.split(",") if part.strip()]
+        fields["backends"] = _listed(backends)
     if rungs is not None:
         fields["rungs"] = _rungs(rungs)
-    chosen = {"epochs": epochs, "batch": batch}
-    fields["recipe"] = study.recipe.model_dump() | {key: value for key, value in chosen.items() if value is not None}
+    chosen = {"epochs": epochs, "batch": batch, "lr": lr, "augment": augment}
+    named = {key: value for key, value in chosen.items() if value is not None}
+    fields["recipe"] = {**study.recipe.model_dump(), **_settings(recipe, named), **named}
     fields["constraints"] = dict(study.constraints)
     for key, text in largest.items():
         option = f"--{key.replace('_', '-')}"
@@ -96,6 +111,26 @@ def sides(text: str) -> tuple[int, int, int]:
         allowed = f"channels, height and width from 1 to {WIDTH:,}, such as 3x224x224"
         raise SpecError(f"--size {cut(text)} is not allowed; allowed is {allowed}")
     return channels, height, width
+
+
+def _listed(text: str) -> list[str]:
+    """`compile,onnxruntime` as its parts."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _settings(given: Sequence[str], named: Mapping[str, Any]) -> dict[str, Any]:
+    """`["weight_decay=0.1"]` as fields of a recipe: numbers, true, false and null as in JSON, all else as text."""
+    found: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or key in found or key in named:
+            twice = f"; {key} is given twice" if equals else ""
+            raise SpecError(f"--recipe {cut(text)} is not allowed{twice}; allowed is a setting such as lr=0.002, once")
+        try:
+            found[key] = from_json(value)
+        except SpecError:
+            found[key] = value
+    return found
 
 
 def _rungs(text: str) -> list[int]:

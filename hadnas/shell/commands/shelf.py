@@ -28,9 +28,9 @@ def show_command(name: str) -> None:
 
 @click.command("copy")
 @click.argument("name")
-@click.option("--to", "folder", default=".", metavar="DIR", help="Target folder; the current one by default.")
+@click.option("--to", "folder", default=".", metavar="DIR", show_default="the current one", help="Target folder.")
 def copy_command(name: str, folder: str) -> None:
-    """Copy a shipped study, search space or network, to edit it; search_spaces/NAME if a study has that name."""
+    """Copy a shipped study, search space or network, to edit it."""
     from hadnas.library import copy
 
     click.echo(f"copied to {copy(name, folder)}")

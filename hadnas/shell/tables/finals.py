@@ -1,7 +1,5 @@
 """Prints the finals of a study, and the products of a trained candidate."""
 
-from rich.table import Table
-
 from hadnas.measure.figures import shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.finals import Final, lacking, opened_words
@@ -9,6 +7,7 @@ from hadnas.results.insight import effects
 from hadnas.results.statistics import MIN_SEED_PAIRS, interval_words
 from hadnas.results.table import StudyResults
 from hadnas.shell.tables import console
+from hadnas.shell.tables.grid import Column, Grid, print_left_out
 
 
 def show_finals(study: str, finals: list[Final], opened: int) -> None:
@@ -17,21 +16,27 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
     title = f"{study}: finals, test accuracy with 95 % intervals"
     if some is not None:
         title += f" over {some.seeds} {'seed' if some.seeds == 1 else 'seeds'} and n = {some.n} images"
-    table = Table(title=title, title_justify="left", box=None, header_style="bold")
     costs = shown_in("finals")
-    scores = ("test/accuracy", "interval", "seeds' std", "finalist ahead by")
-    for column in ("", "network", *(figure.label for figure in costs), *scores):
-        table.add_column(column, no_wrap=column != "finalist ahead by")
+    grid = Grid(
+        Column(),
+        Column("network", name=True),
+        *(Column(figure.label, right=True, spare=2) for figure in costs),
+        Column("test/accuracy", right=True),
+        Column("interval"),
+        Column("seeds' std", right=True, spare=1),
+        Column("finalist ahead by", wraps=True),
+        title=title,
+    )
     for final in finals:
         known = ["" if final.costs is None else figure.brief(figure.of(final.costs)) for figure in costs]
         if final.accuracy is None:
-            table.add_row(final.kind, final.name, *known, "-", "", "", f"not trained: {final.reason}")
+            grid.add(final.kind, final.name, *known, "-", "", "", f"not trained: {final.reason}")
             continue
         found = final.accuracy
         deviation = "" if found.seed_std is None else f"{found.seed_std:.4f}"
         interval = f"{found.low:.4f} to {found.high:.4f}"
-        table.add_row(final.kind, final.name, *known, f"{found.mean:.4f}", interval, deviation, final.lead_text)
-    console.print(table)
+        grid.add(final.kind, final.name, *known, f"{found.mean:.4f}", interval, deviation, final.lead_text)
+    print_left_out(grid.print())
     note = "" if some is None else f"{interval_words(some.seeds)}; "
     console.print(f"{note}a p-value needs {MIN_SEED_PAIRS} seeds and is not corrected for the number of comparisons")
     for sentence in (*lacking(finals), opened_words(opened)):
@@ -40,14 +45,15 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
 
 def show_effects(results: StudyResults, found: Found) -> None:
     """Every product of a trained candidate, on the study's validation images."""
-    table = Table("product", "adds", "accuracy without", "lost", title=found.name, title_justify="left", box=None)
+    numbers = (Column(head, right=True) for head in ("adds", "accuracy without", "lost"))
+    grid = Grid(Column("product", wraps=True), *numbers, title=found.name)
     all_effects = effects(results, found)
     for effect in all_effects:
-        table.add_row(effect.name, f"{effect.ratio:.3f}", f"{effect.without:.4f}", f"{effect.lost:+.4f}")
+        grid.add(effect.name, f"{effect.ratio:.3f}", f"{effect.without:.4f}", f"{effect.lost:+.4f}")
     if not all_effects:
         console.print(f"{found.name} has no product of two activations")
         return
-    console.print(table)
+    grid.print()
     first = all_effects[0]
     console.print(
         f"accuracy with all: {first.accuracy:.4f} on n = {first.n} validation images; adds: RMS of the product's "

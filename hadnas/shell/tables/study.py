@@ -1,11 +1,9 @@
 """Prints a study: leaderboard, Pareto front, best of each family, latency by backend, refused draws."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
-
-from rich.table import Table
 
 from hadnas.arch.families import LEGEND, MIXED, families_texts, family_counts, merge_counts
 from hadnas.blocks.registry import FAMILIES
@@ -14,8 +12,14 @@ from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
 from hadnas.results.table import NOISY_RATIO, StudyResults
 from hadnas.shell.tables import console
+from hadnas.shell.tables.grid import Column, Grid, print_left_out
 from hadnas.store.home import Home
 from hadnas.store.trials import REASON
+
+SPARE = {"latency_ms": 4, "products": 3, "params": 2}
+"""Figures that a narrow table leaves out first, the largest number before the others, unless they are objectives."""
+
+REUSED = "*: reused, measured and trained before, here or in another study of this home"
 
 PAIRS = 6
 """The most pairs that are named; their number is always printed."""
@@ -32,34 +36,38 @@ def show_top(name: str, home: Home, count: int) -> None:
         _ = results.best  # raises, since there is none
     n = (ranked or baselines)[0].notes["val_n"]
     title = f"{name}: {len(ranked)} architectures, validation accuracy on n = {n} (± one standard error)"
-    table = _table(title)
+    grid = networks_grid(results, title)
     for found in ranked[:count]:
-        _add(table, results, found, "front" if found.name in front else "")
+        add_network(grid, results, found, "front" if found.name in front else "")
     for found in baselines:
-        _add(table, results, found, "baseline")
-    console.print(table)
+        add_network(grid, results, found, "baseline")
+    left_out = grid.print()
     if results.study.limits:
         console.print(f"constraints: {results.study.limits}")
     if results.timed_otherwise:
         console.print(results.timed_otherwise)
     if not ranked:
+        print_left_out(left_out)
         _show_left(results)
         return
 
-    table = _table(f"Pareto front of {', '.join(results.study.objectives)}")
+    console.print()
+    grid = networks_grid(results, f"Pareto front of {', '.join(results.study.objectives)}")
     for found in results.front:
-        _add(table, results, found, "")
-    console.print(table)
+        add_network(grid, results, found, "")
+    left_out += grid.print()
 
-    table = _table(f"Best of each family (the family of most blocks; {MIXED}: another has as many)")
+    console.print()
+    grid = networks_grid(results, f"Best of each family (the family of most blocks; {MIXED}: another has as many)")
     for family in (*FAMILIES, MIXED):
         if best := next((found for found in ranked if found.family == family), None):
-            _add(table, results, best, family)
+            add_network(grid, results, best, family)
         else:
-            table.add_row(family)
-    console.print(table)
-    console.print(NOISY_RATIO)
-    console.print(LEGEND)
+            grid.add(family)
+    left_out += grid.print()
+    console.print()
+    print_left_out(left_out)
+    print_legend([*ranked[:count], *results.front, *baselines])
     _show_backends(results)
     for what, counts in (("block", family_counts), ("merge", merge_counts)):
         trained = Counter(family for f in ranked if f.arch for family, k in counts(f.arch).items() if k)
@@ -74,13 +82,11 @@ def _show_backends(results: StudyResults) -> None:
     found = comparison(results)
     if not found.rows:
         return
-    table = Table(title="Latency by backend", title_justify="left", box=None)
-    table.add_column("name", no_wrap=True)
-    for backend in found.backends:
-        table.add_column(f"{backend}: ratio (ms)", justify="right", no_wrap=True)
+    columns = (Column(f"{backend}: ratio (ms)", right=True) for backend in found.backends)
+    grid = Grid(Column("name", name=True), *columns, title="Latency by backend")
     for name, row in found.rows.items():
-        table.add_row(name, *(_cell(row.get(backend)) for backend in found.backends))
-    console.print(table)
+        grid.add(name, *(_cell(row.get(backend)) for backend in found.backends))
+    grid.print()
     for backend in found.backends[1:]:
         turned, pairs = found.pairs(backend)
         named = "; ".join(f"{fast} before {slow}" for fast, slow in turned[:PAIRS]) + "; ..." * (len(turned) > PAIRS)
@@ -122,18 +128,32 @@ def _rung(found: Found) -> int:
     return found.rung or 0
 
 
-def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, header_style="bold")
-    table.add_column("", no_wrap=True)
-    table.add_column("name", no_wrap=True)
-    for figure in shown_in("top"):
-        table.add_column(figure.label, justify="right", no_wrap=True)
-    for column in ("blocks", "merges"):
-        table.add_column(column, no_wrap=True)
-    return table
+def networks_grid(results: StudyResults, title: str) -> Grid:
+    """A table of networks with their figures and families, for `add_network`."""
+    figures = (
+        Column(
+            figure.label,
+            right=True,
+            spare=0
+            if figure.source == "training" or figure.name in results.study.objectives
+            else SPARE.get(figure.name, 1),
+        )
+        for figure in shown_in("top")
+    )
+    return Grid(Column(), Column("name", name=True), *figures, Column("blocks"), Column("merges", spare=1), title=title)
 
 
-def _add(table: Table, results: StudyResults, found: Found, label: str) -> None:
-    name = found.name + (" (reused)" if found.notes.get("reused") else "")
+def add_network(grid: Grid, results: StudyResults, found: Found, label: str) -> None:
+    """Add a trial or baseline under a label."""
+    name = found.name + "*" * bool(found.notes.get("reused"))
     figures = (results.text(found, figure, brief=True) for figure in shown_in("top"))
-    table.add_row(label, name, *figures, *families_texts(found.arch))
+    grid.add(label, name, *figures, *families_texts(found.arch))
+
+
+def print_legend(shown: Sequence[Found]) -> None:
+    """Explain the marks of tables of networks: those that occur, and the letters of the families."""
+    if any(found.notes.get("latency_noisy") for found in shown):
+        console.print(NOISY_RATIO)
+    if any(found.notes.get("reused") for found in shown):
+        console.print(REUSED)
+    console.print(LEGEND)
