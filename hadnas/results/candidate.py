@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hadnas.arch.families import family_counts, main_family
+from hadnas.arch.families import families_texts, family_counts, main_family
 from hadnas.arch.node import Arch
 from hadnas.errors import HadnasError, StudyError
-from hadnas.measure.figures import ACCURACY
+from hadnas.measure.figures import ACCURACY, shown_in
 from hadnas.space import meanings
 from hadnas.store.stored import check_entry
 from hadnas.store.study import Study
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Found:
     """One trial or baseline: its number (None for a baseline), name, state, architecture and figures.
 
@@ -38,6 +38,12 @@ class Found:
     run_id: str | None
     feasible: bool
     rung: int | None = None
+
+    def __repr__(self) -> str:
+        known = [f"{f.label} {f.brief(self.figures[f.name])}" for f in shown_in("top") if f.name in self.figures]
+        blocks, merges = families_texts(self.arch)
+        kinds = [f"blocks {blocks}, merges {merges}"] if self.arch is not None else []
+        return f"{self.name} ({self.state}): {', '.join([*known, *kinds]) or self.reason}"
 
     @property
     def family(self) -> str | None:

@@ -1,11 +1,14 @@
-"""Figures of a study as SVG text, from plain values: front, history, importances, differences with intervals.
+"""Figures of a study, drawn from plain values: front, history, importances, differences with intervals.
+
+`draw_*` give a figure of matplotlib, `plot_*` SVG text.
 
 Colours are those of Okabe and Ito, which colour-blind people distinguish; marks also differ by shape. Text stays text.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 from xml.etree import ElementTree
 
@@ -39,6 +42,11 @@ class Point:
 
 
 def plot_front(points: Sequence[Point], unit: str, *, log: bool) -> str:
+    """The figure of `draw_front` as SVG, with the texts of the points on hover."""
+    return _hover(_text(draw_front(points, unit, log=log)), {point.gid: point.text for point in points})
+
+
+def draw_front(points: Sequence[Point], unit: str, *, log: bool) -> Figure:
     """Accuracy against a cost: candidates, baselines, and the front as a step line of the best accuracy up to a cost.
 
     unit: the label of the cost axis, such as "MACs" or "latency ratio (eager, batch 1)".
@@ -59,15 +67,29 @@ def plot_front(points: Sequence[Point], unit: str, *, log: bool) -> str:
         axes.step(
             [x for x, _ in best] + [end], [y for _, y in best] + [best[-1][1]], where="post", color=BLUE, linewidth=1.2
         )
-    if log:
-        axes.set_xscale("log")
-    axes.set_xlabel(unit + (", log scale" if log else ""))
-    axes.set_ylabel("validation accuracy (± 1 standard error)")
-    _legend(axes)
-    return _hover(_text(figure), {point.gid: point.text for point in points})
+    _axis(axes, unit, log=log)
+    return figure
+
+
+def draw_fronts(fronts: Mapping[str, Sequence[Point]], unit: str, *, log: bool) -> Figure:
+    """The fronts of several studies in one figure, each in its colour and mark, as `draw_front` draws one."""
+    figure, axes = _axes(8.0, 4.0)
+    looks = zip((BLUE, ORANGE, GREEN, RED, SKY, BLACK), "o^sDvP", strict=True)
+    for (name, points), (colour, mark) in zip(fronts.items(), cycle(looks), strict=False):
+        best = sorted((point.x, point.accuracy, point.error) for point in points)
+        xs, ys, errors = zip(*best, strict=True)
+        axes.errorbar(xs, ys, errors, color=colour, alpha=0.35, linewidth=1, fmt="none")
+        axes.plot(xs, ys, color=colour, marker=mark, drawstyle="steps-post", linewidth=1.2, label=_label(name))
+    _axis(axes, unit, log=log)
+    return figure
 
 
 def plot_history(accuracies: Sequence[tuple[int, float]], baselines: Sequence[tuple[str, float]]) -> str:
+    """The figure of `draw_history` as SVG."""
+    return _text(draw_history(accuracies, baselines))
+
+
+def draw_history(accuracies: Sequence[tuple[int, float]], baselines: Sequence[tuple[str, float]]) -> Figure:
     """Validation accuracy by the number of the trial, the best so far as a step line, baselines as dotted lines."""
     figure, axes = _axes(8.0, 3.2)
     numbers = [number for number, _ in accuracies]
@@ -80,17 +102,22 @@ def plot_history(accuracies: Sequence[tuple[int, float]], baselines: Sequence[tu
     axes.set_ylabel("validation accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(axes)
-    return _text(figure)
+    return figure
 
 
 def plot_bars(names: Sequence[str], values: Sequence[float], label: str) -> str:
+    """The figure of `draw_bars` as SVG."""
+    return _text(draw_bars(names, values, label))
+
+
+def draw_bars(names: Sequence[str], values: Sequence[float], label: str) -> Figure:
     """Horizontal bars, the first on top."""
     figure, axes = _axes(8.0, 0.8 + 0.26 * len(names))
     axes.barh(range(len(names)), values, color=BLUE)
     axes.set_yticks(range(len(names)), map(_label, names), fontsize="small")
     axes.invert_yaxis()
     axes.set_xlabel(label)
-    return _text(figure)
+    return figure
 
 
 def plot_intervals(names: Sequence[str], values: Sequence[tuple[float, float, float]], label: str) -> str:
@@ -111,6 +138,15 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     with matplotlib.rc_context(_LOOK):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.add_subplot()
+
+
+def _axis(axes: Axes, unit: str, *, log: bool) -> None:
+    """Label the axes of accuracy against a cost, and place the legend."""
+    if log:
+        axes.set_xscale("log")
+    axes.set_xlabel(unit + (", log scale" if log else ""))
+    axes.set_ylabel("validation accuracy (± 1 standard error)")
+    _legend(axes)
 
 
 def _legend(axes: Axes) -> None:

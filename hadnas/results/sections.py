@@ -8,12 +8,12 @@ from hadnas.arch.diagram import diagram
 from hadnas.arch.families import LEGEND, families_texts
 from hadnas.errors import HadnasError
 from hadnas.measure.figures import RATIO, shown_in
-from hadnas.measure.front import pareto_front
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
 from hadnas.results.finals import Final, lacking, opened_words
+from hadnas.results.fronts import axis_label, front_points
 from hadnas.results.insight import MIN_GROUP, Insight, effects
-from hadnas.results.plots import Point, plot_bars, plot_front, plot_history, plot_intervals
+from hadnas.results.plots import plot_bars, plot_front, plot_history, plot_intervals
 from hadnas.results.statistics import interval_words
 from hadnas.results.table import NOISY_RATIO, StudyResults
 from hadnas.source.module import plan_source
@@ -47,40 +47,20 @@ def front(results: StudyResults) -> Section:
     section = Section("front", "Accuracy and cost")
     trained = [found for found in (*results.distinct, *results.baselines) if found.feasible]
     columns = shown_in("report")
-
-    def figures_text(found: Found) -> str:
-        return ", ".join(f"{results.text(found, figure)} {figure.label}" for figure in columns)
-
-    def points(costs: dict[str, float]) -> list[Point]:
-        rows = [found for found in results.distinct if found.name in costs]
-        values = [(found.accuracy, costs[found.name]) for found in rows]
-        front = {rows[index].name for index in pareto_front(values, ("maximize", "minimize"))}
-        return [
-            Point(
-                name=found.name,
-                x=costs[found.name],
-                accuracy=found.accuracy,
-                error=found.standard_error,
-                kind="baseline" if found.number is None else "front" if found.name in front else "candidate",
-                text=f"{found.name}: {figures_text(found)}\n{found.arch}",
-            )
-            for found in trained
-            if found.name in costs
-        ]
-
-    macs = points({found.name: found.figures["macs"] for found in trained})
-    section.figure(plot_front(macs, "MACs of one image", log=True), "front")
+    macs = front_points(results, {found.name: found.figures["macs"] for found in trained})
+    section.figure(plot_front(macs, axis_label("macs", None), log=True), "front")
     backend = results.study.latency
     known = {found.name: results.comparable(found, RATIO) for found in trained}
     timed = {name: value for name, value in known.items() if value is not None}
-    axis = "latency ratio to the reference network ({}, batch 1)"
     if timed:
-        section.figure(plot_front(points(timed), axis.format(backend), log=False), f"latency-{backend}")
+        drawn = plot_front(front_points(results, timed), axis_label(RATIO, backend), log=False)
+        section.figure(drawn, f"latency-{backend}")
     compared = comparison(results)
     for other in compared.backends:
         ratios = {name: row[other]["ratio"] for name, row in compared.rows.items() if "ratio" in row.get(other, {})}
         if other != backend and ratios:
-            section.figure(plot_front(points(ratios), axis.format(other), log=False), f"latency-{other}")
+            drawn = plot_front(front_points(results, ratios), axis_label(RATIO, other), log=False)
+            section.figure(drawn, f"latency-{other}")
     ranked = [*results.front, *(found for found in results.baselines if found.feasible)]
     section.table(
         ["", "network", *(figure.label for figure in columns), "blocks", "merges"],
@@ -104,12 +84,23 @@ def front(results: StudyResults) -> Section:
     return section
 
 
+def history_values(results: StudyResults) -> tuple[list[tuple[int, float]], list[tuple[str, float]]]:
+    """The accuracies of trials by number, and those of baselines by name, for the figure of the history."""
+    seen = [(found.number or 0, found.accuracy) for found in results.found if found.feasible]
+    return seen, [(found.name, found.accuracy) for found in results.baselines if found.feasible]
+
+
 def history(results: StudyResults) -> Section:
     section = Section("history", "History")
-    seen = [(found.number or 0, found.accuracy) for found in results.found if found.feasible]
-    lines = [(found.name, found.accuracy) for found in results.baselines if found.feasible]
-    section.figure(plot_history(seen, lines), "history")
+    section.figure(plot_history(*history_values(results)), "history")
     return section
+
+
+def bars(found: Insight) -> tuple[list[str], list[float], str]:
+    """The names, values and label of the figure of the most important decisions."""
+    top = found.importances[:MAX_ROWS]
+    label = "importance for high validation accuracy (PED-ANOVA; 0: none)"
+    return [f"{i.decision} (n = {i.n})" for i in top], [i.value for i in top], label
 
 
 def decisions(found: Insight) -> Section:
@@ -118,8 +109,7 @@ def decisions(found: Insight) -> Section:
         section.text(found.missing)
         return section
     top = found.importances[:MAX_ROWS]
-    label = "importance for high validation accuracy (PED-ANOVA; 0: none)"
-    section.figure(plot_bars([f"{i.decision} (n = {i.n})" for i in top], [i.value for i in top], label), "importances")
+    section.figure(plot_bars(*bars(found)), "importances")
     section.table(
         ["decision", "importance", "trials", "best option", "its mean accuracy", "trials with it"],
         [[i.decision, f"{i.value:.4f}", str(i.n), i.best, f"{i.mean:.4f}", str(i.times)] for i in top],

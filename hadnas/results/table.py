@@ -23,8 +23,6 @@ from hadnas.store.study_store import class_names, reordered, stored_study, unkno
 from hadnas.store.trials import FIGURES, REASON, STUDY, baseline_entries, latency_of, rewritten_run
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from hadnas.train.data.spec import Data
 
 NOISY_RATIO = "~: the interquartile range of the ratio is above 5 %"
@@ -32,7 +30,7 @@ NOISY_RATIO = "~: the interquartile range of the ratio is above 5 %"
 
 
 class StudyResults:
-    """A stored study, read only. `.trials` is a DataFrame; `.found`, `.front` and `.best` are values."""
+    """A stored study, read only; `.found`, `.baselines`, `.front` and `.best` are values."""
 
     def __init__(self, name: str, home: Home) -> None:
         self.home = home
@@ -41,6 +39,17 @@ class StudyResults:
         self.ledger = Ledger(home.url)
         self._archs: dict[str, Arch] = {}
         self._plans: dict[str, Plan] = {}
+
+    def __repr__(self) -> str:
+        images, shape = self.study.data.source, "x".join(map(str, self.stored["shape"]))
+        lines = [
+            f"Study {self.name!r} on {images} ({shape}, {self.stored['classes']} classes): {len(self.distinct)} "
+            f"architectures of {self.study.trials}, {len(self.refused)} draws refused"
+        ]
+        if self.distinct:
+            front = ", ".join(found.name for found in self.front)
+            lines += [f"best: {self.best!r}", f"front of {', '.join(self.study.objectives)}: {front}"]
+        return "\n".join(lines)
 
     @property
     def name(self) -> str:
@@ -175,21 +184,6 @@ class StudyResults:
             return None
         known = self.ledger.trainings(fingerprint=found.arch.fingerprint)
         return next((training for training in known if training.weights == weights), None)
-
-    @property
-    def trials(self) -> "pd.DataFrame":
-        """Trials and baselines as a table: one row each, figures and parameters as columns."""
-        import pandas as pd
-
-        rows = []
-        for found in [*self.found, *self.baselines]:
-            row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state, "rung": found.rung}
-            row |= {"feasible": found.feasible, "fingerprint": found.arch.fingerprint if found.arch else None}
-            row |= {"family": found.family, "reused": found.notes.get("reused"), "reason": found.reason}
-            row |= {name: found.figures.get(name) for name in TABLE}
-            row |= {key: found.notes.get(key) for key in ("val_n", "latency_noisy", "latency_protocol")}
-            rows.append({**row, **{f"phase.{k}": v for k, v in found.phases.items()}, **found.params})
-        return pd.DataFrame(rows)
 
     @cached_property
     def protocol(self) -> str | None:

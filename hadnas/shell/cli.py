@@ -66,6 +66,8 @@ for command in (
     home.ledger_command,
     home.ui_command,
     bench.bench_command,
+    study.compare_command,
+    network.pick_command,
     network.export_command,
     network.retrain_command,
     network.measure_command,

@@ -11,6 +11,7 @@ from hadnas.measure.figures import ACCURACY, TABLE, Direction, constraints, obje
 from hadnas.measure.latency import backends
 from hadnas.plain import plain_fields
 from hadnas.space.choices import Choice
+from hadnas.space.count import size
 from hadnas.space.data import as_data, from_data
 from hadnas.train.data.spec import DataSpec
 from hadnas.train.recipe import Recipe
@@ -134,6 +135,16 @@ class Study(BaseModel):
         if self.deciding_latencies and self.latency is None:
             asked = self.deciding_latencies[0]
             raise SpecError(f"{asked} is asked for but latency = None; name a backend, such as 'eager'")
+
+    def __repr__(self) -> str:
+        goals = ", ".join(self.objectives)
+        limits = f", with {self.limits}" if self.limits else ""
+        space = f"{size(self.space):,} assignments"
+        return (
+            f"Study({self.name!r} on {self.data.source}: {space}, {self.trials} architectures, "
+            f"sampler {self.sampler}, {self.recipe.epochs} epochs, for {goals}{limits}; baselines "
+            f"{', '.join(self.baselines) or 'none'})"
+        )
 
     @property
     def deciding_latencies(self) -> list[str]:

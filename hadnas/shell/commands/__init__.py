@@ -56,10 +56,11 @@ class PathType(click.Path):
         return as_path(value)
 
 
-class Duration(click.ParamType):
+class Duration(click.FloatRange):
     """A time such as 90s, 30m or 2h, above 0; in seconds."""
 
-    name = "time"
+    def __init__(self) -> None:
+        super().__init__(0, min_open=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?", str(value).strip().lower())

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from hadnas.paths import new_file
 from hadnas.shell.commands import COUNTS, PathType
 
 
@@ -60,7 +61,7 @@ def bench_command(
     """
     from hadnas.library import load_study
     from hadnas.replay.replay import contender, replays
-    from hadnas.replay.scores import new_file, write_scores
+    from hadnas.replay.scores import write_scores
     from hadnas.replay.table import goal, read_table
     from hadnas.shell.tables.bench import show_searches
 

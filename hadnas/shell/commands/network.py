@@ -1,7 +1,8 @@
 """Commands on one network: export it, train it again, measure it."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +21,24 @@ from hadnas.shell.commands import (
     PathType,
     Seconds,
 )
-from hadnas.shell.commands.overrides import AUGMENTATIONS
+from hadnas.shell.commands.overrides import AUGMENTATIONS, chosen_limits, within
+
+if TYPE_CHECKING:
+    from hadnas.opened import OpenStudy
+    from hadnas.results.candidate import Found
+
+
+def exporting(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of an export, except `--out`."""
+    for option in (
+        click.option(
+            "--mlflow-model", is_flag=True, help="Log it as a model of its run and register it in MLflow, too."
+        ),
+        click.option("--force", is_flag=True, help="Write into a folder that is not empty."),
+        click.option("--onnx", is_flag=True, help="Write model.onnx, too, for any batch; needs the extra `onnx`."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command("export")
@@ -29,26 +47,69 @@ from hadnas.shell.commands.overrides import AUGMENTATIONS
 @BLOCKS_FILE
 @click.option("--out", required=True, type=PathType(), metavar="DIR", help="Folder to write.")
 @click.option("--trial", type=TRIALS, metavar="N", show_default="the best", help="A finished trial.")
-@click.option("--onnx", is_flag=True, help="Write model.onnx, too, for any batch; needs the extra `onnx`.")
-@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
-@click.option("--mlflow-model", is_flag=True, help="Log it as a model of its run and register it in MLflow, too.")
-def export_command(
-    study: str, home: str | None, out: Path, trial: int | None, onnx: bool, force: bool, mlflow_model: bool
-) -> None:
-    """Write the best architecture as code that needs torch and timm only, with its weights."""
-    from hadnas.exporter.folder import usage
+@exporting
+def export_command(study: str, home: str | None, out: Path, trial: int | None, **options: bool) -> None:
+    """Write the best architecture as code that needs torch and timm only, with its weights.
+
+    The best has the highest validation accuracy among feasible trials, ties by fewest MACs; `hadnas pick` chooses
+    another point of the front.
+    """
     from hadnas.opened import open_study
 
     results = open_study(study, home)
-    found = results.best if trial is None else results.trial(trial)
-    if trial is None:
-        click.echo("chosen: the highest validation accuracy among feasible trials, ties by fewest MACs")
+    _export(results, results.best if trial is None else results.trial(trial), out, **options)
+
+
+@click.command("pick")
+@click.argument("study")
+@HOME
+@BLOCKS_FILE
+@within
+@click.option(
+    "--metric",
+    default="val/accuracy",
+    metavar="FIGURE",
+    help="Best in this figure: val/accuracy, macs, latency_ratio ...",
+)
+@click.option("--out", type=PathType(), metavar="DIR", show_default="no export", help="Folder to export it to.")
+@exporting
+def pick_command(
+    study: str,
+    home: str | None,
+    metric: str,
+    out: Path | None,
+    onnx: bool,
+    force: bool,
+    mlflow_model: bool,
+    **most: Any,
+) -> None:
+    """Choose the best trained network of a study within limits, print it and, with --out, export it.
+
+    For example `hadnas pick digits --macs 200k --latency 1.5 --out small`. Without limits it is the best in FIGURE.
+    """
+    from hadnas.opened import open_study
+    from hadnas.shell.tables.study import show_picked
+
+    if out is None and (onnx or force or mlflow_model):
+        raise click.UsageError("--onnx, --force and --mlflow-model need --out.")
+    limits = chosen_limits(most)
+    results = open_study(study, home)
+    found = results.pick(limits, metric)
+    show_picked(results, found, limits, metric)
+    if out is not None:
+        _export(results, found, out, onnx=onnx, force=force, mlflow_model=mlflow_model)
+
+
+def _export(results: "OpenStudy", found: "Found", out: Path, *, onnx: bool, force: bool, mlflow_model: bool) -> None:
+    """Export a trial, and print its name and how to load it."""
+    from hadnas.exporter.folder import usage
+
     if mlflow_model:
         from hadnas.exporter.deliver import example
 
         example(results, found)  # raises before anything is written
     results.export(found, out, onnx=onnx, force=force)
-    click.echo(usage(out, results.task(), onnx=onnx))
+    click.echo(f"exported {found.name}: {usage(out, results.task(), onnx=onnx)}")
     if mlflow_model:
         from hadnas.track.registry import serve_command
 

@@ -27,15 +27,34 @@ _SUFFIXES = {"k": 1e3, "m": 1e6, "g": 1e9}
 
 def limits(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for every figure that may be a constraint: `--max-latency` for `latency_ms`."""
-    for name, figure in reversed(_options().items()):
+    return _limited(command, "max-", setting)
+
+
+def within(command: Callable[..., None]) -> Callable[..., None]:
+    """The same as `--latency` and so on, for a choice among trained networks; `chosen_limits` reads them."""
+    return _limited(command, "", partial(click.option, show_default="no limit"))
+
+
+def chosen_limits(given: Mapping[str, str | None]) -> dict[str, float]:
+    """The limits by the names of their figures. Raises SpecError for a value that is not allowed."""
+    found = {}
+    for option, figure in _options("").items():
+        text = given[option.removeprefix("--").replace("-", "_")]
+        if text is not None:
+            found[figure.name] = _number(text, option, figure)
+    return found
+
+
+def _limited(command: Callable[..., None], prefix: str, option: Callable[..., Any]) -> Callable[..., None]:
+    for name, figure in reversed(_options(prefix).items()):
         text = f"Limit on {figure.label}, such as {_example(figure)}."
-        command = setting(name, metavar="MS" if figure.unit == "ms" else "N", help=text)(command)
+        command = option(name, metavar="MS" if figure.unit == "ms" else "N", help=text)(command)
     return command
 
 
-def _options() -> dict[str, Figure]:
+def _options(prefix: str) -> dict[str, Figure]:
     names = ((figure.name.removesuffix(f"_{figure.unit}").replace("_", "-"), figure) for figure in constraints())
-    return {f"--max-{name}": figure for name, figure in names}
+    return {f"--{prefix}{name}": figure for name, figure in names}
 
 
 def _example(figure: Figure) -> str:
@@ -94,7 +113,7 @@ def updated_study(
     fields["constraints"] = dict(study.constraints)
     for key, text in largest.items():
         option = f"--{key.replace('_', '-')}"
-        figure = _options()[option]
+        figure = _options("max-")[option]
         if text is not None:
             fields["constraints"][figure.name] = _number(text, option, figure)
     try:

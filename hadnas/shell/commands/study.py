@@ -131,6 +131,34 @@ def finals_command(study: str, home: str | None, **options: Any) -> None:
     show_finals(study, found, openings(results))
 
 
+@click.command("compare")
+@click.argument("studies", metavar="STUDY STUDY...", nargs=-1, required=True)
+@HOME
+@BLOCKS_FILE
+@click.option(
+    "--out", type=PathType(), metavar="FILE", show_default="no picture", help="Picture to write: .png, .svg or .pdf."
+)
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+def compare_command(studies: tuple[str, ...], home: str | None, out: Path | None, force: bool) -> None:
+    """Lay the Pareto fronts of studies of one home and the same objectives over each other."""
+    from hadnas.opened import open_study
+    from hadnas.paths import new_file
+    from hadnas.results.fronts import overlay
+    from hadnas.shell.tables.study import show_overlay
+
+    if len(set(studies)) < 2:
+        raise click.UsageError("A comparison needs two different studies.")
+    if out is not None and out.suffix not in (".png", ".svg", ".pdf"):
+        raise click.UsageError(f"--out {out} is not allowed; allowed are names that end in .png, .svg or .pdf.")
+    found = overlay([open_study(name, home) for name in dict.fromkeys(studies)])
+    if out is not None:
+        new_file(out, force=force)
+        found.draw().savefig(out)
+    show_overlay(found)
+    if out is not None:
+        click.echo(f"wrote {out}")
+
+
 @click.command("report")
 @click.argument("study")
 @HOME

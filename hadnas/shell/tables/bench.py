@@ -18,15 +18,15 @@ def show_searches(table: KnownTable, searches: Sequence[Search], budgets: Sequen
         what = f"hypervolume of {', '.join(columns)} as a share of the table's, reference point "
         what += ", ".join(f"{worst:.6g}" for worst in table.reference)
     found = summaries(searches, budgets)
-    columns = (
+    grid = Grid(
         Column("networks", right=True),
         Column("sampler", name=True),
         Column("mean", right=True),
         Column("95 % bootstrap interval", right=True, spare=1),
         Column("work", right=True),
         Column(f"ahead of {found[0].label}", right=True),
+        title=f"{what}; n = {found[0].n} seeds, ± standard error",
     )
-    grid = Grid(*columns, title=f"{what}; n = {found[0].n} seeds, ± standard error")
     for row in found:
         ahead = "" if row.label == found[0].label else f"{row.lead:+.5f} ± {row.lead_error:.5f}"
         interval = f"{row.low:.5f} to {row.high:.5f}"

@@ -7,9 +7,10 @@ from typing import Any
 
 from hadnas.arch.families import LEGEND, MIXED, families_texts, family_counts, merge_counts
 from hadnas.blocks.registry import FAMILIES
-from hadnas.measure.figures import shown_in
+from hadnas.measure.figures import ACCURACY, TABLE, objectives, shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
+from hadnas.results.fronts import Overlay
 from hadnas.results.table import NOISY_RATIO, StudyResults
 from hadnas.shell.tables import console
 from hadnas.shell.tables.grid import Column, Grid, print_left_out
@@ -140,7 +141,9 @@ def networks_grid(results: StudyResults, title: str) -> Grid:
         )
         for figure in shown_in("top")
     )
-    return Grid(Column(), Column("name", name=True), *figures, Column("blocks"), Column("merges", spare=1), title=title)
+    return Grid(
+        Column(name=True), Column("name", name=True), *figures, Column("blocks"), Column("merges", spare=1), title=title
+    )
 
 
 def add_network(grid: Grid, results: StudyResults, found: Found, label: str) -> None:
@@ -148,6 +151,46 @@ def add_network(grid: Grid, results: StudyResults, found: Found, label: str) -> 
     name = found.name + "*" * bool(found.notes.get("reused"))
     figures = (results.text(found, figure, brief=True) for figure in shown_in("top"))
     grid.add(label, name, *figures, *families_texts(found.arch))
+
+
+def show_picked(results: StudyResults, found: Found, limits: Mapping[str, float], metric: str) -> None:
+    """The chosen network, with how it was chosen."""
+    within = " and ".join(f"{TABLE[name].label} of at most {TABLE[name].text(most)}" for name, most in limits.items())
+    best = f"{'highest' if objectives()[metric] == 'maximize' else 'smallest'} {TABLE[metric].label}"
+    n = len(results.distinct)
+    grid = networks_grid(results, f"{results.name}: {best} of {n} networks{f', with {within}' * bool(within)}")
+    add_network(grid, results, found, "front" if found in results.front else "")
+    print_left_out(grid.print())
+    print_legend([found])
+
+
+def show_overlay(found: Overlay) -> None:
+    """The front of each study, and what each contributes to that of all together."""
+    first = found.studies[0]
+    grid = networks_grid(first, f"Pareto fronts of {', '.join(first.study.objectives)}")
+    for results in found.studies:
+        for place, each in enumerate(results.front):
+            add_network(grid, results, each, results.name if place == 0 else "")
+    left_out = grid.print()
+    console.print()
+    heads = ("networks", "on the common front", "hypervolume share")
+    summary = Grid(
+        Column("study", name=True), Column("best accuracy", right=True), *(Column(h, right=True) for h in heads)
+    )
+    for results in found.studies:
+        accuracy = results.text(results.best, TABLE[ACCURACY])
+        numbers = (len(results.distinct), found.joint[results.name])
+        summary.add(results.name, accuracy, *map(str, numbers), f"{found.volumes[results.name]:.3f}")
+    summary.print()
+    console.print()
+    worst = ", ".join(
+        f"{name} {TABLE[name].text(value)}" for name, value in zip(first.study.objectives, found.reference, strict=True)
+    )
+    console.print(f"share: of the hypervolume of all networks together; reference point, the worst of all: {worst}")
+    for warning in found.warnings:
+        console.print(f"warning: {warning}")
+    print_left_out(left_out)
+    print_legend([each for results in found.studies for each in results.front])
 
 
 def print_legend(shown: Sequence[Found]) -> None:
