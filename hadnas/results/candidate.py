@@ -43,7 +43,8 @@ class Found:
         known = [f"{f.label} {f.brief(self.figures[f.name])}" for f in shown_in("top") if f.name in self.figures]
         blocks, merges = families_texts(self.arch)
         kinds = [f"blocks {blocks}, merges {merges}"] if self.arch is not None else []
-        return f"{self.name} ({self.state}): {', '.join([*known, *kinds]) or self.reason}"
+        reason = [self.reason] if self.reason else []
+        return f"{self.name} ({self.state}): {', '.join([*reason, *known, *kinds])}"
 
     @property
     def family(self) -> str | None:

@@ -1,9 +1,13 @@
 """The search: propose, evaluate, record, until the budget is met."""
 
+import math
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from hadnas.arch.node import Arch
 from hadnas.arch.random import sample as random_arch
 from hadnas.contract.user_defined import check_user_defined
 from hadnas.errors import Interrupted, StudyError, at, check_kind
@@ -15,11 +19,12 @@ from hadnas.search.compare import backends, compare
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.mirror import Mirror
 from hadnas.search.progress import Progress, Watch, standstill, tally
+from hadnas.search.proposals.enqueued import enqueue
 from hadnas.search.proposals.propose import propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
 from hadnas.search.restore import end_stale_runs, rewrite
-from hadnas.space import size
+from hadnas.space import Params, size
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
@@ -31,10 +36,23 @@ from hadnas.train.data.spec import load_data
 from hadnas.train.device import chosen_device
 
 ELSEWHERE = "other workers evaluate the rest"
+TIME_OVER = "the time limit is over; the same command continues the search"
 
 
-def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = lambda progress: None) -> Progress:
+def run_study(
+    study: Study,
+    home: Home,
+    *,
+    device: str = "auto",
+    timeout: float | None = None,
+    enqueued: Mapping[str, Arch] | None = None,
+    watch: Watch = lambda progress: None,
+) -> Progress:
     """Run a study to its budget; a second call continues it to the same total.
+
+    timeout: seconds after which no further training or timing starts; the one at work ends as usual
+    enqueued: architectures by name that are judged first. A draw of the space becomes a trial, which counts in the
+              budget and from which the sampler learns; any other becomes a baseline of the study under its name
 
     Raises DataError, SpecError or StudyError before any work starts if something does not fit, Interrupted on
     Ctrl-C. All measurements until then are in the ledger.
@@ -45,15 +63,21 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     check_kind(home, Home, "home", "a home: hadnas.Home(folder)")
     if not study.name:
         raise StudyError("the study has no name, under which it is stored; give it one, as Study(name='mine')")
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
     device = chosen_device(device)
     for backend in (*backends(study), *([study.latency] if study.latency else [])):
         require_backend(backend, device)
+    watch(Progress(study.name, study.trials, phase="reading the images"))
     data = load_data(study.data)
     if study.recipe.batch > len(data.train):
         fits = f"{len(data.train)} images; set a smaller one with --batch or in the study's Recipe"
         raise StudyError(f"batch = {study.recipe.batch} is larger than the training split of {fits}")
     ledger = Ledger(home.url)
     evaluator = Evaluator(study, data, home, ledger, device)
+    if enqueued:
+        queue = enqueue(study, enqueued, evaluator.task)
+        study = queue.study
+        evaluator = Evaluator(study, data, home, ledger, device)
     random_arch(study.space, evaluator.task)  # refuses a space without a valid draw before any work
     baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
     own = user_defined_ops(study.model_dump(mode="json"))
@@ -62,17 +86,20 @@ def run_study(study: Study, home: Home, *, device: str = "auto", watch: Watch = 
     home.make_place(study.name)
     with clear_errors(home.url), store_errors(home.tracking_uri):
         trials = open_trials(study, home, evaluator.facts)
+        watch(Progress(study.name, study.trials, phase="opening MLflow's database"))
         home.make_tracking_database()
         with home.schema_lock():
             tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
-        run = _Run(study, evaluator, trials, tracker, watch)
+        run = _Run(study, evaluator, trials, tracker, watch, deadline)
         try:
             with ledger.worker.alive():
                 run.open(home)
-                run.recorder.baselines(baselines)
+                run.baselines(baselines)
+                run.enqueued(queue.draws if enqueued else ())
                 run.candidates()
-                run.recorder.baselines(baselines)  # those of workers that died meanwhile
-                compare(study, home, evaluator, run.mirror, lambda name, on: run.say(f"{name} on {on}", "latency"))
+                run.baselines(baselines)  # those of workers that died meanwhile
+                if not run.is_over():
+                    compare(study, home, evaluator, run.mirror, lambda name, on: run.say(f"{name} on {on}", "latency"))
                 run.tidy()
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
@@ -95,14 +122,24 @@ def _baseline(node: dict[str, Any] | str, evaluator: Evaluator) -> Plan:
 class _Run:
     """The work of one process in a study."""
 
-    def __init__(self, study: Study, evaluator: Evaluator, trials: Trials, tracker: Tracker, watch: Watch) -> None:
+    def __init__(
+        self,
+        study: Study,
+        evaluator: Evaluator,
+        trials: Trials,
+        tracker: Tracker,
+        watch: Watch,
+        deadline: float,
+    ) -> None:
         self.study, self.evaluator, self.trials, self.tracker, self.watch = study, evaluator, trials, tracker, watch
+        self.deadline = deadline
         self.claims, data = evaluator.ledger.claims, evaluator.data
         self.mirror = Mirror(tracker, (data.mean, data.std), data.class_names)
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=evaluator.data.notes)
         self.size = size(study.space)
         self.recorder = Recorder(evaluator, trials, self.mirror, self.say)
         self.problem = prospects(study.space, evaluator.task, study.objectives, study.constraints)
+        self.sampler = make_sampler(study.sampler, study.seed, study.sampler_options, self.problem)
 
     def open(self, home: Home) -> None:
         """Close what dead workers left open, and set up the study in MLflow, written again if it is missing there."""
@@ -116,12 +153,29 @@ class _Run:
         with self.tracker.alone():
             end_stale_runs(self.trials.book, self.tracker, self.claims.at_work(self.study.name))
 
+    def is_over(self) -> bool:
+        """Whether the time of the search is over."""
+        return time.monotonic() >= self.deadline
+
+    def baselines(self, plans: Mapping[str, Plan]) -> None:
+        """Evaluate the baselines that are not known yet, until the time is over."""
+        for name, plan in plans.items():
+            if not self.is_over():
+                self.recorder.baselines({name: plan})
+
+    def enqueued(self, draws: Sequence[Params]) -> None:
+        """Evaluate draws that the study has not met, until the time is over; before them those of dead workers."""
+        for answers in draws:
+            while not self.is_over() and all(trial.params != answers for trial in self.trials.all()):
+                proposal = propose(self.study, self.trials, self.claims, self.sampler, answers)
+                assert proposal is not None  # the budget does not end it
+                self.recorder.candidate(proposal)
+
     def candidates(self) -> None:
         """Propose, evaluate, record, until the study ends or other workers evaluate the rest."""
         study = self.study
-        sampler = make_sampler(study.sampler, study.seed, study.sampler_options, self.problem)
         while not self._ended():
-            proposal = propose(study, self.trials, self.claims, sampler)
+            proposal = propose(study, self.trials, self.claims, self.sampler)
             if proposal is not None:
                 self.recorder.candidate(proposal)
             elif self.claims.at_work(study.name):
@@ -137,6 +191,8 @@ class _Run:
         self.progress.ended = now.end(self.study, self.size)
         if patience and not self.progress.ended:
             self.progress.ended = standstill(self.problem, trials, patience)
+        if not self.progress.ended and self.is_over():
+            self.progress.ended = TIME_OVER
         return bool(self.progress.ended)
 
     def say(self, label: str, phase: str, epoch: int = 0) -> None:

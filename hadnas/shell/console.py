@@ -1,5 +1,7 @@
 """The shell's console, which prints text literally: names and reasons come from users."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -16,3 +18,16 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Say that libraries are loaded, which takes seconds: with a spinner in a terminal, else in a line."""
+    console = PlainConsole(stderr=True)
+    text = f"loading {what}"
+    if not console.is_terminal:
+        console.print(text)
+        yield
+        return
+    with console.status(text):
+        yield

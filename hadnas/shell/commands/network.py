@@ -57,7 +57,10 @@ def export_command(study: str, home: str | None, out: Path, trial: int | None, *
     from hadnas.opened import open_study
 
     results = open_study(study, home)
-    _export(results, results.best if trial is None else results.trial(trial), out, **options)
+    found = results.best if trial is None else results.trial(trial)
+    written = _export(results, found, out, **options)
+    best = ", the highest validation accuracy among feasible trials, ties by fewest MACs" * (trial is None)
+    click.echo(f"exported {found.name}{best}\n{written}")
 
 
 @click.command("pick")
@@ -95,13 +98,15 @@ def pick_command(
     limits = chosen_limits(most)
     results = open_study(study, home)
     found = results.pick(limits, metric)
+    options = {"onnx": onnx, "force": force, "mlflow_model": mlflow_model}
+    written = "" if out is None else _export(results, found, out, **options)
     show_picked(results, found, limits, metric)
-    if out is not None:
-        _export(results, found, out, onnx=onnx, force=force, mlflow_model=mlflow_model)
+    if written:
+        click.echo(written)
 
 
-def _export(results: "OpenStudy", found: "Found", out: Path, *, onnx: bool, force: bool, mlflow_model: bool) -> None:
-    """Export a trial, and print its name and how to load it."""
+def _export(results: "OpenStudy", found: "Found", out: Path, *, onnx: bool, force: bool, mlflow_model: bool) -> str:
+    """Export a trial; how to load it, as text."""
     from hadnas.exporter.folder import usage
 
     if mlflow_model:
@@ -109,14 +114,14 @@ def _export(results: "OpenStudy", found: "Found", out: Path, *, onnx: bool, forc
 
         example(results, found)  # raises before anything is written
     results.export(found, out, onnx=onnx, force=force)
-    click.echo(f"exported {found.name}: {usage(out, results.task(), onnx=onnx)}")
+    text = usage(out, results.task(), onnx=onnx)
     if mlflow_model:
         from hadnas.track.registry import serve_command
 
         uri = results.register(found, out)
-        click.echo(
-            f"\nregistered in MLflow as {uri}; to serve it:\n\n    {serve_command(results.home.tracking_uri, uri)}"
-        )
+        command = serve_command(results.home.tracking_uri, uri)
+        text += f"\n\nregistered in MLflow as {uri}; to serve it:\n\n    {command}"
+    return text
 
 
 @click.command("retrain")

@@ -56,6 +56,14 @@ from hadnas.shell.commands.overrides import AUGMENTATIONS, limits, setting, upda
     "--patience", type=COUNTS, metavar="N", help="End after so many architectures that hardly raise the hypervolume."
 )
 @click.option(
+    "--enqueue",
+    multiple=True,
+    metavar="ARCH",
+    help="Judge this architecture first: an arch.json, an exported folder or a published network. If the space "
+    "contains it, it becomes a trial, which counts in the budget and from which the sampler learns; otherwise a "
+    "baseline under its name. May be given several times.",
+)
+@click.option(
     "--name",
     metavar="NAME",
     show_default="that of STUDY, with -DATA for other data",
@@ -64,27 +72,35 @@ from hadnas.shell.commands.overrides import AUGMENTATIONS, limits, setting, upda
 @limits
 @setting("--backends", metavar="LIST", help="Further backends to time front and baselines on: compile,onnxruntime.")
 @click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
-def search_command(study: str, home: str | None, device: str, timeout: float | None, **changes: Any) -> None:
+def search_command(
+    study: str, home: str | None, device: str, timeout: float | None, enqueue: tuple[str, ...], **changes: Any
+) -> None:
     """Run a study; the same command again continues it to the same total.
 
     STUDY is the name of a shipped study or search space, or the path of your .py file that defines STUDY or SPACE;
     `hadnas list` has the names. A search space makes a study of scikit-learn's digits with 20 trials. Settings that no
     option changes are the study's: `hadnas show STUDY` prints them.
     """
-    from hadnas.library import load_study
-    from hadnas.search.run import run_study
-    from hadnas.shell.progress import SearchDisplay
-    from hadnas.shell.tables.study import show_top
-    from hadnas.store.home import Home
+    from hadnas.shell.console import loading
+
+    with loading("torch, timm, Optuna and MLflow"):
+        from hadnas.library import load_named, load_study
+        from hadnas.search.run import run_study
+        from hadnas.shell.progress import SearchDisplay
+        from hadnas.shell.tables.study import show_enqueued, show_top
+        from hadnas.store.home import Home
 
     chosen = updated_study(load_study(study), **changes)
-    opened = Home(home)
+    queue, opened = load_named(enqueue), Home(home)
     display = SearchDisplay(chosen)
     with display.bar:
-        progress = run_study(chosen, opened, device=device, watch=display)
+        progress = run_study(chosen, opened, device=device, timeout=timeout, enqueued=queue, watch=display)
     stopped = f"; {progress.stopped} trainings were stopped at a rung" if chosen.rungs else ""
     click.echo(f"{progress.ended}; {progress.refused} draws were refused{stopped}")
-    show_top(chosen.name, opened, 5)
+    if queue:
+        show_enqueued(chosen.name, opened, queue)
+    if timeout is None or progress.best is not None:
+        show_top(chosen.name, opened, 5)
 
 
 @click.command("top")

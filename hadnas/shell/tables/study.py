@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from hadnas.arch.families import LEGEND, MIXED, families_texts, family_counts, merge_counts
+from hadnas.arch.node import Arch
 from hadnas.blocks.registry import FAMILIES
 from hadnas.measure.figures import ACCURACY, TABLE, objectives, shown_in
 from hadnas.results.candidate import Found
@@ -153,14 +154,30 @@ def add_network(grid: Grid, results: StudyResults, found: Found, label: str) -> 
     grid.add(label, name, *figures, *families_texts(found.arch))
 
 
+def show_enqueued(name: str, home: Home, queue: Mapping[str, Arch]) -> None:
+    """What became of each enqueued architecture: its trial or baseline with its figures."""
+    results = StudyResults(name, home)
+    trials = {found.arch.fingerprint: found for found in results.found if found.arch}
+    baselines = {found.name: found for found in results.baselines}
+    for label, arch in queue.items():
+        found = trials.get(arch.fingerprint) or baselines.get(label)
+        kind = "baseline " if found is not None and found.number is None else ""
+        console.print(f"enqueued {label}: {kind}{found!r}" if found else f"enqueued {label}: not judged yet")
+
+
 def show_picked(results: StudyResults, found: Found, limits: Mapping[str, float], metric: str) -> None:
     """The chosen network, with how it was chosen."""
     within = " and ".join(f"{TABLE[name].label} of at most {TABLE[name].text(most)}" for name, most in limits.items())
     best = f"{'highest' if objectives()[metric] == 'maximize' else 'smallest'} {TABLE[metric].label}"
     n = len(results.distinct)
-    grid = networks_grid(results, f"{results.name}: {best} of {n} networks{f', with {within}' * bool(within)}")
-    add_network(grid, results, found, "front" if found in results.front else "")
-    print_left_out(grid.print())
+    title = f"{found.name} of {results.name}: {best} of {n} networks{f', with {within}' * bool(within)}"
+    grid = Grid(Column(), Column(wraps=True), title=title)
+    for figure in shown_in("top"):
+        grid.add(figure.label, results.text(found, figure))
+    for what, text in zip(("blocks", "merges"), families_texts(found.arch), strict=True):
+        grid.add(what, text)
+    grid.add("front", "yes" if found in results.front else f"no: not of {', '.join(results.study.objectives)}")
+    grid.print()
     print_legend([found])
 
 
