@@ -26,6 +26,10 @@ HIDDEN = {
 """Columns of the ledger that only its CSV has."""
 
 
+LEAST = ("products", "val_n", "val_loss", "task", "reason")
+"""Columns of the ledger that a narrow table leaves out first, the last before the others."""
+
+
 def show_measured(
     name: str,
     network: nn.Module,
@@ -96,7 +100,8 @@ def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
     rows = [{**row, **_inside(row)} for row in listing.rows(ledger, name)]
     columns = [key for key in (rows[0] if rows else {}) if key not in HIDDEN]
     console.print(f"{name}: the last {min(count, len(rows)):,} of {len(rows):,} rows; every column with --csv")
-    grid = Grid(*(Column(column, name=True, spare=place) for place, column in enumerate(columns)))
+    spare = {column: place for place, column in enumerate((*(c for c in columns if c not in LEAST), *LEAST))}
+    grid = Grid(*(Column(column, name=True, spare=spare[column]) for column in columns))
     for row in rows[-count:]:
         grid.add(*(f"{row[key]:.5g}" if isinstance(row.get(key), float) else str(row.get(key)) for key in columns))
     print_left_out(grid.print())
