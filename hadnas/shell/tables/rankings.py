@@ -47,8 +47,8 @@ def show_scores(results: StudyResults) -> None:
     some = found["macs"]
     grid = Grid(
         Column("Spearman's rho (95 % interval)"),
-        Column(f"all n\u00a0=\u00a0{some.overall.n}", right=True),
-        Column(f"best\u00a0quarter n\u00a0=\u00a0{some.quarter.n}", right=True),
+        Column(f"all (n={some.overall.n})", right=True),
+        Column(f"best quarter (n={some.quarter.n})", right=True),
         title=f"{results.name}: what ranks accuracy",
     )
     for name, score in found.items():
