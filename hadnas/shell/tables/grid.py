@@ -50,7 +50,9 @@ class Grid:
             out.append(place)
         if self.title:
             console.print(self.title, style="bold")
-        console.print(self._table(out))
+        with console.capture() as captured:
+            console.print(self._table(out))
+        console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
         return [self.columns[place].head for place in sorted(out)]
 
     def _least_width(self, out: list[int]) -> int:
