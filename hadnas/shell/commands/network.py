@@ -21,7 +21,7 @@ from hadnas.shell.commands import (
     PathType,
     Seconds,
 )
-from hadnas.shell.commands.overrides import AUGMENTATIONS, chosen_limits, within
+from hadnas.shell.commands.overrides import AUGMENTATIONS, at_most, chosen_limits
 
 if TYPE_CHECKING:
     from hadnas.opened import OpenStudy
@@ -67,7 +67,7 @@ def export_command(study: str, home: str | None, out: Path, trial: int | None, *
 @click.argument("study")
 @HOME
 @BLOCKS_FILE
-@within
+@at_most
 @click.option(
     "--metric",
     default="val/accuracy",

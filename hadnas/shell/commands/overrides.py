@@ -30,7 +30,7 @@ def limits(command: Callable[..., None]) -> Callable[..., None]:
     return _limited(command, "max-", setting)
 
 
-def within(command: Callable[..., None]) -> Callable[..., None]:
+def at_most(command: Callable[..., None]) -> Callable[..., None]:
     """The same as `--latency` and so on, for a choice among trained networks; `chosen_limits` reads them."""
     return _limited(command, "", partial(click.option, show_default="no limit"))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.table import Table
 
+from hadnas.errors import printable
 from hadnas.shell.tables import PIPE, console
 
 NAME_WIDTH = 24
@@ -37,7 +38,8 @@ class Grid:
 
     def add(self, *cells: str, style: str | None = None) -> None:
         """Add a row; cells that are missing at its end are empty."""
-        self.rows.append((cells + ("",) * (len(self.columns) - len(cells)), style))
+        whole = (*map(printable, cells), *[""] * (len(self.columns) - len(cells)))
+        self.rows.append((whole, style))
 
     def print(self) -> list[str]:
         """Print the table under its title, and return the heads of the columns that were left out."""

@@ -26,7 +26,7 @@ HIDDEN = {
 """Columns of the ledger that only its CSV has."""
 
 
-LEAST = ("products", "val_n", "val_loss", "task", "reason")
+OMITTED_FIRST = ("products", "val_n", "val_loss", "task", "reason")
 """Columns of the ledger that a narrow table leaves out first, the last before the others."""
 
 
@@ -100,7 +100,9 @@ def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
     rows = [{**row, **_inside(row)} for row in listing.rows(ledger, name)]
     columns = [key for key in (rows[0] if rows else {}) if key not in HIDDEN]
     console.print(f"{name}: the last {min(count, len(rows)):,} of {len(rows):,} rows; every column with --csv")
-    spare = {column: place for place, column in enumerate((*(c for c in columns if c not in LEAST), *LEAST))}
+    spare = {
+        column: place for place, column in enumerate((*(c for c in columns if c not in OMITTED_FIRST), *OMITTED_FIRST))
+    }
     grid = Grid(*(Column(column, name=True, spare=spare[column]) for column in columns))
     for row in rows[-count:]:
         grid.add(*(f"{row[key]:.5g}" if isinstance(row.get(key), float) else str(row.get(key)) for key in columns))

@@ -21,7 +21,7 @@ from hadnas.store.trials import REASON
 SPARE = {"latency_ms": 4, "products": 3, "params": 2}
 """Figures that a narrow table leaves out first, the largest number before the others, unless they are objectives."""
 
-REUSED = "*: reused, measured and trained before, here or in another study of this home"
+REUSED_MARK = "*: reused, measured and trained before, here or in another study of this home"
 
 PAIRS = 6
 """The most pairs that are named; their number is always printed."""
@@ -215,5 +215,5 @@ def print_legend(shown: Sequence[Found]) -> None:
     if any(found.notes.get("latency_noisy") for found in shown):
         console.print(NOISY_RATIO)
     if any(found.notes.get("reused") for found in shown):
-        console.print(REUSED)
+        console.print(REUSED_MARK)
     console.print(LEGEND)
