@@ -9,7 +9,7 @@ from torch import nn
 from hadnas.arch.families import families_texts
 from hadnas.errors import StudyError, check_kind, unknown
 from hadnas.exporter.deliver import deliver, register_export
-from hadnas.measure.figures import ACCURACY, TABLE, shown_in
+from hadnas.measure.figures import ACCURACY, TABLE
 from hadnas.results.candidate import Found
 from hadnas.results.fronts import axis_label, chosen, cost_axis, front_points
 from hadnas.results.insight import insight
@@ -51,7 +51,7 @@ class OpenStudy(StudyResults):
             blocks, merges = families_texts(found.arch)
             row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state}
             row |= {"front": found.name in front}
-            row |= {name: found.figures.get(name) for name in (TABLE if full else [f.name for f in shown_in("top")])}
+            row |= {name: found.figures.get(name) for name in (TABLE if full else [f.name for f in self.columns])}
             row |= {"family": found.family, "blocks": blocks, "merges": merges, "reused": found.notes.get("reused")}
             if full:
                 row |= {"feasible": found.feasible, "rung": found.rung, "reason": found.reason}

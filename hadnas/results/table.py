@@ -185,6 +185,12 @@ class StudyResults:
         known = self.ledger.trainings(fingerprint=found.arch.fingerprint)
         return next((training for training in known if training.weights == weights), None)
 
+    @property
+    def columns(self) -> list[Figure]:
+        """The figures of `top`, with the study's objectives and constraints."""
+        asked = (*self.study.objectives, *self.study.constraints)
+        return [figure for figure in TABLE.values() if "top" in figure.places or figure.name in asked]
+
     @cached_property
     def protocol(self) -> str | None:
         """The key of the most frequent latency protocol; latencies under another cannot be compared with it."""

@@ -1,7 +1,7 @@
 """The shell's console, which prints text literally: names and reasons come from users."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.console import Console
@@ -22,12 +22,7 @@ class PlainConsole(Console):
 
 @contextmanager
 def loading(what: str) -> Iterator[None]:
-    """Say that libraries are loaded, which takes seconds: with a spinner in a terminal, else in a line."""
+    """Say in a terminal that libraries are loaded, which takes seconds; in a pipe, say nothing."""
     console = PlainConsole(stderr=True)
-    text = f"loading {what}"
-    if not console.is_terminal:
-        console.print(text)
-        yield
-        return
-    with console.status(text):
+    with console.status(f"loading {what}") if console.is_terminal else nullcontext():
         yield

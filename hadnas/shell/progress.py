@@ -56,8 +56,6 @@ class SearchDisplay:
     def __call__(self, now: SearchProgress) -> None:
         if not now.label:
             self.bar.update(self.candidate, description=now.phase)
-            if not self.console.is_terminal:
-                self.console.print(f"{now.study}: {now.phase}")
             return
         if self.first is None:
             self.first = now.done

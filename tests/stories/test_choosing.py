@@ -231,6 +231,9 @@ def test_a_search_ends_when_its_time_is_over_and_goes_on_later(home: Home) -> No
     assert "budget of 2" in run_study(chosen, home, device="cpu", timeout=600).ended
 
 
-def test_loading_is_said_at_once(home: Home) -> None:
-    done = hadnas("search", "no_such_study", "--home", home.path)
-    assert done.output.splitlines()[0].startswith("loading torch") and done.exit_code == 2
+def test_a_terminal_is_told_at_once_that_libraries_are_loaded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("search", "no_such_study", "--home", home.path)
+    assert "loading" not in hadnas(*arguments).output
+    monkeypatch.setattr(PlainConsole, "is_terminal", True)
+    done = hadnas(*arguments)
+    assert "loading torch" in done.output.partition("error: ")[0] and done.exit_code == 2

@@ -8,7 +8,7 @@ from typing import Any
 from hadnas.arch.families import LEGEND, MIXED, families_texts, family_counts, merge_counts
 from hadnas.arch.node import Arch
 from hadnas.blocks.registry import FAMILIES
-from hadnas.measure.figures import ACCURACY, TABLE, objectives, shown_in
+from hadnas.measure.figures import ACCURACY, TABLE, objectives
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import comparison
 from hadnas.results.fronts import Overlay
@@ -140,7 +140,7 @@ def networks_grid(results: StudyResults, title: str) -> Grid:
             if figure.source == "training" or figure.name in results.study.objectives
             else SPARE.get(figure.name, 1),
         )
-        for figure in shown_in("top")
+        for figure in results.columns
     )
     return Grid(
         Column(name=True), Column("name", name=True), *figures, Column("blocks"), Column("merges", spare=1), title=title
@@ -150,7 +150,7 @@ def networks_grid(results: StudyResults, title: str) -> Grid:
 def add_network(grid: Grid, results: StudyResults, found: Found, label: str) -> None:
     """Add a trial or baseline under a label."""
     name = found.name + "*" * bool(found.notes.get("reused"))
-    figures = (results.text(found, figure, brief=True) for figure in shown_in("top"))
+    figures = (results.text(found, figure, brief=True) for figure in results.columns)
     grid.add(label, name, *figures, *families_texts(found.arch))
 
 
@@ -172,7 +172,7 @@ def show_picked(results: StudyResults, found: Found, limits: Mapping[str, float]
     n = len(results.distinct)
     title = f"{found.name} of {results.name}: {best} of {n} networks{f', with {within}' * bool(within)}"
     grid = Grid(Column(), Column(wraps=True), title=title)
-    for figure in shown_in("top"):
+    for figure in results.columns:
         grid.add(figure.label, results.text(found, figure))
     for what, text in zip(("blocks", "merges"), families_texts(found.arch), strict=True):
         grid.add(what, text)
