@@ -20,10 +20,10 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
     grid = Grid(
         Column(),
         Column("network", name=True),
-        *(Column(figure.label, right=True, spare=2) for figure in costs),
+        *(Column(figure.label, right=True, spare=3) for figure in costs),
         Column("test/accuracy", right=True),
-        Column("interval"),
-        Column("seeds' std", right=True, spare=1),
+        Column("interval", spare=1),
+        Column("seeds' std", right=True, spare=2),
         Column("finalist ahead by", wraps=True),
         title=title,
     )

@@ -1,14 +1,15 @@
 """A table that fits the terminal: text wraps, long names fold, and columns that matter least are left out and named."""
 
+import textwrap
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.table import Table
 
 from hadnas.errors import printable
-from hadnas.shell.tables import PIPE, console
+from hadnas.shell.tables import console
 
-NAME_WIDTH = 24
+NAME_WIDTH = 20
 """The most characters of a name in one line of a terminal; the rest folds into further lines."""
 
 
@@ -34,55 +35,59 @@ class Grid:
 
     def __init__(self, *columns: Column, title: str = "") -> None:
         self.columns, self.title = columns, title
-        self.rows: list[tuple[tuple[str, ...], str | None]] = []
+        self.rows: list[tuple[list[str], str | None]] = []
 
     def add(self, *cells: str, style: str | None = None) -> None:
         """Add a row; cells that are missing at its end are empty."""
-        whole = (*map(printable, cells), *[""] * (len(self.columns) - len(cells)))
-        self.rows.append((whole, style))
+        self.rows.append(([*map(printable, cells), *[""] * (len(self.columns) - len(cells))], style))
 
     def print(self) -> list[str]:
         """Print the table under its title, and return the heads of the columns that were left out."""
-        out: list[int] = []
-        while console.is_terminal and self._least_width(out) > console.width:
-            spare = {place: column.spare for place, column in enumerate(self.columns) if place not in out}
-            place = max(spare, key=lambda place: spare[place])
-            if not spare[place]:
-                break
-            out.append(place)
+        kept = list(range(len(self.columns)))
+        if console.is_terminal:
+            while self._least_width(kept) > console.width:
+                place = max(kept, key=lambda place: self.columns[place].spare)
+                if not self.columns[place].spare:
+                    break
+                kept.remove(place)
         if self.title:
             console.print(self.title, style="bold")
         with console.capture() as captured:
-            console.print(self._table(out))
+            console.print(self._table(kept))
         console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
-        return [self.columns[place].head for place in sorted(out)]
+        return [column.head for place, column in enumerate(self.columns) if place not in kept]
 
-    def _least_width(self, out: list[int]) -> int:
-        """The width of the table without the columns at these places, its text wrapped after every word."""
-        return console.measure(self._table(out), options=console.options.update(max_width=PIPE)).minimum
+    def _cells(self, place: int) -> list[str]:
+        """The head and the cells of a column, as they are printed."""
+        column = self.columns[place]
+        cells = [cells[place] for cells, _ in self.rows]
+        if not console.is_terminal:
+            return [column.head, *cells]
+        head = "\n".join(column.head.rsplit(" ", 1)) if column.right else column.head
+        return (
+            [head, *("\n".join(textwrap.wrap(cell, NAME_WIDTH)) for cell in cells)] if column.name else [head, *cells]
+        )
 
-    def _table(self, out: list[int]) -> Table:
-        """The table without the columns at these places."""
+    def _least_width(self, kept: list[int]) -> int:
+        """The width of the table with these columns, its text wrapped after every word."""
+        cells = {place: self._cells(place) for place in kept}
+        parts = {
+            p: [part for c in cells[p] for part in (c.split() if self.columns[p].wraps else c.split("\n"))]
+            for p in kept
+        }
+        return sum(max(map(cell_len, parts[place]), default=0) for place in kept) + 2 * (len(kept) - 1)
+
+    def _table(self, kept: list[int]) -> Table:
+        tight = console.is_terminal and self._least_width(kept) > console.width
         heads = any(column.head for column in self.columns)
         table = Table(box=None, pad_edge=False, header_style="bold", show_header=heads)
-        kept = [place for place in range(len(self.columns)) if place not in out]
-        for place in kept:
+        cells = [self._cells(place) for place in kept]
+        for place, (head, *_) in zip(kept, cells, strict=True):
             column = self.columns[place]
-            head = column.head
-            if column.right and console.is_terminal:
-                head = "\n".join(head.rsplit(" ", 1))
-            longest = max(map(cell_len, (*head.split("\n"), *(cells[place] for cells, _ in self.rows))))
-            widest = NAME_WIDTH if column.name and console.is_terminal else longest
-            table.add_column(
-                head,
-                justify="right" if column.right else "left",
-                no_wrap=not (column.name or column.wraps),
-                overflow="fold",
-                min_width=None if column.wraps else min(longest, widest),
-                max_width=widest,
-            )
-        for cells, style in self.rows:
-            table.add_row(*(cells[place] for place in kept), style=style)
+            wrapped = column.wraps or tight
+            table.add_column(head, justify="right" if column.right else "left", no_wrap=not wrapped, overflow="fold")
+        for row, (_, style) in zip(zip(*(rest for _, *rest in cells), strict=True), self.rows, strict=True):
+            table.add_row(*row, style=style)
         return table
 
 
