@@ -101,9 +101,10 @@ def test_the_picked_network_is_the_best_within_its_limits(results: OpenStudy, ho
     smallest = min(ranked, key=lambda found: found.figures["macs"])
     limit = smallest.figures["macs"]
     assert results.pick() == results.best
-    assert results.pick({"macs": limit}) == min(
-        (f for f in ranked if f.figures["macs"] <= limit), key=lambda f: f.rank()
-    )
+    for most in (found.figures["macs"] for found in ranked):
+        assert results.pick({"macs": most}) == next(f for f in ranked if f.figures["macs"] <= most)
+    with pytest.raises(HadnasError, match=f"the smallest is {limit:,.0f}"):
+        results.pick({"macs": limit - 1})
     fastest = results.pick(metric="latency_ms")
     assert fastest.figures["latency_ms"] == min(found.figures["latency_ms"] for found in ranked)
     done = hadnas("pick", "tiny", "--home", home.path, "--macs", limit)
