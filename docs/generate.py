@@ -73,7 +73,8 @@ def figures() -> str:
     return page(
         "Figures",
         "Costs are of one image, latencies of one forward pass at batch 1. A network with an operation of unknown cost "
-        "is refused. Every objective except the accuracy may be a constraint: in a study, or as `--max-macs 50M`, "
+        "is refused. Metrics (`val/...`) are of the validation images after the last epoch; the test split stays "
+        "closed. Every objective except the metrics may be a constraint: in a study, or as `--max-macs 50M`, "
         "`--max-latency 5ms` and so on.",
         table(("figure", "unit", "objective", "definition"), rows),
         "Runs in MLflow have more:",
@@ -82,8 +83,8 @@ def figures() -> str:
         "one without blocks counts its convolutions.\n"
         "- `latency_ms.compile`, `latency_ratio.compile` and so on: the same on another backend, of the Pareto front "
         "and the baselines.\n"
-        "- `test/accuracy`, `test/low`, `test/high`: only from `hadnas finals`, the mean over fresh seeds on the test "
-        "split and its 95 % interval over seeds and images, on the logit scale.",
+        "- `test/accuracy` (or another metric), `test/low`, `test/high`: only from `hadnas finals`, the mean over "
+        "fresh seeds on the test split and its 95 % interval over seeds and images, for shares on the logit scale.",
         "See also [latency by backend](searching.md#latency-by-backend).",
     )
 
@@ -136,7 +137,7 @@ def published_page(rows: list[str]) -> str:
 
 def commands() -> str:
     """Every command with its arguments and options, from click."""
-    parent = click.Context(main, info_name="hadnas")
+    parent = click.Context(main, info_name="hadnas", **main.context_settings)
     return page(
         "Commands",
         "`hadnas COMMAND --help` prints the same. Exit status: 0 done, 2 after an error, 130 after Ctrl-C.",

@@ -158,14 +158,17 @@ def load_named(names: Sequence[str]) -> dict[str, Arch]:
 
 
 def load_study(name: str | Path) -> Study:
-    """A Study by name or path; a file that defines only a SPACE gives a study of it with default settings."""
+    """A Study by name or path; a file that defines only a SPACE gives a study of it with default settings.
+
+    The study of a user's space has baselines of its cost.
+    """
     found = load(name)
     if isinstance(found, Study):
         return found
     if isinstance(found, dict):
         source = str(as_path(name).resolve()) if str(name).endswith(".py") else ""
         try:
-            return Study(name=Path(str(name)).stem, space=found, source=source)
+            return Study(name=Path(str(name)).stem, space=found, source=source, baselines=None if source else {})
         except ValidationError as error:
             raise one_sentence(error) from None
     raise SpecError(f"{name} is an architecture; a study or a search space is needed here")

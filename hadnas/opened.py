@@ -9,9 +9,9 @@ from torch import nn
 from hadnas.arch.families import families_texts
 from hadnas.errors import StudyError, check_kind, unknown
 from hadnas.exporter.deliver import deliver, register_export
-from hadnas.measure.figures import ACCURACY, TABLE
+from hadnas.measure.figures import TABLE, VAL, metric_words
 from hadnas.results.candidate import Found
-from hadnas.results.fronts import axis_label, chosen, cost_axis, front_points
+from hadnas.results.comparison import axis_label, chosen, cost_axis, front_points, ordinate_of
 from hadnas.results.insight import insight
 from hadnas.results.plots import draw_bars, draw_front, draw_history
 from hadnas.results.sections import bars, history_values
@@ -45,13 +45,14 @@ class OpenStudy(StudyResults):
         """
         import pandas as pd
 
-        front = {found.name for found in self.front}
-        rows = []
-        for found in [*self.found, *self.baselines]:
+        front, everyone, rows = {found.name for found in self.front}, [*self.found, *self.baselines], []
+        measured = {self.study.metric_figure, "val/loss"}.union(*(found.figures for found in everyone))
+        every = [name for name in TABLE if name in measured or not name.startswith(VAL)]
+        for found in everyone:
             blocks, merges = families_texts(found.arch)
             row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state}
             row |= {"front": found.name in front}
-            row |= {name: found.figures.get(name) for name in (TABLE if full else [f.name for f in self.columns])}
+            row |= {name: found.figures.get(name) for name in (every if full else [f.name for f in self.columns])}
             row |= {"family": found.family, "blocks": blocks, "merges": merges, "reused": found.notes.get("reused")}
             if full:
                 row |= {"feasible": found.feasible, "rung": found.rung, "reason": found.reason}
@@ -62,14 +63,17 @@ class OpenStudy(StudyResults):
             rows.append(row)
         return pd.DataFrame(rows).astype({"trial": "Int64"} if rows else {})
 
-    def pick(self, limits: Mapping[str, float] | None = None, metric: str = ACCURACY) -> Found:
-        """The best trained candidate within limits, such as `{"latency_ms": 5}`. Raises as `chosen`."""
+    def pick(self, limits: Mapping[str, float] | None = None, metric: str | None = None) -> Found:
+        """The best trained candidate within limits, such as `{"latency_ms": 5}`, by the study's metric or a figure.
+
+        Raises UnknownName for a figure that is none, StudyError if no candidate is within the limits.
+        """
         return chosen(self, limits or {}, metric)
 
     def plot_front(self, figure: str | None = None) -> "Figure":
-        """Accuracy against a cost or latency: candidates, their front and baselines.
+        """The study's metric against a cost or latency: candidates, their front and baselines.
 
-        figure: by default the first objective that is not the accuracy, else the MACs. Raises UnknownName for another
+        figure: by default the first cost or latency among the objectives, else the MACs. Raises UnknownName for another
         one, StudyError if it is not known of any network.
         """
         allowed = [name for name, known in TABLE.items() if known.source != "training"]
@@ -80,19 +84,20 @@ class OpenStudy(StudyResults):
         points = front_points(self, {key: value for key, value in known.items() if value is not None})
         if not points:
             raise StudyError(f"study {self.name!r}: the {TABLE[name].label} of its networks is not known")
-        return draw_front(points, axis_label(name, self.study.latency), log=TABLE[name].source == "cost")
+        label = axis_label(name, self.study.latency)
+        return draw_front(points, label, ordinate_of(self), log=TABLE[name].source == "cost")
 
     def plot_history(self) -> "Figure":
-        """Validation accuracy by trial, the best so far, and the baselines. Raises StudyError without any trial."""
+        """The study's metric by trial, the best so far, and the baselines. Raises StudyError without any trial."""
         _ = self.best
-        return draw_history(*history_values(self))
+        return draw_history(*history_values(self), ordinate_of(self))
 
     def plot_importance(self) -> "Figure":
-        """The importance of the decisions for the accuracy (PED-ANOVA). Raises StudyError for too few trials."""
+        """The importance of the decisions for the study's metric (PED-ANOVA). Raises StudyError for too few trials."""
         found = insight(self)
         if found.missing:
             raise StudyError(f"study {self.name!r}: {found.missing}")
-        return draw_bars(*bars(found))
+        return draw_bars(*bars(found, metric_words(self.study.metric_figure)))
 
     def weights(self, found: Found) -> Path:
         """The file of the trained weights of a trial or baseline.

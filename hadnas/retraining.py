@@ -13,16 +13,19 @@ from torch import nn
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.errors import ARCHITECTURE, SpecError, check_kind
-from hadnas.exporter.card import Accuracy, Facts
+from hadnas.exporter.card import Facts, Single
 from hadnas.exporter.folder import export
 from hadnas.hosts.build import build_plan, check_size, save_weights, trained
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.cost import cost
 from hadnas.measure.figures import values
+from hadnas.measure.metrics.metric import DEFAULT_METRIC
 from hadnas.source.module import plan_source
 from hadnas.store.study import one_sentence
+from hadnas.targets import TargetKind
 from hadnas.train.data.spec import Data, DataSpec, load_data
 from hadnas.train.device import chosen_device
+from hadnas.train.loss import Loss
 from hadnas.train.recipe import Policy, Recipe
 from hadnas.train.score import Score, score_module
 from hadnas.train.trainer import Epoch, Fit, fit
@@ -30,6 +33,12 @@ from hadnas.train.trainer import Epoch, Fit, fit
 RAND = Policy(auto_augment="rand-m9-mstd0.5-inc1")
 LONG_RECIPE = Recipe(epochs=50, augment=RAND, mixup=0.2, label_smoothing=0.1, ema=0.995)
 """The default recipe of a retraining."""
+
+
+def long_recipe(target: TargetKind) -> Recipe:
+    """LONG_RECIPE, for values without label smoothing."""
+    return LONG_RECIPE if target != "values" else LONG_RECIPE.model_copy(update={"label_smoothing": 0.0})
+
 
 SEEN = (
     "It started from weights. If these were trained on other splits, or under another split seed, they may have seen "
@@ -66,7 +75,16 @@ class Retrained:
     @property
     def validation(self) -> Score:
         """The score on the validation split after the last epoch."""
-        return Score(self.fit.val_accuracy, self.fit.val_loss, self.fit.val_n)
+        return self.fit.score
+
+    @property
+    def metric(self) -> str:
+        """The metric of the target, such as "accuracy"."""
+        return DEFAULT_METRIC[self.data.target]
+
+    def single(self, score: Score) -> Single:
+        """The metric of a score, with its standard error."""
+        return Single(self.metric, score.metrics[self.metric], score.standard_error(), score.n)
 
     def export(self, out: str | Path, *, origin: dict[str, Any] | None = None, force: bool = False) -> Path:
         """Write code, weights, data and model card, as `hadnas.export` does. `origin` adds rows to the card."""
@@ -78,12 +96,12 @@ class Retrained:
                 "started from": self.started_from or "fresh weights",
                 **(origin or {}),
             },
-            accuracies={name: _accuracy(score) for name, score in scores},
+            scores={name: self.single(score) for name, score in scores},
             figures=values("cost", cost(self.module, self.data.shape)),
             data={"name": self.data.name, "digest": self.data.digest, **self.data.parts},
             recipe={**settings, "seed": self.seed},
             limits=(
-                "One training with one seed: another seed gives another accuracy.",
+                f"One training with one seed: another seed gives another {self.metric.replace('_', ' ')}.",
                 "The test split was opened once, after the last epoch; earlier runs of this architecture on it are not "
                 "recorded here.",
                 *([SEEN] if self.started_from is not None else []),
@@ -108,7 +126,7 @@ class Retrained:
 def retrain(
     arch: Arch,
     data: Data | DataSpec | str,
-    recipe: Recipe = LONG_RECIPE,
+    recipe: Recipe | None = None,
     *,
     seed: int = 0,
     weights: str | Path | None = None,
@@ -117,20 +135,22 @@ def retrain(
 ) -> Retrained:
     """Train `arch` on `data`, from scratch or from `weights` (.safetensors), for its shape and classes.
 
-    `seed` sets the initial weights and the order of batches. `on_epoch` is called after every epoch, with its
-    validation score. Raises SpecError if the architecture or the weights do not fit the data, BuildError if the
-    network cannot be exported, DataError or TrainingError as `fit` does.
+    `recipe` is by default that of `long_recipe`. `seed` sets the initial weights and the order of batches. `on_epoch`
+    is called after every epoch, with its validation score. Raises SpecError if the architecture or the weights do not
+    fit the data, BuildError if the network cannot be exported, DataError or TrainingError as `fit` does.
     """
     check_kind(arch, Arch, "arch", ARCHITECTURE)
     if not isinstance(data, Data):
         data = load_data(data)
-    device = chosen_device(device)
-    task = Task.image(*data.shape, classes=data.classes)
+    device, recipe = chosen_device(device), recipe or long_recipe(data.target)
+    task = Task.image(*data.shape, **{data.target: data.classes})
     plan = make_plan(arch.node, task)
     check_size(plan)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build_plan(plan) if weights is None else trained(plan, Path(weights))
+    if weights is not None:
+        Loss(data).unsettle(module)
     plan_source(plan, {})  # raises for a network that cannot be exported before it is trained
     result = fit(module, data, recipe, seed=seed, device=device, on_epoch=on_epoch)
     test = score_module(module, data, "test", batch=recipe.evaluation_batch, device=device)
@@ -154,7 +174,3 @@ def updated_recipe(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
         return Recipe(**{**found.model_dump(), "augment": {**found.augment.model_dump(), **policy}})
     except ValidationError as error:
         raise one_sentence(error, "") from None
-
-
-def _accuracy(score: Score) -> Accuracy:
-    return Accuracy(score.accuracy, score.standard_error, score.n)

@@ -4,18 +4,21 @@ from dataclasses import dataclass
 
 from hadnas.errors import SpecError, cut
 from hadnas.limits import WIDTH
+from hadnas.targets import TARGET_KINDS, TargetKind
 
 
 @dataclass(frozen=True)
 class Task:
-    """Named inputs with their shapes, and a number of outputs.
+    """Named inputs with their shapes, and a target of `outputs` classes, labels or values.
 
     inputs: ((name, (C, H, W)), ...), in the order of the model's arguments; a mapping is accepted too.
-    Raises SpecError unless every size is an integer from 1 to 2**20.
+    target: one of `outputs` classes, any of `outputs` labels, or `outputs` values.
+    Raises SpecError unless every size is an integer from 1 to 2**20 and the target is of a known kind.
     """
 
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
     outputs: int
+    target: TargetKind = "classes"
 
     def __post_init__(self) -> None:
         items = self.inputs.items() if isinstance(self.inputs, dict) else self.inputs
@@ -26,11 +29,19 @@ class Task:
                 raise SpecError(f"task: {name} has the size {cut(size)}; allowed is an integer from 1 to {WIDTH:,}")
         if not self.inputs:
             raise SpecError("task: no inputs; give at least one, such as {'image': (3, 224, 224)}")
+        if self.target not in TARGET_KINDS:
+            raise SpecError(f"task: target = {cut(self.target)}; allowed are {', '.join(TARGET_KINDS)}")
 
     @classmethod
-    def image(cls, channels: int, height: int, width: int, *, classes: int) -> "Task":
-        """Classification of one image of (channels, height, width) into `classes` classes."""
-        return cls((("image", (channels, height, width)),), classes)
+    def image(cls, channels: int, height: int, width: int, **outputs: int) -> "Task":
+        """A task of one image of (channels, height, width) with `classes=N`, `labels=N` or `values=N`.
+
+        Raises SpecError unless exactly one of them is given.
+        """
+        if len(outputs) != 1 or next(iter(outputs)) not in TARGET_KINDS:
+            raise SpecError(f"task: {cut(outputs)}; give one of {', '.join(f'{kind}=N' for kind in TARGET_KINDS)}")
+        [(target, count)] = outputs.items()
+        return cls((("image", (channels, height, width)),), count, target)  # type: ignore[arg-type]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -41,5 +52,6 @@ class Task:
         return channels, height, width
 
     def __str__(self) -> str:
-        """The key under which figures are stored: `image=1x8x8 -> 10`."""
-        return ", ".join(f"{name}={'x'.join(map(str, shape))}" for name, shape in self.inputs) + f" -> {self.outputs}"
+        """The key under which figures are stored: `image=1x8x8 -> 10`, with ` labels` or ` values` unless classes."""
+        inputs = ", ".join(f"{name}={'x'.join(map(str, shape))}" for name, shape in self.inputs)
+        return f"{inputs} -> {self.outputs}" + f" {self.target}" * (self.target != "classes")

@@ -9,28 +9,33 @@ import timm
 from hadnas.arch.node import nodes
 from hadnas.hosts.host import Moments, Plan, normalisation_text
 from hadnas.measure.figures import shown_in
+from hadnas.measure.metrics.metric import METRICS
 from hadnas.measure.onnx import INPUT, OUTPUT
+from hadnas.targets import ONE_OF, TargetKind
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """An accuracy on `n` images (0..1), with its standard error."""
+class Single:
+    """A metric on `n` images, with its standard error."""
 
+    metric: str
     value: float
     standard_error: float
     n: int
 
     def __str__(self) -> str:
-        return f"{self.value:.4f} ± {self.standard_error:.4f} (one standard error, n = {self.n:,})"
+        text = METRICS[self.metric].text
+        return f"{text(self.value)} ± {text(self.standard_error)} (one standard error, n = {self.n:,})"
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """A mean accuracy (0..1) over `seeds` trainings and `n` images, with its 95 % interval.
+    """The mean of a metric over `seeds` trainings and `n` images, with its 95 % interval.
 
     With one seed, the interval counts the images only.
     """
 
+    metric: str
     mean: float
     low: float
     high: float
@@ -38,9 +43,11 @@ class Repeated:
     n: int
 
     def __str__(self) -> str:
+        text = METRICS[self.metric].text
         seeds = f"{self.seeds} fresh seeds" if self.seeds > 1 else "one fresh seed"
         over = "" if self.seeds > 1 else " over the images only"
-        return f"{self.mean:.4f} ({self.low:.4f} to {self.high:.4f}, 95 % interval{over}; {seeds}, n = {self.n:,})"
+        interval = f"{text(self.low)} to {text(self.high)}, 95 % interval{over}"
+        return f"{text(self.mean)} ({interval}; {seeds}, n = {self.n:,})"
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Facts:
     """Plain values about a network other than its architecture; unknown ones are empty.
 
     origin      its origin, such as {"study": "digits", "trial": "trial-0005"}; also in the code's docstring
-    accuracies  split -> accuracy after the last epoch: "validation", and "test" only if that split was opened
+    scores      split -> the metric after the last epoch: "validation", and "test" only if that split was opened
     figures     costs and latency, by their names in MLflow
     protocol    of the latency, from `hadnas.measure.latency.latency.protocol`
     data        the training data and their splits
@@ -57,12 +64,28 @@ class Facts:
     """
 
     origin: Mapping[str, Any] = field(default_factory=dict)
-    accuracies: Mapping[str, Accuracy | Repeated] = field(default_factory=dict)
+    scores: Mapping[str, Single | Repeated] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     protocol: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
+
+
+OUTPUTS: dict[TargetKind, str] = {"classes": "logits", "labels": "logits", "values": "values"}
+"""The name of a network's outputs in code for its users."""
+
+_KINDS: dict[TargetKind, str] = {
+    "classes": "A classifier of {shape} images (channels x height x width) into {outputs} classes",
+    "labels": "A network that judges each of {outputs} labels of {shape} images (channels x height x width)",
+    "values": "A network that predicts {outputs} values of {shape} images (channels x height x width)",
+}
+
+_MEANINGS: dict[TargetKind, str] = {
+    "classes": "",
+    "labels": "\n`logits.sigmoid()` are the probabilities of the labels, each on its own.\n",
+    "values": "\nThe values are in the units of the training data: nothing is left to scale.\n",
+}
 
 
 def card(
@@ -83,11 +106,11 @@ def card(
     trained, `class_map` is the file of class names or "", `onnx` whether model.onnx exists.
     """
     task = plan.task
-    shape = "x".join(map(str, task.shape))
+    shape, order = "x".join(map(str, task.shape)), "outputs" if task.target == "values" else "logits"
     parts = [
         f"# {plan.name}",
-        f"A classifier of {shape} images (channels x height x width) into {task.outputs} classes, "
-        "built and written by hadnas." + ("" if trained else " Its weights are random: it is not trained."),
+        f"{_KINDS[task.target].format(shape=shape, outputs=task.outputs)}, built and written by hadnas."
+        + ("" if trained else " Its weights are random: it is not trained."),
         f"```\n{plan.arch.tree()}\n```",
         "## Use",
         _use(plan, needed, moments, class_map),
@@ -95,7 +118,8 @@ def card(
     if class_names:
         places = [*([f"`{class_map}`"] if class_map else []), '`network.pretrained_cfg["label_names"]`', "`arch.json`"]
         parts.append(
-            f"The names of the classes, in the order of the logits: {', '.join(places)}, and the weights' metadata."
+            f"The names of the {task.target}, in the order of the {order}: {', '.join(places)}, and the weights' "
+            "metadata."
         )
     if onnx:
         parts.append(
@@ -106,9 +130,9 @@ def card(
         parts += ["## Measured", _table(("figure", "", "meaning"), figures)]
     if facts.protocol:
         parts.append(_protocol(facts.protocol))
-    data = {"shape": shape, "classes": task.outputs}
+    data = {"shape": shape, task.target: task.outputs}
     if class_names:
-        data["class names, in the order of the logits"] = ", ".join(class_names)
+        data[f"{ONE_OF[task.target]} names, in the order of the {order}"] = ", ".join(class_names)
     data |= facts.data
     if moments is not None:
         data |= {"mean of each channel": _numbers(moments[0]), "standard deviation": _numbers(moments[1])}
@@ -127,15 +151,13 @@ def card(
 def _use(plan: Plan, needed: str, moments: Moments | None, class_map: str) -> str:
     shape, size = ", ".join(map(str, plan.task.shape)), " ".join(map(str, plan.task.shape))
     options = f"{size} --class-map {class_map}" if class_map else size
-    by_name = (
-        f"""
+    by_name = f"""
 `import model` also registers it with timm: `timm.create_model("{plan.name}", pretrained=True)`, with
-`features_only`, `num_classes` and timm's other arguments. timm's training script trains it, too:
-`PYTHONPATH=. python train.py DATA --device-modules model --model {plan.name} --input-size {options}`.
-"""
-        if plan.host.in_timm
-        else ""
-    )
+`features_only`, `num_classes` and timm's other arguments."""
+    if plan.task.target == "classes":
+        by_name += f""" timm's training script trains it, too:
+`PYTHONPATH=. python train.py DATA --device-modules model --model {plan.name} --input-size {options}`."""
+    by_name = f"{by_name}\n" if plan.host.in_timm else ""
     pools = (str(node.get("pool")) for node in nodes(plan.arch.node))
     if pool := next((pool for pool in pools if "avgmax" in pool), ""):
         by_name += f"\nTorchScript does not compile timm's pooling `{pool}`; `torch.export` and ONNX support it.\n"
@@ -147,16 +169,23 @@ import torch
 from model import build_model
 
 network = build_model(pretrained=True).eval()
-logits = network(torch.zeros(1, {shape}))
+{OUTPUTS[plan.task.target]} = network(torch.zeros(1, {shape}))
 ```
-{by_name}
+{_MEANINGS[plan.task.target]}{by_name}
 {normalisation_text(moments, '`network.pretrained_cfg["mean"]`', '`network.pretrained_cfg["std"]`')}"""
 
 
 def _figures(facts: Facts) -> list[tuple[str, str, str]]:
-    accuracies = [(f"{split} accuracy", str(accuracy), "") for split, accuracy in facts.accuracies.items()]
+    scores = [
+        (
+            f"{split} {one.metric.replace('_', ' ')}",
+            str(one),
+            "" if one.metric == "accuracy" else METRICS[one.metric].about,
+        )
+        for split, one in facts.scores.items()
+    ]
     known = [figure for figure in shown_in("card") if figure.name in facts.figures]
-    return accuracies + [(figure.label, figure.text(facts.figures[figure.name]), figure.about) for figure in known]
+    return scores + [(figure.label, figure.text(facts.figures[figure.name]), figure.about) for figure in known]
 
 
 def _protocol(used: Mapping[str, Any]) -> str:

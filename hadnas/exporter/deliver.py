@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from hadnas.errors import StudyError
-from hadnas.exporter.card import Accuracy, Facts, Repeated
+from hadnas.exporter.card import Facts, Repeated, Single
 from hadnas.exporter.folder import export
+from hadnas.measure.figures import VAL, metric_words
 from hadnas.results.candidate import Found
 from hadnas.results.finals import read_finals
 from hadnas.results.table import StudyResults
@@ -16,28 +17,29 @@ from hadnas.source.module import needed
 
 UNTESTED = "No figure here is of the test split."
 TESTED = (
-    "The test accuracy is that of this architecture, trained with other seeds in the finals of the study; these "
+    "The test {} is that of this architecture, trained with other seeds in the finals of the study; these "
     "weights were not scored on the test split."
 )
 
 
 def facts(results: StudyResults, found: Found) -> Facts:
-    """Figures, data, recipe and limits of a finished trial or baseline; test accuracy if the finals measured it."""
+    """Figures, data, recipe and limits of a finished trial or baseline; of the test split if the finals measured it."""
     study = results.study
     timed = results.latency(found)
     trials = results.num_met
     tested = _tested(results, found)
+    metric, name = found.metric.removeprefix(VAL), metric_words(found.metric)
     limits = [
-        "These weights are of one training with one seed: another seed gives another accuracy.",
-        UNTESTED if tested is None else TESTED,
-        f"Accuracy holds for images like those of {study.data.source}, at this size; others were not tried.",
+        f"These weights are of one training with one seed: another seed gives another {name}.",
+        UNTESTED if tested is None else TESTED.format(name),
+        f"{name.capitalize()} holds for images like those of {study.data.source}, at this size; others were not tried.",
     ]
     if found.number is not None:
         rank = "the best" if found.arch == results.best.arch else "one"
         within = f" within {study.limits}" if study.limits else ""
         limits.insert(
             0,
-            f"It is {rank} of {trials} architectures{within} compared on the validation images, so its accuracy there "
+            f"It is {rank} of {trials} architectures{within} compared on the validation images, so its {name} there "
             "is optimistic.",
         )
     if found.notes.get("latency_noisy"):
@@ -45,7 +47,7 @@ def facts(results: StudyResults, found: Found) -> Facts:
     limits += [f"{note}." for note in results.stored.get("notes", [])]
     return Facts(
         origin={"study": study.name, "baseline" if found.number is None else "trial": found.name},
-        accuracies={"validation": Accuracy(found.accuracy, found.standard_error, found.notes["val_n"])}
+        scores={"validation": Single(metric, found.value, found.standard_error, found.notes["val_n"])}
         | ({} if tested is None else {"test": tested}),
         figures=found.figures,
         protocol=timed.protocol if timed is not None else {},
@@ -129,11 +131,11 @@ def _run_of(results: StudyResults, found: Found) -> str:
 
 
 def _tested(results: StudyResults, found: Found) -> Repeated | None:
-    """The test accuracy of this architecture in the study's finals; None if they did not run or did not include it."""
+    """The test metric of this architecture in the study's finals; None if they did not run or did not include it."""
     for final in read_finals(results):
-        if found.arch is not None and final.fingerprint == found.arch.fingerprint and final.accuracy is not None:
-            test = final.accuracy
-            return Repeated(test.mean, test.low, test.high, test.seeds, test.n)
+        if found.arch is not None and final.fingerprint == found.arch.fingerprint and final.estimate is not None:
+            test = final.estimate
+            return Repeated(found.metric.removeprefix(VAL), test.mean, test.low, test.high, test.seeds, test.n)
     return None
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from hadnas.arch.node import FORMAT, Arch
 from hadnas.arch.task import Task
 from hadnas.errors import ARCHITECTURE, BuildError, SpecError, StudyError, check_kind
-from hadnas.exporter.card import Facts, card
+from hadnas.exporter.card import OUTPUTS, Facts, card
 from hadnas.exporter.onnx_file import LOGIT_TOLERANCE, write_onnx
 from hadnas.hosts.build import build_plan, save_weights, trained
 from hadnas.hosts.host import ENTRY, Moments, Plan, make_plan
@@ -62,7 +62,9 @@ def export(
     plan = arch if isinstance(arch, Plan) else make_plan(arch, task)
     folder, facts = Path(out), facts or Facts()
     if len(class_names) not in (0, task.outputs):
-        raise SpecError(f"class_names has {len(class_names)} names; allowed is one for each of {task.outputs} classes")
+        raise SpecError(
+            f"class_names has {len(class_names)} names; allowed is one for each of {task.outputs} {task.target}"
+        )
     check_folder(folder, onnx=onnx, force=force)
     if onnx:
         require_onnx()
@@ -71,6 +73,7 @@ def export(
         network = build_plan(plan).eval() if weights is None else trained(plan, Path(weights))
     source = plan_source(plan, facts.origin, moments, class_names)
     libraries = listed(needed(plan))
+    mappable = task.target == "classes" and _is_mappable(class_names)
     text = card(
         plan,
         facts,
@@ -79,7 +82,7 @@ def export(
         licence(plan),
         libraries,
         trained=weights is not None,
-        class_map=CLASS_MAP if _is_mappable(class_names) else "",
+        class_map=CLASS_MAP if mappable else "",
         onnx=onnx,
     )
     beside = {"class_names": list(class_names)} if class_names else {}
@@ -88,7 +91,7 @@ def export(
         (place / "model.py").write_text(source, encoding="utf-8")
         save_weights(network, place / FILES[1], class_names)
         (place / "arch.json").write_text(json.dumps({"format": FORMAT, **plan.arch.node, **beside}, indent=1) + "\n")
-        if _is_mappable(class_names):
+        if mappable:
             (place / CLASS_MAP).write_text(_class_map(class_names), encoding="utf-8")
         (place / "README.md").write_text(text, encoding="utf-8")
         verify(place, network, task)
@@ -169,7 +172,7 @@ def _move(place: Path, folder: Path) -> None:
 
 def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
     """Instructions to load an exported folder, as text."""
-    shape = ", ".join(map(str, task.shape))
+    shape, out = ", ".join(map(str, task.shape)), OUTPUTS[task.target]
     checked = "verified without hadnas: same keys, bit-equal logits" + (
         f"; in ONNX Runtime: logits within {LOGIT_TOLERANCE:g} of the largest" if onnx else ""
     )
@@ -177,7 +180,7 @@ def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
     return (
         f"wrote {', '.join(written)} to {folder}/ ({checked})\n\n"
         f"    import sys, torch\n    sys.path.insert(0, {str(folder)!r})\n    from model import {ENTRY}\n\n"
-        f"    network = {ENTRY}(pretrained=True).eval()\n    logits = network(torch.zeros(1, {shape}))\n\n"
+        f"    network = {ENTRY}(pretrained=True).eval()\n    {out} = network(torch.zeros(1, {shape}))\n\n"
         "images are pixels scaled to 0..1, minus network.pretrained_cfg['mean'], over network.pretrained_cfg['std']"
     )
 

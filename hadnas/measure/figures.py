@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 from typing import Any, Literal
 
+from hadnas.measure.metrics.metric import METRICS, Metric
+
 Direction = Literal["maximize", "minimize"]
 Origin = Literal["cost", "latency", "training"]
 Display = Literal["top", "report", "card", "finals", "measure", "proxies", "view"]
 
-ACCURACY, RATIO = "val/accuracy", "latency_ratio"
+VAL, RATIO = "val/", "latency_ratio"
+"""The beginning of the name of a metric of the validation split; the name of a figure."""
 
 
 def count(value: float) -> str:
@@ -46,7 +49,7 @@ class Figure:
     about      its definition, in one line
     source     "cost", "latency" or "training"
     of         computes it from a `Cost` or the ledger's `Costs`, from the figures of a latency (a mapping such as
-               `{"median_ms": 0.2}`), or from a training and each of its epochs (`val_accuracy`, `val_loss`, `seconds`)
+               `{"median_ms": 0.2}`), or from a training and each of its epochs (`metrics`, `val_loss`, `seconds`)
     places     displays that show it: `top`, the report, the model card, the finals, `hadnas measure`, `hadnas proxies`
                and the view in MLflow
     text       formats a value with its unit
@@ -67,12 +70,27 @@ class Figure:
         return short(value) if self.text is count else self.text(value)
 
 
+def _of_metric(metric: Metric) -> Figure:
+    """The figure of a metric; displays show that of the study's metric only."""
+    name, about = f"{VAL}{metric.name}", f"of {' or '.join(metric.targets)}: {metric.about}"
+    places: tuple[Display, ...] = ("top", "report", "view")
+    return Figure(
+        name,
+        name,
+        "",
+        metric.direction,
+        about,
+        "training",
+        lambda one: one.metrics[metric.name],
+        places,
+        metric.text,
+    )
+
+
 # fmt: off
 _FIGURES = (
-    Figure(ACCURACY, ACCURACY, "", "maximize",
-           "share of validation images classified correctly after the last epoch; the test split stays closed",
-           "training", attrgetter("val_accuracy"), ("top", "report", "view"), "{:.4f}".format),
-    Figure("val/loss", "val/loss", "", None, "mean cross-entropy of the validation images after the last epoch",
+    *map(_of_metric, METRICS.values()),
+    Figure("val/loss", "val/loss", "", None, "mean loss of the validation images after the last epoch, unweighted",
            "training", attrgetter("val_loss"), (), "{:.4f}".format),
     Figure("macs", "MACs", "", "minimize", "multiply-accumulates of convolutions, matrix products and attention",
            "cost", attrgetter("macs"), ("top", "report", "card", "finals", "measure", "proxies", "view")),
@@ -117,14 +135,26 @@ TABLE = {figure.name: figure for figure in _FIGURES}
 """Every figure by its name, in the order of columns."""
 
 
+def metric_words(figure: str) -> str:
+    """The metric of a figure in words: "val/balanced_accuracy" as "balanced accuracy"."""
+    return figure.removeprefix(VAL).replace("_", " ")
+
+
 def values(source: Origin, record: object) -> dict[str, float]:
     """The figures of one source by name, computed from a record."""
-    return {figure.name: figure.of(record) for figure in TABLE.values() if figure.source == source}
+    known = getattr(record, "metrics", {})
+    absent = {f"{VAL}{name}" for name in METRICS if name not in known}  # of another target, or of an early training
+    chosen = [figure for figure in TABLE.values() if figure.source == source and figure.name not in absent]
+    return {figure.name: figure.of(record) for figure in chosen}
 
 
-def shown_in(place: Display, source: Origin | None = None) -> list[Figure]:
-    """The figures of a display, in the order of columns; of one source if that is given."""
-    return [figure for figure in TABLE.values() if place in figure.places and source in (None, figure.source)]
+def shown_in(place: Display, source: Origin | None = None, *, metric: str = "") -> list[Figure]:
+    """The figures of a display, in the order of columns; of one source if that is given.
+
+    Of the metrics it has the one of that name, such as "val/accuracy".
+    """
+    chosen = [figure for figure in TABLE.values() if place in figure.places and source in (None, figure.source)]
+    return [figure for figure in chosen if figure.name == metric or not figure.name.startswith(VAL)]
 
 
 def objectives() -> dict[str, Direction]:

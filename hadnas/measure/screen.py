@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ DEAD_ACTIVATION = 1e-5
 # Smallest maximum of the gradient of the first weights: Adam adds 1e-8 to a gradient's size before it divides by it,
 # so weights with gradients ten thousand times smaller hardly change.
 DEAD_GRADIENT = 1e-12
+Judge = Callable[[Tensor], Tensor]  # the loss of outputs
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Screen:
     """The result of one mini-batch. `rejected` is None, or the reason: path, figure and bound.
 
     signals: per sub-module in the order of execution, for alpha = 0 and then alpha = 1 (once, with alpha None, for a
-    module without alpha).  losses: cross-entropy for each alpha.
+    module without alpha).  losses: the loss for each alpha.
     """
 
     rejected: str | None
@@ -71,48 +73,47 @@ class Screen:
 def screen(
     module: nn.Module,
     images: Tensor,
-    labels: Tensor,
+    targets: Tensor,
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     lr: float | None = None,
+    loss: Callable[..., Tensor] = F.cross_entropy,
 ) -> Screen:
-    """Run one mini-batch of images (B, C, H, W), B >= 2, and labels (B,) through `module` and back, in training mode.
+    """Run one mini-batch of images (B, C, H, W), B >= 2, and targets through `module` and back, in training mode.
 
     dtype: that of training; a 16-bit dtype means autocast, without a change of the weights. Every parameter named
     `alpha` is set to 0, then to 1. With a learning rate `lr` three trial updates from the initial weights follow, each
     of every parameter by `lr` against the sign of its gradient (the first step of Adam), and one more forward pass.
-    A copy is run: the module, its buffers and gradients and the random state do not change.
-    Raises MeasurementError if the forward or backward pass fails, naming the sub-module, and for a module that cannot
-    be copied or moved to the device.
+    A copy is run: the module, its buffers and gradients and the random state do not change. `loss` is that of (outputs,
+    target). Raises MeasurementError if a pass fails, naming the sub-module, or the module cannot be copied or moved.
     """
-    if images.dim() != 4 or len(images) < 2 or labels.shape != images.shape[:1]:
-        raise MeasurementError(
-            f"images {tuple(images.shape)} and labels {tuple(labels.shape)}: allowed are (B, C, H, W) and (B,), B >= 2"
-        )
+    if images.dim() != 4 or len(images) < 2 or len(targets) != len(images):
+        found = f"images {tuple(images.shape)} and targets {tuple(targets.shape)}"
+        raise MeasurementError(f"{found}: allowed are (B, C, H, W) and (B,) or (B, K), B >= 2")
     if any(p.is_meta for p in module.parameters()):
         raise MeasurementError(f"the module ({type(module).__name__}) is on the meta device: no weights, no signal")
     device = torch.device(device)
     twin = copied(module)
     try:
-        twin, images, labels = twin.to(device), images.to(device), labels.to(device)
+        twin, images, targets = twin.to(device), images.to(device), targets.to(device)
     except Exception as error:
         raise MeasurementError(f"the module ({type(module).__name__}) cannot be moved to {device}: {error}") from error
     twin.train().zero_grad()
+    judge: Judge = partial(loss, target=targets)
     alphas = [p for name, p in twin.named_parameters() if name.rpartition(".")[2] == "alpha"]
     starts = [alpha.detach().clone() for alpha in alphas]
     signals: list[Signal] = []
     losses: dict[float | None, float] = {}
     rejected: str | None = None
-    values: tuple[float | None, ...] = (0.0, 1.0) if alphas else (None,)
-    for value in values:
+    for value in (0.0, 1.0) if alphas else (None,):
         with torch.no_grad():
             for alpha in alphas:
                 alpha.fill_(value or 0.0)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(0)
             probe = _Probe(twin, value, "" if value is None else f" at alpha = {value:g}")
-            losses[value] = probe.run(images, labels, dtype)
+            losses[value] = probe.run(images, judge, dtype)
         signals += probe.signals()
         rejected = rejected or probe.verdict()
     if lr is not None and rejected is None:
@@ -121,35 +122,34 @@ def screen(
                 alpha.copy_(start)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(0)
-            rejected = _after_updates(twin, images, labels, dtype, lr)
+            rejected = _after_updates(twin, images, judge, dtype, lr)
     return Screen(rejected, losses, tuple(signals))
 
 
-def _after_updates(module: nn.Module, images: Tensor, labels: Tensor, dtype: torch.dtype, lr: float) -> str | None:
+def _after_updates(module: nn.Module, images: Tensor, judge: Judge, dtype: torch.dtype, lr: float) -> str | None:
     """The reason to reject `module` after trial updates, or None. Changes its weights."""
     try:
         for _ in range(UPDATES):
-            _pass(module, images, labels, dtype)
+            _pass(module, images, judge, dtype)
             with torch.no_grad():
                 for parameter in module.parameters():
                     if parameter.grad is not None:
                         parameter.sub_(lr * parameter.grad.sign())
     except Exception as error:
-        raise MeasurementError(
-            f"the module ({type(module).__name__}): trial updates failed: {type(error).__name__}: {error}"
-        ) from error
+        reason = f"trial updates failed: {type(error).__name__}: {error}"
+        raise MeasurementError(f"the module ({type(module).__name__}): {reason}") from error
     probe = _Probe(module, None, f" after {UPDATES} updates of {lr:g}")
-    probe.run(images, labels, dtype, backward=False)
+    probe.run(images, judge, dtype, backward=False)
     return probe.exploding(EXPLODING_UPDATE)
 
 
-def _pass(module: nn.Module, images: Tensor, labels: Tensor, dtype: torch.dtype, backward: bool = True) -> float:
+def _pass(module: nn.Module, images: Tensor, judge: Judge, dtype: torch.dtype, backward: bool = True) -> float:
     """One pass forward and back, or forward only; returns the loss."""
     lower = torch.autocast(images.device.type, dtype) if dtype.itemsize == 2 else nullcontext()
     module.zero_grad()
     with torch.set_grad_enabled(backward), lower:
         logits = module(images if dtype.itemsize == 2 else images.to(dtype))
-        loss = F.cross_entropy(logits.float() if dtype.itemsize == 2 else logits, labels)
+        loss = judge(logits.float() if dtype.itemsize == 2 else logits)
     if backward:
         loss.backward()  # type: ignore[no-untyped-call]
     return float(loss.detach())
@@ -169,14 +169,14 @@ class _Probe:
         # the latest output (False) and gradient (True), its version and its statistics
         self.last: dict[bool, tuple[Tensor, int, tuple[float, int, int]]] = {}
 
-    def run(self, images: Tensor, labels: Tensor, dtype: torch.dtype, backward: bool = True) -> float:
+    def run(self, images: Tensor, judge: Judge, dtype: torch.dtype, backward: bool = True) -> float:
         """One pass forward and back, or forward only; returns the loss."""
         hooks = []
         for path, sub in self.module.named_modules():
             hooks.append(sub.register_forward_pre_hook(self._entering(path)))
             hooks.append(sub.register_forward_hook(self._leaving(path)))
         try:
-            return _pass(self.module, images, labels, dtype, backward)
+            return _pass(self.module, images, judge, dtype, backward)
         except Exception as error:
             path = self.running[-1] if self.running else ""
             raise MeasurementError(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from hadnas.arch.families import families_texts, family_counts, main_family
 from hadnas.arch.node import Arch
 from hadnas.errors import HadnasError, StudyError
-from hadnas.measure.figures import ACCURACY, shown_in
+from hadnas.measure.figures import TABLE, shown_in
+from hadnas.measure.metrics.error import standard_error
 from hadnas.space import meanings
 from hadnas.store.stored import check_entry
 from hadnas.store.study import Study
 from hadnas.store.trials import FIGURES, FINGERPRINT, NOTES, PHASES, REASON, RUN_ID, rung_of
-from hadnas.train.score import standard_error
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -24,6 +24,7 @@ class Found:
 
     state: complete, pruned, stopped or running; damaged, with the `reason`, if its stored data cannot be read
     rung: the epoch after which a stopped training was stopped
+    metric: the figure by which the study judges networks, such as "val/accuracy"
     """
 
     number: int | None
@@ -37,10 +38,12 @@ class Found:
     phases: dict[str, float]
     run_id: str | None
     feasible: bool
+    metric: str
     rung: int | None = None
 
     def __repr__(self) -> str:
-        known = [f"{f.label} {f.brief(self.figures[f.name])}" for f in shown_in("top") if f.name in self.figures]
+        columns = shown_in("top", metric=self.metric)
+        known = [f"{f.label} {f.brief(self.figures[f.name])}" for f in columns if f.name in self.figures]
         blocks, merges = families_texts(self.arch)
         kinds = [f"blocks {blocks}, merges {merges}"] if self.arch is not None else []
         reason = [self.reason] if self.reason else []
@@ -59,18 +62,24 @@ class Found:
         return self.arch
 
     @property
-    def accuracy(self) -> float:
-        """On the validation images, after the last epoch."""
-        return self.figures[ACCURACY]
+    def value(self) -> float:
+        """The study's metric on the validation images, after the last epoch."""
+        return self.figures[self.metric]
 
     @property
     def standard_error(self) -> float:
-        """Of the accuracy, over the validation images."""
-        return standard_error(self.accuracy, self.notes["val_n"])
+        """Of the metric, over the validation images."""
+        known: float | None = self.notes.get("standard_error")  # an accuracy has none: it has a formula
+        return standard_error(self.value, self.notes["val_n"]) if known is None else known
+
+    @property
+    def goodness(self) -> float:
+        """The metric, negated if lower ones are better."""
+        return self.value if TABLE[self.metric].direction == "maximize" else -self.value
 
     def rank(self) -> tuple[float, float]:
-        """For sorting: the most accurate first, ties by fewest MACs."""
-        return -self.accuracy, self.figures["macs"]
+        """For sorting: the best by the metric first, ties by fewest MACs."""
+        return -self.goodness, self.figures["macs"]
 
 
 def of_trial(
@@ -93,23 +102,23 @@ def of_trial(
         state = trial.state.name.lower() if rung is None else "stopped"
         arch = known(stored[FINGERPRINT]) if FINGERPRINT in stored else None
         params = meanings(study.space, trial.params)
-        if state == "complete" and (missing := set(study.objectives) - stored[FIGURES].keys()):
-            raise StudyError(f"{name} is damaged: it has no {', '.join(sorted(missing))}")
     except HadnasError as error:
-        return _damaged(number, name, error)
+        return _damaged(number, name, study, error)
     feasible = state == "complete" and all(value <= 0 for value in trial.constraints.values())
-    return _found(number, name, state, arch, stored, params, run_id or stored.get(RUN_ID), feasible, rung)
+    run_id = run_id or stored.get(RUN_ID)
+    return _found(number, name, state, arch, stored, params, run_id, feasible, study.metric_figure, rung)
 
 
-def of_baseline(name: str, entry: dict[str, Any], known: Callable[[str], Arch]) -> Found:
+def of_baseline(name: str, entry: dict[str, Any], study: Study, known: Callable[[str], Arch]) -> Found:
     """A finished or failed baseline as a value; one that cannot be read has the state damaged, with the reason."""
     trained = REASON not in entry
     try:
-        check_entry(entry, f"baseline {name!r}", trained=trained)
+        check_entry(entry, f"baseline {name!r}", needed=[study.metric_figure] if trained else ())
         arch = known(entry[FINGERPRINT])
     except HadnasError as error:
-        return _damaged(None, name, error)
-    return _found(None, name, "complete" if trained else "pruned", arch, entry, {}, entry.get(RUN_ID), trained)
+        return _damaged(None, name, study, error)
+    state, run_id = "complete" if trained else "pruned", entry.get(RUN_ID)
+    return _found(None, name, state, arch, entry, {}, run_id, trained, study.metric_figure)
 
 
 def _found(
@@ -121,6 +130,7 @@ def _found(
     params: dict[str, Any],
     run_id: str | None,
     feasible: bool,
+    metric: str,
     rung: int | None = None,
 ) -> Found:
     return Found(
@@ -135,9 +145,11 @@ def _found(
         phases=stored.get(PHASES, {}),
         run_id=run_id,
         feasible=feasible,
+        metric=metric,
         rung=rung,
     )
 
 
-def _damaged(number: int | None, name: str, error: HadnasError) -> Found:
-    return Found(number, name, "damaged", None, {}, {}, str(error), {}, {}, None, feasible=False)
+def _damaged(number: int | None, name: str, study: Study, error: HadnasError) -> Found:
+    metric = study.metric_figure
+    return Found(number, name, "damaged", None, {}, {}, str(error), {}, {}, None, feasible=False, metric=metric)

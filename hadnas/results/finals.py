@@ -1,20 +1,27 @@
-"""The finals of a study: the stored test accuracy of each network, and the leads of the finalists."""
+"""The finals of a study: the metric of each network on the test split, and the leads of the finalists."""
 
 from dataclasses import dataclass
 
 from hadnas.errors import StudyError
-from hadnas.results.statistics import Estimate, accuracy, difference
+from hadnas.measure.figures import VAL
+from hadnas.measure.front import Array
+from hadnas.measure.metrics.error import resampled
+from hadnas.measure.metrics.metric import METRICS
+from hadnas.results.statistics import Estimate, accuracy, difference, mean_score, resampled_mean
 from hadnas.results.table import StudyResults
+from hadnas.store.home import score_of
 from hadnas.store.records import Costs
-from hadnas.store.trials import OPENINGS, Kind, final_entries
+from hadnas.store.trials import OPENINGS, FinalEntry, Kind, final_entries
+from hadnas.train.score import Score, load_score
 
 
 @dataclass(frozen=True)
 class Final:
     """One network in the finals.
 
-    accuracy: on the test split, over the seeds; None if a training failed, with the `reason`
-    lead: accuracy of the finalist `against` minus this one's, paired by seed and image
+    metric: that of the study, such as "accuracy"
+    estimate: of the metric on the test split, over the seeds; None if a training failed, with the `reason`
+    lead: by how much the finalist `against` is better than this one, paired by seed and image
     """
 
     name: str
@@ -22,7 +29,8 @@ class Final:
     fingerprint: str
     against: str | None
     costs: Costs | None
-    accuracy: Estimate | None
+    metric: str
+    estimate: Estimate | None
     lead: Estimate | None
     reason: str | None
 
@@ -31,10 +39,23 @@ class Final:
         """The lead of the finalist in words: `+0.0120 (-0.0010 to +0.0250), inside the noise`."""
         if self.lead is None:
             return ""
-        parts = [f"{self.lead.mean:+.4f} ({self.lead.low:+.4f} to {self.lead.high:+.4f})"]
+        mean, low, high = (self._signed(value) for value in (self.lead.mean, self.lead.low, self.lead.high))
+        parts = [f"{mean} ({low} to {high})"]
         if self.lead.p is not None:
             parts.append(f"p = {self.lead.p:.2g}")
         return ", ".join([*parts, "inside the noise"] if self.lead.noise else parts)
+
+    def text(self, value: float) -> str:
+        """A value of the metric."""
+        return METRICS[self.metric].text(value)
+
+    def _signed(self, value: float) -> str:
+        return f"{'-' if value < 0 else '+'}{self.text(abs(value))}"
+
+    @property
+    def interval(self) -> str:
+        """The interval of the metric; "" without an estimate."""
+        return f"{self.text(self.estimate.low)} to {self.text(self.estimate.high)}" if self.estimate else ""
 
 
 def openings(results: StudyResults) -> int:
@@ -69,20 +90,63 @@ def lacking(finals: list[Final]) -> list[str]:
     return sentences
 
 
+class _Scores:
+    """The scores of one network on the test split, one for each seed, and what they say of the study's metric."""
+
+    def __init__(self, results: StudyResults, entry: FinalEntry) -> None:
+        self.metric = METRICS[results.study.metric_figure.removeprefix(VAL)]
+        self.table: list[list[float]] = []  # a score for each seed and image, if the metric is their mean
+        self.scores: list[Score] = []
+        for key in entry.keys if entry.reason is None else []:  # pairs need every seed
+            kept, training = results.ledger.get_test(key), results.ledger.training(key)
+            if kept is None or training is None:
+                continue
+            if self.metric.name == "accuracy":  # the rows of every version have the hits
+                self.table.append([float(hit) for hit in kept[0]])
+                continue
+            self.scores.append(load_score(score_of(training, results.home, "test")))
+            if self.metric.each is not None:
+                score = self.scores[-1]
+                self.table.append(self.metric.each(score.predicted, score.targets.numpy()).astype(float).tolist())
+        if len({len(row) for row in self.table} | {score.n for score in self.scores}) > 1:
+            raise StudyError(f"the test scores of {entry.name} are damaged: its seeds have different numbers of images")
+
+    def __bool__(self) -> bool:
+        return bool(self.table or self.scores)
+
+    @property
+    def values(self) -> list[float]:
+        return [score.metrics[self.metric.name] for score in self.scores]
+
+    @property
+    def drawn(self) -> Array:
+        """The mean over the seeds on bootstrap samples of the images."""
+        first = self.scores[0]
+        predicted = [score.predicted for score in self.scores]
+        return resampled(self.metric, first.target, predicted, first.targets.numpy())
+
+    def estimate(self) -> Estimate:
+        if self.table:
+            return accuracy(self.table) if self.metric.share else mean_score(self.table)
+        return resampled_mean(self.values, self.drawn.tolist(), self.scores[0].n)
+
+    def lead(self, other: "_Scores") -> Estimate:
+        """By how much these are better than the other ones."""
+        left, right = (self, other) if self.metric.direction == "maximize" else (other, self)
+        if self.table:
+            return difference(left.table, right.table, share=self.metric.share)
+        values = [a - b for a, b in zip(left.values, right.values, strict=True)]
+        return resampled_mean(values, (left.drawn - right.drawn).tolist(), self.scores[0].n, tested=True)
+
+
 def read_finals(results: StudyResults) -> list[Final]:
     """The latest finals of a study, in their order; empty if there were none."""
-    by_name: dict[str, list[list[bool]]] = {}
+    by_name: dict[str, _Scores] = {}
     out = []
     for entry in final_entries(results.book):
-        hits = []
-        for key in entry.keys if entry.reason is None else []:  # pairs need every seed
-            score = results.ledger.get_test(key)
-            if score is not None:
-                hits.append(score[0])
-        if len({len(row) for row in hits}) > 1:
-            raise StudyError(f"the test scores of {entry.name} are damaged: its seeds have different numbers of images")
-        if hits:
-            by_name[entry.name] = hits
+        scores = _Scores(results, entry)
+        if scores:
+            by_name[entry.name] = scores
         finalist = by_name.get(entry.against) if entry.against is not None else None
         out.append(
             Final(
@@ -91,8 +155,9 @@ def read_finals(results: StudyResults) -> list[Final]:
                 fingerprint=entry.fingerprint,
                 against=entry.against,
                 costs=results.ledger.measured.get_cost(entry.fingerprint, str(results.task()), entry.keys[0].code),
-                accuracy=accuracy(hits) if hits else None,
-                lead=difference(finalist, hits) if finalist and hits else None,
+                metric=scores.metric.name,
+                estimate=scores.estimate() if scores else None,
+                lead=finalist.lead(scores) if finalist and scores else None,
                 reason=entry.reason,
             )
         )

@@ -1,4 +1,4 @@
-"""How a study's decisions relate to accuracy: the importance of each, and the difference of each family in each stage.
+"""How a study's decisions relate to its metric: their importances, and the difference of each family in each stage.
 
 A sampler that learns prefers good options, so its trials are not a random sample: a difference is then an association,
 not an effect. `Insight.adaptive` is true for such samplers.
@@ -15,6 +15,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from scipy import stats
 
 from hadnas.arch.families import stage_counts
+from hadnas.measure.figures import TABLE, VAL
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
 from hadnas.results.weights import network_of
@@ -39,7 +40,7 @@ MIN_SUBGROUP = 2
 class Importance:
     """The importance of a decision for a place among the most accurate (PED-ANOVA; 0 is none), over `n` trials.
 
-    best: the option with the highest mean validation accuracy, `mean` over `times` trials.
+    best: the option with the best mean metric on the validation images, `mean` over `times` trials.
     """
 
     decision: str
@@ -52,7 +53,7 @@ class Importance:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean validation accuracy of trials with a family in a stage minus those without, with Welch's 95 % interval.
+    """Mean metric of trials with a family in a stage minus those without, with Welch's 95 % interval.
 
     Only trials with equally many blocks in the stage are compared, since a longer stage is more likely to have a
     family; these differences are averaged with their trials as weights. `family` is that of blocks or, as `hadamard
@@ -106,7 +107,7 @@ def _importances(found: list[Found]) -> list[Importance]:
         having = [each for each in found if decision in each.params]
         by_option: dict[object, list[float]] = defaultdict(list)
         for each in having:
-            by_option[each.params[decision]].append(each.accuracy)
+            by_option[each.params[decision]].append(each.value)
         if len(having) < MIN_TRIALS or len(by_option) < 2:
             continue
         # A study of this decision only: Optuna compares only trials with the same parameters.
@@ -116,14 +117,15 @@ def _importances(found: list[Found]) -> list[Importance]:
                 optuna.trial.create_trial(
                     params={decision: each.params[decision]},
                     distributions={decision: distribution},
-                    value=-each.accuracy,
+                    value=-each.goodness,
                 )
                 for each in having
             ]
         )
         values = PedAnovaImportanceEvaluator().evaluate(single, params=[decision])
         means = {option: sum(seen) / len(seen) for option, seen in by_option.items()}
-        best = max(means, key=lambda option: means[option])
+        upward = TABLE[having[0].metric].direction == "maximize"
+        best = (max if upward else min)(means, key=lambda option: means[option])
         out.append(Importance(decision, values[decision], len(having), str(best), means[best], len(by_option[best])))
     return sorted(out, key=lambda importance: -importance.value)
 
@@ -140,14 +142,14 @@ def _distributions(found: list[Found]) -> dict[str, optuna.distributions.BaseDis
 def family_differences(found: list[Found]) -> list[Difference]:
     """One difference for each family and stage with enough trials with and without the family."""
     by_length = partial(defaultdict[int, tuple[list[float], list[float]]], lambda: ([], []))
-    # (stage, family) -> blocks in the stage -> accuracies (with, without) the family
+    # (stage, family) -> blocks in the stage -> metrics (with, without) the family
     groups: dict[tuple[int, str], dict[int, tuple[list[float], list[float]]]] = defaultdict(by_length)
     for each in found:
         assert each.arch is not None
         for stage, (node, counts) in enumerate(zip(each.arch.stages, stage_counts(each.arch), strict=True)):
             blocks = len(node["blocks"])
             for family, count in counts.items():
-                groups[stage, family][blocks][0 if count else 1].append(each.accuracy)
+                groups[stage, family][blocks][0 if count else 1].append(each.value)
     out = []
     for (stage, family), by_blocks in sorted(groups.items(), key=lambda item: item[0][0]):
         pairs = [pair for pair in by_blocks.values() if min(map(len, pair)) >= MIN_SUBGROUP]
@@ -176,4 +178,6 @@ def effects(results: StudyResults, found: Found) -> list[ProductEffect]:
     val = results.data().val
     order = evenly_spaced(EFFECT_IMAGES, len(val))
     images, labels = next(val.batches(len(order), order=order))
-    return product_effects(network_of(results, found), images, labels, batch=results.study.recipe.evaluation_batch)
+    batch, metric = results.study.recipe.evaluation_batch, found.metric.removeprefix(VAL)
+    network, target = network_of(results, found), results.task().target
+    return product_effects(network, images, labels, batch=batch, target=target, metric=metric)

@@ -8,7 +8,7 @@ Colours are those of Okabe and Ito, which colour-blind people distinguish; marks
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import accumulate, cycle
 from typing import Any
 from xml.etree import ElementTree
 
@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hadnas.errors import printable
+from hadnas.measure.figures import Direction
 
 BLACK, ORANGE, SKY, GREEN, BLUE, RED = "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -25,12 +26,20 @@ _LOOK = {"svg.fonttype": "none", "svg.hashsalt": "hadnas", "axes.spines.top": Fa
 
 
 @dataclass(frozen=True)
+class Ordinate:
+    """The vertical axis: a metric in words, and the direction of better values."""
+
+    metric: str
+    direction: Direction
+
+
+@dataclass(frozen=True)
 class Point:
-    """A network in a plot of accuracy against cost: `error` is one standard error, `text` is shown on hover."""
+    """A network in a plot of a metric against cost: `error` is one standard error, `text` is shown on hover."""
 
     name: str
     x: float
-    accuracy: float
+    value: float
     error: float
     kind: str  # "candidate", "front" or "baseline"
     text: str
@@ -41,13 +50,13 @@ class Point:
         return f"point-{printable(self.name)}"
 
 
-def plot_front(points: Sequence[Point], unit: str, *, log: bool) -> str:
+def plot_front(points: Sequence[Point], unit: str, ordinate: Ordinate, *, log: bool) -> str:
     """The figure of `draw_front` as SVG, with the texts of the points on hover."""
-    return _hover(_text(draw_front(points, unit, log=log)), {point.gid: point.text for point in points})
+    return _hover(_text(draw_front(points, unit, ordinate, log=log)), {point.gid: point.text for point in points})
 
 
-def draw_front(points: Sequence[Point], unit: str, *, log: bool) -> Figure:
-    """Accuracy against a cost: candidates, baselines, and the front as a step line of the best accuracy up to a cost.
+def draw_front(points: Sequence[Point], unit: str, ordinate: Ordinate, *, log: bool) -> Figure:
+    """A metric against a cost: candidates, baselines, and the front as a step line of the best value up to a cost.
 
     unit: the label of the cost axis, such as "MACs" or "latency ratio (eager, batch 1)".
     """
@@ -56,50 +65,54 @@ def draw_front(points: Sequence[Point], unit: str, *, log: bool) -> Figure:
     for kind, (colour, mark, size) in marks.items():
         some = [point for point in points if point.kind == kind]
         for point in some:
-            axes.errorbar(point.x, point.accuracy, point.error, color=colour, alpha=0.35, linewidth=1, zorder=1)
-            dot = axes.scatter(point.x, point.accuracy, s=size, c=colour, marker=mark, zorder=3)
+            axes.errorbar(point.x, point.value, point.error, color=colour, alpha=0.35, linewidth=1, zorder=1)
+            dot = axes.scatter(point.x, point.value, s=size, c=colour, marker=mark, zorder=3)
             dot.set_gid(point.gid)
         if some:
             axes.scatter([], [], s=size, c=colour, marker=mark, label=kind)
-    best = sorted((point.x, point.accuracy) for point in points if point.kind == "front")
+    best = sorted((point.x, point.value) for point in points if point.kind == "front")
     if best:
         end = max(point.x for point in points)
         axes.step(
             [x for x, _ in best] + [end], [y for _, y in best] + [best[-1][1]], where="post", color=BLUE, linewidth=1.2
         )
-    _axis(axes, unit, log=log)
+    _axis(axes, unit, ordinate, log=log)
     return figure
 
 
-def draw_fronts(fronts: Mapping[str, Sequence[Point]], unit: str, *, log: bool) -> Figure:
+def draw_fronts(fronts: Mapping[str, Sequence[Point]], unit: str, ordinate: Ordinate, *, log: bool) -> Figure:
     """The fronts of several studies in one figure, each in its colour and mark, as `draw_front` draws one."""
     figure, axes = _axes(8.0, 4.0)
     looks = zip((BLUE, ORANGE, GREEN, RED, SKY, BLACK), "o^sDvP", strict=True)
     for (name, points), (colour, mark) in zip(fronts.items(), cycle(looks), strict=False):
-        best = sorted((point.x, point.accuracy, point.error) for point in points)
+        best = sorted((point.x, point.value, point.error) for point in points)
         xs, ys, errors = zip(*best, strict=True)
         axes.errorbar(xs, ys, errors, color=colour, alpha=0.35, linewidth=1, fmt="none")
         axes.plot(xs, ys, color=colour, marker=mark, drawstyle="steps-post", linewidth=1.2, label=_label(name))
-    _axis(axes, unit, log=log)
+    _axis(axes, unit, ordinate, log=log)
     return figure
 
 
-def plot_history(accuracies: Sequence[tuple[int, float]], baselines: Sequence[tuple[str, float]]) -> str:
+def plot_history(
+    trials: Sequence[tuple[int, float]], baselines: Sequence[tuple[str, float]], ordinate: Ordinate
+) -> str:
     """The figure of `draw_history` as SVG."""
-    return _text(draw_history(accuracies, baselines))
+    return _text(draw_history(trials, baselines, ordinate))
 
 
-def draw_history(accuracies: Sequence[tuple[int, float]], baselines: Sequence[tuple[str, float]]) -> Figure:
-    """Validation accuracy by the number of the trial, the best so far as a step line, baselines as dotted lines."""
+def draw_history(
+    trials: Sequence[tuple[int, float]], baselines: Sequence[tuple[str, float]], ordinate: Ordinate
+) -> Figure:
+    """A metric by the number of the trial, the best so far as a step line, baselines as dotted lines."""
     figure, axes = _axes(8.0, 3.2)
-    numbers = [number for number, _ in accuracies]
-    best = [max(accuracy for _, accuracy in accuracies[: i + 1]) for i in range(len(accuracies))]
-    axes.scatter(numbers, [accuracy for _, accuracy in accuracies], s=22, c=SKY, label="candidate")
+    numbers, values = [number for number, _ in trials], [value for _, value in trials]
+    best = list(accumulate(values, max if ordinate.direction == "maximize" else min))
+    axes.scatter(numbers, values, s=22, c=SKY, label="candidate")
     axes.step(numbers, best, where="post", color=BLUE, label="best so far")
-    for (name, accuracy), style in zip(baselines, _styles(len(baselines)), strict=True):
-        axes.axhline(accuracy, color=RED, linewidth=1, linestyle=style, label=_label(name))
+    for (name, value), style in zip(baselines, _styles(len(baselines)), strict=True):
+        axes.axhline(value, color=RED, linewidth=1, linestyle=style, label=_label(name))
     axes.set_xlabel("trial")
-    axes.set_ylabel("validation accuracy")
+    axes.set_ylabel(f"validation {ordinate.metric}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(axes)
     return figure
@@ -140,12 +153,12 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
         return figure, figure.add_subplot()
 
 
-def _axis(axes: Axes, unit: str, *, log: bool) -> None:
-    """Label the axes of accuracy against a cost, and place the legend."""
+def _axis(axes: Axes, unit: str, ordinate: Ordinate, *, log: bool) -> None:
+    """Label the axes of a metric against a cost, and place the legend."""
     if log:
         axes.set_xscale("log")
     axes.set_xlabel(unit + (", log scale" if log else ""))
-    axes.set_ylabel("validation accuracy (± 1 standard error)")
+    axes.set_ylabel(f"validation {ordinate.metric} (± 1 standard error)")
     _legend(axes)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hadnas.errors import StudyError, check_kind, printable
-from hadnas.measure.figures import ACCURACY, TABLE
+from hadnas.measure.figures import TABLE, metric_words
 from hadnas.paths import as_path
 from hadnas.results import sections as of
 from hadnas.results.candidate import Found
@@ -33,8 +33,9 @@ def write_report(results: StudyResults, out: str | Path | None = None) -> Path:
     sections = [
         of.front(results),
         of.history(results),
-        of.decisions(insights),
-        of.families(insights, finals),
+        of.decisions(insights, metric_words(best.metric)),
+        of.families(insights, finals, metric_words(best.metric)),
+        of.predicted(results, best),
         of.products(results, best),
         of.winner(results, best),
         of.finals(finals, results.name, openings(results)),
@@ -67,10 +68,11 @@ _MARK = b"hadnas report</title>"
 def _summary(results: StudyResults, best: Found) -> str:
     study, facts = results.study, results.stored
     shape = "x".join(map(str, facts["shape"]))
+    task, metric = results.task(), f"{metric_words(best.metric)} {results.text(best, TABLE[best.metric])}"
     goals = f"objectives {', '.join(study.objectives)}; {f'constraints {study.limits}; ' if study.limits else ''}"
     return (
-        f"{len(results.distinct)} architectures on {study.data.source} ({shape}, {facts['classes']} classes), each "
+        f"{len(results.distinct)} architectures on {study.data.source} ({shape}, {task.outputs} {task.target}), each "
         f"trained for {study.recipe.epochs} epochs with seed {study.seed}; {goals}"
-        f"sampler {study.sampler}. Best validation accuracy {results.text(best, TABLE[ACCURACY])} on "
+        f"sampler {study.sampler}. Best validation {metric} on "
         f"n = {best.notes['val_n']} images. It was selected on these images, so expect less on others."
     )

@@ -1,4 +1,4 @@
-"""Rank correlations of scores without training with the accuracy of a study's trained architectures."""
+"""Rank correlations of scores without training with the metric of a study's trained architectures."""
 
 import math
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ IMAGES = 64
 
 @dataclass(frozen=True)
 class ScoreRanks:
-    """Rank correlation of a score with validation accuracy, over all architectures and over the best quarter.
+    """Rank correlation of a score with the study's metric, over all architectures and over the best quarter.
 
     lacking: the number of architectures without the score (nwot needs an activation function), left out.
     """
@@ -35,7 +35,7 @@ class ScoreRanks:
 
 
 def score_study(results: StudyResults) -> dict[str, ScoreRanks]:
-    """Each of SCORES against the validation accuracy of a study's distinct trained architectures.
+    """Each of SCORES against the metric of a study's distinct trained architectures.
 
     nwot and synflow are computed at the initial weights of each training. The best quarter is the quarter of highest
     accuracy, rounded up. Raises StudyError if fewer than four were trained, or if the data or the code of the blocks
@@ -49,9 +49,9 @@ def score_study(results: StudyResults) -> dict[str, ScoreRanks]:
     some = evenly_spaced(min(IMAGES, results.study.recipe.batch), len(data.train))
     images, _ = next(data.train.batches(len(some), torch.device("cpu"), some))
     table = [_scores(found, results, images) for found in ranked]
-    accuracy = [found.accuracy for found in ranked]
+    judged = [found.goodness for found in ranked]
     best = math.ceil(len(ranked) / 4)
-    return {name: _score([row[name] for row in table], accuracy, best) for name in SCORES}
+    return {name: _score([row[name] for row in table], judged, best) for name in SCORES}
 
 
 def _scores(found: Found, results: StudyResults, images: torch.Tensor) -> dict[str, float | None]:
@@ -68,8 +68,8 @@ def _scores(found: Found, results: StudyResults, images: torch.Tensor) -> dict[s
     return scores | {"synflow": None if math.isnan(flow) else flow}
 
 
-def _score(values: list[float | None], accuracy: list[float], best: int) -> ScoreRanks:
-    pairs = [(value, right) for value, right in zip(values, accuracy, strict=True) if value is not None]
-    top = [(value, right) for value, right in zip(values[:best], accuracy[:best], strict=True) if value is not None]
+def _score(values: list[float | None], judged: list[float], best: int) -> ScoreRanks:
+    pairs = [(value, right) for value, right in zip(values, judged, strict=True) if value is not None]
+    top = [(value, right) for value, right in zip(values[:best], judged[:best], strict=True) if value is not None]
     both = [rank_correlation([left for left, _ in some], [right for _, right in some]) for some in (pairs, top)]
     return ScoreRanks(both[0], both[1], len(values) - len(pairs))

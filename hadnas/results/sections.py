@@ -7,13 +7,13 @@ from typing import Any
 from hadnas.arch.diagram import diagram
 from hadnas.arch.families import LEGEND, families_texts
 from hadnas.errors import HadnasError
-from hadnas.measure.figures import RATIO, shown_in
+from hadnas.measure.figures import RATIO, metric_words, shown_in
 from hadnas.results.candidate import Found
-from hadnas.results.comparison import comparison
+from hadnas.results.comparison import axis_label, comparison, front_points, ordinate_of
 from hadnas.results.finals import Final, lacking, opened_words
-from hadnas.results.fronts import axis_label, front_points
 from hadnas.results.insight import MIN_GROUP, Insight, effects
 from hadnas.results.plots import plot_bars, plot_front, plot_history, plot_intervals
+from hadnas.results.predictions import draw_predictions, metrics_text, score_in, worst_first
 from hadnas.results.statistics import interval_words
 from hadnas.results.table import NOISY_RATIO, StudyResults
 from hadnas.source.module import plan_source
@@ -44,22 +44,23 @@ class Section:
 
 
 def front(results: StudyResults) -> Section:
-    section = Section("front", "Accuracy and cost")
+    metric = results.study.metric_figure
+    section = Section("front", f"{metric_words(metric).capitalize()} and cost")
     trained = [found for found in (*results.distinct, *results.baselines) if found.feasible]
-    columns = shown_in("report")
+    columns, ordinate = shown_in("report", metric=metric), ordinate_of(results)
     macs = front_points(results, {found.name: found.figures["macs"] for found in trained})
-    section.figure(plot_front(macs, axis_label("macs", None), log=True), "front")
+    section.figure(plot_front(macs, axis_label("macs", None), ordinate, log=True), "front")
     backend = results.study.latency
     known = {found.name: results.comparable(found, RATIO) for found in trained}
     timed = {name: value for name, value in known.items() if value is not None}
     if timed:
-        drawn = plot_front(front_points(results, timed), axis_label(RATIO, backend), log=False)
+        drawn = plot_front(front_points(results, timed), axis_label(RATIO, backend), ordinate, log=False)
         section.figure(drawn, f"latency-{backend}")
     compared = comparison(results)
     for other in compared.backends:
         ratios = {name: row[other]["ratio"] for name, row in compared.rows.items() if "ratio" in row.get(other, {})}
         if other != backend and ratios:
-            drawn = plot_front(front_points(results, ratios), axis_label(RATIO, other), log=False)
+            drawn = plot_front(front_points(results, ratios), axis_label(RATIO, other), ordinate, log=False)
             section.figure(drawn, f"latency-{other}")
     ranked = [*results.front, *(found for found in results.baselines if found.feasible)]
     section.table(
@@ -85,33 +86,33 @@ def front(results: StudyResults) -> Section:
 
 
 def history_values(results: StudyResults) -> tuple[list[tuple[int, float]], list[tuple[str, float]]]:
-    """The accuracies of trials by number, and those of baselines by name, for the figure of the history."""
-    seen = [(found.number or 0, found.accuracy) for found in results.found if found.feasible]
-    return seen, [(found.name, found.accuracy) for found in results.baselines if found.feasible]
+    """The metric of trials by number, and of baselines by name, for the figure of the history."""
+    seen = [(found.number or 0, found.value) for found in results.found if found.feasible]
+    return seen, [(found.name, found.value) for found in results.baselines if found.feasible]
 
 
 def history(results: StudyResults) -> Section:
     section = Section("history", "History")
-    section.figure(plot_history(*history_values(results)), "history")
+    section.figure(plot_history(*history_values(results), ordinate_of(results)), "history")
     return section
 
 
-def bars(found: Insight) -> tuple[list[str], list[float], str]:
+def bars(found: Insight, metric: str) -> tuple[list[str], list[float], str]:
     """The names, values and label of the figure of the most important decisions."""
     top = found.importances[:MAX_ROWS]
-    label = "importance for high validation accuracy (PED-ANOVA; 0: none)"
+    label = f"importance for a good validation {metric} (PED-ANOVA; 0: none)"
     return [f"{i.decision} (n = {i.n})" for i in top], [i.value for i in top], label
 
 
-def decisions(found: Insight) -> Section:
+def decisions(found: Insight, metric: str) -> Section:
     section = Section("decisions", "Which decisions mattered")
     if found.missing:
         section.text(found.missing)
         return section
     top = found.importances[:MAX_ROWS]
-    section.figure(plot_bars(*bars(found)), "importances")
+    section.figure(plot_bars(*bars(found, metric)), "importances")
     section.table(
-        ["decision", "importance", "trials", "best option", "its mean accuracy", "trials with it"],
+        ["decision", "importance", "trials", "best option", f"its mean {metric}", "trials with it"],
         [[i.decision, f"{i.value:.4f}", str(i.n), i.best, f"{i.mean:.4f}", str(i.times)] for i in top],
         {1, 2, 4, 5},
     )
@@ -120,9 +121,9 @@ def decisions(found: Insight) -> Section:
     return section
 
 
-def families(found: Insight, finals: list[Final]) -> Section:
+def families(found: Insight, finals: list[Final], metric: str) -> Section:
     title = "Association of each family with" if found.adaptive else "Effect of each family on"
-    section = Section("families", f"{title} accuracy, by stage")
+    section = Section("families", f"{title} {metric}, by stage")
     if found.adaptive:
         section.text(
             "The sampler learned from earlier trials, so these are associations, not effects: the other decisions of "
@@ -132,7 +133,7 @@ def families(found: Insight, finals: list[Final]) -> Section:
     if found.differences:
         names = [f"stage {d.stage}: {d.family} ({d.n_with} with, {d.n_without} without)" for d in found.differences]
         values = [(d.mean, d.low, d.high) for d in found.differences]
-        label = "difference of mean validation accuracy, 95 % interval (Welch)"
+        label = f"difference of mean validation {metric}, 95 % interval (Welch)"
         section.figure(plot_intervals(names, values, label), "families")
         section.text("Only trials with equally many blocks in the stage are compared.", note=True)
     else:
@@ -147,13 +148,13 @@ def families(found: Insight, finals: list[Final]) -> Section:
             "that the twin replaces by sums."
         )
         values = [(final.lead.mean, final.lead.low, final.lead.high) for final in twins if final.lead is not None]
-        label = "test accuracy of the network minus that of its additive twin, 95 % interval"
+        label = f"test {metric}: lead of the network over its additive twin, 95 % interval"
         section.figure(plot_intervals([str(final.against) for final in twins], values, label), "twins")
     return section
 
 
 def products(results: StudyResults, best: Found) -> Section:
-    section = Section("products", "Effect of each product in the winner")
+    section, words = Section("products", "Effect of each product in the winner"), metric_words(best.metric)
     try:
         found = effects(results, best)
     except HadnasError as error:  # data or weights are missing; the other sections need neither
@@ -163,7 +164,7 @@ def products(results: StudyResults, best: Found) -> Section:
         section.text("The winner has no product of two activations.")
         return section
     section.table(
-        ["product", "adds", "accuracy without", "lost"],
+        ["product", "adds", f"{words} without", "lost"],
         [
             [e.name, f"{e.ratio:.3f}", f"{e.without:.4f}", f"{e.lost:+.4f}"]
             for e in sorted(found, key=lambda e: -e.lost)[:MAX_ROWS]
@@ -171,13 +172,31 @@ def products(results: StudyResults, best: Found) -> Section:
         {1, 2, 3},
     )
     section.text(
-        f"Accuracy with all products: {found[0].accuracy:.4f} on n = {found[0].n} validation images. Adds: RMS of the "
-        "product's contribution, divided by the RMS of the rest. Lost: accuracy lost when this product is set to zero, "
-        "without further training.",
+        f"With all products: {words} {found[0].whole:.4f} on n = {found[0].n} validation images. Adds: RMS of the "
+        f"product's contribution, divided by the RMS of the rest. Lost: {words} lost when this product is set to "
+        "zero, without further training.",
         note=True,
     )
     if len(found) > MAX_ROWS:
         section.text(f"{len(found) - MAX_ROWS} products with smaller losses are left out.", note=True)
+    return section
+
+
+def predicted(results: StudyResults, best: Found) -> Section:
+    section = Section("predictions", "What the winner predicts")
+    score = score_in(results, best)
+    if score is None:
+        section.text("Not known: it was trained by an earlier version, which did not store it.")
+        return section
+    names = results.class_names()
+    if drawing := draw_predictions(score, names):
+        section.figure(drawing, "predictions", wide=True)
+    columns, rows = worst_first(score, names)
+    if rows:
+        section.table(columns, rows[:MAX_ROWS], set(range(1, len(columns))))
+    if len(rows) > MAX_ROWS:
+        section.text(f"{len(rows) - MAX_ROWS} of higher recall are left out.", note=True)
+    section.text(f"On n = {score.n} validation images: {metrics_text(score)}.", note=True)
     return section
 
 
@@ -205,17 +224,17 @@ def finals(finals: list[Final], name: str, opened: int) -> Section:
     rows, costs = [], shown_in("finals")
     for final in finals:
         known = ["" if final.costs is None else figure.text(figure.of(final.costs)) for figure in costs]
-        found = final.accuracy
+        found = final.estimate
         scores = (
             ["-", "", f"not trained: {final.reason}"]
             if found is None
-            else [f"{found.mean:.4f}", f"{found.low:.4f} to {found.high:.4f}", final.lead_text]
+            else [final.text(found.mean), final.interval, final.lead_text]
         )
         rows.append([final.kind, final.name, *known, *scores])
     labels = [figure.label for figure in costs]
-    columns = ["", "network", *labels, "test/accuracy", "95 % interval", "the finalist is ahead by"]
+    columns = ["", "network", *labels, f"test/{finals[0].metric}", "95 % interval", "the finalist is ahead by"]
     section.table(columns, rows, set(range(2, 3 + len(costs))))
-    some = next((final.accuracy for final in finals if final.accuracy is not None), None)
+    some = next((final.estimate for final in finals if final.estimate is not None), None)
     if some is not None:
         section.text(
             f"Fresh seeds: {some.seeds}; test images: {some.n}; {interval_words(some.seeds)}. Not corrected for the "

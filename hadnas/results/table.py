@@ -10,7 +10,7 @@ from hadnas.arch.node import Arch, stored_arch
 from hadnas.arch.task import Task
 from hadnas.errors import StudyError, unknown
 from hadnas.hosts.host import Moments, Plan, make_plan
-from hadnas.measure.figures import ACCURACY, RATIO, TABLE, Figure
+from hadnas.measure.figures import RATIO, TABLE, Figure, shown_in
 from hadnas.measure.front import pareto_front
 from hadnas.measure.latency.backends import BACKENDS
 from hadnas.results.candidate import Found, of_baseline, of_trial
@@ -41,11 +41,10 @@ class StudyResults:
         self._plans: dict[str, Plan] = {}
 
     def __repr__(self) -> str:
-        images, shape = self.study.data.source, "x".join(map(str, self.stored["shape"]))
-        lines = [
-            f"Study {self.name!r} on {images} ({shape}, {self.stored['classes']} classes): {len(self.distinct)} "
-            f"architectures of {self.study.trials}, {len(self.refused)} draws refused"
-        ]
+        task, shape = self.task(), "x".join(map(str, self.stored["shape"]))
+        data = f"{self.study.data.source} ({shape}, {task.outputs} {task.target})"
+        met = f"{len(self.distinct)} architectures of {self.study.trials}, {len(self.refused)} draws refused"
+        lines = [f"Study {self.name!r} on {data}: {met}"]
         if self.distinct:
             front = ", ".join(found.name for found in self.front)
             lines += [f"best: {self.best!r}", f"front of {', '.join(self.study.objectives)}: {front}"]
@@ -74,8 +73,8 @@ class StudyResults:
     def baselines(self) -> list[Found]:
         """The networks from outside the space, trained by the same recipe."""
         entries = baseline_entries(self.book)
-        measured = [name for name in self.study.baselines if FIGURES in entries.get(name, {})]
-        return [of_baseline(name, entries[name], self._known) for name in measured]
+        measured = [name for name in self.study.baselines or () if FIGURES in entries.get(name, {})]
+        return [of_baseline(name, entries[name], self.study, self._known) for name in measured]
 
     @property
     def distinct(self) -> list[Found]:
@@ -122,12 +121,12 @@ class StudyResults:
 
     @property
     def ranked(self) -> list[Found]:
-        """`distinct`, most accurate first, ties by fewest MACs."""
+        """`distinct`, the best by the metric first, ties by fewest MACs."""
         return sorted(self.distinct, key=Found.rank)
 
     @property
     def front(self) -> list[Found]:
-        """The Pareto front of the objectives over feasible trials, most accurate first."""
+        """The Pareto front of the objectives over feasible trials, the best by the metric first."""
         rows = self.distinct
         values = [[found.figures[name] for name in self.study.objectives] for found in rows]
         chosen = [rows[index] for index in pareto_front(values, self.study.directions)]
@@ -135,7 +134,7 @@ class StudyResults:
 
     @property
     def best(self) -> Found:
-        """The highest validation accuracy among feasible trials, ties by MACs. Raises StudyError without any."""
+        """The best by the metric among feasible trials, ties by MACs. Raises StudyError without any."""
         if not self.distinct:
             reason = f"{self.refused_share} were refused" if self.refused else "its search has not finished one yet"
             reason = f"{reason}; {self.damaged[0].reason}" if self.damaged else reason
@@ -188,8 +187,9 @@ class StudyResults:
     @property
     def columns(self) -> list[Figure]:
         """The figures of `top`, with the study's objectives and constraints."""
-        asked = (*self.study.objectives, *self.study.constraints)
-        return [figure for figure in TABLE.values() if "top" in figure.places or figure.name in asked]
+        study = self.study
+        known = {*study.objectives, *study.constraints, *(f.name for f in shown_in("top", metric=study.metric_figure))}
+        return [figure for name, figure in TABLE.items() if name in known]
 
     @cached_property
     def protocol(self) -> str | None:
@@ -221,7 +221,7 @@ class StudyResults:
             return "-"
         text = figure.brief(value) if brief else figure.text(value)
         noisy = figure.name == RATIO and found.notes.get("latency_noisy")
-        return f"{'~' * bool(noisy)}{text}" + f" ± {found.standard_error:.4f}" * (figure.name == ACCURACY)
+        return f"{'~' * bool(noisy)}{text}" + f" ± {figure.text(found.standard_error)}" * (figure.name == found.metric)
 
     def latencies(self, found: Found) -> dict[str, Mapping[str, Any]]:
         """The latency of a trial or baseline by backend, from the end of the search; a failure has a `reason`."""
@@ -272,7 +272,7 @@ class StudyResults:
 
     def task(self) -> Task:
         """The task the study's candidates were built for."""
-        return Task.image(*self.stored["shape"], classes=self.stored["classes"])
+        return Task.image(*self.stored["shape"], **{self.stored.get("target", "classes"): self.stored["classes"]})
 
     def moments(self) -> Moments:
         """Mean and standard deviation per channel, with which the study's images were normalised."""

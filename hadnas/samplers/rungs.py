@@ -5,7 +5,7 @@ trainings of the same recipe that came to their end. Curve and costs together ra
 HadaBench (n = 648), after 2 of 8 epochs, the rank correlation with the last accuracy is .92 from 20 such trainings, .87
 of the accuracy so far, .89 of the sum of training losses, .85 of the MACs (tests/bench/hadabench_facts.py). A training
 is stopped if even an accuracy that it will hardly exceed would leave it dominated. Nothing is compared across rungs: a
-stopped training has no accuracy.
+stopped training has no accuracy. A study with another metric predicts that metric in place of the accuracy.
 """
 
 import itertools
@@ -56,10 +56,9 @@ class Prediction:
     mean: float
     std: float
 
-    @property
-    def optimistic(self) -> float:
-        """The accuracy that it exceeds one time in ten."""
-        return self.mean + OPTIMISM * self.std
+    def optimistic(self, direction: Direction) -> float:
+        """The accuracy that it exceeds one time in ten, or the error below which it falls."""
+        return self.mean + (OPTIMISM if direction == "maximize" else -OPTIMISM) * self.std
 
 
 def prediction(course: Course, finished: Sequence[Course]) -> Prediction:
@@ -93,7 +92,7 @@ def stops(
         return None
     found = prediction(course, finished)
     figures = [*course.figures]
-    figures[accuracy] = found.optimistic
+    figures[accuracy] = found.optimistic(directions[accuracy])
     front = pareto_front([*(other.figures for other in finished), figures], directions)
     return None if len(finished) in front else found
 

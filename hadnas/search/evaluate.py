@@ -22,8 +22,10 @@ from hadnas.store.records import Costs
 from hadnas.train.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from hadnas.train.data.images import evenly_spaced
 from hadnas.train.data.spec import Data
+from hadnas.train.device import training_dtype
+from hadnas.train.loss import Loss
 from hadnas.train.recipe import Recipe
-from hadnas.train.trainer import Trainer, training_dtype
+from hadnas.train.trainer import Trainer
 
 SCREENED = 32
 """Images of the screen; a batch if that is less."""
@@ -114,9 +116,10 @@ def _screen(job: Job, data: Data, outcome: Outcome, fresh: Callable[[], nn.Modul
     """Refuse a candidate whose signal dies, explodes or is not finite before any training."""
     device = torch.device(job.device)
     some = evenly_spaced(min(SCREENED, job.recipe.batch), len(data.train))
-    images, labels = next(data.train.batches(len(some), device, some))
+    images, targets = next(data.train.batches(len(some), device, some))
     dtype = training_dtype(job.recipe, device)
-    seen = screen(fresh(), images, labels, device=device, dtype=dtype, lr=_step(job.recipe))
+    loss, lr = Loss(data, device=device), _step(job.recipe)
+    seen = screen(fresh(), images, targets, device=device, dtype=dtype, lr=lr, loss=loss)
     if seen.rejected is not None:
         _refuse(outcome, f"screen: {seen.rejected}", {"trains": 1.0})
 
@@ -189,7 +192,7 @@ def _take(outcome: Outcome) -> None:
     if training.state == "stopped":
         outcome.reason, outcome.rung = training.reason or "", training.curve[-1].epoch
         return
-    if training.state != "complete" or training.val_accuracy is None or training.val_loss is None:
+    if training.state != "complete" or training.val_loss is None:
         _refuse(outcome, training.reason or f"its training is {training.state}", {"trains": 1.0})
         return
     outcome.figures |= values("training", training)

@@ -13,16 +13,19 @@ from torch import nn
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.errors import HadnasError, LostClaim, StudyError
-from hadnas.hosts.build import build_seeded, save_weights
+from hadnas.hosts.build import build_seeded, save_weights, trained
 from hadnas.hosts.host import Plan
+from hadnas.measure.figures import VAL
 from hadnas.measure.latency.latency import alone, latency, protocol, protocol_key
 from hadnas.search.evaluate import evaluate, overruns
 from hadnas.search.job import Job, Outcome, StopRule, training_key
-from hadnas.store.home import Home, checkpoint_of
+from hadnas.store.home import Home, checkpoint_of, score_of, weights_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Claim, Costs, StoredLatency, Training, TrainingKey
 from hadnas.store.study import Study
 from hadnas.train.data.spec import Data
+from hadnas.train.score import load_score, score_module
+from hadnas.train.summary import dummy
 from hadnas.train.trainer import Epoch, Fit
 
 SECONDS = 0.6
@@ -53,7 +56,7 @@ def timed(
     return known
 
 
-_POINTS = ("train_loss", "val_loss", "val_accuracy", "seconds")
+_POINTS = ("train_loss", "val_loss", "metrics", "seconds")
 
 
 class Shown(Protocol):
@@ -140,10 +143,12 @@ class LedgerReport:
         """Write the weights and close the training."""
         assert self.claim is not None
         with _ours():
-            written = save_weights(module, self.home.path / self.ledger.place_weights(self.claim))
-        figures = {name: getattr(result, name) for name in ("val_accuracy", "val_loss", "val_n", "seconds")}
+            place, score = self.home.path / self.ledger.place_weights(self.claim), result.score
+            written = save_weights(module, place)
+            score.save(place.with_suffix(".val.safetensors"))
         claim, self.claim = self.claim, None
-        return self.ledger.finish(claim, **figures, weights_sha256=written)
+        figures: dict[str, Any] = {"metrics": score.metrics, "val_loss": score.loss, "val_n": score.n}
+        return self.ledger.finish(claim, **figures, seconds=result.seconds, weights_sha256=written)
 
     def failed(self, reason: str, *, again: bool) -> None:
         """Close a failed training; with `again` another worker or study may try it."""
@@ -178,20 +183,22 @@ class Evaluator:
 
     def __init__(self, study: Study, data: Data, home: Home, ledger: Ledger, device: str) -> None:
         self.study, self.data, self.home, self.ledger, self.device = study, data, home, ledger, device
-        self.task = Task.image(*data.shape, classes=data.classes)
+        self.task = Task.image(*data.shape, **{data.target: data.classes})
         self._keys: dict[str, TrainingKey] = {}  # by fingerprint, as the code of blocks is read once
 
     @property
     def facts(self) -> dict[str, Any]:
         """What must not change when the study continues, beside the study itself.
 
-        These are its images and, if latency is an objective or a constraint, its protocol. `parts`, `class_names` and
-        `notes` are for people, and may change.
+        These are its images and, if latency is an objective or a constraint, its protocol. `parts`, `class_names`,
+        `notes` and `dummy` are for people, and may change.
         """
         data = self.data
         facts: dict[str, Any] = {"digest": data.digest, "shape": list(data.shape), "classes": data.classes}
+        facts |= {"target": data.target} if data.target != "classes" else {}  # which early studies do not name
         facts |= {"mean": list(data.mean), "std": list(data.std), "parts": data.parts}
         facts |= {"class_names": list(data.class_names), "notes": list(data.notes)}
+        facts["dummy"] = asdict(dummy(data, self.study.metric_figure.removeprefix(VAL)))
         if self.study.latency is not None and self.study.deciding_latencies:
             facts["latency protocol"] = protocol(self.task.shape, device=self.device, backend=self.study.latency)
         return facts
@@ -232,7 +239,32 @@ class Evaluator:
         self.keep(plan)
         job = self.job(plan, held=held, rungs=self.study.rungs if rule else ())
         with LedgerReport(job, self.key(plan), self.study.name, self.home, self.ledger, shown, rule) as report:
-            return evaluate(job, report, self.data, plan)
+            outcome = evaluate(job, report, self.data, plan)
+        if outcome.training is not None and outcome.training.state == "complete":
+            self._judge(plan, outcome)
+        return outcome
+
+    def _judge(self, plan: Plan, outcome: Outcome) -> None:
+        """Add the outputs on the validation split, the metrics, and the standard error of the study's metric.
+
+        A training from before version 6 of the ledger is scored again by its weights.
+        """
+        training, metric = outcome.training, self.study.metric_figure.removeprefix(VAL)
+        assert training is not None
+        if training.weights is None:
+            return
+        with _ours():
+            path = score_of(training, self.home, "val")
+            if not path.exists() and metric not in training.metrics:
+                network = trained(plan, weights_of(training, self.home))
+                score_module(network, self.data, batch=self.study.recipe.evaluation_batch, device=self.device).save(
+                    path
+                )
+            outcome.score = load_score(path) if path.exists() else None
+        if outcome.score is not None:
+            outcome.figures |= {f"{VAL}{name}": value for name, value in outcome.score.metrics.items()}
+            if metric != "accuracy":  # which has a formula
+                outcome.notes["standard_error"] = outcome.score.standard_error(metric)
 
     def overruns(self, outcome: Outcome) -> dict[str, float]:
         """The constraints of a trained candidate, for the sampler: name -> value / limit - 1."""

@@ -1,9 +1,9 @@
 """The finals: what a study chose, trained again with fresh seeds and scored on the test split, beside its controls.
 
-The search chose by validation accuracy with one seed, so the figures of its best are too good. In the finals every
+The search chose by validation images with one seed, so the figures of its best are too good. In the finals every
 network is trained with the same fresh seeds at full length, and only when all are trained is the test split opened.
 Beside each finalist stand its additive twin and its one-branch control; beside them all the study's baselines, and
-the best (by validation accuracy) of as many random candidates as the search had. Every training and every test score
+the best (by the study's metric) of as many random candidates as the search had. Every training and every test score
 is in the ledger, so the same command again opens nothing twice; finals with other seeds or another field open the
 split once more, which is counted and said.
 """
@@ -19,7 +19,7 @@ from hadnas.arch.twins import additive_twin, one_branch
 from hadnas.errors import Interrupted, SpecError, StudyError, check_kind
 from hadnas.hosts.build import trained
 from hadnas.hosts.host import Plan, make_plan
-from hadnas.measure.figures import ACCURACY, TABLE
+from hadnas.measure.figures import TABLE, VAL
 from hadnas.results.finals import Final, read_finals
 from hadnas.results.table import StudyResults
 from hadnas.search.evaluator import Evaluator
@@ -27,13 +27,13 @@ from hadnas.search.job import Outcome
 from hadnas.search.mirror import mirror_finals
 from hadnas.search.progress import REFUSALS, Progress, Watch
 from hadnas.store.database import clear_errors
-from hadnas.store.home import Home, weights_of
+from hadnas.store.home import Home, score_of, weights_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study
 from hadnas.store.trials import OPENINGS, FinalEntry, Kind, note_finals
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.device import chosen_device
-from hadnas.train.score import hits
+from hadnas.train.score import check_defined, score_module
 from hadnas.train.trainer import Epoch
 
 CONTROLS: dict[Kind, Callable[..., Arch | None]] = {"additive twin": additive_twin, "one branch": one_branch}
@@ -74,6 +74,7 @@ def run_finals(
     results.check_blocks()
     _ = results.best  # says where there is none
     data = results.data()
+    check_defined(results.study.metric_figure.removeprefix(VAL), data, "test")
     if data.sizes["test"] < 2:
         raise StudyError(f"{data.name}: the test split has {data.sizes['test']} image; finals need two or more")
     ledger = Ledger(home.url)
@@ -120,6 +121,7 @@ class _Finals:
     def __init__(self, results: StudyResults, ledger: Ledger, searcher: Evaluator, watch: Watch) -> None:
         self.results, self.ledger, self.searcher, self.watch = results, ledger, searcher, watch
         self.progress = Progress(results.name, 0, epochs=results.study.recipe.epochs)
+        self.by_hits = results.study.metric_figure == f"{VAL}accuracy"  # the only metric that needs no outputs
 
     def hold(self, seeds: int, top: int | None, candidates: int) -> None:
         """Train everything, then open the test split, then note who took part."""
@@ -173,7 +175,7 @@ class _Finals:
         return field + [Entry(b.name, "baseline", self.results.plan(b), field[0].name) for b in baselines]
 
     def _best_random(self, count: int) -> tuple[Plan | None, int]:
-        """The best by validation accuracy, ties by MACs, of `count` random architectures, and how many were trained.
+        """The best by the study's metric, ties by MACs, of `count` random architectures, and how many were trained.
 
         They are held to the constraints and trained as the search does its own. Fewer where the space has no more to
         give, or `REFUSALS` in a row were refused.
@@ -190,7 +192,9 @@ class _Finals:
                 refused += 1
                 continue
             refused = 0
-            ranks.append((-outcome.figures[ACCURACY], outcome.figures["macs"], plan))
+            value = outcome.figures[study.metric_figure]
+            upward = TABLE[study.metric_figure].direction == "maximize"
+            ranks.append((-value if upward else value, outcome.figures["macs"], plan))
             self.progress.done += 1
         best = min(ranks, key=lambda rank: rank[:2], default=None)
         return (None if best is None else best[2]), len(ranks)
@@ -210,15 +214,18 @@ class _Finals:
             key = judge.key(plan)
             training = self.ledger.training(key)
             assert training is not None
-            if self.ledger.get_test(key) is None:
-                unscored.append((judge, plan, key, weights_of(training, judge.home)))  # before the split is opened
+            place = score_of(training, judge.home, "test")
+            if self.ledger.get_test(key) is None or not (self.by_hits or place.exists()):
+                weights = weights_of(training, judge.home)  # before the split is opened
+                unscored.append((judge, plan, key, weights, place))
         if not unscored:
             return
         field = hashlib.sha256(repr([judge.key(plan) for judge, plan in scored]).encode()).hexdigest()[:16]
         opened = self.results.book.user_attrs.get(OPENINGS, [])
         self.results.book.set_user_attr(OPENINGS, list(dict.fromkeys([*opened, field])))
-        for judge, plan, key, weights in unscored:
+        for judge, plan, key, weights, place in unscored:
             network = trained(plan, weights)
             batch = judge.study.recipe.evaluation_batch
-            right, loss = hits(network, judge.data, "test", batch=batch, device=judge.device)
-            self.ledger.put_test(key, right.tolist(), loss)
+            score = score_module(network, judge.data, "test", batch=batch, device=judge.device)
+            score.save(place)
+            self.ledger.put_test(key, score.hits.tolist(), score.loss)

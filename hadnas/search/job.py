@@ -17,6 +17,7 @@ from hadnas.source.trace import hash_of
 from hadnas.store.records import Costs, StoredLatency, Training, TrainingKey
 from hadnas.store.study import Study
 from hadnas.train.recipe import Recipe
+from hadnas.train.score import Score
 from hadnas.train.trainer import Epoch, Fit
 
 
@@ -74,6 +75,7 @@ class Outcome:
     training  as the ledger has it; `reused` where it was not done now
     reason    why the candidate is not trained, did not train or was stopped, else ""
     rung      the epoch after which its training was stopped, else None
+    score     the outputs of the trained network on the validation split
     broken    what the sampler learns of that: constraint -> above 0 where it is broken
     """
 
@@ -86,6 +88,7 @@ class Outcome:
     reused: bool = False
     reason: str = ""
     rung: int | None = None
+    score: Score | None = None
     broken: dict[str, float] = field(default_factory=dict)
 
     @contextmanager

@@ -20,6 +20,7 @@ from hadnas.hosts.host import Moments, Plan
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.figures import values
 from hadnas.results.finals import read_finals
+from hadnas.results.predictions import draw_predictions, prediction_rows
 from hadnas.results.table import StudyResults
 from hadnas.search.job import Outcome
 from hadnas.source.module import plan_source
@@ -27,6 +28,7 @@ from hadnas.store.records import CurvePoint, StoredLatency
 from hadnas.store.trials import FINALS_RUNS, final_entries
 from hadnas.track import keys
 from hadnas.track.runs import End, Tracker
+from hadnas.train.score import Score
 from hadnas.train.trainer import Epoch
 
 
@@ -65,11 +67,20 @@ class Mirror:
             curve = [point for point in curve if point.epoch <= outcome.rung]
             self.tracker.log_tags(run_id, {keys.RUNG: outcome.rung})
         if curve:
-            self.tracker.log_rows(run_id, [asdict(point) for point in curve], "curve.csv")
+            self.tracker.log_rows(run_id, [_row(point) for point in curve], "curve.csv")
+        if outcome.score is not None:
+            self._predictions(run_id, outcome.score)
         if live and not outcome.reused:
             return
         points = [(point.epoch, _point(point)) for point in curve]
         self.tracker.log_curve(run_id, points, {keys.REUSED: outcome.training.study} if outcome.reused else {})
+
+    def _predictions(self, run_id: str, score: Score) -> None:
+        """Write tables and a drawing of what the trained network predicts on the validation split."""
+        for name, rows in prediction_rows(score, self.class_names).items():
+            self.tracker.log_rows(run_id, rows, f"predictions/{name}.csv")
+        if drawing := draw_predictions(score, self.class_names):
+            self.tracker.log_text(run_id, drawing, "predictions/drawing.svg")
 
     def compared(self, run_id: str, backend: str, latency: StoredLatency) -> None:
         """Log the latency on a further backend."""
@@ -101,6 +112,13 @@ class Mirror:
             return
 
 
+def _row(point: CurvePoint) -> dict[str, Any]:
+    """A point as a row of numbers."""
+    rest = asdict(point)
+    metrics = rest.pop("metrics")
+    return {**rest, **{f"val_{name}": value for name, value in metrics.items()}}
+
+
 def _point(epoch: Epoch | CurvePoint) -> dict[str, float]:
     """The finite values of an epoch's point; the last point has the figures of the training."""
     point = {"train/loss": epoch.train_loss, **values("training", epoch)}
@@ -126,7 +144,7 @@ class Live:
 
 
 def mirror_finals(results: StudyResults, tracker: Tracker) -> None:
-    """One run per network of the finals, with its test accuracy and interval; an existing run stays.
+    """One run per network of the finals, with the metric on the test split and its interval; an existing run stays.
 
     For one process at a time, under `Tracker.alone`.
     """
@@ -141,10 +159,10 @@ def mirror_finals(results: StudyResults, tracker: Tracker) -> None:
         assert arch is not None
         tags = {keys.FINGERPRINT: final.fingerprint, keys.FINAL: final.kind}
         run_id = tracker.start_trial(None, "final", f"final {final.name}", {}, tags, note=f"```\n{arch.tree()}\n```")
-        if final.accuracy is not None:
-            found = final.accuracy
-            figures = {"test/accuracy": found.mean, "test/low": found.low, "test/high": found.high}
+        if final.estimate is not None:
+            found = final.estimate
+            figures = {f"test/{final.metric}": found.mean, "test/low": found.low, "test/high": found.high}
             tracker.log_metrics(run_id, figures | {"test/n": found.n, "test/seeds": found.seeds})
-        tracker.end_trial(run_id, "FINISHED" if final.accuracy is not None else "KILLED", final.reason)
+        tracker.end_trial(run_id, "FINISHED" if final.estimate is not None else "KILLED", final.reason)
         shown[sign] = run_id
     results.book.set_user_attr(FINALS_RUNS, shown)

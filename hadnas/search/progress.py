@@ -7,11 +7,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hadnas.measure.figures import ACCURACY
+from hadnas.measure.figures import TABLE
 from hadnas.samplers.problem import Problem
 from hadnas.samplers.volume import FIRST, volume
 from hadnas.store.study import Study
 from hadnas.store.trials import FIGURES, FINGERPRINT, rung_of
+from hadnas.train.summary import DataSummary
 
 REPEATS = 50
 """Draws in a row without a new architecture after which a study ends."""
@@ -32,7 +33,7 @@ class Tally:
     refused      draws that were refused; `refusals` are those since the last that was not
     barren       repeats since the last architecture not met before; a new assignment without one is no repeat
     assignments  distinct assignments of the space that were drawn
-    best         highest validation accuracy
+    best         the best metric
     """
 
     done: int
@@ -57,14 +58,18 @@ class Tally:
         return ""
 
 
-def tally(trials: list[FrozenTrial]) -> Tally:
-    """Count the finished ones of the trials of all workers; failed ones (interrupted, taken up again) are none."""
+def tally(trials: list[FrozenTrial], metric: str) -> Tally:
+    """Count the finished ones of the trials of all workers, the best by the figure `metric`.
+
+    Failed ones (interrupted, taken up again) are none.
+    """
     known: set[str | None] = set()
     trained: set[str | None] = set()
     met: set[str | None] = set()
     assignments: set[tuple[tuple[str, Any], ...]] = set()
     refused = refusals = barren = 0
     best: float | None = None
+    better = max if TABLE[metric].direction == "maximize" else min
     for trial in trials:
         if not trial.state.is_finished() or trial.state == TrialState.FAIL:
             continue
@@ -84,8 +89,8 @@ def tally(trials: list[FrozenTrial]) -> Tally:
             refusals = 0
         if trial.state == TrialState.COMPLETE and fingerprint not in trained:
             trained.add(fingerprint)
-            accuracy = trial.user_attrs[FIGURES][ACCURACY]
-            best = accuracy if best is None else max(best, accuracy)
+            value = trial.user_attrs[FIGURES][metric]
+            best = value if best is None else better(best, value)
     return Tally(len(known), len(known - trained), refused, refusals, barren, len(assignments), best)
 
 
@@ -114,11 +119,12 @@ def standstill(problem: Problem, trials: Sequence[FrozenTrial], patience: int) -
 
 @dataclass
 class Progress:
-    """`done` of `budget` architectures, the candidate at work and its epochs done, the best validation accuracy so far.
+    """`done` of `budget` architectures, the candidate at work and its epochs done, the best metric so far.
 
     label: the candidate; empty before the first, while the search is set up in the `phase`
     stopped: those of `done` that were stopped at a rung
-    notes: sentences on the images, for people
+    data: the images, once they are read
+    notes: sentences on what was decided before the search began
     """
 
     study: str
@@ -132,6 +138,7 @@ class Progress:
     stopped: int = 0
     refused: int = 0
     ended: str = ""
+    data: DataSummary | None = None
     notes: tuple[str, ...] = ()
 
 

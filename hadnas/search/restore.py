@@ -15,11 +15,12 @@ from hadnas.results.table import StudyResults
 from hadnas.search.job import Outcome, training_key
 from hadnas.search.mirror import Mirror, mirror_finals
 from hadnas.store.database import clear_errors
-from hadnas.store.home import Home
+from hadnas.store.home import Home, score_of
 from hadnas.store.trials import RUN_ID, baseline_entries, draw_of, note_baseline, note_run
 from hadnas.track import keys
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.track.view import set_view
+from hadnas.train.score import load_score
 
 
 def end_stale_runs(book: optuna.Study, tracker: Tracker, at_work: Collection[str]) -> None:
@@ -64,10 +65,11 @@ def rewrite(results: StudyResults, mirror: Mirror, say: Callable[[str], None]) -
     with closing(results.ledger), tracker.alone():
         set_view(
             tracker,
-            [figure.name for figure in shown_in("view")],
+            [figure.name for figure in shown_in("view", metric=results.study.metric_figure)],
             keys.WORDS,
             [keys.count_of(f) for f in FAMILIES],
             [keys.RUNG] if results.study.rungs else [],
+            lowest_first=TABLE[results.study.metric_figure].direction == "minimize",
         )
         if tracker.is_whole:
             return
@@ -102,6 +104,9 @@ def _write(results: StudyResults, mirror: Mirror, found: Found) -> None:
     for backend, taken in results.latency_records(found).items():
         mirror.compared(run_id, backend, taken)
     if outcome.training is not None:
+        if outcome.training.weights is not None:
+            place = score_of(outcome.training, results.home, "val")
+            outcome.score = load_score(place) if place.exists() else None
         mirror.trained(run_id, outcome, live=False)
     mirror.end(run_id, "FINISHED" if found.state == "complete" else "KILLED", found.reason)
     if found.number is None:

@@ -12,6 +12,7 @@ from hadnas.arch.random import sample as random_arch
 from hadnas.contract.user_defined import check_user_defined
 from hadnas.errors import Interrupted, StudyError, at, check_kind
 from hadnas.hosts.host import Plan, make_plan
+from hadnas.measure.figures import VAL
 from hadnas.measure.latency.backends import require_backend
 from hadnas.results.table import StudyResults
 from hadnas.samplers.sampler import make_sampler
@@ -19,6 +20,7 @@ from hadnas.search.compare import backends, compare
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.mirror import Mirror
 from hadnas.search.progress import Progress, Watch, standstill, tally
+from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch
 from hadnas.search.proposals.enqueued import enqueue
 from hadnas.search.proposals.propose import propose
 from hadnas.search.proposals.prospects import prospects
@@ -34,6 +36,9 @@ from hadnas.store.trials import Trials
 from hadnas.track.runs import Tracker, store_errors
 from hadnas.train.data.spec import load_data
 from hadnas.train.device import chosen_device
+from hadnas.train.loss import Loss
+from hadnas.train.score import check_defined
+from hadnas.train.summary import summary
 
 ELSEWHERE = "other workers evaluate the rest"
 TIME_OVER = "the time limit is over; the same command continues the search"
@@ -69,17 +74,19 @@ def run_study(
         require_backend(backend, device)
     watch(Progress(study.name, study.trials, phase="reading the images"))
     data = load_data(study.data)
-    if study.recipe.batch > len(data.train):
-        fits = f"{len(data.train)} images; set a smaller one with --batch or in the study's Recipe"
-        raise StudyError(f"batch = {study.recipe.batch} is larger than the training split of {fits}")
+    study, notes = fitting_batch(study, len(data.train))
+    study = study.for_target(data.target, data.classes)
+    for figure in (study.metric_figure, *study.objectives):
+        if figure.startswith(VAL):
+            check_defined(figure.removeprefix(VAL), data)
+    Loss(data, study.recipe)  # refuses settings that do not fit the target
     ledger = Ledger(home.url)
     evaluator = Evaluator(study, data, home, ledger, device)
-    if enqueued:
-        queue = enqueue(study, enqueued, evaluator.task)
-        study = queue.study
-        evaluator = Evaluator(study, data, home, ledger, device)
     random_arch(study.space, evaluator.task)  # refuses a space without a valid draw before any work
-    baselines = {name: _baseline(node, evaluator) for name, node in study.baselines.items()}
+    study, more = chosen_baselines(study, evaluator.task, home)
+    queue = enqueue(study, enqueued or {}, evaluator.task)
+    evaluator.study = study = queue.study
+    baselines = {name: _baseline(node, evaluator) for name, node in (study.baselines or {}).items()}
     own = user_defined_ops(study.model_dump(mode="json"))
     with at(f"study {study.name!r}"):
         check_user_defined(own, study.space, evaluator.task, [*baselines.values()], study.seed)
@@ -90,12 +97,12 @@ def run_study(
         home.make_tracking_database()
         with home.schema_lock():
             tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
-        run = _Run(study, evaluator, trials, tracker, watch, deadline)
+        run = _Run(study, evaluator, trials, tracker, watch, notes + more, deadline)
         try:
             with ledger.worker.alive():
                 run.open(home)
                 run.baselines(baselines)
-                run.enqueued(queue.draws if enqueued else ())
+                run.enqueued(queue.draws)
                 run.candidates()
                 run.baselines(baselines)  # those of workers that died meanwhile
                 if not run.is_over():
@@ -129,13 +136,15 @@ class _Run:
         trials: Trials,
         tracker: Tracker,
         watch: Watch,
+        notes: tuple[str, ...],
         deadline: float,
     ) -> None:
         self.study, self.evaluator, self.trials, self.tracker, self.watch = study, evaluator, trials, tracker, watch
         self.deadline = deadline
         self.claims, data = evaluator.ledger.claims, evaluator.data
         self.mirror = Mirror(tracker, (data.mean, data.std), data.class_names)
-        self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=evaluator.data.notes)
+        self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=notes)
+        self.progress.data = summary(study.data, data, study.metric_figure.removeprefix(VAL))
         self.size = size(study.space)
         self.recorder = Recorder(evaluator, trials, self.mirror, self.say)
         self.problem = prospects(study.space, evaluator.task, study.objectives, study.constraints)
@@ -185,7 +194,7 @@ class _Run:
     def _ended(self) -> bool:
         """Update the progress with the trials of all workers; whether the study ends."""
         trials, patience = self.trials.all(), self.study.patience
-        now = tally(trials)
+        now = tally(trials, self.study.metric_figure)
         self.progress.done, self.progress.stopped = now.done, now.stopped
         self.progress.refused, self.progress.best = now.refused, now.best
         self.progress.ended = now.end(self.study, self.size)

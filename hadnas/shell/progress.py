@@ -5,10 +5,12 @@ import time
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hadnas.errors import printable
+from hadnas.measure.metrics.error import standard_error
+from hadnas.measure.metrics.metric import DEFAULT_METRIC, METRICS
 from hadnas.search.progress import Progress as SearchProgress
 from hadnas.shell.console import PlainConsole
+from hadnas.shell.tables.data import show_data
 from hadnas.store.study import Study
-from hadnas.train.score import standard_error
 from hadnas.train.trainer import Epoch
 
 
@@ -23,10 +25,11 @@ class TrainingDisplay:
         self.total, self.val_n = epochs, val_n
 
     def __call__(self, epoch: Epoch) -> None:
-        error = standard_error(epoch.val_accuracy, self.val_n)
+        name, value = next((name, value) for name, value in epoch.metrics.items() if name in DEFAULT_METRIC.values())
+        error = f" ±{standard_error(value, self.val_n):.4f}" if METRICS[name].share else ""
         self.bar.console.print(
             f"epoch {epoch.epoch}/{self.total}: train/loss {epoch.train_loss:.4f}, val/loss {epoch.val_loss:.4f}, "
-            f"val/accuracy {epoch.val_accuracy:.4f} ±{error:.4f} (n = {self.val_n}), {epoch.seconds:.1f} s",
+            f"val/{name} {METRICS[name].text(value)}{error} (n = {self.val_n}), {epoch.seconds:.1f} s",
             soft_wrap=True,
         )
         self.bar.update(self.epochs, completed=epoch.epoch)
@@ -59,8 +62,10 @@ class SearchDisplay:
             return
         if self.first is None:
             self.first = now.done
+            if now.data is not None:
+                show_data(now.data, self.console)
             for note in now.notes:
-                self.console.print(f"images: {note}", soft_wrap=True)
+                self.console.print(note, soft_wrap=True)
         fresh = now.done - self.first
         if not fresh and now.label != self.label:
             self.since = time.monotonic()

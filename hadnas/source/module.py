@@ -36,6 +36,8 @@ def _docstring(plan: Plan, facts: Mapping[str, Any]) -> str:
         f"Written by hadnas; needs {listed(needed(plan))} only. The classes are those it was built from; their "
         "docstrings name the papers they come from."
     )
+    if plan.task.target == "values":
+        note += " It gives values in the units of its training data."
     lines += [*textwrap.wrap(note, 118), "", *textwrap.wrap(f"Licence: {licence(plan)}", 116), ""]
     lines += [f"torch {torch.__version__}, timm {timm.__version__}"]
     lines += [f"{name}: {value}" for name, value in facts.items()]

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hadnas.errors import StudyError
 from hadnas.hosts.build import sha256_of
@@ -117,6 +117,12 @@ def weights_of(training: Training, home: Home) -> Path:
             f"{written[:12]}...; bring the file back from a copy, or train in another home"
         )
     return path
+
+
+def score_of(training: Training, home: Home, split: Literal["val", "test"]) -> Path:
+    """The file of a finished training's outputs on a split, beside its weights; those before version 6 have none."""
+    assert training.weights is not None
+    return (home.path / training.weights).with_suffix(f".{split}.safetensors")
 
 
 def checkpoint_of(key: TrainingKey, home: Home) -> Path:

@@ -6,11 +6,11 @@ a training; a worker claims it before it trains, and a unique key in the databas
     claim = ledger.claim(key, study="digits")
     if claim.status == "mine":
         with ledger.worker.alive():
-            ledger.add_epoch(claim, 1, train_loss=..., val_loss=..., val_accuracy=..., seconds=...)
+            ledger.add_epoch(claim, 1, train_loss=..., val_loss=..., metrics=..., seconds=...)
         sha256 = save_weights(module, home.path / ledger.place_weights(claim))
-        ledger.finish(claim, val_accuracy=..., val_loss=..., val_n=..., seconds=..., weights_sha256=sha256)
+        ledger.finish(claim, metrics=..., val_loss=..., val_n=..., seconds=..., weights_sha256=sha256)
     elif claim.status == "done":
-        claim.training.val_accuracy, claim.training.curve
+        claim.training.metrics, claim.training.curve
     else:  # "running elsewhere": claim again later, or with wait=seconds
         ...
 
@@ -126,14 +126,14 @@ class Ledger:
         *,
         train_loss: float | None = None,
         val_loss: float | None = None,
-        val_accuracy: float | None = None,
+        metrics: Mapping[str, float] | None = None,
         seconds: float | None = None,
     ) -> None:
         """Add one point to the curve (epochs count from 1); it stays even if the training fails.
 
         Like every write under a claim it raises `LostClaim` if another worker has taken over the training.
         """
-        point = {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy, "seconds": seconds}
+        point = {"train_loss": train_loss, "val_loss": val_loss, "seconds": seconds, **_columns(metrics or {})}
         with self.database.write() as session:
             now = self._held(session, claim).heartbeat
             place = {"training": claim.id, "attempt": claim.attempt, "epoch": epoch}
@@ -160,17 +160,17 @@ class Ledger:
         self,
         claim: Claim,
         *,
-        val_accuracy: float,
+        metrics: Mapping[str, float],
         val_loss: float,
         val_n: int,
         seconds: float,
         weights_sha256: str | None = None,
     ) -> Training:
-        """Close a training with its final figures: accuracy and loss on `val_n` validation samples, training time.
+        """Close a training with its final figures: metrics and loss on `val_n` validation samples, training time.
 
         `weights_sha256` is the hash of the file of its weights, as `save_weights` returns it.
         """
-        figures = {"val_accuracy": val_accuracy, "val_loss": val_loss, "val_n": val_n, "seconds": seconds}
+        figures = {"val_loss": val_loss, "val_n": val_n, "seconds": seconds, **_columns(metrics)}
         return self._end(claim, "complete", None, {**figures, "weights_sha256": weights_sha256})
 
     def fail(self, claim: Claim, reason: str) -> Training:
@@ -197,7 +197,7 @@ class Ledger:
     # The test split
 
     def put_test(self, key: TrainingKey, hits: Sequence[bool], loss: float) -> None:
-        """Store which test images a finished training classified correctly, and the mean loss.
+        """Store which test images a finished training classified correctly, none for values, and the mean loss.
 
         A score that is there stays: the split is opened once. Raises `StudyError` for a training that is not complete.
         """
@@ -206,13 +206,12 @@ class Ledger:
             if row is None or row.state != "complete":
                 raise StudyError(f"the training of {key.fingerprint} with seed {key.seed} is not complete")
             values: dict[str, Any] = {"training": row.id, "hits": "".join("01"[hit] for hit in hits), "loss": loss}
-            insert = self.database.dialect.insert(TestRow).values(
-                {**values, "created": self.database.dialect.now(session)}
-            )
+            values["created"] = self.database.dialect.now(session)
+            insert = self.database.dialect.insert(TestRow).values(values)
             session.execute(insert.on_conflict_do_nothing())
 
     def get_test(self, key: TrainingKey) -> tuple[list[bool], float] | None:
-        """Which test images a training classified correctly, and the mean loss; None if it was not scored."""
+        """The hits and the loss of `put_test`; None if the training was not scored."""
         with self.database.read() as session:
             query = select(TestRow).join(TrainingRow, TrainingRow.id == TestRow.training)
             row = session.scalar(query.where(*_is(key)))
@@ -280,10 +279,22 @@ def _curve(session: Session, training: int) -> tuple[CurvePoint, ...]:
 
 
 def _epoch(row: EpochRow) -> CurvePoint:
-    return record(CurvePoint, {f.name: getattr(row, f.name) for f in fields(CurvePoint)})
+    rest = {f.name: getattr(row, f.name) for f in fields(CurvePoint)}
+    return record(CurvePoint, {**rest, "metrics": _metrics(row)})
+
+
+def _columns(metrics: Mapping[str, float]) -> dict[str, Any]:
+    """Metrics as columns; before version 6 the accuracy had the only one."""
+    return {"metrics": numbers(metrics), "val_accuracy": metrics.get("accuracy")}
+
+
+def _metrics(row: EpochRow | TrainingRow) -> dict[str, Any]:
+    """The metrics of a row; a value that was not finite is left out."""
+    old = {} if row.val_accuracy is None else {"accuracy": row.val_accuracy}
+    return {name: value for name, value in (row.metrics or old).items() if value is not None}
 
 
 def _training(row: TrainingRow, curve: tuple[CurvePoint, ...]) -> Training:
     key = record(TrainingKey, {f.name: getattr(row, f.name) for f in fields(TrainingKey)})
     rest = {f.name: getattr(row, f.name) for f in fields(Training) if f.name not in ("key", "curve")}
-    return record(Training, {"key": key, "curve": curve, **rest})
+    return record(Training, {"key": key, "curve": curve, **rest, "metrics": _metrics(row)})

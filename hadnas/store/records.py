@@ -89,21 +89,24 @@ class StoredLatency:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """The score of a training on the test split: 1 (correct) or 0 for every image, and the mean loss."""
+    """The score of a training on the test split: 1 (correct) or 0 for every image, "" for values, and the mean loss."""
 
-    hits: Annotated[str, Field(pattern="^[01]+$")]
+    hits: Annotated[str, Field(pattern="^[01]*$")]
     loss: float
 
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """One point of a training curve: `epoch` counts from 1; a value that was not finite is None."""
+    """One point of a training curve: `epoch` counts from 1; a value that was not finite is None.
+
+    `metrics` are those of the validation split by name, before version 6 of the ledger the accuracy alone.
+    """
 
     attempt: int
     epoch: int
     train_loss: float | None
     val_loss: float | None
-    val_accuracy: float | None
+    metrics: Mapping[str, float]
     seconds: float | None
     created: float
 
@@ -114,7 +117,8 @@ class Training:
 
     `study` is the one that trained it, `attempt` counts from 1 and rises with each interruption, times are seconds
     since 1970, `seconds` is the training time, `weights` the path of the weights relative to the home,
-    `weights_sha256` the hash of that file as it was written (None before version 5 of the ledger).
+    `weights_sha256` the hash of that file as it was written (None before version 5 of the ledger). `metrics` are those
+    of the validation split by name, before version 6 the accuracy alone.
     """
 
     key: TrainingKey
@@ -128,7 +132,7 @@ class Training:
     started: float
     heartbeat: float
     finished: float | None
-    val_accuracy: float | None
+    metrics: Mapping[str, float]
     val_loss: float | None
     val_n: int | None
     seconds: float | None

@@ -5,7 +5,7 @@ read; the attributes of the study as a whole must all be valid.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import optuna
@@ -16,7 +16,9 @@ from hadnas.errors import HadnasError, StudyError, cut
 from hadnas.store.database import clear_errors
 from hadnas.store.home import optuna_storage
 from hadnas.store.records import damage
+from hadnas.store.study import metric_figure
 from hadnas.store.trials import BASELINE, FIGURES, NOTES, REASON, STUDY, FinalEntry
+from hadnas.targets import TargetKind
 
 if TYPE_CHECKING:
     from hadnas.store.home import Home
@@ -34,6 +36,7 @@ class KeptStudy(BaseModel):
 
     shape: tuple[Side, Side, Side]
     classes: Side
+    target: TargetKind = "classes"
     digest: StrictStr
     mean: list[Number]
     std: list[Number]
@@ -50,6 +53,7 @@ class KeptNotes(BaseModel):
 
     code: StrictStr = ""
     val_n: Side | None = None
+    standard_error: Number | None = None
     weights: StrictStr | None = None
     train_seconds: Number | None = None
     latency_noisy: StrictBool = False
@@ -75,7 +79,7 @@ class KeptFigures(BaseModel):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    accuracy: Annotated[float, Field(ge=0, le=1, alias="val/accuracy")]
+    accuracy: Annotated[float | None, Field(ge=0, le=1, alias="val/accuracy")] = None
     macs: Number
     params: Number
     products: Number
@@ -107,11 +111,14 @@ def check(kind: type[BaseModel], value: Any, what: str) -> None:
         raise StudyError(f"{what} is damaged: {damage(error)}") from None
 
 
-def check_entry(entry: Any, what: str, *, trained: bool) -> None:
-    """Raise StudyError if the stored attributes of a trial or baseline are damaged."""
+def check_entry(entry: Any, what: str, *, needed: Collection[str] = ()) -> None:
+    """Raise StudyError if the stored attributes of a trial or baseline are damaged, or lack a figure `needed`."""
     check(KeptTrial, entry, what)
-    if trained:
-        check(KeptFigures, {**entry.get(NOTES, {}), **entry.get(FIGURES, {})}, what)
+    if needed:
+        figures = entry.get(FIGURES, {})
+        check(KeptFigures, {**entry.get(NOTES, {}), **figures}, what)
+        if missing := sorted(set(needed) - set(figures)):
+            raise StudyError(f"{what} is damaged: it has no {', '.join(missing)}")
 
 
 def whole_latency(entry: Any) -> dict[str, Any]:
@@ -137,13 +144,15 @@ def read_attributes(book: optuna.Study, url: str) -> dict[str, Any]:
 
 def read_trials(book: optuna.Study, home: "Home") -> Iterator[tuple[int, FrozenTrial | StudyError]]:
     """Every trial by its number, except failed ones; for a damaged one the error that describes the damage."""
+    stored = book.user_attrs.get(STUDY, {"objectives": []})
+    trained = (metric_figure(stored.get("metric"), stored["objectives"]), *stored["objectives"])
     for number, trial in _trials(book, home):
         if isinstance(trial, FrozenTrial):
             if trial.state == TrialState.FAIL:
                 continue
             try:
                 kept = {**trial.user_attrs, "constraints": trial.constraints}
-                check_entry(kept, f"trial {number}", trained=trial.state == TrialState.COMPLETE)
+                check_entry(kept, f"trial {number}", needed=trained if trial.state == TrialState.COMPLETE else ())
             except StudyError as error:
                 trial = error
         yield number, trial

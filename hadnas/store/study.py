@@ -1,5 +1,6 @@
 """A study as a value: what is searched, on what data, for what, how long, and against which baselines."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
@@ -7,12 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from hadnas.arch.node import Arch
 from hadnas.errors import HadnasError, SpecError, check_kind, cut, unknown
 from hadnas.limits import COUNT, SEED
-from hadnas.measure.figures import ACCURACY, TABLE, Direction, constraints, objectives
+from hadnas.measure.figures import TABLE, VAL, Direction, constraints, objectives
 from hadnas.measure.latency import backends
+from hadnas.measure.metrics.metric import DEFAULT_METRIC, METRICS, find_metric
 from hadnas.plain import plain_fields
 from hadnas.space.choices import Choice
 from hadnas.space.count import size
 from hadnas.space.data import as_data, from_data
+from hadnas.targets import TargetKind
 from hadnas.train.data.spec import DataSpec
 from hadnas.train.recipe import Recipe
 
@@ -29,12 +32,14 @@ class Study(BaseModel):
     space        the search space, `SPACE` of a file in `search_spaces/` or of a user's
     data         "digits", a path to a .npz or to an image folder, or a `DataSpec`
     objectives   figures to optimise, of `hadnas.measure.figures`; one or several
+    metric       judges networks, one of `hadnas.measure.metrics`; by default that of the data's target: accuracy for
+                 classes, mean average precision for labels, R2 for values. The default objectives follow it
     constraints  figure -> largest value allowed, of the costs and latencies, which are known before the training
     trials       the budget: distinct architectures met, trained, reused or stopped at a rung
     rungs        epochs after which a training may be stopped (`hadnas.samplers.rungs`); none by default
     patience     architectures in a row that hardly raise the hypervolume, after which the search ends; None: all trials
     baselines    name -> architecture (a node, an Arch as `hadnas.load` gives it, or a timm model name), trained by the
-                 same recipe
+                 same recipe; None: chosen by cost when the study begins
     latency      the backend that times every candidate, or None for no latency
     backends     further backends, for the Pareto front and the baselines when the search ends: "compile" takes up to a
                  minute for each, "onnxruntime" needs the extra 'onnx'
@@ -48,6 +53,7 @@ class Study(BaseModel):
     space: dict[str, Any]
     data: DataSpec = DataSpec(source="digits")
     recipe: Recipe = Recipe()
+    metric: str | None = Field(default=None, exclude_if=lambda metric: metric is None)
     objectives: tuple[str, ...] = ("val/accuracy", "macs")
     constraints: dict[str, float] = Field(default_factory=dict)
     sampler: str = "surrogate"
@@ -56,10 +62,24 @@ class Study(BaseModel):
     rungs: tuple[int, ...] = Field(default=(), exclude_if=lambda rungs: not rungs)
     patience: int | None = Field(default=None, ge=1, le=COUNT, exclude_if=lambda patience: patience is None)
     seed: int = Field(default=0, ge=0, le=SEED)
-    baselines: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
+    baselines: dict[str, dict[str, Any] | str] | None = Field(default_factory=dict)
     latency: str | None = "eager"
     backends: tuple[str, ...] = ()
     source: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _optimise_metric(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and isinstance(metric := fields.get("metric"), str) and "objectives" not in fields:
+            return {**fields, "objectives": (f"{VAL}{metric}", "macs")}
+        return fields
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, metric: str | None) -> str | None:
+        if metric is not None and metric not in METRICS:
+            raise unknown("metric", metric, METRICS)
+        return metric
 
     @field_validator("name")
     @classmethod
@@ -128,9 +148,14 @@ class Study(BaseModel):
         from hadnas.samplers.sampler import check_sampler
 
         check_rungs(self.rungs, self.recipe.epochs)
-        if self.rungs and ACCURACY not in self.objectives:
-            found = f"objectives = {list(self.objectives)} with rungs = {list(self.rungs)}"
-            raise SpecError(f"{found}: rungs predict {ACCURACY}; allowed are objectives with it, or no rungs")
+        figure = self.metric_figure
+        if figure not in self.objectives:
+            found = f"objectives = {list(self.objectives)} with"
+            if self.rungs:
+                found = f"{found} rungs = {list(self.rungs)}"
+                raise SpecError(f"{found}: rungs predict {figure}; allowed are objectives with it, or no rungs")
+            if any(name.startswith(VAL) for name in self.objectives):
+                raise SpecError(f"{found} metric = {self.metric!r}; allowed are objectives with {figure}")
         check_sampler(self.sampler, self.seed, self.sampler_options, len(self.objectives))
         if self.deciding_latencies and self.latency is None:
             asked = self.deciding_latencies[0]
@@ -143,8 +168,29 @@ class Study(BaseModel):
         return (
             f"Study({self.name!r} on {self.data.source}: {space}, {self.trials} architectures, "
             f"sampler {self.sampler}, {self.recipe.epochs} epochs, for {goals}{limits}; baselines "
-            f"{', '.join(self.baselines) or 'none'})"
+            f"{'open' if self.baselines is None else ', '.join(self.baselines) or 'none'})"
         )
+
+    @property
+    def metric_figure(self) -> str:
+        """The figure of the metric, such as "val/accuracy"."""
+        return metric_figure(self.metric, self.objectives)
+
+    def for_target(self, kind: TargetKind, outputs: int) -> "Study":
+        """The study on data with such a target: where it names no metric, the default one is that of the target.
+
+        Raises SpecError for a metric or an objective that does not fit the target.
+        """
+        old, new = self.metric_figure, self.metric_figure
+        if self.metric is None and old == f"{VAL}{DEFAULT_METRIC['classes']}":
+            new = f"{VAL}{DEFAULT_METRIC[kind]}"
+        objectives = tuple(new if name == old else name for name in self.objectives)
+        for name in (new, *objectives):
+            if name.startswith(VAL):
+                find_metric(name.removeprefix(VAL), kind, outputs)
+        if new == old:
+            return self
+        return self.model_copy(update={"metric": new.removeprefix(VAL), "objectives": objectives})
 
     @property
     def deciding_latencies(self) -> list[str]:
@@ -160,6 +206,12 @@ class Study(BaseModel):
     def directions(self) -> list[Direction]:
         """One direction per objective."""
         return [objectives()[objective] for objective in self.objectives]
+
+
+def metric_figure(metric: str | None, objectives: Sequence[str]) -> str:
+    """The figure of a study's metric; without a metric, the first that it optimises, else the accuracy."""
+    named = f"{VAL}{metric or DEFAULT_METRIC['classes']}"
+    return named if metric else next((name for name in objectives if name.startswith(VAL)), named)
 
 
 def one_sentence(error: ValidationError, prefix: str = "study: ") -> HadnasError:

@@ -20,8 +20,9 @@ from hadnas.store.home import Home, optuna_storage
 from hadnas.store.stored import check_trials, read_attributes
 from hadnas.store.study import Study, one_sentence
 from hadnas.store.trials import STUDY, Trials
+from hadnas.train.data.spec import READING
 
-_GROWS = frozenset({"trials", "patience", "source", "backends", "parts", "class_names", "notes"})
+_GROWS = frozenset({"trials", "patience", "source", "backends", "parts", "class_names", "notes", "dummy"})
 """What may change when a study continues."""
 
 
@@ -85,8 +86,11 @@ def reordered(before: tuple[str, ...], now: tuple[str, ...]) -> str:
 
 
 def _told_apart(study: dict[str, Any]) -> dict[str, Any]:
-    """The part that must not change; images are compared by their digest, as their path may change."""
-    data = {key: value for key, value in study["data"].items() if key != "source"}
+    """The part that must not change; images are compared by their digest, as their path may change.
+
+    The digest also covers how they are read; only `size` is named, as earlier studies compare it.
+    """
+    data = {key: value for key, value in study["data"].items() if key == "size" or key not in (*READING, "source")}
     return {**{key: value for key, value in study.items() if key not in _GROWS}, "data": data}
 
 

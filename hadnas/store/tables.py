@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from hadnas.errors import StudyError
 
-VERSION = 5
+VERSION = 6
 
 
 def add_workers(connection: Connection) -> None:
@@ -38,8 +38,14 @@ def add_workers(connection: Connection) -> None:
     connection.execute(text("alter table hadnas_training add column weights_sha256 text"))
 
 
+def add_metrics(connection: Connection) -> None:
+    """Version 6 adds the metrics of a training and of each of its epochs; earlier ones have their accuracy alone."""
+    for table in ("hadnas_training", "hadnas_epoch"):
+        connection.execute(text(f"alter table {table} add column metrics json"))
+
+
 Step = Callable[[Connection], None]
-STEPS: dict[int, Step] = {4: add_workers}
+STEPS: dict[int, Step] = {4: add_workers, 5: add_metrics}
 """`STEPS[n]` turns a ledger of version n into one of version n + 1."""
 
 SCHEMA_LOCK = 0x6861646E6173
@@ -165,6 +171,7 @@ class TrainingRow(Table):
     val_accuracy: Mapped[float | None]
     val_loss: Mapped[float | None]
     val_n: Mapped[int | None]
+    metrics: Mapped[dict[str, Any] | None]
     seconds: Mapped[float | None]
     weights: Mapped[str | None] = mapped_column(unique=True)
     weights_sha256: Mapped[str | None]
@@ -180,12 +187,15 @@ class EpochRow(Table):
     train_loss: Mapped[float | None]
     val_loss: Mapped[float | None]
     val_accuracy: Mapped[float | None]
+    metrics: Mapped[dict[str, Any] | None]
     seconds: Mapped[float | None]
     created: Mapped[float]
 
 
 class TestRow(Table):
-    """The score of a finished training on the test split: one character per image, 1 if correct."""
+    """The score of a finished training on the test split: one character per image, 1 if correct; "" for values.
+
+    The network's outputs are in a file beside its weights."""
 
     __tablename__ = "hadnas_test"
     training: Mapped[int] = mapped_column(Integer, ForeignKey(TrainingRow.id), primary_key=True)

@@ -32,7 +32,7 @@ from mlflow.exceptions import MlflowException
 End = Literal["FINISHED", "KILLED", "FAILED"]
 
 BATCH = 100  # parameters or tags in one request
-METRICS = 1000  # points in one request
+POINTS = 1000  # points in one request
 EVERY = 2.0  # most seconds that a point of a curve waits for others
 
 
@@ -175,7 +175,7 @@ class Tracker:
     def _write_points(self, run_id: str, tags: Mapping[str, object] | None = None) -> None:
         points = iter(self._points.pop(run_id, []))
         rest = _tags(tags or {})
-        while (batch := list(islice(points, METRICS))) or rest:
+        while (batch := list(islice(points, POINTS))) or rest:
             self.client.log_batch(run_id, metrics=batch, tags=rest)
             rest = []
 

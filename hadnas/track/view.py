@@ -1,9 +1,9 @@
-"""The view of a study in MLflow's UI: runs sorted by accuracy, its columns, and two charts.
+"""The view of a study in MLflow's UI: runs sorted by the metric, its columns, and two charts.
 
 MLflow stores a shared view as JSON in a tag of the experiment; `viewStateShareKey` in the address names it. The format
 is undocumented (taken from the bundle of MLflow 3.17): a UI that does not know it shows its default view, and nothing
 else is lost. With a search facet in the address, too, the UI ignores the shared view.
-The UI reads a hundred runs at a time: table and charts show the hundred most accurate, "Load more" adds the next.
+The UI reads a hundred runs at a time: table and charts show the best hundred, "Load more" adds the next.
 """
 
 import json
@@ -24,11 +24,13 @@ def set_view(
     columns: Sequence[str] = (),
     axes: Sequence[str] = (),
     tags: Sequence[str] = (),
+    *,
+    lowest_first: bool = False,
 ) -> None:
     """Store the view with the experiment.
 
     metrics:  metrics shown in the table and in the parallel coordinates, two at least: runs are sorted by the first,
-              the highest on top, and drawn over the second
+              the highest on top unless `lowest_first`, and drawn over the second
     columns:  run parameters shown in the table beside the metrics
     axes:     run parameters drawn in the parallel coordinates before the metrics; only runs that have all of them
               are drawn, so name what every run has
@@ -42,7 +44,7 @@ def set_view(
     common = {"deleted": False, "isGenerated": False, "metricSectionId": section}
     state = {
         "orderByKey": f"metrics.`{best}`",
-        "orderByAsc": False,
+        "orderByAsc": lowest_first,
         # The parent run has no figures of its own; it stays reachable from any of its trials.
         "searchFilter": f"tags.`{KIND}` != 'study'",
         "selectedColumns": ["attributes.`Run Name`", *figures, *marks, *words],
@@ -72,7 +74,7 @@ def set_view(
         "compareRunSections": [
             {
                 "uuid": section,
-                "name": "What accuracy costs",
+                "name": f"What {best.partition('/')[2].replace('_', ' ')} costs",
                 "display": True,
                 "isReordered": False,
                 "columns": 2,

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from hadnas.errors import MachineError, SpecError
+from hadnas.train.recipe import Recipe
 
 
 def chosen_device(name: str) -> str:
@@ -17,6 +18,13 @@ def chosen_device(name: str) -> str:
     if name not in allowed:
         raise SpecError(f"device {name!r} is not on this machine; allowed are auto, {', '.join(allowed)}")
     return name
+
+
+def training_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
+    """The dtype of activations: bfloat16 under autocast, else float32."""
+    supported = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    bf16 = recipe.amp == "bf16" or (recipe.amp == "auto" and supported)
+    return torch.bfloat16 if bf16 else torch.float32
 
 
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")

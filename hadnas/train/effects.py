@@ -1,4 +1,4 @@
-"""The effect of each product in a trained network: the size of its contribution, and the accuracy lost without it.
+"""The effect of each product in a trained network: the size of its contribution, and the metric lost without it.
 
 A learned scale does not show the effect, since the weights of the branches absorb it; so outputs with and without a
 product are compared.
@@ -7,7 +7,7 @@ product are compared.
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from hadnas.blocks.product import Product
 from hadnas.blocks.residual import Residual
 from hadnas.errors import MeasurementError
+from hadnas.limits import WIDTH
 from hadnas.measure.cost import evaluation
 from hadnas.measure.counter import ProductFinder, following
+from hadnas.measure.metrics.metric import DEFAULT_METRIC, METRICS, find_metric, missing, predictions
+from hadnas.targets import TargetKind
 from hadnas.train.score import EVALUATION_BATCH
 
 
@@ -31,14 +34,16 @@ class ProductEffect:
     ratio: RMS of the product's contribution to the output of `node`, over RMS of that output with the product set to
         zero. The product merge loses its whole second-order term, so there it is RMS(alpha norm(P(ab))) / RMS(a + b).
         The highway merge, b + g (a - b), becomes its branch b.
-    accuracy, without: accuracy on the `n` images as the network is, and with the product set to zero.
+    metric: what is compared, such as "accuracy".
+    whole, without: the metric on the `n` images of the network as it is, and with the product set to zero.
     """
 
     path: str
     index: int
     node: str
     ratio: float
-    accuracy: float
+    metric: str
+    whole: float
     without: float
     n: int
 
@@ -49,42 +54,61 @@ class ProductEffect:
 
     @property
     def lost(self) -> float:
-        """Accuracy lost with the product."""
-        return self.accuracy - self.without
+        """By how much the metric is worse without the product."""
+        lost = self.whole - self.without
+        return lost if METRICS[self.metric].direction == "maximize" else -lost
 
 
 def product_effects(
-    module: nn.Module, images: Tensor, labels: Tensor, *, batch: int = EVALUATION_BATCH
+    module: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    batch: int = EVALUATION_BATCH,
+    target: TargetKind = "classes",
+    metric: str = "",
 ) -> list[ProductEffect]:
-    """The effect of every product of `module`, in the order of execution, on images (N, C, H, W) with labels (N,).
+    """The effect of every product of `module`, in the order of execution, on images (N, C, H, W) with their targets.
+
+    `labels` are (N,), for a `target` of labels or values (N, K). `metric` is by default that of the target.
 
     The module runs in evaluation mode on the device of its weights, unchanged and once without each product, on
     `batch` images at once. A product inside an activation function (StarReLU is s relu(x)^2 + b) counts like any other.
     Raises MeasurementError without images, for a product inside a fused operation in place (addcmul_), or if `node`
     does not return a tensor.
     """
-    if len(images) < 1 or labels.shape != images.shape[:1]:
+    if len(images) < 1 or labels.shape[:1] != images.shape[:1] or (labels.ndim == 1) != (target == "classes"):
         found = f"images {tuple(images.shape)} and labels {tuple(labels.shape)}"
-        raise MeasurementError(f"{found}; allowed are (N, C, H, W) and (N,), N >= 1")
+        allowed = "(N,)" if target == "classes" else "(N, K)"
+        raise MeasurementError(f"{found}; allowed are (N, C, H, W) and {allowed}, N >= 1")
+    judge = find_metric(metric or DEFAULT_METRIC[target], target, labels.shape[1] if labels.ndim > 1 else WIDTH)
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     with evaluation(module), _unfused(module), torch.inference_mode():
         paths = _Run(module, images[:1].to(device)).found
         sums = [_Sums(path, paths[:number].count(path), _node(module, path)) for number, path in enumerate(paths)]
-        right = 0
-        for x, y in zip(images.split(batch), labels.split(batch), strict=True):  # type: ignore[no-untyped-call]
-            x, y = x.to(device), y.to(device)
+        outputs: list[Tensor] = []
+        for x in images.split(batch):  # type: ignore[no-untyped-call]
+            x = x.to(device)
             whole = _Run(module, x, kept={each.node for each in sums})
-            right += int((whole.logits.argmax(1) == y).sum())
+            outputs.append(whole.logits.cpu())
             for number, each in enumerate(sums):
                 less = _Run(module, x, zeroed=number, path=each.path, kept={each.node})
                 rest = less.outputs[each.node].double()
                 each.added += float((whole.outputs[each.node].double() - rest).square().sum())
                 each.rest += float(rest.square().sum())
-                each.right += int((less.logits.argmax(1) == y).sum())
-    n = len(images)
+                each.logits.append(less.logits.cpu())
+
+    def judged(found: list[Tensor]) -> float:
+        predicted, truth = predictions(target, torch.cat(found).float().numpy()), labels.cpu().numpy()
+        if judge.whole and missing(target, predicted.shape[1], truth) is not None:
+            raise MeasurementError(f"{judge.name} is undefined on {len(truth)} images that lack a class or a label")
+        return judge.of(predicted, truth)
+
+    n, reached = len(images), judged(outputs)
+    ratios = [(s.added / s.rest) ** 0.5 if s.rest else inf for s in sums]
     return [
-        ProductEffect(s.path, s.index, s.node, (s.added / s.rest) ** 0.5 if s.rest else inf, right / n, s.right / n, n)
-        for s in sums
+        ProductEffect(s.path, s.index, s.node, ratio, judge.name, reached, judged(s.logits), n)
+        for s, ratio in zip(sums, ratios, strict=True)
     ]
 
 
@@ -102,14 +126,14 @@ def _unfused(module: nn.Module) -> Iterator[None]:
 
 @dataclass
 class _Sums:
-    """Sums over the images so far: squares of a product's contribution and of the rest, and hits without it."""
+    """Sums over the images so far: squares of a product's contribution and of the rest, and outputs without it."""
 
     path: str
     index: int
     node: str
     added: float = 0.0
     rest: float = 0.0
-    right: int = 0
+    logits: list[Tensor] = field(default_factory=list)
 
 
 def _node(module: nn.Module, path: str) -> str:

@@ -15,12 +15,23 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import to_pil_image
 
+from hadnas.errors import DataError
 from hadnas.train.data.images import Batches, Split, loaded
-from hadnas.train.recipe import Policy
+from hadnas.train.data.spec import Data
+from hadnas.train.recipe import PLAIN, Policy
 from hadnas.train.seeds import seeded
 
 CHANNELS = (1, 3)
 """Channels of images that PIL and timm's transforms support: grey and colour."""
+
+
+def check_channels(data: Data) -> None:
+    """Raise DataError if timm cannot augment such images."""
+    if data.shape[0] not in CHANNELS:
+        raise DataError(
+            f"{data.name}: images have {data.shape[0]} channels, and timm augments those of 1 or 3 only; allowed here "
+            f"are the augmentations {', '.join(PLAIN)}"
+        )
 
 
 def _posterized(image: Image.Image, bits: int, **_: object) -> Image.Image:
@@ -43,7 +54,7 @@ def _mended() -> Iterator[None]:
         NAME_TO_OP.update(before)
 
 
-class Augmented(Dataset[tuple[Tensor, int]]):
+class Augmented(Dataset[tuple[Tensor, Tensor]]):
     """The images of a split, augmented by a policy and normalised; an item's key is (place, seed)."""
 
     def __init__(self, split: Split, policy: Policy) -> None:
@@ -57,8 +68,8 @@ class Augmented(Dataset[tuple[Tensor, int]]):
                 **policy.model_dump(),
             )
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
-        """A float32 image (C, H, W) and its label."""
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """A float32 image (C, H, W) and its target."""
         place, seed = item
         pixels, label = self.images[place]
         if self.scale != 255:
@@ -68,6 +79,6 @@ class Augmented(Dataset[tuple[Tensor, int]]):
         return image, label
 
     def batches(self, size: int, device: torch.device, order: Tensor, generator: torch.Generator) -> Batches:
-        """The images of `order`, each augmented by a seed that `generator` draws: (B, C, H, W) with labels (B,)."""
+        """The images of `order`, each augmented by a seed that `generator` draws: (B, C, H, W) with targets."""
         seeds = torch.randint(2**32, (len(order),), generator=generator)
         return loaded(self, list(zip(order.tolist(), seeds.tolist(), strict=True)), size, device)

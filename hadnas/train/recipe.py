@@ -13,6 +13,7 @@ PLAIN: tuple[Plain, ...] = get_args(Plain)
 """Augmentation of whole batches on the device."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Policy(BaseModel):
@@ -83,6 +84,9 @@ class Recipe(BaseModel):
     `augment` shifts each image by up to an eighth of its side, repeating its edge; "shift_flip" also mirrors half of
     them; "timm", a policy of timm such as "rand-m9-mstd0.5", or a `Policy` is timm's augmentation, for images of 1 or 3
     channels. `mixup` is the alpha of the Beta distribution by which the images and labels of a batch are blended.
+    `class_weights` weight the classes in the loss, or the images that have a label: one number for each, or "balanced",
+    in inverse proportion to their images. With `sampling` "balanced" an epoch draws as many images of each class, with
+    replacement, on average.
     `amp`: "auto" is bfloat16 autocast on CUDA devices that have it, and off on a CPU; weights and validation stay
     float32. `channels_last`: "auto" is on with autocast and on a CPU.
     """
@@ -103,6 +107,10 @@ class Recipe(BaseModel):
     ema: float | None = Field(default=None, gt=0, lt=1)
     augment: Annotated[Annotated[Plain, Tag("plain")] | Annotated[Policy, Tag("timm")], Discriminator(_kind)] = "none"
     mixup: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    class_weights: Literal["balanced"] | tuple[Weight, ...] | None = Field(
+        default=None, exclude_if=lambda weights: weights is None
+    )
+    sampling: Literal["shuffled", "balanced"] = Field(default="shuffled", exclude_if=lambda name: name == "shuffled")
     amp: Literal["auto", "bf16", "off"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
 

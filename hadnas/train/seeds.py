@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -56,3 +57,11 @@ def _set(states: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(states["torch"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def shuffled(labels: Tensor, generator: torch.Generator, *, balanced: bool) -> Tensor:
+    """The places of N images in random order: each once or, if `balanced`, drawn with an equal share of each class."""
+    if not balanced:
+        return torch.randperm(len(labels), generator=generator)
+    shares = 1 / torch.bincount(labels)[labels].double()
+    return torch.multinomial(shares, len(labels), replacement=True, generator=generator)

@@ -14,8 +14,6 @@ from typing import Any
 
 import timm
 import torch
-import torch.nn.functional as F
-from timm.data import Mixup
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
@@ -23,30 +21,36 @@ from hadnas.errors import DataError, SpecError, TrainingError, cut
 from hadnas.train.augment import Shifts
 from hadnas.train.data.images import Batches
 from hadnas.train.data.spec import Data
-from hadnas.train.device import machine_errors
+from hadnas.train.device import machine_errors, training_dtype
+from hadnas.train.loss import Loss
 from hadnas.train.optimizer import load_optimizer, make_optimizer, make_schedule, optimizer_state
-from hadnas.train.policy import CHANNELS, Augmented
-from hadnas.train.recipe import PLAIN, Policy, Recipe
-from hadnas.train.score import check_losses, checked_logits, score_module
-from hadnas.train.seeds import drawing_from, global_generators, seeded
+from hadnas.train.policy import Augmented, check_channels
+from hadnas.train.recipe import Policy, Recipe
+from hadnas.train.score import Score, check_losses, checked_outputs, score_module
+from hadnas.train.seeds import drawing_from, global_generators, seeded, shuffled
 
 # Steps between two checks of the losses: each check waits for the device.
 LOOK_EVERY = 50
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 """The version of `Trainer.state`; `Trainer.load` refuses any other."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of training. `epoch` counts from 1; `lr` is the last one used; `seconds` includes validation."""
+    """One epoch, from 1: `metrics` are of the validation split, `lr` is the last one used, `seconds` has validation."""
 
     epoch: int
     train_loss: float
     val_loss: float
-    val_accuracy: float
+    metrics: dict[str, float]
     lr: float
     seconds: float
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """The share of validation images classified correctly; None without classes."""
+        return self.metrics.get("accuracy")
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,7 @@ class Fit:
     """The result of a training: one Epoch per epoch, and the score after the last one, never the best."""
 
     curve: list[Epoch]
-    val_accuracy: float
-    val_loss: float
-    val_n: int
+    score: Score
     seconds: float
 
 
@@ -80,20 +82,14 @@ def fit(
     return trainer.result
 
 
-def training_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """The dtype of activations: bfloat16 under autocast, else float32."""
-    supported = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    bf16 = recipe.amp == "bf16" or (recipe.amp == "auto" and supported)
-    return torch.bfloat16 if bf16 else torch.float32
-
-
 class Trainer:
-    """A module (B, C, H, W) -> (B, classes) in training: optimiser, schedule, average, generators, curve.
+    """A module (B, C, H, W) -> (B, outputs) in training: optimiser, schedule, average, generators, curve.
 
     The module moves to `device` and is trained in place, from its initial weights. After the last epoch of the recipe
     it has the weights that were scored (the averaged ones if the recipe has `ema`), contiguous and in eval mode. An
     incomplete last batch is used unless it has a single image, which gives a batch norm no variance; with mixup, the
-    last of an odd number of images is left out as well.
+    last of an odd number of images is left out as well. A module of values is trained on standardised ones; after the
+    last epoch its last layer is changed so that it gives the data's own units.
 
         trainer = Trainer(module, data, recipe, seed=0)
         for epoch in trainer.train(3): ...
@@ -103,7 +99,8 @@ class Trainer:
         trainer.load(load_checkpoint(path))
         for epoch in trainer.train(recipe.epochs): ...  # from epoch 4
 
-    Raises DataError if a batch is larger than the training split or timm cannot augment such images, MachineError if
+    Raises DataError if a batch is larger than the training split or timm cannot augment such images, SpecError if the
+    recipe does not fit the target, TrainingError if a module of values does not end in a linear layer, MachineError if
     memory runs out or a device fails.
     """
 
@@ -115,15 +112,14 @@ class Trainer:
             raise DataError(
                 f"{data.name}: batch {recipe.batch} is larger than the training split; allowed: 2 to {most}"
             )
-        if isinstance(recipe.augment, Policy) and data.shape[0] not in CHANNELS:
-            raise DataError(
-                f"{data.name}: images have {data.shape[0]} channels, and timm augments those of 1 or 3 only; allowed "
-                f"here are the augmentations {', '.join(PLAIN)}"
-            )
+        if isinstance(recipe.augment, Policy):
+            check_channels(data)
         began = time.perf_counter()
         self.module, self.data, self.recipe, self.seed, self.device = module, data, recipe, seed, torch.device(device)
         self.curve: list[Epoch] = []
+        self._score: Score | None = None  # after the last epoch of the curve
         self._cut_short = False
+        self._loss = Loss(data, recipe, self.device)
         bf16 = training_dtype(recipe, self.device) == torch.bfloat16
         self._autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
         channels_last = bf16 or self.device.type == "cpu" if recipe.channels_last == "auto" else recipe.channels_last
@@ -137,7 +133,7 @@ class Trainer:
             self.optimizer = make_optimizer(module, recipe)
             self._schedule = make_schedule(self.optimizer, recipe, self._steps)
             self._ema = ModelEmaV3(module, decay=recipe.ema, use_warmup=True) if recipe.ema is not None else None
-        self._mixup = Mixup(recipe.mixup, label_smoothing=recipe.label_smoothing, num_classes=data.classes)
+            self._loss.check(module)
         self._parameters = [p for p in module.parameters() if p.requires_grad]
         self._lr = recipe.lr
         self.seconds = time.perf_counter() - began
@@ -164,8 +160,7 @@ class Trainer:
     @property
     def result(self) -> Fit:
         """The curve so far and the score after its last epoch."""
-        last = self.curve[-1]
-        return Fit([*self.curve], last.val_accuracy, last.val_loss, len(self.data.val), self.seconds)
+        return Fit([*self.curve], self._score or self._scored(len(self.curve)), self.seconds)  # a state has no score
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue the training, for `save_checkpoint`: tensors and plain values.
@@ -213,8 +208,9 @@ class Trainer:
         self.curve = [Epoch(**epoch) for epoch in state["curve"]]
         self.seconds = state["seconds"]
         self._cut_short = False
-        if len(self.curve) == self.recipe.epochs:
-            self._settle()
+        self._score = None
+        if len(self.curve) == self.recipe.epochs:  # its weights are those that were scored
+            self.module.to(memory_format=torch.contiguous_format).eval()
 
     def _training(self) -> dict[str, Any]:
         """The training that a state belongs to. Versions are included: another torch or timm may store other states."""
@@ -236,32 +232,37 @@ class Trainer:
         began = time.perf_counter()
         train_loss = self._pass(epoch)
         if epoch == self.recipe.epochs:
-            scored = self._settle()
-        else:
-            scored = self.module if self._ema is None else self._ema.module
-        score = score_module(scored, self.data, batch=self.recipe.evaluation_batch, device=self.device)
+            self._settle()
+        self._score = score = self._scored(epoch)
         if not math.isfinite(score.loss):
             raise TrainingError(f"epoch {epoch}: validation loss is {score.loss}")
-        return Epoch(epoch, train_loss, score.loss, score.accuracy, self._lr, time.perf_counter() - began)
+        return Epoch(epoch, train_loss, score.loss, score.metrics, self._lr, time.perf_counter() - began)
 
-    def _settle(self) -> nn.Module:
-        """Give the module the weights that are scored, contiguous and in eval mode."""
+    def _settle(self) -> None:
+        """Give the module the weights that are scored, in the data's own units, contiguous and in eval mode."""
         if self._ema is not None:
             self.module.load_state_dict(self._ema.module.state_dict())
-        return self.module.to(memory_format=torch.contiguous_format).eval()
+        self.module.to(memory_format=torch.contiguous_format).eval()
+        self._loss.settle(self.module)
+
+    def _scored(self, epoch: int) -> Score:
+        """The score after an epoch: of the averaged weights if there are any."""
+        module = self.module if self._ema is None or epoch == self.recipe.epochs else self._ema.module
+        scored = module if epoch == self.recipe.epochs else self._loss.in_own_units(module)
+        return score_module(scored, self.data, batch=self.recipe.evaluation_batch, device=self.device)
 
     def _pass(self, epoch: int) -> float:
         """One pass over the training split; returns the mean loss per image."""
         recipe, device = self.recipe, self.device
         self.module.train()
-        order = torch.randperm(len(self.data.train), generator=self._generator)[: self._images]
+        labels, balanced = self.data.train.labels, recipe.sampling == "balanced"
+        order = shuffled(labels, self._generator, balanced=balanced)[: self._images]
         losses = torch.zeros(self._steps, device=device)
         seen = torch.zeros(self._steps)
-        for step, (images, labels) in enumerate(self._batches(order)):
+        for step, (images, targets) in enumerate(self._batches(order)):
             if recipe.mixup > 0:
-                even = len(images) // 2 * 2
-                images, labels = self._mixup(images[:even], labels[:even])
-            loss = self._update(images, labels, (epoch - 1) * self._steps + step)
+                images, targets = self._loss.mixed(images, targets)
+            loss = self._update(images, targets, (epoch - 1) * self._steps + step)
             losses[step], seen[step] = loss, len(images)
             if step % LOOK_EVERY == LOOK_EVERY - 1:
                 check_losses(losses, epoch)
@@ -277,15 +278,14 @@ class Trainer:
             yield from train.batches(size, device, order)
         else:
             shifts = Shifts(kind, len(order), self._generator, device)
-            for images, labels in train.batches(size, device, order):
-                yield shifts(images), labels
+            for images, targets in train.batches(size, device, order):
+                yield shifts(images), targets
 
     def _update(self, images: Tensor, targets: Tensor, done: int) -> Tensor:
-        """One step, with `done` before it; `targets` are labels, or the class shares that mixup gives."""
-        smoothing = self.recipe.label_smoothing if targets.ndim == 1 else 0.0
+        """One step, with `done` before it; `targets` are those of the data, or of mixup."""
         with self._autocast:
-            logits = checked_logits(self.module, images.contiguous(memory_format=self._format), self.data.classes)
-            loss = F.cross_entropy(logits, targets, label_smoothing=smoothing)
+            outputs = checked_outputs(self.module, images.contiguous(memory_format=self._format), self.data.classes)
+            loss = self._loss(outputs, targets)
         loss.backward(create_graph=getattr(self.optimizer, "is_second_order", False))  # type: ignore[no-untyped-call]
         if self.recipe.clip_grad is not None:
             nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip_grad)

@@ -105,7 +105,7 @@ def main() -> None:
     module = network()
     module.register_forward_pre_hook(clock)
     result = fit(module, data, recipe, seed=0)
-    print(f"validation accuracy: fit {result.val_accuracy:.3f}, plain {accuracies[-1]:.3f}")
+    print(f"validation accuracy: fit {result.score.accuracy:.3f}, plain {accuracies[-1]:.3f}")
     steps = math.ceil(len(data.train) / recipe.batch)
     batches = math.ceil(len(data.val) / recipe.evaluation_batch)
     bar = 0.0

@@ -19,7 +19,7 @@ from rich.table import Table
 from hadnas.opened import open_study
 from hadnas.results.statistics import Estimate, accuracy, difference
 from hadnas.results.table import StudyResults
-from hadnas.train.score import hits
+from hadnas.train.score import score_module
 
 Key = tuple[int, str]  # width, activation
 Hits = list[list[bool]]  # (seeds, images)
@@ -32,7 +32,7 @@ def scored(studies: list[StudyResults]) -> dict[Key, dict[str, Hits]]:
         data, batch = study.data(), study.study.recipe.evaluation_batch
         for trial in study.distinct:
             assert trial.arch is not None
-            right, _ = hits(study.network(trial), data, "val", batch=batch)
+            right = score_module(study.network(trial), data, "val", batch=batch).hits
             key = (trial.arch.node["stages"][0]["dim"], trial.params["activation"])
             found[key][trial.params["interaction"]].append(right.tolist())
     return dict(sorted(found.items(), key=lambda item: (item[0][1] != "none", item[0])))

@@ -17,6 +17,7 @@ FLOORS = [
     "paths",
     "plain",
     "shipped",
+    "targets",
     "space",
     "blocks",
     "arch",

@@ -73,7 +73,7 @@ def test_no_line_is_wider_than_the_terminal_and_no_cell_is_cut(
         left_out = "left out at" in " ".join(lines)
         assert left_out == (width < 130) and ("parameters" in "".join(lines[1:3])) == (width == 200)
         for number in (
-            f"{found.accuracy:.4f} ± {found.standard_error:.4f}" for found in open_study("tiny", home.path).front
+            f"{found.value:.4f} ± {found.standard_error:.4f}" for found in open_study("tiny", home.path).front
         ):
             assert any(number in line for line in lines)
 
@@ -132,7 +132,7 @@ def test_the_picked_network_is_exported_and_a_refusal_chooses_nothing(
     [
         (("--macs", "1"), "no MACs of its networks is at most 1; the smallest is "),
         (("--latency", "0.000001ms", "--macs", "1G"), "within the other limits"),
-        (("--metric", "accuracy"), "unknown metric 'accuracy'"),
+        (("--metric", "accurcy"), "unknown metric 'accurcy'"),
         (("--macs", "many"), "--macs 'many' is not allowed"),
         (("--onnx",), "need --out"),
     ],
@@ -182,7 +182,7 @@ def test_the_trials_are_a_table_with_whole_numbers(results: OpenStudy) -> None:
 def test_a_study_and_its_networks_sum_themselves_up(results: OpenStudy) -> None:
     assert "Study 'tiny' on digits (1x8x8, 10 classes): 3 architectures of 3" in repr(results)
     assert repr(results.best) in repr(results) and len(repr(results).splitlines()) == 3
-    assert f"{results.best.name} (complete): val/accuracy {results.best.accuracy:.4f}, MACs " in repr(results.best)
+    assert f"{results.best.name} (complete): val/accuracy {results.best.value:.4f}, MACs " in repr(results.best)
     for value in (library.load("digits"), library.load("starnet_s1"), results.study):
         assert len(repr(value)) < 300, value
     assert "trials" not in repr(results.best.arch) and results.best.arch is not None

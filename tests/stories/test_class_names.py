@@ -29,7 +29,7 @@ from hadnas.source.module import plan_source
 from hadnas.space import op
 from hadnas.train.data.spec import load_data
 from hadnas.train.recipe import Recipe
-from hadnas.train.score import hits
+from hadnas.train.score import score_module
 from tests.homes import new_home, study
 from tests.networks import pyramid, residual
 from tests.pictures import LABELS, PIXELS, npz
@@ -68,7 +68,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Re
 def test_a_network_scores_alike_by_hadnas_and_by_timm(trained: tuple[Path, Retrained, Path]) -> None:
     """Through timm's reader, with its own order and with the class map, and timm's transform."""
     root, result, out = trained
-    right = int(torch.cat([hits(result.module, result.data, split)[0] for split in ("val", "test")]).sum())
+    right = int(torch.cat([score_module(result.module, result.data, split).hits for split in ("val", "test")]).sum())
     for images, labels in result.data.train.batches(100):
         right += int((result.module(images).argmax(1) == labels).sum())
     network = timm.create_model(f"hadnas_{result.arch.fingerprint}", pretrained=True).eval()
@@ -152,7 +152,7 @@ def test_notes_on_the_images_reach_whoever_reads(tmp_path: Path, capsys: pytest.
     )
     shown = SearchDisplay(wanted)
     run_study(wanted, home, device="cpu", watch=shown)
-    assert f"images: {note}\n" in capsys.readouterr().err
+    assert "note     1 of 60 test images are in an earlier split, too" in capsys.readouterr().err
     results = open_study("noted", home.path)
     assert f"{note}." in facts(results, results.best).limits
     assert ["images", note] in machine(results, results.best).parts[0]["rows"]

@@ -71,7 +71,7 @@ def test_an_interrupted_training_goes_on_after_its_last_epoch(tmp_path: Path, st
     first, second = (points(training, attempt, seconds=True) for attempt in (1, 2))
     assert second[:stop] == first and len(second) == 3
     assert points(training, 2) == points(expected, 1)
-    assert (training.val_accuracy, training.val_loss) == (expected.val_accuracy, expected.val_loss)
+    assert (training.metrics["accuracy"], training.val_loss) == (expected.metrics["accuracy"], expected.val_loss)
     assert training.weights_sha256 == expected.weights_sha256
     assert training.seconds is not None and training.seconds > sum(float(str(point[-1])) for point in second)
     through.ledger.close(), evaluator.ledger.close()

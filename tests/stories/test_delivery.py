@@ -24,6 +24,7 @@ from hadnas.errors import BuildError, StudyError
 from hadnas.exporter.deliver import facts, register_export
 from hadnas.exporter.folder import export
 from hadnas.library import load_ops
+from hadnas.measure.metrics.error import standard_error
 from hadnas.opened import open_study
 from hadnas.results.table import StudyResults
 from hadnas.search.run import run_study
@@ -32,7 +33,6 @@ from hadnas.store.study import Study
 from hadnas.track.registry import register_network, serve_command
 from hadnas.track.server import free_port, stop
 from hadnas.train.recipe import Recipe
-from hadnas.train.score import standard_error
 from tests.homes import new_home
 from tests.networks import block_file, pyramid, residual
 from tests.shell import hadnas, process

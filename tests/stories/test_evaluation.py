@@ -44,7 +44,7 @@ def test_what_another_worker_trains_is_waited_for(tmp_path: Path) -> None:
     evaluator, plan = made(STUDY, tmp_path)
     another_ledger = Ledger(evaluator.home.url)
     claim = another_ledger.claim(evaluator.key(plan), "another")
-    scores = {"val_accuracy": 0.5, "val_loss": 1.0, "val_n": 10, "seconds": 1.0}
+    scores = {"metrics": {"accuracy": 0.5}, "val_loss": 1.0, "val_n": 10, "seconds": 1.0}
     another = threading.Timer(0.3, another_ledger.finish, (claim,), scores)
     another.start()
     outcome = evaluator.evaluate(plan, Unseen(), held=False)

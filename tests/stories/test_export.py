@@ -27,7 +27,7 @@ from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.blocks.registry import find_op, ops
 from hadnas.errors import BuildError, SpecError, StudyError
-from hadnas.exporter.card import Accuracy, Facts, card
+from hadnas.exporter.card import Facts, Single, card
 from hadnas.exporter.folder import FILES, check_folder, export, usage
 from hadnas.hosts.build import build
 from hadnas.hosts.host import make_plan
@@ -160,7 +160,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Arch, nn.Module,
     torch.manual_seed(3)
     network = build(arch, DIGITS)
     save_file(network.state_dict(), place / "trained.safetensors")
-    facts = Facts({"study": "mine"}, {"validation": Accuracy(0.9, 0.03, 100)}, {"macs": 1234567, "products": 8})
+    facts = Facts(
+        {"study": "mine"}, {"validation": Single("accuracy", 0.9, 0.03, 100)}, {"macs": 1234567, "products": 8}
+    )
     (place / "best").mkdir()
     (place / "best" / "mine.txt").write_text("mine")
     given: dict[str, Any] = {"facts": facts, "moments": ((0.3,), (0.2,))}

@@ -76,7 +76,7 @@ def test_figures_are_those_of_the_weights_on_the_test_split(finals: list[Final],
     stored = results.book.user_attrs["finals"]
     for final, entry in zip(finals, stored, strict=True):
         arch = results.architecture(final.fingerprint)
-        assert arch is not None and final.accuracy is not None
+        assert arch is not None and final.estimate is not None
         keys = [TrainingKey(**key) for key in entry["keys"]]
         assert [key.seed for key in keys] == [1, 2]  # the search had seed 0
         scores = []
@@ -85,11 +85,11 @@ def test_figures_are_those_of_the_weights_on_the_test_split(finals: list[Final],
             assert training is not None and training.weights is not None
             network = trained(make_plan(arch, results.task()), results.home.path / training.weights)
             scores.append(score_module(network, data, "test").accuracy)
-        assert final.accuracy.mean == pytest.approx(sum(scores) / 2)
-        assert (final.accuracy.seeds, final.accuracy.n) == (2, data.sizes["test"])
+        assert final.estimate.mean == pytest.approx(sum(scores) / 2)
+        assert (final.estimate.seeds, final.estimate.n) == (2, data.sizes["test"])
         if final.lead is not None:
-            assert finals[0].accuracy is not None
-            assert final.lead.mean == pytest.approx(finals[0].accuracy.mean - final.accuracy.mean)
+            assert finals[0].estimate is not None
+            assert final.lead.mean == pytest.approx(finals[0].estimate.mean - final.estimate.mean)
 
 
 def test_the_same_finals_again_train_and_open_nothing(home: Home, finals: list[Final], results: StudyResults) -> None:
@@ -100,8 +100,8 @@ def test_the_same_finals_again_train_and_open_nothing(home: Home, finals: list[F
     runs = tracker.client.search_runs([tracker.experiment_id], "tags.`hadnas.kind` = 'final'")
     shown = {run.info.run_name: run.data.metrics for run in runs}
     assert len(shown) == len(runs) == len(finals)
-    assert finals[0].accuracy is not None
-    assert shown[f"final {finals[0].name}"]["test/accuracy"] == pytest.approx(finals[0].accuracy.mean)
+    assert finals[0].estimate is not None
+    assert shown[f"final {finals[0].name}"]["test/accuracy"] == pytest.approx(finals[0].estimate.mean)
 
 
 def test_the_table_says_what_is_inside_the_noise(finals: list[Final], capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +136,7 @@ def test_a_network_of_which_one_training_failed_has_no_figure(finals: list[Final
         seen = read_finals(results)
     finally:
         results.book.set_user_attr("finals", stored)
-    assert (seen[1].accuracy, seen[1].lead, seen[1].reason) == (None, None, "seed 99: training diverged")
+    assert (seen[1].estimate, seen[1].lead, seen[1].reason) == (None, None, "seed 99: training diverged")
     assert [seen[0], *seen[2:]] == [finals[0], *finals[2:]]
 
 
@@ -151,8 +151,8 @@ def test_the_model_card_has_the_test_accuracy_of_the_finals(finals: list[Final],
         if found.arch.fingerprint not in chosen:
             assert "test accuracy" not in text and "No figure here is of the test split." in text
             continue
-        seen = next(final.accuracy for final in finals if final.fingerprint == found.arch.fingerprint)
-        assert seen is not None and list(known.accuracies) == ["validation", "test"]
+        seen = next(final.estimate for final in finals if final.fingerprint == found.arch.fingerprint)
+        assert seen is not None and list(known.scores) == ["validation", "test"]
         said = f"{seen.mean:.4f} ({seen.low:.4f} to {seen.high:.4f}, 95 % interval; 2 fresh seeds, n = 360)"
         assert f"| test accuracy | {said} |" in text and "these weights were not scored on the test split" in text
     assert results.best.arch is not None and results.best.arch.fingerprint in chosen

@@ -31,9 +31,9 @@ for i in range(8):
     claim = ledger.claim(key, name, wait=60)
     if claim.status == "mine":
         for epoch in (1, 2):
-            ledger.add_epoch(claim, epoch, val_accuracy=0.5)
+            ledger.add_epoch(claim, epoch, metrics={"accuracy": 0.5})
             time.sleep(0.01)
-        ledger.finish(claim, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=0.02)
+        ledger.finish(claim, metrics={"accuracy": 0.5}, val_loss=1.0, val_n=10, seconds=0.02)
     print(i, claim.status, flush=True)
 """
 
@@ -44,7 +44,7 @@ from hadnas.store.records import TrainingKey
 ledger = Ledger(sys.argv[1])
 ledger.measured.put_architecture("f0", "{}")
 claim = ledger.claim(TrainingKey("f0", "t", "d", "r", 2, 0, "c"), "doomed")
-ledger.add_epoch(claim, 1, val_accuracy=0.1)
+ledger.add_epoch(claim, 1, metrics={"accuracy": 0.1})
 print(claim.status, flush=True)
 time.sleep(600)
 """
@@ -122,7 +122,7 @@ def test_a_killed_worker_on_this_machine_is_taken_over_at_once(url):
     worker.communicate()
     claim = ledger.claim(KEYS[0])
     assert (claim.status, claim.attempt) == ("mine", 2)
-    assert [(point.attempt, point.val_accuracy) for point in claim.training.curve] == [(1, 0.1)]
+    assert [(point.attempt, point.metrics["accuracy"]) for point in claim.training.curve] == [(1, 0.1)]
     ledger.close()
 
 
@@ -135,16 +135,16 @@ def test_a_silent_worker_elsewhere_is_taken_over_and_can_no_longer_write(ledger,
     second = ledger.claim(KEYS[0], "other")
     assert (second.status, second.attempt) == ("mine", 2)
     for write in (
-        lambda: silent.add_epoch(first, 1, val_accuracy=0.9),
-        lambda: silent.finish(first, val_accuracy=0.9, val_loss=1.0, val_n=10, seconds=1.0),
+        lambda: silent.add_epoch(first, 1, metrics={"accuracy": 0.9}),
+        lambda: silent.finish(first, metrics={"accuracy": 0.9}, val_loss=1.0, val_n=10, seconds=1.0),
         lambda: silent.fail(first, "late"),
     ):
         with pytest.raises(StudyError, match=r"f0 .*running under other, attempt 2"):
             write()
     assert ledger.training(KEYS[0]).curve == ()
-    ledger.finish(second, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=1.0)
+    ledger.finish(second, metrics={"accuracy": 0.5}, val_loss=1.0, val_n=10, seconds=1.0)
     with pytest.raises(StudyError, match="complete under other"):
-        ledger.finish(second, val_accuracy=0.9, val_loss=1.0, val_n=10, seconds=1.0)
+        ledger.finish(second, metrics={"accuracy": 0.9}, val_loss=1.0, val_n=10, seconds=1.0)
     silent.close()
 
 
@@ -165,10 +165,10 @@ def test_a_worker_that_beats_keeps_its_claim_through_a_long_epoch(ledger, url):
 
 def test_waiting_ends_when_the_other_worker_is_done(ledger):
     claim = ledger.claim(KEYS[0], "first")
-    figures = {"val_accuracy": 0.5, "val_loss": 1.0, "val_n": 10, "seconds": 1.0}
+    figures = {"metrics": {"accuracy": 0.5}, "val_loss": 1.0, "val_n": 10, "seconds": 1.0}
     timer = threading.Timer(0.1, lambda: ledger.finish(claim, **figures))
     timer.start()
-    assert ledger.claim(KEYS[0], "second", wait=20).training.val_accuracy == 0.5
+    assert ledger.claim(KEYS[0], "second", wait=20).training.metrics["accuracy"] == 0.5
     timer.join()
 
 

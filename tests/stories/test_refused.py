@@ -106,7 +106,7 @@ def test_what_trains_after_a_refusal_counts() -> None:
     for state in (*states, states[1]):
         known = {"fingerprint": "same", "figures": {"val/accuracy": 0.5}}
         book.add_trial(optuna.trial.create_trial(state=state, value=0.5, user_attrs=known))
-    counted = tally(book.get_trials())
+    counted = tally(book.get_trials(), "val/accuracy")
     assert (counted.done, counted.refused, counted.refusals, counted.barren, counted.best) == (1, 1, 0, 2, 0.5)
 
 
@@ -121,7 +121,7 @@ def test_a_new_draw_that_a_rule_refuses_is_no_repeat() -> None:
                 state=optuna.trial.TrialState.PRUNED, params=drawn, distributions={"heads": heads}
             )
         )
-    counted = tally(book.get_trials())
+    counted = tally(book.get_trials(), "val/accuracy")
     assert (counted.refused, counted.refusals, counted.barren, counted.assignments) == (102, 102, 2, 100)
 
 

@@ -13,7 +13,7 @@ from hadnas.arch.diagram import diagram
 from hadnas.errors import StudyError
 from hadnas.opened import open_study
 from hadnas.results.insight import MIN_TRIALS, insight
-from hadnas.results.plots import Point, plot_bars, plot_front, plot_history, plot_intervals
+from hadnas.results.plots import Ordinate, Point, plot_bars, plot_front, plot_history, plot_intervals
 from hadnas.results.report import write_report
 from hadnas.results.table import StudyResults
 from hadnas.search.run import run_study
@@ -156,12 +156,12 @@ def test_figures_are_svg_with_axes_and_text() -> None:
         Point("b", 1e6, 0.8, 0.01, "candidate", "b"),
         Point("c", 1e6, 0.7, 0.01, "baseline", "c"),
     ]
-    drawn = plot_front(points, "MACs", log=True)
+    drawn = plot_front(points, "MACs", Ordinate("accuracy", "maximize"), log=True)
     assert "MACs, log scale" in drawn and "validation accuracy" in drawn
     titles = [title.text for title in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}title")]
     assert set(titles) == {"a & <b>", "b", "c"}
     for text in (
-        plot_history([(0, 0.5), (1, 0.4)], [("net", 0.45)]),
+        plot_history([(0, 0.5), (1, 0.4)], [("net", 0.45)], Ordinate("accuracy", "maximize")),
         plot_bars(["x", "y"], [1, 2], "importance"),
         plot_intervals(["x"], [(0.1, -0.1, 0.3)], "difference"),
     ):

@@ -38,12 +38,12 @@ def test_what_was_searched_for_other_images_is_trained_scored_and_exported(tmp_p
     assert "epoch 2/2: train/loss" in done.output and "(n = 288)" in done.output
     data, network = load_data("digits"), load_network(str(out / "model.py"), DIGITS)
     val, test = score_module(network, data, "val"), score_module(network, data, "test")
-    assert f"validation: accuracy {val.accuracy:.4f} ±{val.standard_error:.4f} (n = 288)" in done.output
-    assert f"opened now, once): accuracy {test.accuracy:.4f} ±{test.standard_error:.4f} (n = 360)" in done.output
+    assert f"validation: accuracy {val.accuracy:.4f} ±{val.standard_error():.4f} (n = 288)" in done.output
+    assert f"opened now, once): accuracy {test.accuracy:.4f} ±{test.standard_error():.4f} (n = 360)" in done.output
     card = (out / "README.md").read_text()
     for said in (
-        f"| validation accuracy | {val.accuracy:.4f} ± {val.standard_error:.4f} (one standard error, n = 288) |",
-        f"| test accuracy | {test.accuracy:.4f} ± {test.standard_error:.4f} (one standard error, n = 360) |",
+        f"| validation accuracy | {val.accuracy:.4f} ± {val.standard_error():.4f} (one standard error, n = 288) |",
+        f"| test accuracy | {test.accuracy:.4f} ± {test.standard_error():.4f} (one standard error, n = 360) |",
         *("| seed | 3 |", "| mixup | 0.2 |", "| ema | 0.995 |", "| trained by | hadnas retrain |", "| test | 360 |"),
     ):
         assert said in card, said

@@ -82,7 +82,7 @@ def test_a_stopped_trial_is_pruned_with_its_rung_and_nothing_final(home: Home) -
         assert "macs" in found.figures and not any(name.startswith("val/") for name in found.figures)
         assert found.reason is not None and "after epoch 1 of 3" in found.reason and "trial-000" in found.reason
         known = training(results, found)
-        assert (known.state, known.reason, known.val_accuracy) == ("stopped", found.reason, None)
+        assert (known.state, known.reason, known.metrics) == ("stopped", found.reason, {})
         assert {point.epoch for point in known.curve} == {1}  # drawn again, it is asked again and not trained
         assert len({point.seconds for point in known.curve}) == 1
         shown, epochs = run(home, found)

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -208,6 +209,7 @@ def test_mlflow_that_was_thrown_away_is_written_anew(home: Home, tmp_path: Path)
     again = Home(tmp_path)
     with sqlite3.connect(home.path / "hadnas.db") as whole, sqlite3.connect(tmp_path / "hadnas.db") as copy:
         whole.backup(copy)
+    shutil.copytree(home.path / "tiny" / "weights", tmp_path / "tiny" / "weights")
     Tracker(again.tracking_uri, again.artifacts, "tiny").leave()  # as a report does
     same = study(latency="eager", baselines={"plain": PLAIN, "timm": "test_resnet"})
     run_study(same, again)

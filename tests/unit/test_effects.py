@@ -42,7 +42,7 @@ def test_ratio_and_accuracy_by_hand(network: torch.nn.Module) -> None:
         accuracy = float((network(images).argmax(1) == labels).double().mean())
         first.merge.alpha.zero_()
         without = float((network(images).argmax(1) == labels).double().mean())
-    assert (found[0].accuracy, found[0].without, found[0].n) == (accuracy, without, 600)
+    assert (found[0].whole, found[0].without, found[0].n) == (accuracy, without, 600)
     assert found[0].lost == accuracy - without
     assert found[1].ratio > 0
 

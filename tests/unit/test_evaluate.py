@@ -33,8 +33,8 @@ KEY = TrainingKey(PLAN.arch.fingerprint, str(TASK), "d", "r", 1, 0, "c")
 
 
 def training(state: Any = "complete", reason: str | None = None) -> Training:
-    known: dict[str, Any] = {"val_accuracy": 0.75, "val_loss": 0.5, "val_n": 24, "seconds": 3.0}
-    figures = known if state == "complete" else dict.fromkeys(known)
+    known: dict[str, Any] = {"metrics": {"accuracy": 0.75}, "val_loss": 0.5, "val_n": 24, "seconds": 3.0}
+    figures = known if state == "complete" else {**dict.fromkeys(known), "metrics": {}}
     return Training(KEY, "s", state, reason, 1, "w", "h", {}, 0.0, 0.0, 1.0, **figures, weights="w", weights_sha256="")
 
 

@@ -22,7 +22,7 @@ from hadnas.store.records import TrainingKey
 from hadnas.store.study_store import open_trials
 from hadnas.store.trials import final_entries
 from hadnas.train.data.spec import load_data
-from hadnas.train.score import hits
+from hadnas.train.score import score_module
 from tests.homes import Unseen, new_home, study
 from tests.networks import pyramid, residual
 
@@ -80,7 +80,7 @@ def finish(
     place = ledger.place_weights(claim)
     if module is not None:
         save_weights(module, path / place)
-    ledger.finish(claim, val_accuracy=accuracy, val_loss=0.4, val_n=288, seconds=1.0)
+    ledger.finish(claim, metrics={"accuracy": accuracy}, val_loss=0.4, val_n=288, seconds=1.0)
 
 
 def test_seeds_are_fresh_leads_are_the_finalists_and_nothing_is_scored_twice(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_seeds_are_fresh_leads_are_the_finalists_and_nothing_is_scored_twice(tmp
         assert [key["seed"] for key in entry["keys"]] == [SEED + 1, SEED + 2]
     assert [final.kind for final in finals] == [*RIGHT, "random"]
     assert finals[-1].name == "best of 2 random" and finals[-1].fingerprint == finals[0].fingerprint
-    assert [round(360 * final.accuracy.mean) for final in finals if final.accuracy] == [*RIGHT.values(), 300]
+    assert [round(360 * final.estimate.mean) for final in finals if final.estimate] == [*RIGHT.values(), 300]
     leads = [final.lead.mean for final in finals if final.lead is not None]
     assert leads == pytest.approx([120 / 360, 60 / 360, 0])  # of the finalist: above 0 where it is better
     assert openings(results) == 0  # all is known: the test split stays closed, though no weights are left
@@ -106,9 +106,11 @@ def test_the_test_split_is_scored_once_for_each_training(tmp_path: Path) -> None
     for final, entry in zip(finals, final_entries(results.book), strict=True):
         (key,), arch = entry.keys, results.architecture(entry.fingerprint)
         assert arch is not None and (score := results.ledger.get_test(key)) is not None
-        right, _ = hits(build_seeded(make_plan(arch, results.task()), key.seed), data, "test")  # as its weights are
+        right = score_module(
+            build_seeded(make_plan(arch, results.task()), key.seed), data, "test"
+        ).hits  # as its weights are
         assert score[0] == right.tolist()
-        assert final.accuracy is not None and final.accuracy.mean == pytest.approx(sum(right.tolist()) / 360)
+        assert final.estimate is not None and final.estimate.mean == pytest.approx(sum(right.tolist()) / 360)
     assert openings(results) == 1
     for training in results.ledger.trainings():
         (home.path / str(training.weights)).unlink(missing_ok=True)  # so that nothing can be scored again

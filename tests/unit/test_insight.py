@@ -15,7 +15,7 @@ def trained(blocks: str, effect: float, noise: float = 0.0) -> Found:
     ops = {"s": op("star"), "m": op("mlp")}
     arch = complete(pyramid((8, [residual(ops[letter]) for letter in blocks])))
     accuracy = 0.5 + 0.1 * len(blocks) + effect * ("s" in blocks) + noise
-    return Found(0, blocks, "complete", arch, {"val/accuracy": accuracy}, {}, None, {}, {}, None, True)
+    return Found(0, blocks, "complete", arch, {"val/accuracy": accuracy}, {}, None, {}, {}, None, True, "val/accuracy")
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.05])

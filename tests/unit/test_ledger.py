@@ -51,16 +51,16 @@ def test_the_newest_latency_counts_and_none_is_lost(ledger):
 def test_a_finished_training_is_done_for_all_with_curve_and_figures(ledger):
     claim = ledger.claim(KEY, "w1", study="digits", versions={"torch": "2"})
     assert (claim.status, claim.attempt) == ("mine", 1)
-    ledger.add_epoch(claim, 1, train_loss=2.0, val_loss=1.5, val_accuracy=0.5, seconds=0.1)
-    ledger.add_epoch(claim, 2, train_loss=math.nan, val_loss=math.inf, val_accuracy=0.6, seconds=0.1)
-    ledger.finish(claim, val_accuracy=0.6, val_loss=1.25, val_n=360, seconds=0.25)
+    ledger.add_epoch(claim, 1, train_loss=2.0, val_loss=1.5, metrics={"accuracy": 0.5}, seconds=0.1)
+    ledger.add_epoch(claim, 2, train_loss=math.nan, val_loss=math.inf, metrics={"accuracy": 0.6}, seconds=0.1)
+    ledger.finish(claim, metrics={"accuracy": 0.6}, val_loss=1.25, val_n=360, seconds=0.25)
     done = ledger.claim(KEY, "w2", study="another")
     assert done.status == "done"
     training = done.training
     assert training == ledger.training(KEY) == ledger.trainings(fingerprint="f1")[0]
     assert (training.state, training.study, training.worker) == ("complete", "digits", "w1")
-    assert (training.val_accuracy, training.val_loss, training.val_n, training.seconds) == (0.6, 1.25, 360, 0.25)
-    assert [(p.epoch, p.train_loss, p.val_loss, p.val_accuracy) for p in training.curve] == [
+    assert (training.metrics["accuracy"], training.val_loss, training.val_n, training.seconds) == (0.6, 1.25, 360, 0.25)
+    assert [(p.epoch, p.train_loss, p.val_loss, p.metrics["accuracy"]) for p in training.curve] == [
         (1, 2.0, 1.5, 0.5),
         (2, None, None, 0.6),
     ]
@@ -85,22 +85,22 @@ def test_every_part_of_the_key_but_the_architecture_makes_another_variant():
 
 def test_failed_trainings_keep_curve_and_reason_and_are_not_repeated(ledger):
     claim = ledger.claim(KEY)
-    ledger.add_epoch(claim, 1, val_accuracy=0.1)
+    ledger.add_epoch(claim, 1, metrics={"accuracy": 0.1})
     ledger.fail(claim, "loss is not finite")
     again = ledger.claim(KEY)
     assert (again.status, again.training.state) == ("done", "failed")
-    assert again.training.reason == "loss is not finite" and again.training.curve[0].val_accuracy == 0.1
+    assert again.training.reason == "loss is not finite" and again.training.curve[0].metrics["accuracy"] == 0.1
 
 
 def test_a_released_claim_may_be_taken_at_once_and_its_curve_stays(ledger):
     first = ledger.claim(KEY)
-    ledger.add_epoch(first, 1, val_accuracy=0.1)
+    ledger.add_epoch(first, 1, metrics={"accuracy": 0.1})
     ledger.release(first, "Ctrl-C")
     second = ledger.claim(KEY)
     assert (second.status, second.attempt) == ("mine", 2)
-    ledger.add_epoch(second, 1, val_accuracy=0.2)
-    curve = ledger.finish(second, val_accuracy=0.2, val_loss=1.0, val_n=10, seconds=1.0).curve
-    assert [(point.attempt, point.val_accuracy) for point in curve] == [(1, 0.1), (2, 0.2)]
+    ledger.add_epoch(second, 1, metrics={"accuracy": 0.2})
+    curve = ledger.finish(second, metrics={"accuracy": 0.2}, val_loss=1.0, val_n=10, seconds=1.0).curve
+    assert [(point.attempt, point.metrics["accuracy"]) for point in curve] == [(1, 0.1), (2, 0.2)]
 
 
 def test_weights_of_two_protocols_never_share_a_file(ledger):
@@ -128,7 +128,7 @@ def test_tables_leave_as_csv(ledger, tmp_path):
     ledger.measured.put_cost("f1", KEY.task, "edited", Costs(*[1] * 8))
     ledger.measured.put_cost("f1", KEY.task, KEY.code, COSTS)
     claim = ledger.claim(KEY, study="digits", versions={"torch": "2"})
-    ledger.finish(claim, val_accuracy=0.6, val_loss=1.25, val_n=360, seconds=0.25)
+    ledger.finish(claim, metrics={"accuracy": 0.6}, val_loss=1.25, val_n=360, seconds=0.25)
     export_csv(ledger, tmp_path / "trainings.csv", "trainings")
     with open(tmp_path / "trainings.csv", newline="") as file:
         (row,) = csv.DictReader(file)
@@ -146,12 +146,12 @@ def test_the_test_split_is_opened_once(ledger):
     claim = ledger.claim(KEY)
     with pytest.raises(StudyError, match="not complete"):
         ledger.put_test(KEY, [True], 0.5)
-    ledger.finish(claim, val_accuracy=0.6, val_loss=1.25, val_n=360, seconds=0.25)
+    ledger.finish(claim, metrics={"accuracy": 0.6}, val_loss=1.25, val_n=360, seconds=0.25)
     assert ledger.get_test(KEY) is None
     ledger.put_test(KEY, [True, False, True], 0.5)
     ledger.put_test(KEY, [False, False, False], 9.0)
     assert ledger.get_test(KEY) == ([True, False, True], 0.5)
-    ledger.finish(ledger.claim(replace(KEY, seed=1)), val_accuracy=0.7, val_loss=1.0, val_n=360, seconds=0.25)
+    ledger.finish(ledger.claim(replace(KEY, seed=1)), metrics={"accuracy": 0.7}, val_loss=1.0, val_n=360, seconds=0.25)
     (row,) = rows(ledger, "tests")  # the other training was not opened
     assert (row["fingerprint"], row["seed"], row["right"], row["n"], row["loss"]) == ("f1", 0, 2, 3, 0.5)
     assert num_rows(ledger)["tests"] == 1
@@ -159,9 +159,9 @@ def test_the_test_split_is_opened_once(ledger):
 
 def test_a_stopped_training_has_no_figures_and_the_next_that_asks_continues_it(ledger):
     first = ledger.claim(KEY, study="one")
-    ledger.add_epoch(first, 1, val_accuracy=0.1)
+    ledger.add_epoch(first, 1, metrics={"accuracy": 0.1})
     stopped = ledger.stop(first, "no better")
-    assert (stopped.state, stopped.reason, stopped.val_accuracy, stopped.weights) == (
+    assert (stopped.state, stopped.reason, stopped.metrics.get("accuracy"), stopped.weights) == (
         "stopped",
         "no better",
         None,
@@ -181,13 +181,13 @@ def test_curves_are_those_of_complete_trainings_of_the_same_recipe_by_network(le
     others = [replace(KEY, fingerprint="f2"), replace(KEY, code="edited"), replace(KEY, seed=1), replace(KEY, epochs=4)]
     for accuracy, key in enumerate([KEY, *others]):
         cut_short = ledger.claim(key)
-        ledger.add_epoch(cut_short, 1, val_accuracy=0.9)
+        ledger.add_epoch(cut_short, 1, metrics={"accuracy": 0.9})
         ledger.release(cut_short)
         claim = ledger.claim(key)
         for epoch in (1, 2):
-            ledger.add_epoch(claim, epoch, val_accuracy=accuracy / 10)
-        ledger.finish(claim, val_accuracy=accuracy / 10, val_loss=1.0, val_n=10, seconds=1.0)
-    found = {place: [(p.epoch, p.val_accuracy) for p in curve] for place, curve in ledger.curves(KEY).items()}
+            ledger.add_epoch(claim, epoch, metrics={"accuracy": accuracy / 10})
+        ledger.finish(claim, metrics={"accuracy": accuracy / 10}, val_loss=1.0, val_n=10, seconds=1.0)
+    found = {place: [(p.epoch, p.metrics["accuracy"]) for p in curve] for place, curve in ledger.curves(KEY).items()}
     assert found == {
         ("f1", "code"): [(1, 0.0), (2, 0.0)],
         ("f2", "code"): [(1, 0.1), (2, 0.1)],

@@ -17,6 +17,8 @@ RUNNING = TrainingKey("f1", "t", "d", "r", 3, 1, "c")
 WITHOUT_WORKERS = (  # as version 4 had it
     "alter table hadnas_training drop column holder",
     "alter table hadnas_training drop column weights_sha256",
+    "alter table hadnas_training drop column metrics",
+    "alter table hadnas_epoch drop column metrics",
     "drop table hadnas_worker",
     "drop table hadnas_item",
     "update hadnas_schema set version = 4",
@@ -27,8 +29,8 @@ def fill(url):
     ledger = Ledger(url)
     ledger.measured.put_architecture("f1", "{}")
     claim = ledger.claim(KEY, study="digits")
-    ledger.add_epoch(claim, 1, val_accuracy=0.5)
-    ledger.finish(claim, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=1.0)
+    ledger.add_epoch(claim, 1, metrics={"accuracy": 0.5})
+    ledger.finish(claim, metrics={"accuracy": 0.5}, val_loss=1.0, val_n=10, seconds=1.0)
     ledger.close()
 
 
@@ -62,11 +64,11 @@ def older(url):
 def test_an_older_ledger_is_brought_up_to_date_with_all_it_holds(older):
     ledger = Ledger(older)
     done = ledger.claim(KEY)
-    assert done.status == "done" and done.training.val_accuracy == 0.5 and len(done.training.curve) == 1
+    assert done.status == "done" and done.training.metrics["accuracy"] == 0.5 and len(done.training.curve) == 1
     assert ledger.training(KEY).weights_sha256 is None  # of files that were written before none is known
     left = ledger.claim(RUNNING)
     assert (left.status, left.attempt) == ("mine", 2)  # nobody knows of its worker
-    finished = ledger.finish(left, val_accuracy=0.5, val_loss=1.0, val_n=10, seconds=1.0, weights_sha256="ab")
+    finished = ledger.finish(left, metrics={"accuracy": 0.5}, val_loss=1.0, val_n=10, seconds=1.0, weights_sha256="ab")
     assert finished.weights_sha256 == "ab" == ledger.training(RUNNING).weights_sha256
     ledger.close()
     assert version(older) == VERSION
@@ -84,7 +86,7 @@ def test_a_step_that_fails_changes_nothing(older, monkeypatch):
     assert version(older) == 4
     monkeypatch.setitem(STEPS, 4, add_workers)
     ledger = Ledger(older)
-    assert ledger.training(KEY).val_accuracy == 0.5
+    assert ledger.training(KEY).metrics["accuracy"] == 0.5
     ledger.close()
 
 

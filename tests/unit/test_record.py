@@ -52,8 +52,8 @@ class Made:
             if name == "star":
                 self.ledger.fail(claim, "loss is nan")
             else:
-                self.ledger.add_epoch(claim, 1, train_loss=1.5, val_loss=0.5, val_accuracy=0.75, seconds=1.0)
-                self.ledger.finish(claim, val_accuracy=0.75, val_loss=0.5, val_n=24, seconds=1.0)
+                self.ledger.add_epoch(claim, 1, train_loss=1.5, val_loss=0.5, metrics={"accuracy": 0.75}, seconds=1.0)
+                self.ledger.finish(claim, metrics={"accuracy": 0.75}, val_loss=0.5, val_n=24, seconds=1.0)
 
     def plan(self, name: str) -> Plan:
         return make_plan(complete(DRAWN[name], self.evaluator.task), self.evaluator.task)

@@ -16,7 +16,7 @@ def counts(*trials: tuple[str, str]) -> tuple[int, int, int, int, float | None]:
         )
         values = [0.5] if end == "complete" else None
         made.append(create_trial(state=STATES[end], values=values, user_attrs=known))
-    found = tally(made)
+    found = tally(made, "val/accuracy")
     return found.done, found.stopped, found.refused, found.refusals, found.best
 
 

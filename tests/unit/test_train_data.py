@@ -11,8 +11,7 @@ from sklearn.datasets import load_digits
 import hadnas.train.data
 from hadnas.errors import DataError
 from hadnas.shipped import import_all
-from hadnas.train.data import folder as folder_reader
-from hadnas.train.data import images, reader, timm_data
+from hadnas.train.data import files, images, reader, timm_data
 from hadnas.train.data.spec import Data, DataSpec, load_data
 from tests.pictures import LABELS, PIXELS, digits, npz, png_folder
 
@@ -144,7 +143,7 @@ def test_large_data_is_normalised_or_decoded_batch_by_batch_to_the_same_bits(
     held = load_data(folder)
     monkeypatch.setattr(images, "NORMALISED_BYTES", 0)
     as_bytes = load_data(folder)
-    monkeypatch.setattr(folder_reader, "HELD_BYTES", 0)
+    monkeypatch.setattr(files, "HELD_BYTES", 0)
     streamed = load_data(folder)
     assert (held.mean, held.std, held.sizes) == (streamed.mean, streamed.std, streamed.sizes)
     order = torch.randperm(len(held.train), generator=torch.Generator().manual_seed(0))
@@ -160,7 +159,7 @@ def test_an_image_that_a_process_cannot_decode_is_named_in_one_sentence(
 ) -> None:
     folder = png_folder(tmp_path)
     victim = folder / "class_3" / "0040.png"
-    monkeypatch.setattr(folder_reader, "HELD_BYTES", 0)
+    monkeypatch.setattr(files, "HELD_BYTES", 0)
     monkeypatch.setattr(images, "WORKERS", 1)
     data = load_data(str(folder))
     victim.write_bytes(victim.read_bytes()[:-30])  # its head is whole
@@ -225,7 +224,7 @@ from hadnas.train.data.images import HeldImages, Source
 from hadnas.train.data.reader import reader
 
 
-@reader("a .csv file with a label and 64 pixels per row", takes=lambda source: Path(source).suffix == ".csv")
+@reader("a .numbers file with a label and 64 pixels per row", takes=lambda source: Path(source).suffix == ".numbers")
 def read_rows(source):
     rows = torch.tensor([[int(cell) for cell in line.split(",")] for line in Path(source).read_text().splitlines()])
     images = HeldImages(rows[:, 1:].to(torch.uint8).reshape(-1, 1, 8, 8), rows[:, 0])
@@ -236,9 +235,9 @@ def read_rows(source):
 def test_one_file_is_enough_for_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is found in the folder of readers, by the sources that it takes; without it, they are of no known kind."""
     rows = np.concatenate([LABELS[:, None], PIXELS.reshape(-1, 64)], 1)
-    np.savetxt(tmp_path / "rows.csv", rows, fmt="%d", delimiter=",")
-    source = str(tmp_path / "rows.csv")
-    with pytest.raises(DataError, match=r"rows\.csv' is of no known kind; allowed are 'digits'; "):
+    np.savetxt(tmp_path / "rows.numbers", rows, fmt="%d", delimiter=",")
+    source = str(tmp_path / "rows.numbers")
+    with pytest.raises(DataError, match=r"rows\.numbers' is of no known kind; allowed are 'digits'; "):
         load_data(source)
     (tmp_path / "csv_rows.py").write_text(ROWS)
     monkeypatch.setattr(reader, "_READERS", dict(reader._READERS))
@@ -247,7 +246,7 @@ def test_one_file_is_enough_for_a_reader(tmp_path: Path, monkeypatch: pytest.Mon
     data = load_data(source)
     assert (data.name, data.shape, data.class_names) == ("rows", (1, 8, 8), tuple("abcdefghij"))
     assert everything(data).shape == PIXELS[:, None].shape
-    with pytest.raises(DataError, match=r"rows\.csv: `size`"):
+    with pytest.raises(DataError, match=r"rows\.numbers: `size`"):
         load_data(DataSpec(source=source, size=16))
-    with pytest.raises(DataError, match=r"'nowhere' not found.* 'digits'.* \.csv file with a label and 64 pixels"):
+    with pytest.raises(DataError, match=r"'nowhere' not found.* 'digits'.* \.numbers file with a label and 64 pixels"):
         load_data("nowhere")

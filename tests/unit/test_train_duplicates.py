@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hadnas.train.data import folder
+from hadnas.train.data import files
 from hadnas.train.data.spec import load_data
 from tests.pictures import LABELS, PIXELS, npz
 
@@ -29,7 +29,7 @@ def test_images_that_two_splits_share_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("held_bytes", [1 << 30, 0])
 def test_a_copied_file_is_found_in_a_folder(held_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also streamed from files that are as long as each other and begin alike, as pictures without compression are."""
-    monkeypatch.setattr(folder, "HELD_BYTES", held_bytes)
+    monkeypatch.setattr(files, "HELD_BYTES", held_bytes)
     random = np.random.default_rng(0)
     for place in (tmp_path / part / name for part in ("train", "test") for name in "ab"):
         place.mkdir(parents=True)

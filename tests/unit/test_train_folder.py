@@ -9,10 +9,11 @@ from PIL import Image
 from timm.data import create_dataset
 
 from hadnas.errors import DataError
-from hadnas.train.data.spec import Data, load_data
+from hadnas.train.data import files as file_reader
+from hadnas.train.data.spec import Data, DataSpec, load_data
 from tests.pictures import digits
 
-PIXELS, LABELS = digits()
+PIXELS, LABELS = digits(30)
 
 
 def fill(folder: Path, names: Sequence[str], each: int = 6, end: str = "png") -> Path:
@@ -117,3 +118,51 @@ def test_what_would_be_misread_is_refused(change: object, message: str, tmp_path
     change(tmp_path)  # type: ignore[operator]
     with pytest.raises(DataError, match=message):
         load_data(str(tmp_path))
+
+
+@pytest.mark.parametrize("held_bytes", [1 << 30, 0])
+def test_all_bad_files_are_listed_or_left_out(held_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_reader, "HELD_BYTES", held_bytes)
+    fill(tmp_path, "ab", each=30)
+    (tmp_path / "a" / "0.png").write_bytes(b"text")
+    for name in ("b/1.png", "b/2.png"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-30])
+    Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / "a" / "3.png")
+    with pytest.raises(DataError) as found:
+        load_data(str(tmp_path))
+    lines = str(found.value).splitlines()
+    if held_bytes:
+        assert lines[0] == f"{tmp_path}: 3 of 60 images cannot be used; --skip-bad (`skip_bad`) goes on without them:"
+        assert [line.partition(":")[0].strip() for line in lines[1:4]] == ["a/0.png", "b/1.png", "b/2.png"]
+    else:  # streamed files are decoded as they are trained on
+        assert "a/0.png: not an image" in lines[0] and "--skip-bad" in lines[0]
+    assert "a/3.png: 9x8 pixels, but " in lines[-1] and "`size`" in lines[-1]
+    data = load_data(DataSpec(source=str(tmp_path), size=8, skip_bad=True))
+    assert sum(data.sizes.values()) == 57
+    (note,) = data.notes
+    assert note.startswith("3 of 60 images cannot be used and are left out: a/0.png: not an image of the formats PNG")
+    for number in range(30):
+        (tmp_path / "b" / f"{number}.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"31 of 60 .*without them:\n(.*\n){20}  \.\.\."):
+        load_data(DataSpec(source=str(tmp_path), size=8))
+    with pytest.raises(DataError, match=r"class 'b' .*no training image"):
+        load_data(DataSpec(source=str(tmp_path), size=8, skip_bad=True))
+    for path in (tmp_path / "a").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="60 of 60 images cannot be used:"):
+        load_data(DataSpec(source=str(tmp_path), size=8, skip_bad=True))
+
+
+def test_the_note_says_how_many_files_of_sixteen_bits(tmp_path: Path) -> None:
+    fill(tmp_path, "ab", each=12)
+    for number in range(3):
+        Image.fromarray(PIXELS[number].astype(np.uint16) * 257).save(tmp_path / "a" / f"{number}.png")
+    assert load_data(str(tmp_path)).notes == ("3 images of 16 bits are read by their upper 8 bits",)
+
+
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "valid", "Testing"), ("train", "Validation")])
+def test_folders_of_splits_by_their_usual_names(names: Sequence[str], tmp_path: Path) -> None:
+    for each, name in enumerate(names):
+        fill(tmp_path / name, "ab", each=20 + each)
+    data = load_data(str(tmp_path))
+    assert data.sizes["val"] == 42 and data.sizes["test"] in (44, 8)

@@ -9,9 +9,10 @@ from scipy.stats import beta
 from torch import Tensor, nn
 
 from hadnas.errors import DataError, MachineError, TrainingError
+from hadnas.measure.metrics.error import standard_error
 from hadnas.train.data.spec import Data, load_data
 from hadnas.train.recipe import Recipe
-from hadnas.train.score import Score, score_module
+from hadnas.train.score import score_module
 from hadnas.train.trainer import Epoch, Fit, Trainer, fit
 
 
@@ -42,8 +43,8 @@ def test_a_small_network_learns_digits(digits: Data) -> None:
     epochs: list[Epoch] = []
     module = network(16)
     result = fit(module, digits, Recipe(epochs=5), seed=0, on_epoch=epochs.append)
-    assert result.val_accuracy > 0.95
-    assert result.val_n == 288
+    assert result.score.accuracy > 0.95
+    assert result.score.n == 288
     assert epochs == result.curve and [epoch.epoch for epoch in epochs] == [1, 2, 3, 4, 5]
     assert epochs[-1].train_loss < epochs[0].train_loss / 3
     assert epochs[0].lr > epochs[-1].lr > 0
@@ -56,9 +57,9 @@ def test_a_small_network_learns_digits(digits: Data) -> None:
 def test_a_standard_error_is_that_of_the_posterior_and_never_0(n: int) -> None:
     for right in {0, 1, n // 2, n}:
         posterior = beta(right + 0.5, n - right + 0.5)
-        assert Score(right / n, 0.0, n).standard_error == pytest.approx(posterior.std(), rel=1e-9)
+        assert standard_error(right / n, n) == pytest.approx(posterior.std(), rel=1e-9)
     drawn = np.random.default_rng(2).binomial(1000, 0.9, size=200_000) / 1000
-    assert Score(0.9, 0.0, 1000).standard_error == pytest.approx(drawn.std(), rel=0.01)
+    assert standard_error(0.9, 1000) == pytest.approx(drawn.std(), rel=0.01)
 
 
 @pytest.mark.parametrize("recipe", [Recipe(epochs=2), EVERYTHING, Recipe(epochs=1, channels_last=True, amp="bf16")])
@@ -66,8 +67,8 @@ def test_the_module_keeps_the_weights_that_were_scored(digits: Data, recipe: Rec
     module = network()
     result = fit(module, digits, recipe, seed=0)
     again = score_module(module, digits)
-    assert (again.accuracy, again.loss) == (result.val_accuracy, result.val_loss)
-    assert (result.curve[-1].val_accuracy, result.curve[-1].val_loss) == (result.val_accuracy, result.val_loss)
+    assert (again.accuracy, again.loss) == (result.score.accuracy, result.score.loss)
+    assert (result.curve[-1].val_accuracy, result.curve[-1].val_loss) == (result.score.accuracy, result.score.loss)
     assert not module.training
     assert all(weight.is_contiguous() for weight in module.state_dict().values())
 
@@ -75,7 +76,7 @@ def test_the_module_keeps_the_weights_that_were_scored(digits: Data, recipe: Rec
 def test_the_last_epoch_is_scored_even_when_it_is_not_the_best(digits: Data) -> None:
     result = fit(network(4), digits, Recipe(epochs=10, lr=0.3, schedule="constant", warmup_epochs=0), seed=1)
     accuracies = [epoch.val_accuracy for epoch in result.curve]
-    assert max(accuracies) > accuracies[-1] == result.val_accuracy
+    assert max(accuracies) > accuracies[-1] == result.score.accuracy
 
 
 @pytest.mark.parametrize("recipe", [Recipe(epochs=2), EVERYTHING])
@@ -233,7 +234,7 @@ def test_norms_biases_and_single_numbers_are_not_decayed(digits: Data) -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "lamb", "muon", "adahessian"])
 def test_other_optimizers_train(digits: Data, optimizer: str) -> None:
     result: Fit = fit(Recorder(), digits, Recipe(epochs=2, optimizer=optimizer, lr=0.02), seed=0)
-    assert result.val_accuracy > 0.3
+    assert result.score.accuracy > 0.3
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hadnas.errors import DataError
-from hadnas.train.data import folder as folder_reader
-from hadnas.train.data import images
+from hadnas.train.data import files, images
 from hadnas.train.data.images import HeldImages, Normalise, Split, StreamedImages
 from hadnas.train.data.spec import Data, load_data
 from hadnas.train.policy import Augmented
@@ -79,7 +78,7 @@ def test_processes_and_streaming_change_nothing(tmp_path: Path, monkeypatch: pyt
     folder = str(png_folder(tmp_path / "digits", mode="RGB"))
     held = load_data(folder)
     expected = batch(held, policy, count=70)
-    monkeypatch.setattr(folder_reader, "HELD_BYTES", 0)
+    monkeypatch.setattr(files, "HELD_BYTES", 0)
     streamed = load_data(folder)
     assert isinstance(held.train.images, HeldImages) and isinstance(streamed.train.images, StreamedImages)
     assert torch.equal(batch(streamed, policy, count=70), expected)

@@ -94,7 +94,7 @@ def test_continued_equals_uninterrupted(name: str, data: Data, tmp_path: Path) -
         stopped = network(*extra)
         trainer = Trainer(stopped, data, recipe, seed=7)
         trainer.load(load_checkpoint(tmp_path / "training.pt"))
-    assert curve(trainer) == curve(through) and trainer.result.val_loss == through.result.val_loss
+    assert curve(trainer) == curve(through) and trainer.result.score.loss == through.result.score.loss
     assert trainer.result.seconds > sum(epoch.seconds for epoch in trainer.curve) > 0
     assert list(trainer.train(3)) == [] and not stopped.training
     for key, value in first.state_dict().items():
@@ -232,7 +232,7 @@ def test_a_checkpoint_of_another_training_is_refused(data: Data) -> None:
             other.load(state)
         assert all(map(torch.equal, before, other.module.state_dict().values()))
     for version in (0, None):
-        with pytest.raises(SpecError, match=f"version {version}; allowed is 1"):
+        with pytest.raises(SpecError, match=f"version {version}; allowed is 2"):
             trainer.load({**state, "version": version})
 
 

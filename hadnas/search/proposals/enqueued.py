@@ -42,7 +42,7 @@ def enqueue(study: Study, archs: Mapping[str, Arch], task: Task) -> Enqueued:
 
     Raises StudyError if the study has another baseline of its name.
     """
-    draws, baselines = [], dict(study.baselines)
+    draws, baselines = [], dict(study.baselines or {})
     for name, arch in archs.items():
         with at(name):
             make_plan(arch, task)

@@ -55,7 +55,7 @@ def propose(
                 continue
             at_work = claims.at_work(study.name)
             earlier = sum(_item(other) in at_work for other in range(draw))
-            if answers is None and earlier >= study.trials - tally(known).done:
+            if answers is None and earlier >= study.trials - tally(known, study.metric_figure).done:
                 claims.give_back(held)
                 return None
             return _proposal(study, trials, sampler, held, draw, answers)

@@ -13,7 +13,6 @@ from hadnas.shell.commands import (
     COUNTS,
     HOME,
     SEEDS,
-    SIDES,
     SOURCES,
     SPLIT_SEEDS,
     THREAD_COUNTS,
@@ -21,6 +20,7 @@ from hadnas.shell.commands import (
     PathType,
     Seconds,
 )
+from hadnas.shell.commands.data import reading
 from hadnas.shell.commands.overrides import AUGMENTATIONS, at_most, chosen_limits
 
 if TYPE_CHECKING:
@@ -51,16 +51,23 @@ def exporting(command: Callable[..., None]) -> Callable[..., None]:
 def export_command(study: str, home: str | None, out: Path, trial: int | None, **options: bool) -> None:
     """Write the best architecture as code that needs torch and timm only, with its weights.
 
-    The best has the highest validation accuracy among feasible trials, ties by fewest MACs; `hadnas pick` chooses
-    another point of the front.
+    The best is that by the study's metric among feasible trials, ties by fewest MACs; `hadnas pick` chooses another.
     """
     from hadnas.opened import open_study
 
     results = open_study(study, home)
     found = results.best if trial is None else results.trial(trial)
     written = _export(results, found, out, **options)
-    best = ", the highest validation accuracy among feasible trials, ties by fewest MACs" * (trial is None)
+    best = f", the {_best_words(found)} among feasible trials, ties by fewest MACs" if trial is None else ""
     click.echo(f"exported {found.name}{best}\n{written}")
+
+
+def _best_words(found: "Found") -> str:
+    """What the best of a study is, in words: "highest validation accuracy"."""
+    from hadnas.measure.figures import TABLE, metric_words
+
+    word = "highest" if TABLE[found.metric].direction == "maximize" else "lowest"
+    return f"{word} validation {metric_words(found.metric)}"
 
 
 @click.command("pick")
@@ -70,16 +77,16 @@ def export_command(study: str, home: str | None, out: Path, trial: int | None, *
 @at_most
 @click.option(
     "--metric",
-    default="val/accuracy",
     metavar="FIGURE",
-    help="Best in this figure: val/accuracy, macs, latency_ratio ...",
+    show_default="the study's metric",
+    help="Best in this figure: a metric such as accuracy, or macs, latency_ratio and so on.",
 )
 @click.option("--out", type=PathType(), metavar="DIR", show_default="no export", help="Folder to export it to.")
 @exporting
 def pick_command(
     study: str,
     home: str | None,
-    metric: str,
+    metric: str | None,
     out: Path | None,
     onnx: bool,
     force: bool,
@@ -88,8 +95,9 @@ def pick_command(
 ) -> None:
     """Choose the best trained network of a study within limits, print it and, with --out, export it.
 
-    For example `hadnas pick digits --macs 200k --latency 1.5 --out small`. Without limits it is the best in FIGURE.
+    For example `hadnas pick digits --macs 200k --latency 1.5 --out small`.
     """
+    from hadnas.measure.figures import TABLE, VAL
     from hadnas.opened import open_study
     from hadnas.shell.tables.study import show_picked
 
@@ -97,10 +105,12 @@ def pick_command(
         raise click.UsageError("--onnx, --force and --mlflow-model need --out.")
     limits = chosen_limits(most)
     results = open_study(study, home)
-    found = results.pick(limits, metric)
+    figure = metric or results.study.metric_figure
+    figure = f"{VAL}{figure}" if f"{VAL}{figure}" in TABLE else figure
+    found = results.pick(limits, figure)
     options = {"onnx": onnx, "force": force, "mlflow_model": mlflow_model}
     written = "" if out is None else _export(results, found, out, **options)
-    show_picked(results, found, limits, metric)
+    show_picked(results, found, limits, figure)
     if written:
         click.echo(written)
 
@@ -130,7 +140,7 @@ def _export(results: "OpenStudy", found: "Found", out: Path, *, onnx: bool, forc
 @click.option("--out", required=True, type=PathType(), metavar="DIR", help="Folder to write.")
 @click.option("--weights", type=PathType(), metavar="FILE", help="Start from these .safetensors.")
 @BLOCKS_FILE
-@click.option("--size", type=SIDES, metavar="N", help="Side length to which the images of a folder are resized.")
+@reading
 @click.option("--epochs", type=COUNTS, metavar="N", show_default="50", help="Epochs of the training.")
 @click.option("--batch", type=BATCHES, metavar="N", show_default="64", help="Images in a training batch.")
 @click.option("--lr", type=float, metavar="RATE", show_default="0.004", help="Largest learning rate.")
@@ -155,7 +165,6 @@ def retrain_command(
     data: str,
     out: Path,
     weights: Path | None,
-    size: int | None,
     seed: int,
     split_seed: int,
     device: str,
@@ -165,20 +174,25 @@ def retrain_command(
     """Train ARCH (arch.json, an exported folder, a published network) longer, and export it with its new weights."""
     from hadnas.exporter.folder import check_folder, usage
     from hadnas.library import load_architecture
-    from hadnas.retraining import LONG_RECIPE, SEEN, retrain, updated_recipe
+    from hadnas.measure.metrics.metric import METRICS
+    from hadnas.retraining import LONG_RECIPE, SEEN, long_recipe, retrain, updated_recipe
     from hadnas.shell.progress import TrainingDisplay
-    from hadnas.train.data.spec import DataSpec, load_data
+    from hadnas.train.data.spec import READING, DataSpec, load_data
 
     check_folder(out, force=force)
-    found, recipe = load_architecture(arch), updated_recipe(LONG_RECIPE, settings)
-    images = load_data(DataSpec(source=data, size=size, split_seed=split_seed))
+    given = {name: value for name in READING if (value := settings.pop(name))}
+    found, _ = load_architecture(arch), updated_recipe(LONG_RECIPE, settings)  # refused before the images are read
+    images = load_data(DataSpec(source=data, split_seed=split_seed, **given))
     for note in images.notes:
         click.echo(f"images: {note}", err=True)
+    recipe = updated_recipe(long_recipe(images.target), settings)
     display = TrainingDisplay(recipe.epochs, len(images.val))
     with display.bar:
         done = retrain(found, images, recipe, seed=seed, weights=weights, device=device, on_epoch=display)
     for split, score in (("validation", done.validation), ("test (this split was opened now, once)", done.test)):
-        click.echo(f"{split}: accuracy {score.accuracy:.4f} ±{score.standard_error:.4f} (n = {score.n})")
+        one = done.single(score)
+        text, name = METRICS[one.metric].text, one.metric.replace("_", " ")
+        click.echo(f"{split}: {name} {text(one.value)} ±{text(one.standard_error)} (n = {one.n})")
     if done.started_from is not None:
         click.echo(SEEN)
     done.export(out, origin={"architecture": arch}, force=force)

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hadnas.errors import SpecError, cut
 from hadnas.limits import WIDTH
-from hadnas.measure.figures import Figure, constraints
+from hadnas.measure.figures import VAL, Figure, constraints
+from hadnas.paths import as_path
 from hadnas.plain import from_json
 from hadnas.shell.commands import SOURCES
 
@@ -52,6 +54,17 @@ def _limited(command: Callable[..., None], prefix: str, option: Callable[..., An
     return command
 
 
+def judging(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options for the metric and for classes of unequal size."""
+    for option in (
+        click.option("--balanced", is_flag=True, help="Draw as many training images of each class."),
+        setting("--class-weights", metavar="LIST", help="Weights of the classes in the loss: balanced, or 1,2.5."),
+        setting("--metric", metavar="NAME", help="What networks are judged by, such as balanced_accuracy."),
+    ):
+        command = option(command)
+    return command
+
+
 def _options(prefix: str) -> dict[str, Figure]:
     names = ((figure.name.removesuffix(f"_{figure.unit}").replace("_", "-"), figure) for figure in constraints())
     return {f"--{prefix}{name}": figure for name, figure in names}
@@ -66,7 +79,6 @@ def updated_study(
     *,
     trials: int | None = None,
     data: str | None = None,
-    size: int | None = None,
     val_fraction: float | None = None,
     objectives: str | None = None,
     epochs: int | None = None,
@@ -78,40 +90,59 @@ def updated_study(
     sampler: str | None = None,
     rungs: str | None = None,
     patience: int | None = None,
+    metric: str | None = None,
+    class_weights: str | None = None,
+    balanced: bool = False,
     name: str | None = None,
     backends: str | None = None,
-    **largest: str | None,
+    baselines: Sequence[str] = (),
+    no_baselines: bool = False,
+    **others: Any,
 ) -> "Study":
     """`study` with every setting that is not None. Raises SpecError or UnknownName as the study itself does.
 
-    `recipe` are settings such as `weight_decay=0.1`; `largest` are values of the options that `limits` adds, such as
-    `max_macs="50M"`. A study on other data is another study: without `name`, it is named `<study>-<data>`.
+    `recipe` are settings such as `weight_decay=0.1`; `others` are values of the options that `limits` and `reading`
+    add, such as `max_macs="50M"` or `size=64`. A study on other data is another study: without `name`, it is named
+    `<study>-<data>`, and without baselines they are chosen when it begins.
     """
     from pydantic import ValidationError
 
     from hadnas.store.study import Study, one_sentence
+    from hadnas.train.data.spec import READING
 
     fields: dict[str, Any] = {key: getattr(study, key) for key in Study.model_fields}
     given = {"trials": trials, "seed": seed, "sampler": sampler, "patience": patience, "name": name}
     fields |= {key: value for key, value in given.items() if value is not None}
     if data is not None and not data.strip():
         raise SpecError(f"--data is empty; allowed are {SOURCES}")
-    source = {"source": data, "size": size, "val_fraction": val_fraction}
-    fields["data"] = study.data.model_dump() | {key: value for key, value in source.items() if value is not None}
-    if name is None and data is not None and data != study.data.source:
-        stem = data.rstrip("/").rpartition("/")[2].removesuffix(".npz")
-        fields["name"] = f"{study.name}-{''.join(c if c.isalnum() or c in '_-.' else '_' for c in stem)}"
+    reading: dict[str, Any] = {name: value for name in READING if (value := others.pop(name, None))}
+    reading |= {} if val_fraction is None else {"val_fraction": val_fraction}
+    other = data if data != study.data.source else None
+    if other or reading:
+        fields["data"] = study.data.model_dump() | reading | ({"source": other} if other else {})
+    if other:
+        fields["baselines"] = study.baselines or None
+        fields["name"] = name or f"{study.name}-{_name_of(other)}"
+    if baselines or no_baselines:
+        fields["baselines"] = _baselines(baselines, no_baselines)
     if objectives is not None:
         fields["objectives"] = _listed(objectives)
     if backends is not None:
         fields["backends"] = _listed(backends)
     if rungs is not None:
         fields["rungs"] = _rungs(rungs)
-    chosen = {"epochs": epochs, "batch": batch, "lr": lr, "augment": augment}
-    named = {key: value for key, value in chosen.items() if value is not None}
-    fields["recipe"] = {**study.recipe.model_dump(), **_settings(recipe, named), **named}
+    if metric is not None:
+        judge = study.metric_figure
+        fields["metric"] = metric
+        if objectives is None:
+            fields["objectives"] = [f"{VAL}{metric}" if one == judge else one for one in study.objectives]
+    chosen: dict[str, Any] = {"epochs": epochs, "batch": batch, "lr": lr, "augment": augment}
+    chosen["sampling"] = "balanced" if balanced else None
+    chosen["class_weights"] = None if class_weights is None else _weights(class_weights)
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    fields["recipe"] = study.recipe.model_dump(exclude_unset=True) | _settings(recipe, chosen) | chosen
     fields["constraints"] = dict(study.constraints)
-    for key, text in largest.items():
+    for key, text in others.items():
         option = f"--{key.replace('_', '-')}"
         figure = _options("max-")[option]
         if text is not None:
@@ -120,6 +151,30 @@ def updated_study(
         return Study(**fields)
     except ValidationError as error:
         raise one_sentence(error) from None
+
+
+def _name_of(data: str) -> str:
+    """A study's name from that of its data: of a folder or file, or of a table with its folder."""
+    from hadnas.train.data.spec import TABLES
+
+    path = PurePath(data)
+    parts = [as_path(data).absolute().parent.name, path.stem] if path.suffix.lower() in TABLES else [path.name]
+    name = "-".join(parts).removesuffix(".npz")
+    return "".join(c if c.isalnum() or c in "_-." else "_" for c in name)
+
+
+def _baselines(names: Sequence[str], none: bool) -> dict[str, Any]:
+    """Architectures by name: timm's names as they are, published networks and files as nodes."""
+    if names and none:
+        raise SpecError("--baseline and --no-baselines are both given; one of them is allowed")
+    from hadnas.library import load_architecture, shipped
+
+    found: dict[str, Any] = {}
+    for name in names:
+        file = name.endswith(".json") or as_path(name).is_dir()
+        known = file or name in shipped("published")
+        found[PurePath(name).stem if file else name] = load_architecture(name).node if known else name
+    return found
 
 
 def sides(text: str) -> tuple[int, int, int]:
@@ -158,6 +213,18 @@ def _rungs(text: str) -> list[int]:
     if not all(re.fullmatch("[0-9]{1,7}", part) for part in parts):
         raise SpecError(f"--rungs {cut(text)} is not allowed; allowed are epochs such as 2,4, or none")
     return [int(part) for part in parts]
+
+
+def _weights(text: str) -> str | list[float]:
+    """`balanced` as it is, `1,2.5` as [1.0, 2.5]."""
+    if text.strip().lower() == "balanced":
+        return "balanced"
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise SpecError(
+            f"--class-weights {cut(text)} is not allowed; allowed are numbers such as 1,2.5, or balanced"
+        ) from None
 
 
 def _number(text: str, option: str, figure: Figure) -> float:

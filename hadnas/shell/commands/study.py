@@ -14,14 +14,14 @@ from hadnas.shell.commands import (
     HOME,
     SEED_COUNTS,
     SEEDS,
-    SIDES,
     SOURCES,
     SPLIT_SEEDS,
     TRIALS,
     Duration,
     PathType,
 )
-from hadnas.shell.commands.overrides import AUGMENTATIONS, limits, setting, updated_study
+from hadnas.shell.commands.data import reading
+from hadnas.shell.commands.overrides import AUGMENTATIONS, judging, limits, setting, updated_study
 
 
 @click.command("search")
@@ -36,7 +36,7 @@ from hadnas.shell.commands.overrides import AUGMENTATIONS, limits, setting, upda
     help="90s, 30m or 2h: no further training starts then, and the same command continues the search.",
 )
 @setting("--data", metavar="DATA", help=f"{SOURCES}.")
-@setting("--size", type=SIDES, metavar="N", help="Side length to which the images of a folder are resized.")
+@reading
 @setting("--val-fraction", type=float, metavar="SHARE", help="Share of the images for validation, without a split.")
 @setting("--objectives", metavar="LIST", help="Figures to optimise: val/accuracy,macs or val/accuracy,latency_ratio.")
 @setting("--epochs", type=COUNTS, metavar="N", help="Epochs per candidate.")
@@ -56,6 +56,15 @@ from hadnas.shell.commands.overrides import AUGMENTATIONS, limits, setting, upda
     "--patience", type=COUNTS, metavar="N", help="End after so many architectures that hardly raise the hypervolume."
 )
 @click.option(
+    "--baseline",
+    "baselines",
+    metavar="NAME",
+    multiple=True,
+    show_default="the study's; three of its size for own images",
+    help="A timm model, published network or file; may be given several times.",
+)
+@click.option("--no-baselines", is_flag=True, help="Train no baselines.")
+@click.option(
     "--enqueue",
     multiple=True,
     metavar="ARCH",
@@ -69,6 +78,7 @@ from hadnas.shell.commands.overrides import AUGMENTATIONS, limits, setting, upda
     show_default="that of STUDY, with -DATA for other data",
     help="Name of the stored study, by which `hadnas top NAME` finds it.",
 )
+@judging
 @limits
 @setting("--backends", metavar="LIST", help="Further backends to time front and baselines on: compile,onnxruntime.")
 @click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
@@ -159,7 +169,7 @@ def compare_command(studies: tuple[str, ...], home: str | None, out: Path | None
     """Lay the Pareto fronts of studies of one home and the same objectives over each other."""
     from hadnas.opened import open_study
     from hadnas.paths import new_file
-    from hadnas.results.fronts import overlay
+    from hadnas.results.comparison import overlay
     from hadnas.shell.tables.study import show_overlay
 
     if len(set(studies)) < 2:

@@ -1,6 +1,6 @@
 """Prints the finals of a study, and the products of a trained candidate."""
 
-from hadnas.measure.figures import shown_in
+from hadnas.measure.figures import metric_words, shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.finals import Final, lacking, opened_words
 from hadnas.results.insight import effects
@@ -11,9 +11,10 @@ from hadnas.shell.tables.grid import Column, Grid, print_left_out
 
 
 def show_finals(study: str, finals: list[Final], opened: int) -> None:
-    """Test accuracy of each network in the finals, and the lead of the finalist it is compared with."""
-    some = next((final.accuracy for final in finals if final.accuracy is not None), None)
-    title = f"{study}: finals, test accuracy with 95 % intervals"
+    """The test metric of each network in the finals, and the lead of the finalist it is compared with."""
+    some = next((final.estimate for final in finals if final.estimate is not None), None)
+    metric = finals[0].metric if finals else "accuracy"
+    title = f"{study}: finals, test {metric.replace('_', ' ')} with 95 % intervals"
     if some is not None:
         title += f" over {some.seeds} {'seed' if some.seeds == 1 else 'seeds'} and n = {some.n} images"
     costs = shown_in("finals")
@@ -21,7 +22,7 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
         Column(),
         Column("network", name=True),
         *(Column(figure.label, right=True, spare=3) for figure in costs),
-        Column("test/accuracy", right=True),
+        Column(f"test/{metric}", right=True),
         Column("interval", spare=1),
         Column("seeds' std", right=True, spare=2),
         Column("finalist ahead by", wraps=True),
@@ -29,13 +30,13 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
     )
     for final in finals:
         known = ["" if final.costs is None else figure.brief(figure.of(final.costs)) for figure in costs]
-        if final.accuracy is None:
+        if final.estimate is None:
             grid.add(final.kind, final.name, *known, "-", "", "", f"not trained: {final.reason}")
             continue
-        found = final.accuracy
-        deviation = "" if found.seed_std is None else f"{found.seed_std:.4f}"
-        interval = f"{found.low:.4f} to {found.high:.4f}"
-        grid.add(final.kind, final.name, *known, f"{found.mean:.4f}", interval, deviation, final.lead_text)
+        found = final.estimate
+        deviation = "" if found.seed_std is None else final.text(found.seed_std)
+        row = final.text(found.mean), final.interval, deviation, final.lead_text
+        grid.add(final.kind, final.name, *known, *row)
     print_left_out(grid.print())
     note = "" if some is None else f"{interval_words(some.seeds)}; "
     console.print(f"{note}a p-value needs {MIN_SEED_PAIRS} seeds and is not corrected for the number of comparisons")
@@ -45,7 +46,7 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
 
 def show_effects(results: StudyResults, found: Found) -> None:
     """Every product of a trained candidate, on the study's validation images."""
-    numbers = (Column(head, right=True) for head in ("adds", "accuracy without", "lost"))
+    numbers = (Column(head, right=True) for head in ("adds", f"{metric_words(found.metric)} without", "lost"))
     grid = Grid(Column("product", wraps=True), *numbers, title=found.name)
     all_effects = effects(results, found)
     for effect in all_effects:
@@ -56,6 +57,6 @@ def show_effects(results: StudyResults, found: Found) -> None:
     grid.print()
     first = all_effects[0]
     console.print(
-        f"accuracy with all: {first.accuracy:.4f} on n = {first.n} validation images; adds: RMS of the product's "
-        "contribution, divided by the RMS of the rest"
+        f"{metric_words(found.metric)} with all: {first.whole:.4f} on n = {first.n} validation images; adds: RMS of "
+        "the product's contribution, divided by the RMS of the rest"
     )

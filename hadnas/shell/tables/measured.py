@@ -19,9 +19,9 @@ from hadnas.store.database import shown
 from hadnas.store.ledger import Ledger
 
 HIDDEN = {
-    "id", "arch", "versions", "recipe", "data", "code", "worker", "holder", "host", "pid", "heartbeat", "started",
-    "finished", "created", "weights", "weights_sha256", "attempt", "protocol_json", "figures", "fit", "p90_ms",
-    "min_ms", "iqr", "ratio_iqr",
+    "id", "arch", "metrics", "versions", "recipe", "data", "code", "worker", "holder", "host", "pid", "heartbeat",
+    "started", "finished", "created", "weights", "weights_sha256", "attempt", "protocol_json", "figures", "fit",
+    "p90_ms", "min_ms", "iqr", "ratio_iqr",
 }  # fmt: skip
 """Columns of the ledger that only its CSV has."""
 

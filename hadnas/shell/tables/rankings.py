@@ -1,6 +1,7 @@
-"""Prints rankings: of latency by cost and prediction, of accuracy by scores without training."""
+"""Prints rankings: of latency by cost and prediction, of a study's metric by scores without training."""
 
 from hadnas.measure.cost import Cost
+from hadnas.measure.figures import metric_words
 from hadnas.results.scores import score_study
 from hadnas.results.table import StudyResults
 from hadnas.search.predictor import Predictor
@@ -42,30 +43,30 @@ def _errors(found: Predictor) -> str:
 
 
 def show_scores(results: StudyResults) -> None:
-    """Rank correlation of each score without training with the accuracy of the study's architectures."""
+    """Rank correlation of each score without training with the metric of the study's architectures."""
     found = score_study(results)
-    some = found["macs"]
+    some, words = found["macs"], metric_words(results.study.metric_figure)
     grid = Grid(
         Column("Spearman's rho (95 % interval)"),
         Column(f"all (n={some.overall.n})", right=True),
         Column(f"best quarter (n={some.quarter.n})", right=True),
-        title=f"{results.name}: what ranks accuracy",
+        title=f"{results.name}: what ranks {words}",
     )
     for name, score in found.items():
         cells = ((score.overall, some.overall.n), (score.quarter, some.quarter.n))
         grid.add(name, *(f"{rank}{f', n = {rank.n}' if rank.n < n else ''}" for rank, n in cells))
     grid.print()
     if any(rank.rho is None for score in found.values() for rank in (score.overall, score.quarter)):
-        console.print("-: fewer than two architectures, or a constant score or accuracy")
+        console.print(f"-: fewer than two architectures, or a constant score or {words}")
     lacking = [f"{score.lacking} without {name}" for name, score in found.items() if score.lacking]
     if lacking:
         console.print(f"left out: {', '.join(lacking)}")
     console.print(
-        f"one standard error of the best accuracy is {results.best.standard_error:.4f}: the best quarter spans "
+        f"one standard error of the best {words} is {results.best.standard_error:.4f}: the best quarter spans "
         f"{_span(results, some.quarter.n):.4f}",
     )
 
 
 def _span(results: StudyResults, count: int) -> float:
     best = results.ranked[:count]
-    return best[0].accuracy - best[-1].accuracy
+    return abs(best[0].value - best[-1].value)

@@ -112,7 +112,8 @@ def _show_settings(study: Study) -> None:
     for name, value in {**settings, **{name: dict(field) for name, field in fields.items()}}.items():
         if name != "name" and value not in ("", {}, [], ()):
             grid.add(name, _text(value))
-    grid.add("baselines", _text(list(study.baselines)) or "none")
+    names = "three of its size, chosen when it begins" if study.baselines is None else _text(list(study.baselines))
+    grid.add("baselines", names or "none")
     grid.print()
 
 

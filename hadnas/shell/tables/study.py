@@ -8,10 +8,10 @@ from typing import Any
 from hadnas.arch.families import LEGEND, MIXED, families_texts, family_counts, merge_counts
 from hadnas.arch.node import Arch
 from hadnas.blocks.registry import FAMILIES
-from hadnas.measure.figures import ACCURACY, TABLE, objectives
+from hadnas.measure.figures import TABLE, metric_words, objectives
+from hadnas.measure.metrics.metric import METRICS
 from hadnas.results.candidate import Found
-from hadnas.results.comparison import comparison
-from hadnas.results.fronts import Overlay
+from hadnas.results.comparison import Overlay, comparison
 from hadnas.results.table import NOISY_RATIO, StudyResults
 from hadnas.shell.tables import console
 from hadnas.shell.tables.grid import Column, Grid, print_left_out
@@ -37,13 +37,18 @@ def show_top(name: str, home: Home, count: int) -> None:
         _show_left(results)
         _ = results.best  # raises, since there is none
     n = (ranked or baselines)[0].notes["val_n"]
-    title = f"{name}: {len(ranked)} architectures, validation accuracy on n = {n} (± one standard error)"
+    words = metric_words(results.study.metric_figure)
+    title = f"{name}: {len(ranked)} architectures, validation {words} on n = {n} (± one standard error)"
     grid = networks_grid(results, title)
     for found in ranked[:count]:
         add_network(grid, results, found, "front" if found.name in front else "")
     for found in baselines:
         add_network(grid, results, found, "baseline")
     left_out = grid.print()
+    if "dummy" in results.stored:
+        dummy = results.stored["dummy"]
+        worth = METRICS[dummy["metric"]].text(dummy["value"])
+        console.print(f"dummy: {dummy['text']}: {metric_words(dummy['metric'])} {worth}")
     if results.study.limits:
         console.print(f"constraints: {results.study.limits}")
     if results.timed_otherwise:
@@ -111,7 +116,8 @@ def _cell(figures: Mapping[str, Any] | None) -> str:
 def _show_left(results: StudyResults) -> None:
     """What is not in the leaderboard: stopped at a rung, refused, damaged, failed."""
     if results.stopped:
-        console.print(f"stopped at a rung, without a final accuracy: {len(results.stopped)} architectures")
+        words = metric_words(results.study.metric_figure)
+        console.print(f"stopped at a rung, without a final {words}: {len(results.stopped)} architectures")
     for rung, some in groupby(sorted(results.stopped, key=_rung), _rung):
         names = ", ".join(found.name for found in some)
         console.print(f"  after epoch {rung} of {results.study.recipe.epochs}: {names}", soft_wrap=True)
@@ -195,14 +201,16 @@ def show_overlay(found: Overlay) -> None:
             add_network(grid, results, each, results.name if place == 0 else "")
     left_out = grid.print()
     console.print()
+    metric = first.study.metric_figure
+    words = metric_words(metric)
     heads = ("networks", "on the common front", "hypervolume share")
     summary = Grid(
-        Column("study", name=True), Column("best accuracy", right=True), *(Column(h, right=True) for h in heads)
+        Column("study", name=True), Column(f"best {words}", right=True), *(Column(h, right=True) for h in heads)
     )
     for results in found.studies:
-        accuracy = results.text(results.best, TABLE[ACCURACY])
+        best = results.text(results.best, TABLE[metric])
         numbers = (len(results.distinct), found.joint[results.name])
-        summary.add(results.name, accuracy, *map(str, numbers), f"{found.volumes[results.name]:.3f}")
+        summary.add(results.name, best, *map(str, numbers), f"{found.volumes[results.name]:.3f}")
     summary.print()
     console.print()
     worst = ", ".join(

@@ -2,21 +2,18 @@
 
 import os
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 
 import torch
-from timm.utils import natural_key
-from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from hadnas.errors import DataError
 from hadnas.paths import as_path
-from hadnas.train.data.decode import Decoder, decoder
-from hadnas.train.data.images import HELD_BYTES, HeldImages, Images, Source, StreamedImages, checked_names
-from hadnas.train.data.reader import reader
-
-SPLITS = ("train", "val", "test")
+from hadnas.train.data.files import read_files
+from hadnas.train.data.images import Source
+from hadnas.train.data.reader import ordered_names, reader
+from hadnas.train.data.spec import TABLES
+from hadnas.train.data.split import SPLITS, split_named
 
 EXTENSIONS = (*IMG_EXTENSIONS, ".gif")
 """Endings of the names of images, in upper or lower case."""
@@ -37,33 +34,43 @@ class _Listed:
     unread: list[Path] = field(default_factory=list)
 
 
-@reader("a folder of images, with a sub-folder per class", takes=lambda source: as_path(source).is_dir(), resizes=True)
-def read_folder(source: str, size: int | None) -> Source:
-    """Read `<class>/*`, or `train/<class>/*` and, if they exist, `val` and `test`.
-
-    Images are in memory if their pixels take at most HELD_BYTES, else streamed. Raises DataError.
-    """
+@reader(
+    "a folder of images, with a sub-folder per class",
+    takes=lambda source: as_path(source).is_dir(),
+    options=("size", "skip_bad"),
+)
+def read_folder(source: str, size: int | None, skip_bad: bool) -> Source:
+    """Read `<class>/*`, or such folders in `train` and, if they exist, `val` and `test`. Raises DataError."""
     root = as_path(source)
-    parts: list[str] = []
-    unread: list[str] = []
-    if (root / "train").is_dir():
-        for entry in _entries(root):
-            (parts if entry.is_dir() else unread).append(entry.name)
-        if unknown := [part for part in parts if part not in SPLITS]:
-            raise DataError(f"{root}: beside train there is {unknown[0]!r}; allowed are {' and '.join(SPLITS[1:])}")
-    listed = {part: _list(root / part) for part in SPLITS if part in parts} or {"train": _list(root)}
+    parts = _parts(root)
+    listed = {part: _list(folder) for part, folder in parts.items()} or {"train": _list(root)}
     train = listed["train"]
     for part, found in listed.items():
         if found.classes != train.classes:
             raise DataError(
                 f"{root}: classes of {part} {list(found.classes)} differ from those of train {list(train.classes)}"
             )
-    decode = decoder((path for found in listed.values() for path in found.files), size)
-    total = sum(len(found.files) for found in listed.values()) * prod(decode.shape)
-    images = {part: _images(found, decode, in_memory=total <= HELD_BYTES) for part, found in listed.items()}
-    others = [*(root / name for name in unread), *(path for found in listed.values() for path in found.unread)]
-    notes = (_unread_words(others),) if others else ()
+    others = [path for found in listed.values() for path in found.unread]
+    if parts:
+        others = [*(Path(entry.path) for entry in _entries(root) if not entry.is_dir()), *others]
+    files = {part: (found.files, torch.tensor(found.labels, dtype=torch.int64)) for part, found in listed.items()}
+    images, notes = read_files(root, files, size, skip_bad)
+    notes = ((_unread_words(others),) if others else ()) + notes
     return Source(255.0, train.classes, images["train"], images.get("val"), images.get("test"), notes)
+
+
+def _parts(root: Path) -> dict[str, Path]:
+    """The folder of each split; empty if the folders in `root` are classes."""
+    folders = [entry.name for entry in _entries(root) if entry.is_dir()]
+    found = {name: split_named(name) for name in folders}
+    if "train" not in folders and not ("train" in found.values() and all(found.values())):
+        return {}
+    parts: dict[str, Path] = {}
+    for name, split in found.items():
+        if split is None or split in parts:
+            raise DataError(f"{root}: beside train there is {name!r}; allowed are {', '.join(SPLITS)}, each once")
+        parts[split] = root / name
+    return {split: parts[split] for split in SPLITS if split in parts}
 
 
 def _unread_words(files: list[Path]) -> str:
@@ -87,7 +94,12 @@ def _entries(folder: Path) -> list["os.DirEntry[str]"]:
 
 def _list(folder: Path) -> _Listed:
     entries = _entries(folder)
-    found = _Listed(_ordered([entry.name for entry in entries if entry.is_dir()], folder))
+    names = [entry.name for entry in entries if entry.is_dir()]
+    if not names:
+        tables = [entry.name for entry in entries if entry.name.lower().endswith(TABLES)]
+        hint = f"; to take the labels from the table, name it: {folder / tables[0]}" if tables else ""
+        raise DataError(f"{folder}: not an image folder with one sub-folder per class{hint}")
+    found = _Listed(ordered_names(names, folder))
     found.unread += [Path(entry.path) for entry in entries if not entry.is_dir()]
     for label, name in enumerate(found.classes):
         for entry in _entries(folder / name):
@@ -102,25 +114,3 @@ def _list(folder: Path) -> _Listed:
         if label not in found.labels[-1:]:
             raise DataError(f"{folder}: class {name!r} has no image, a file whose name ends in {', '.join(EXTENSIONS)}")
     return found
-
-
-def _ordered(names: list[str], folder: Path) -> tuple[str, ...]:
-    """Class names in the order of timm's reader: numbers by value, letters without regard to case.
-
-    Names that are equal in it, such as `a` and `A`, are in the order of their characters.
-    """
-    if not names:
-        raise DataError(f"{folder}: not an image folder with one sub-folder per class")
-    try:
-        return tuple(sorted(checked_names(names, folder), key=natural_key))
-    except ValueError as error:  # a digit that is not decimal, such as ²
-        raise DataError(
-            f"{folder}: timm cannot order the names of the classes ({error}); rename their folders"
-        ) from None
-
-
-def _images(listed: _Listed, decode: Decoder, in_memory: bool) -> Images:
-    labels: Tensor = torch.tensor(listed.labels, dtype=torch.int64)
-    if in_memory:
-        return HeldImages(torch.stack([decode(path) for path in listed.files]), labels, listed.files)
-    return StreamedImages(listed.files, labels, decode.shape, decode, decode.rule)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hadnas.errors import DataError
+from hadnas.targets import TargetKind
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -34,15 +35,16 @@ Batches = Iterator[tuple[Tensor, Tensor]]
 
 
 class Images(Protocol):
-    """uint8 images of one shape (C, H, W) with their labels, int64 (N,), on the CPU."""
+    """uint8 images of one shape (C, H, W) with their targets, on the CPU."""
 
     labels: Tensor
+    """int64 (N,) for classes; float32 (N, K) for labels, of which each is 0 or 1, and for values."""
     shape: tuple[int, int, int]
     names: Sequence[object]
     """The name of each image in messages: its file, or its place in an array."""
 
-    def __getitem__(self, place: int) -> tuple[Tensor, int]:
-        """One image with its label."""
+    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
+        """One image with its target."""
 
     def content(self, place: int) -> bytes:
         """The bytes of an image's pixels or of its file, equal for two copies of an image."""
@@ -68,8 +70,8 @@ class HeldImages:
         self.names: Sequence[object] = range(len(labels)) if names is None else names
         self.shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
 
-    def __getitem__(self, place: int) -> tuple[Tensor, int]:
-        return self.pixels[place], int(self.labels[place])
+    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
+        return self.pixels[place], self.labels[place]
 
     def subset(self, index: np.ndarray) -> "HeldImages":
         places, names = torch.from_numpy(index), [self.names[place] for place in index.tolist()]
@@ -95,7 +97,7 @@ class HeldImages:
                 yield pixels[index], labels[index]
 
 
-class StreamedImages(Dataset[tuple[Tensor, int]]):
+class StreamedImages(Dataset[tuple[Tensor, Tensor]]):
     """Images decoded from their files at every use.
 
     rule: the change of pixels after decoding, in words (see `Decoder`); it is part of the digest
@@ -115,8 +117,8 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, place: int) -> tuple[Tensor, int]:
-        return self.decode(self.files[place]), int(self.labels[place])
+    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
+        return self.decode(self.files[place]), self.labels[place]
 
     def subset(self, index: np.ndarray) -> "StreamedImages":
         files = [self.files[place] for place in index.tolist()]
@@ -153,7 +155,9 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
 class Source:
     """The result of a reader: images with pixels 0..`scale`, in the source's own splits, and notes, as sentences.
 
-    `name` is that of the data set; None for the name of its file or folder.
+    `target` is the kind of the targets, `class_names` are the names of the classes, of the labels or of the values.
+    `name` is that of the data set; None for the name of its file or folder. `groups` (N,) has the group of each
+    training image, of which none is to be in two splits.
     """
 
     scale: float
@@ -163,6 +167,8 @@ class Source:
     test: Images | None = None
     notes: tuple[str, ...] = ()
     name: str | None = None
+    target: TargetKind = "classes"
+    groups: np.ndarray | None = None
 
 
 def checked_names(names: Iterable[object], where: object) -> tuple[str, ...]:
@@ -194,7 +200,7 @@ def evenly_spaced(n: int, total: int) -> Tensor:
     return torch.linspace(0, total - 1, min(n, total), dtype=torch.float64).long()
 
 
-def loaded(images: Dataset[tuple[Tensor, int]], places: Sequence[Any], size: int, device: torch.device) -> Batches:
+def loaded(images: Dataset[tuple[Tensor, Tensor]], places: Sequence[Any], size: int, device: torch.device) -> Batches:
     """Batches of at most `size` of the `images` at these places, decoded by several processes if that is faster."""
     loader = DataLoader(
         images,
@@ -225,7 +231,7 @@ class Normalise:
 
 
 class Split:
-    """One split of a data set: normalised float32 images with int64 labels, on any device."""
+    """One split of a data set: normalised float32 images with their targets, on any device."""
 
     def __init__(self, images: Images, normalise: Normalise) -> None:
         self.images, self.normalise = images, normalise
@@ -236,11 +242,11 @@ class Split:
 
     @property
     def labels(self) -> Tensor:
-        """int64 (N,), on the CPU."""
+        """The targets as in `Images`: int64 (N,) or float32 (N, K), on the CPU."""
         return self.images.labels
 
     def batches(self, size: int, device: torch.device | str = "cpu", order: Tensor | None = None) -> Batches:
-        """Yield (images (B, C, H, W), labels (B,)), B <= `size`, of all images or of those in `order`."""
+        """Yield (images (B, C, H, W), targets (B,) or (B, K)), B <= `size`, of all images or of those in `order`."""
         device = torch.device(device)
         for pixels, labels in self._on(device).batches(size, device, order):
             yield (pixels if pixels.is_floating_point() else self.normalise(pixels)), labels

@@ -1,6 +1,11 @@
-"""Images in a `.npz` file: `train_images` and `train_labels`, and optional ones of `val` and `test`."""
+"""Images in a `.npz` file: `train_images` and `train_labels` or `x_train` and `y_train`, and those of val and test.
+
+Labels are integers or text (N,) or (N, 1) for classes, 0 and 1 of shape (N, K) for K labels, floats (N,) or (N, K) for
+values.
+"""
 
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +14,15 @@ from numpy.lib.npyio import NpzFile
 
 from hadnas.errors import DataError
 from hadnas.paths import as_path
+from hadnas.targets import TargetKind
 from hadnas.train.data.images import HeldImages, Source, checked_names
-from hadnas.train.data.reader import reader
+from hadnas.train.data.reader import ordered_names, reader
+from hadnas.train.data.split import SPLITS
 
 LAYOUT = "layout"
 """The array with the value "NHWC", which states that channels are last if the shape of images is ambiguous."""
+
+_CHUNK = 1024  # images converted at once: a whole set as float64 would take eight times its memory
 
 
 def _is_npz(source: str) -> bool:
@@ -42,23 +51,55 @@ def _read(archive: object, path: Path) -> Source:
         raise DataError(f"{path}: contains one array; a .npz file with train_images and train_labels is needed")
     if LAYOUT in archive.files and (layout := str(_array(archive, LAYOUT, path))) != "NHWC":
         raise DataError(f"{path}: {LAYOUT} is {layout!r}; 'NHWC' is allowed, with images of shape (N, H, W, C)")
-    train = _part(archive, "train", path)
-    present = [part for part in ("val", "test") if {f"{part}_images", f"{part}_labels"} & set(archive.files)]
-    others = {part: _part(archive, part, path) for part in present}
+    keys = {split: pair for split in SPLITS if (pair := _keys(archive.files, split, path))}
+    images = {key: _images(archive, key, path) for key, _ in keys.values()}
+    labels = {key: _labels(archive, key, len(images[of]), of, path) for of, key in keys.values()}
+    kinds = {key: _kind(array) for key, array in labels.items()}
+    kind = kinds[keys["train"][1]]
+    if other := next((key for key in kinds if kinds[key] != kind), None):
+        raise DataError(f"{path}: {other} are {kinds[other]}, the training images have {kind}; one kind is needed")
+    shapes = {key: (array.shape[3], *array.shape[1:3]) for key, array in images.items()}
+    first = next(iter(shapes))
+    for key, shape in shapes.items():
+        if shape != shapes[first]:
+            raise DataError(f"{path}: {key} are {shape}, the training images {shapes[first]} (channels, height, width)")
     names = _array(archive, "class_names", path) if "class_names" in archive.files else None
-    for part, images in others.items():
-        if images.shape != train.shape:
-            raise DataError(
-                f"{path}: {part} images are {images.shape}, training images {train.shape} (channels, height, width)"
-            )
-    highest = int(train.labels.max())
-    if names is None and not 0 <= highest < len(train.labels):
-        raise DataError(f"{path}: train label {highest} is out of range; labels count the classes from 0")
-    if names is None:
-        names = np.arange(highest + 1)
-    elif names.ndim != 1 or len(names) == 0:
-        raise DataError(f"{path}: class_names has shape {names.shape}; one name per class is needed")
-    return Source(255.0, checked_names(names.tolist(), path), train, others.get("val"), others.get("test"))
+    count = labels[keys["train"][1]].shape[1] if kind != "classes" else None
+    if names is not None and (names.ndim != 1 or len(names) == 0 or len(names) != (count or len(names))):
+        raise DataError(f"{path}: class_names has shape {names.shape}; one name for each of the {kind} is needed")
+    more: tuple[str, ...] = ()
+    if count is None:
+        classes, targets = _classes(labels, names, path)
+    else:
+        classes = checked_names((np.arange(count) if names is None else names).tolist(), path)
+        targets = {key: array.astype(np.float32) for key, array in labels.items()}
+        if kind == "values" and all((array == np.rint(array)).all() for array in labels.values()):
+            key = keys["train"][1]
+            more = (f"{key} are whole numbers of a floating type, read as values; for classes: {key}.astype(int)",)
+    pixels, notes = _bytes(images, path)
+    parts = {
+        split: HeldImages(
+            torch.from_numpy(np.ascontiguousarray(pixels[key].transpose(0, 3, 1, 2))),
+            torch.from_numpy(targets[of]),
+            [f"{key}[{place}]" for place in range(len(pixels[key]))],
+        )
+        for split, (key, of) in keys.items()
+    }
+    if "val" in parts and kind == "classes":
+        lacking = np.setdiff1d(parts["train"].labels, parts["val"].labels)
+        more = tuple(f"class {classes[label]!r} has no validation image" for label in lacking[:1])
+    return Source(255.0, classes, parts["train"], parts.get("val"), parts.get("test"), notes + more, target=kind)
+
+
+def _keys(found: Iterable[str], split: str, path: Path) -> tuple[str, str] | None:
+    """The names of the arrays of a split; None if the file has none of them, and the split is not the training one."""
+    pairs = [(f"{split}_images", f"{split}_labels")]
+    pairs += [(f"{x}_{name}", f"{y}_{name}") for name in SPLITS[split] for x, y in (("x", "y"), ("X", "y"), ("X", "Y"))]
+    there = list(dict.fromkeys(image for image, _ in pairs if image in found))
+    if len(there) > 1:
+        raise DataError(f"{path}: both {there[0]} and {there[1]} are {split} images; one of them is needed")
+    chosen = [pair for pair in pairs if set(pair) & set(found)] or (pairs if split == "train" else [])
+    return max(chosen, key=lambda pair: len(set(pair) & set(found)), default=None)
 
 
 def _array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
@@ -70,30 +111,108 @@ def _array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
         raise DataError(f"{path}: array {key!r} cannot be read ({error})") from error
 
 
-def _part(archive: NpzFile, part: str, path: Path) -> HeldImages:
-    images = _array(archive, f"{part}_images", path)
-    labels = _array(archive, f"{part}_labels", path)
-    if images.dtype != np.uint8:
-        raise DataError(f"{path}: {part}_images is {images.dtype}; uint8 is needed")
+def _images(archive: NpzFile, key: str, path: Path) -> np.ndarray:
+    """Images (N, H, W, C) as they are in the file."""
+    images = _array(archive, key, path)
     if images.ndim not in (3, 4) or 0 in images.shape:
-        raise DataError(f"{path}: {part}_images has shape {images.shape}; (N, H, W) or (N, H, W, C), none 0, is needed")
+        raise DataError(f"{path}: {key} has shape {images.shape}; (N, H, W) or (N, H, W, C), none 0, is needed")
     if images.ndim == 3:
-        images = images[..., None]
-    elif not _channels_last(*images.shape[1:]) and LAYOUT not in archive.files:
+        return images[..., None]
+    if not _channels_last(*images.shape[1:]) and LAYOUT not in archive.files:
         raise DataError(
-            f"{path}: {part}_images has shape {images.shape}, which may be channels first; (N, H, W, C) is needed: "
-            f"convert (N, C, H, W) by {part}_images.transpose(0, 2, 3, 1), or, if the channels are last already, "
+            f"{path}: {key} has shape {images.shape}, which may be channels first; (N, H, W, C) is needed: "
+            f"convert (N, C, H, W) by {key}.transpose(0, 2, 3, 1), or, if the channels are last already, "
             f"state it by {LAYOUT}='NHWC' in np.savez"
         )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{path}: {part}_labels is {labels.dtype}; integers are needed")
-    if labels.shape != (len(images),):
-        raise DataError(f"{path}: {part}_labels has shape {labels.shape}; ({len(images)},), one per image, is needed")
-    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    names = [f"{part}_images[{place}]" for place in range(len(images))]
-    return HeldImages(pixels, torch.from_numpy(labels.astype(np.int64)), names)
+    return images
 
 
 def _channels_last(first: int, second: int, last: int) -> bool:
     """Whether the sides of an image can only be (H, W, C): H = W != C, or C is smaller than both."""
     return (first == second != last and first > 1) or last < min(first, second) or first == second == last == 1
+
+
+def _bytes(images: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The images of all splits as uint8, and notes.
+
+    Whole numbers 0..255 of any type are taken as they are. Numbers 0..1 of a floating type are multiplied by 255, in
+    all splits or in none, and rounded to the 8 bits of an image file.
+    """
+    if all(array.dtype == np.uint8 for array in images.values()):
+        return images, ()
+    for key, array in images.items():
+        if array.dtype.kind not in "buif":
+            raise DataError(f"{path}: {key} is {array.dtype}; numbers are needed: {key}.astype('uint8')")
+    floats = all(array.dtype.kind in "bf" for array in images.values())
+    scale = 255 if floats and all(float(array.max()) <= 1 for array in images.values()) else 1
+    found, furthest = {}, 0.0
+    for key, array in images.items():
+        whole = np.empty(array.shape, np.uint8)
+        for start in range(0, len(array), _CHUNK):
+            values = array[start : start + _CHUNK].astype(np.float64) * scale
+            rounded = np.rint(values)
+            away = np.abs(values - rounded)
+            wrong = ~((rounded >= 0) & (rounded <= 255) & ((scale == 255) | (away == 0)))  # NaN is wrong, too
+            if wrong.any():
+                place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
+                value = array[(start + place[0], *place[1:])]
+                raise DataError(
+                    f"{path}: {key}[{start + place[0]}] has the value {value:g}, of {array.min():g} to "
+                    f"{array.max():g}; allowed are whole numbers 0..255, or numbers 0..1 of a floating type: "
+                    f"low, high = {key}.min(), {key}.max(); {key} = np.rint(255 * ({key} - low) / (high - low))"
+                    ".astype('uint8'), with low and high of the training images for every split"
+                )
+            furthest = max(furthest, float(away.max()))
+            whole[start : start + _CHUNK] = rounded
+        found[key] = whole
+    if furthest <= 1e-3:  # 8-bit values divided by 255 in float32 or float64, not in float16
+        return found, ()
+    return found, (f"pixels 0..1 are rounded to 8 bits, by up to {furthest / 255:.4f}",)
+
+
+def _labels(archive: NpzFile, key: str, n: int, images: str, path: Path) -> np.ndarray:
+    """Classes (N,) as integers or text, labels (N, K) as integers, or values (N, K) as floats."""
+    labels = _array(archive, key, path)
+    if labels.dtype.kind not in "biufSU":
+        raise DataError(
+            f"{path}: {key} is {labels.dtype}; integers or text for classes, floats for values: {key}.astype(str)"
+        )
+    if labels.dtype.kind == "f":
+        labels = labels[:, None] if labels.ndim == 1 else labels
+    elif labels.shape == (n, 1):
+        labels = labels[:, 0]
+    if labels.ndim not in (1, 2) or len(labels) != n or (labels.ndim == 2 and labels.dtype.kind in "SU"):
+        needed = f"({n},), one per image of {images}, or, for labels of 0 and 1 or values, ({n}, K), is needed"
+        raise DataError(f"{path}: {key} has shape {labels.shape}; {needed}")
+    if labels.ndim == 2 and labels.shape[1] > 1 and np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all():
+        raise DataError(f"{path}: {key} has a single 1 in every row; give classes as numbers, by {key}.argmax(1)")
+    return labels.astype(np.int64) if labels.dtype.kind in "biu" else labels
+
+
+def _kind(labels: np.ndarray) -> TargetKind:
+    """Floats are values; integers in several columns are labels, in one dimension classes."""
+    return "values" if labels.dtype.kind == "f" else "labels" if labels.ndim == 2 else "classes"
+
+
+def _classes(
+    labels: dict[str, np.ndarray], names: np.ndarray | None, path: Path
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Class names, and labels that count them from 0, int64 (N,).
+
+    With `names` integers count these. Without, the classes are the labels of all splits: integers in ascending order,
+    text in the order of timm's reader.
+    """
+    given = None if names is None else checked_names(names.tolist(), path)
+    texts = [key for key, array in labels.items() if array.dtype.kind in "SU"]
+    if 0 < len(texts) < len(labels):
+        raise DataError(f"{path}: {texts[0]} is text, the labels of another split are integers; one type is needed")
+    if given is not None and not texts:
+        return given, labels
+    found, places = np.unique(np.concatenate([*labels.values()]), return_inverse=True)
+    known = checked_names(found.tolist(), path)
+    classes = given or (ordered_names(known, path) if texts else known)
+    if unknown := [name for name in known if name not in classes]:
+        raise DataError(f"{path}: the label {unknown[0]!r} is not in class_names {list(classes)}")
+    ranks = np.array([classes.index(name) for name in known], np.int64)[places]
+    ends = np.cumsum([len(array) for array in labels.values()])[:-1]
+    return classes, dict(zip(labels, np.split(ranks, ends), strict=True))

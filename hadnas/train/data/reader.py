@@ -1,16 +1,17 @@
 """Readers of data sets by the sources they take, one file each; the first that takes a source reads it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import torch
+from timm.utils import natural_key
 
 from hadnas.errors import DataError
 from hadnas.paths import as_path
 from hadnas.shipped import import_all
-from hadnas.train.data.images import Source
+from hadnas.train.data.images import Source, checked_names
+from hadnas.train.data.target import check_targets
 
 Read = TypeVar("Read", bound=Callable[..., Source])
 
@@ -23,34 +24,36 @@ class Reader:
     read: Callable[..., Source]
     takes: Callable[[str], bool]
     named: bool
-    resizes: bool
+    options: tuple[str, ...]
 
 
 _READERS: dict[str, Reader] = {}
 
 
 def reader(
-    about: str, *, takes: Callable[[str], bool], named: bool = False, resizes: bool = False
+    about: str, *, takes: Callable[[str], bool], named: bool = False, options: tuple[str, ...] = ()
 ) -> Callable[[Read], Read]:
     """Register a function that reads a source into a `Source`, and raises DataError for a malformed one.
 
     about    how its sources are written, for messages
     takes    whether a source is one of these
     named    whether these are names, not paths: readers of names are asked first
-    resizes  whether it takes `size`, too: the side in pixels to which images are resized, or None
+    options  fields of `DataSpec` that it takes, too, as arguments
     """
 
     def decorate(read: Read) -> Read:
-        _READERS[about] = Reader(about, read, takes, named, resizes)
+        _READERS[about] = Reader(about, read, takes, named, options)
         return read
 
     return decorate
 
 
-def read_source(source: str, size: int | None) -> Source:
-    """Read a data set by the reader that takes `source`, and check its classes.
+def read_source(source: str, options: Mapping[str, Any]) -> Source:
+    """Read a data set by the reader that takes `source`, and check its targets.
 
-    Raises DataError, and SpecError for an invalid path.
+    options: fields of `DataSpec` for readers; those that are None, False or empty are not set
+
+    Raises DataError, also for an option that the reader does not take, and SpecError for an invalid path.
     """
     import_all("hadnas.train.data")
     path = as_path(source)
@@ -59,22 +62,21 @@ def read_source(source: str, size: int | None) -> Source:
     if chosen is None:
         wrong = "is of no known kind" if path.exists() else f"not found in {Path.cwd()}"
         raise DataError(f"data source {source!r} {wrong}; allowed are {'; '.join(one.about for one in known)}")
-    if size is not None and not chosen.resizes:
-        raise DataError(f"{source}: `size` resizes the images of a folder; this source has images of one size already")
-    found = chosen.read(source, size) if chosen.resizes else chosen.read(source)
-    _check_classes(found, source)
+    for name, value in options.items():
+        if value and name not in chosen.options:
+            fit = "; or ".join(one.about for one in known if name in one.options)
+            raise DataError(f"{source}: `{name}` is not an option of this source; it is one of {fit}")
+    found = chosen.read(source, **{name: options[name] for name in chosen.options})
+    check_targets(found, source)
     return found
 
 
-def _check_classes(found: Source, where: str) -> None:
-    """Raise DataError unless every class has a training image, every label a class, and there are two classes."""
-    names = found.class_names
-    if len(names) < 2:
-        raise DataError(f"{where}: only one class, {names[0]!r}; a classifier needs at least two")
-    for part, images in (("train", found.train), ("val", found.val), ("test", found.test)):
-        if images is not None and (bad := images.labels[(images.labels < 0) | (images.labels >= len(names))]).numel():
-            raise DataError(f"{where}: {part} label {int(bad[0])} is out of range 0..{len(names) - 1}")
-    counts = torch.bincount(found.train.labels, minlength=len(names))
-    empty = int(counts.argmin())
-    if counts[empty] == 0:
-        raise DataError(f"{where}: class {names[empty]!r} (label {empty}) has no training image")
+def ordered_names(names: Iterable[object], where: object) -> tuple[str, ...]:
+    """Class names in the order of timm's reader: numbers by value, letters without regard to case.
+
+    Names that are equal in it, such as `a` and `A`, are in the order of their characters. Raises DataError.
+    """
+    try:
+        return tuple(sorted(sorted(checked_names(names, where)), key=natural_key))
+    except ValueError as error:  # a digit that is not decimal, such as ²
+        raise DataError(f"{where}: timm cannot order the names of the classes ({error}); rename them") from None

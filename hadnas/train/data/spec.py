@@ -9,29 +9,46 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hadnas.errors import DataError
 from hadnas.limits import SIDE, SPLIT_SEED
 from hadnas.plain import plain_fields
+from hadnas.targets import TargetKind
 
 if TYPE_CHECKING:
-    import numpy as np
+    from hadnas.train.data.images import Images, Split
 
-    from hadnas.train.data.images import Source, Split
+
+TABLES = (".csv", ".tsv", ".parquet")
+"""Endings of the names of tables of image files."""
+
+READING = (
+    "size", "skip_bad", "images", "path_column", "label_columns", "value_columns", "split_column", "group"
+)  # fmt: skip
+"""Fields of a `DataSpec` that readers take as options."""
+
+_COLUMN: Any = Field(default=None, exclude_if=lambda value: value is None)  # absent in studies made before
+_COLUMNS: Any = Field(default=(), exclude_if=lambda value: not value)
 
 
 class DataSpec(BaseModel):
     """The name of a data set and the rule that splits it.
 
     `source` is "digits" (scikit-learn's 1,797 8x8 digits, no download), the path of a `.npz` file, the path of an
-    image folder, or `torch/NAME:DIR`, a data set of torchvision in the folder DIR, read by timm. The classes of a
-    folder are in the order of timm's reader; its images are turned upright by their EXIF, transparent pixels become
-    white, and of an animation the first frame is read. If the source has no test split, `test_fraction` of the images
-    becomes one; then, if it has no validation split, `val_fraction` of the rest. Both splits are stratified by class
-    and determined by `split_seed`. `size` (pixels) resizes the images of a folder: shorter side, then centre crop.
+    image folder, the path of a table of image files (`.csv`, `.tsv`, `.parquet`), or `torch/NAME:DIR`, a data set of
+    torchvision in the folder DIR, read by timm. The classes of a folder are in the order of timm's reader; its images
+    are turned upright by their EXIF, transparent pixels become white, and of an animation the first frame is read. If
+    the source has no test split, `test_fraction` of the images becomes one; then, if it has no validation split,
+    `val_fraction` of the rest. Both splits are determined by `split_seed`, and stratified by class.
+
+    `size` (pixels) resizes image files: shorter side, then centre crop. `skip_bad` leaves out unusable files.
+
+    For a table: its paths start at the folder `images`, by default the table's own; `path_column`, `label_columns` and
+    `split_column` name its columns, by default found by common names. One label column has classes, several are labels
+    of 0 and 1; `value_columns` have numbers to predict. Images of one value of the column `group`, such as a patient,
+    are never in two splits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +59,18 @@ class DataSpec(BaseModel):
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     split_seed: int = Field(default=0, ge=0, le=SPLIT_SEED)
     size: int | None = Field(default=None, ge=1, le=SIDE)
+    skip_bad: bool = Field(default=False, exclude_if=lambda skip: not skip)
+    images: str | None = _COLUMN
+    path_column: str | None = _COLUMN
+    label_columns: tuple[str, ...] = _COLUMNS
+    value_columns: tuple[str, ...] = _COLUMNS
+    split_column: str | None = _COLUMN
+    group: str | None = _COLUMN
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The fields that readers take as options."""
+        return {name: getattr(self, name) for name in READING}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +78,11 @@ class Data:
     """A data set, split and ready for training.
 
     `digest` identifies pixels, labels and split: equal digests mean the same images in the same splits; `split`
-    describes in words how the splits were made. `shape` is (channels, height, width). `class_names` are in the order of
-    the logits. `mean` and `std` have one value per channel, for pixels scaled to 0..1, from the training split only;
-    they normalise the batches of all splits. `notes` are sentences on surprises: files that were not read, images in
-    two splits.
+    describes in words how the splits were made. `shape` is (channels, height, width). `target` is the kind of the
+    targets, `classes` the number of classes, labels or values, and `class_names` are their names, in the order of the
+    network's outputs. `mean` and `std` have one value per channel, for pixels scaled to 0..1, from the training split
+    only; they normalise the batches of all splits. `target_mean` and `target_std` are those of each value, () unless
+    the target is values. `notes` are sentences on surprises: files that were not read, images in two splits.
     """
 
     name: str
@@ -64,6 +94,9 @@ class Data:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: tuple[str, ...]
+    target: TargetKind
+    target_mean: tuple[float, ...]
+    target_std: tuple[float, ...]
     train: Split
     val: Split
     _test: Split = field(repr=False)
@@ -88,80 +121,61 @@ def load_data(spec: DataSpec | str) -> Data:
     """Read, check and split a data set.
 
     Raises DataError if the source is missing, malformed or unsuitable: a file that is not a `.npz`, missing keys, wrong
-    shapes or types, labels out of range, a single class, a class too small to split.
+    shapes or types, labels out of range, a single class, a class too small to split, files that are not images, NaN or
+    constant targets.
     """
-    from hadnas.train.data.duplicates import repeated
     from hadnas.train.data.images import Normalise, Split
     from hadnas.train.data.reader import read_source
+    from hadnas.train.data.split import held_out, repeated
+    from hadnas.train.data.target import check_varied, target_moments
 
     if isinstance(spec, str):
         spec = DataSpec(source=spec)
-    source = read_source(spec.source, spec.size)
+    source = read_source(spec.source, spec.reading)
     digest = hashlib.sha256(repr((source.scale, source.train.shape)).encode())
-    hashes = {"train": source.train.update(digest)}
-
-    drawn = []
-    train, val, test = source.train, source.val, source.test
-    if test is None:
-        drawn.append(f"{spec.test_fraction:g} of the images drawn for test")
-        rest, held_out = _stratified(train.labels.numpy(), spec.test_fraction, spec, source, "test")
+    train, groups = source.train, source.groups
+    hashes = {"train": train.update(digest)}
+    parts: dict[str, Images] = {}
+    drawn: list[str] = []
+    for part, own, fraction, words in (
+        ("test", source.test, spec.test_fraction, "of the images drawn for test"),
+        ("val", source.val, spec.val_fraction, "of the training images{} drawn for validation"),
+    ):
+        if own is not None:
+            parts[part], hashes[part] = own, own.update(digest)
+            continue
+        labels, names = train.labels.numpy(), source.class_names if source.target == "classes" else ()
+        rest, out = held_out(labels, names, part, fraction, groups=groups, seed=spec.split_seed, where=spec.source)
         digest.update(rest.tobytes())
-        train, test = train.subset(rest), train.subset(held_out)
-        hashes = {"train": hashes["train"][rest], "test": hashes["train"][held_out]}
-    else:
-        hashes["test"] = test.update(digest)
-    if val is None:
-        drawn.append(f"{spec.val_fraction:g} of the training images{' left' if drawn else ''} drawn for validation")
-        rest, held_out = _stratified(train.labels.numpy(), spec.val_fraction, spec, source, "val")
-        digest.update(rest.tobytes())
-        train, val = train.subset(rest), train.subset(held_out)
-        hashes |= {"train": hashes["train"][rest], "val": hashes["train"][held_out]}
-    else:
-        hashes["val"] = val.update(digest)
+        drawn.append(f"{fraction:g} {words.format(' left' if drawn else '')}")
+        train, parts[part] = train.subset(rest), train.subset(out)
+        hashes |= {"train": hashes["train"][rest], part: hashes["train"][out]}
+        groups = None if groups is None else groups[rest]
+    val, test = parts["val"], parts["test"]
     shared = repeated(
         [("train", train, hashes["train"]), ("validation", val, hashes["val"]), ("test", test, hashes["test"])]
     )
 
+    check_varied(train, source, spec.source)
     mean, std = train.moments(source.scale)
+    target_mean, target_std = target_moments(train, source)
+    how = "by class" if source.target == "classes" else "at random"
+    how += "" if source.groups is None else f" and without a common {spec.group}"
     normalise = Normalise(mean, std, source.scale)
     return Data(
         name=source.name or Path(spec.source).expanduser().stem,
         digest=digest.hexdigest()[:16],
-        split=f"{', '.join(drawn)}, by class, seed {spec.split_seed}" if drawn else "the data's own",
+        split=f"{', '.join(drawn)}, {how}, seed {spec.split_seed}" if drawn else "the data's own",
         shape=train.shape,
         classes=len(source.class_names),
         class_names=source.class_names,
         mean=mean,
         std=std,
         notes=(*source.notes, *([shared] if shared else [])),
+        target=source.target,
+        target_mean=target_mean,
+        target_std=target_std,
         train=Split(train, normalise),
         val=Split(val, normalise),
         _test=Split(test, normalise),
     )
-
-
-def _stratified(
-    labels: np.ndarray, fraction: float, spec: DataSpec, source: Source, part: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted indices of the remaining and of the held-out images, every class in both."""
-    import numpy as np
-    from sklearn.model_selection import train_test_split
-
-    classes = len(source.class_names)
-    counts = np.bincount(labels, minlength=classes)
-    smallest = int(counts.argmin())
-    too_small = DataError(
-        f"{spec.source}: class {source.class_names[smallest]!r} has {counts[smallest]} images left, too few to hold "
-        f"out {fraction:g} of every class for {part}; add images or change `{part}_fraction`"
-    )
-    if counts[smallest] < 2:
-        raise too_small
-    try:
-        rest, held_out = train_test_split(
-            np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=spec.split_seed
-        )
-    except ValueError as error:  # fewer images in one of the two parts than classes
-        raise too_small from error
-    if min(len(np.unique(labels[rest])), len(np.unique(labels[held_out]))) < classes:
-        raise too_small
-    return np.sort(rest), np.sort(held_out)

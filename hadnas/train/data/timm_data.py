@@ -9,7 +9,7 @@ from timm.data import create_dataset
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
-from hadnas.errors import DataError
+from hadnas.errors import DataError, at
 from hadnas.train.data.decode import check_depth, is_grey, squared, upright
 from hadnas.train.data.images import HELD_BYTES, HeldImages, Source, checked_names
 from hadnas.train.data.reader import reader
@@ -25,7 +25,7 @@ REFUSED = ("hfds/", "hfids/", "tfds/", "wds/")
     f"{PREFIX}NAME:DIR, a data set of torchvision",
     takes=lambda source: source.startswith((PREFIX, *REFUSED)),
     named=True,
-    resizes=True,
+    options=("size",),
 )
 def read_timm(source: str, size: int | None) -> Source:
     """Training images and test images of `torch/NAME:DIR`: timm's train and validation splits, in memory.
@@ -82,7 +82,8 @@ def _one(found: Any, index: int, where: str) -> tuple[Image.Image, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image, label = found[index]
-            check_depth(image, f"{where} image {index}")
+            with at(f"{where} image {index}"):
+                check_depth(image)
             return upright(image, grey=is_grey(image)), label
     except DataError:
         raise

@@ -1,0 +1,1 @@
+"""Metrics of a network's outputs, and their standard errors."""

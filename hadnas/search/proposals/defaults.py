@@ -1,0 +1,133 @@
+"""What a study leaves open, decided by its images before it begins: the batch of few images, and baselines by cost."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from hadnas.arch.random import distinct
+from hadnas.arch.task import Task
+from hadnas.errors import HadnasError, StudyError, UnknownName
+from hadnas.hosts.build import build_plan
+from hadnas.hosts.host import make_plan
+from hadnas.measure.cost import cost
+from hadnas.measure.figures import values
+from hadnas.search.evaluate import overruns
+from hadnas.store.home import Home
+from hadnas.store.study import Study
+from hadnas.store.study_store import stored_study
+
+CANDIDATES = 9
+"""Random candidates, the median of whose MACs is the size of the baselines."""
+
+TIMM_FAMILIES = (
+    ("test_resnet", "resnet10t", "resnet18", "resnet50"),
+    ("test_efficientnet", "mobilenetv3_small_050", "mobilenetv3_large_100", "efficientnet_b0"),
+    ("test_convnext", "convnext_atto", "convnext_tiny"),
+)
+"""timm models that may be baselines, by family, from small to large."""
+
+_WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+
+
+def fitting_batch(study: Study, images: int) -> tuple[Study, tuple[str, ...]]:
+    """The study with a batch for so many training images, and notes.
+
+    A default batch is lowered to the largest power of two that gives four steps an epoch. Raises StudyError for a batch
+    that was set and is larger than the split.
+    """
+    batch = study.recipe.batch
+    if batch <= images:
+        return study, ()
+    if "batch" in study.recipe.model_fields_set:
+        fits = f"{images} images; set a smaller one with --batch or in the study's Recipe"
+        raise StudyError(f"batch = {batch} is larger than the training split of {fits}")
+    fitting = 2 ** max(1, int(math.log2(max(1, images / 4))))
+    if fitting > images:
+        raise StudyError(f"the training split has {images} image; two or more are needed")
+    recipe = study.recipe.model_copy(update={"batch": fitting})
+    note = f"batch = {fitting} instead of {batch}, as the training split has {images} images; --batch sets another"
+    return study.model_copy(update={"recipe": recipe}), (note,)
+
+
+def chosen_baselines(study: Study, task: Task, home: Home) -> tuple[Study, tuple[str, ...]]:
+    """The study with baselines, if it leaves them open, and notes.
+
+    They are those stored, if the study began before; else a plain convolution and two timm models of two families, with
+    MACs nearest to the median of random candidates within the limits on costs.
+    """
+    if study.baselines is not None:
+        return study, ()
+    try:
+        stored, _ = stored_study(study.name, home)
+        return study.model_copy(update={"baselines": stored.baselines}), ()
+    except (UnknownName, StudyError):  # new, or interrupted before it began
+        pass
+    macs = _median(study, task)
+    if macs is None:
+        return study.model_copy(update={"baselines": {}}), ("no baselines: no random candidate can be built",)
+    plain = _nearest([("plain_conv", plain_conv(task, width)) for width in _WIDTHS], macs, task)
+    families = [[(name, {"op": "timm", "model": name}) for name in names] for names in TIMM_FAMILIES]
+    models = [_nearest(family, macs, task) for family in families]
+    fitting = sorted((model for model in models if model is not None), key=lambda model: model.distance)
+    chosen = ([plain] if plain else []) + fitting[:2]
+    named = ", ".join(f"{one.name} {one.macs / 1e6:.3g}M" for one in chosen) or "none fits the images"
+    note = f"{named} MACs, near {macs / 1e6:.3g}M, the median of {CANDIDATES} random candidates; others with --baseline"
+    return study.model_copy(update={"baselines": {one.name: one.node for one in chosen}}), (f"baselines: {note}",)
+
+
+def plain_conv(task: Task, width: int) -> dict[str, Any]:
+    """3x3 convolutions of stride 2 that double the width, down to a map of about 8 pixels a side."""
+    _, height, tall = task.shape
+    large = max(height, tall) > 64
+    side = min(height, tall) / (4 if large else 1)
+    stem = {"kernel": 7, "stride": 4} if large else {"stride": 1}
+    down = {"op": "conv_norm", "act": "relu"}
+    depth = max(2, round(math.log2(max(1.0, side / 8))))
+    return {
+        "op": "pyramid",
+        "stem": {"op": "conv_norm", "dim": width, "act": "relu", **stem},
+        "stages": [{"dim": width * 2 ** (stage + 1), "down": down, "blocks": []} for stage in range(depth)],
+        "norm": None,
+        "head": {"op": "pooled_linear"},
+    }
+
+
+def _median(study: Study, task: Task) -> float | None:
+    """The median MACs of random candidates within the limits on costs; of all, if none is within."""
+    within, all_macs = [], []
+    for arch in islice(distinct(study.space, task, 0), CANDIDATES):
+        try:
+            found = cost(build_plan(make_plan(arch.node, task), device="meta"), task.shape)
+        except HadnasError:
+            continue
+        all_macs.append(found.macs)
+        if all(over <= 0 for over in overruns(study.constraints, values("cost", found)).values()):
+            within.append(found.macs)
+    return statistics.median(within or all_macs) if all_macs else None
+
+
+@dataclass(frozen=True)
+class _Sized:
+    """A network with its MACs, and the logarithm of their ratio to those wanted."""
+
+    name: str
+    node: dict[str, Any]
+    macs: int
+    distance: float
+
+
+def _nearest(nodes: Sequence[tuple[str, dict[str, Any]]], wanted: float, task: Task) -> _Sized | None:
+    """Of networks from small to large the nearest to the wanted MACs; None if none fits the images."""
+    found: list[_Sized] = []
+    for name, node in nodes:
+        try:
+            macs = cost(build_plan(make_plan(node, task), device="meta"), task.shape).macs
+        except HadnasError:
+            continue
+        found.append(_Sized(name, node, macs, abs(math.log(macs / wanted))))
+        if macs > wanted:
+            break
+    return min(found, key=lambda one: one.distance, default=None)

@@ -1,0 +1,279 @@
+"""A table of image files: a row has a path, a label and, optionally, a split and a group."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from hadnas.errors import DataError, cut, unknown
+from hadnas.paths import as_path
+from hadnas.targets import TargetKind
+from hadnas.train.data.files import read_files
+from hadnas.train.data.folder import EXTENSIONS
+from hadnas.train.data.images import Source, checked_names
+from hadnas.train.data.reader import ordered_names, reader
+from hadnas.train.data.spec import READING, TABLES
+from hadnas.train.data.split import SPLITS, split_named
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMES = {
+    "path": (
+        "path",
+        "file",
+        "filename",
+        "file_name",
+        "filepath",
+        "file_path",
+        "image",
+        "image_path",
+        "image_id",
+        "img",
+    ),
+    "label": ("label", "class", "target", "class_name", "category", "labels"),
+    "split": ("split", "subset", "fold", "set", "partition"),
+}
+"""Column -> the names by which it is found, in lower case, in this order."""
+
+_TRUTH = {"true": "1", "false": "0"}
+_MISSING = ("", "nan", "NaN", "NA", "null")
+
+
+def _is_table(source: str) -> bool:
+    path = as_path(source)
+    return path.name.lower().endswith(TABLES) and path.is_file()
+
+
+@reader(
+    f"a table of image files ({', '.join(TABLES)})",
+    takes=_is_table,
+    options=READING,
+)
+def read_image_table(
+    source: str,
+    size: int | None,
+    skip_bad: bool,
+    images: str | None,
+    path_column: str | None,
+    label_columns: Sequence[str],
+    value_columns: Sequence[str],
+    split_column: str | None,
+    group: str | None,
+) -> Source:
+    """Read the images that the rows of a table name. See `DataSpec`. Raises DataError."""
+    table = _Table.read(as_path(source))
+    root = table.path.parent if images is None else as_path(images)
+    if not root.is_dir():
+        raise DataError(f"{root}: not a folder; --images is the folder in which the table's paths start")
+    files, missing = _files(table, table.column("path", path_column), root)
+    kind, classes, labels = _targets(table, label_columns, value_columns)
+    splits, notes = _splits(table, split_column)
+    groups = None if group is None else table.texts(table.column("group", group))
+    if groups is not None:
+        _check_groups(table, groups, splits, group or "")
+    rows = {split: np.flatnonzero(splits == split) for split in SPLITS if (splits == split).any()}
+    if "train" not in rows:
+        raise DataError(f"{table.path}: no row is of the split train; found are {', '.join(rows)}")
+    parts = {split: ([files[row] for row in some], torch.from_numpy(labels[some])) for split, some in rows.items()}
+    for split, some in rows.items():
+        if kind == "classes" and len(lacking := np.setdiff1d(np.arange(len(classes)), labels[some])):
+            raise DataError(
+                f"{table.path}: class {classes[lacking[0]]!r} has no image in {split}; every split needs one"
+            )
+    read, more = read_files(root, parts, size, skip_bad, missing)
+    if groups is not None:  # of the training images that were read
+        place = {path: row for row, path in enumerate(files)}
+        groups = groups[[place[path] for path in read["train"].names if isinstance(path, Path)]]
+    return Source(
+        255.0, classes, read["train"], read.get("val"), read.get("test"), notes + more, target=kind, groups=groups
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table, all cells as text; `first` is the number of its first row in messages."""
+
+    path: Path
+    cells: "pd.DataFrame"
+    first: int
+
+    @classmethod
+    def read(cls, path: Path) -> "_Table":
+        import pandas as pd  # late: the import takes half a second
+
+        parquet = path.suffix.lower() == ".parquet"
+        try:
+            if parquet:
+                cells = pd.read_parquet(path)
+            else:
+                with path.open(encoding="utf-8-sig") as file:
+                    separator = max(",;\t", key=file.readline().count)
+                    file.seek(0)
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("error")  # pandas cuts longer rows
+                        cells = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False, index_col=False)
+        except Exception as error:  # pandas raises many types of errors for malformed files
+            raise DataError(f"{path}: not a readable table ({error})") from error
+        if cells.empty:
+            raise DataError(f"{path}: the table has no rows")
+        if len(set(map(str, cells.columns))) < len(cells.columns):
+            raise DataError(f"{path}: two columns have one name, of {', '.join(map(str, cells.columns))}")
+        return cls(path, cells.rename(columns=str), 0 if parquet else 2)  # row 1 of a text file is its header
+
+    def at(self, place: int) -> str:
+        """Where a row is, for messages."""
+        return f"{self.path}, row {place + self.first}"
+
+    def find(self, role: str) -> str | None:
+        """The column with the first of the common names of a role, if there is one."""
+        lower = {name.strip().lower(): name for name in reversed(self.cells.columns)}
+        return next((lower[name] for name in NAMES[role] if name in lower), None)
+
+    def column(self, role: str, name: str | None) -> str:
+        """The column of a role: that of this name, or one with a common name."""
+        found = self.find(role) if name is None else name
+        option = "--group" if role == "group" else f"--{role}-column"
+        if found is None:
+            raise DataError(
+                f"{self.path}: no column for the {role}, such as {', '.join(NAMES[role][:3])}; found are "
+                f"{', '.join(self.cells.columns)}; name one with {option}"
+            )
+        if found not in self.cells.columns:
+            raise DataError(f"{self.path}: {unknown(f'column for {option}', found, self.cells.columns)}")
+        return found
+
+    def texts(self, column: str) -> np.ndarray:
+        """The cells of a column as stripped text. Raises DataError for an empty one."""
+        cells = self.cells[column]
+        texts = np.array([str(cell).strip() for cell in cells], dtype=object)
+        empty = cells.isna().to_numpy() | np.isin(texts, _MISSING)
+        if empty.any():
+            place = int(empty.argmax())
+            also = f", in {empty.sum() - 1:,} more rows, too" if empty.sum() > 1 else ""
+            raise DataError(
+                f"{self.at(place)}: the column {column!r} is {cut(texts[place])}{also}; no cell may be empty"
+            )
+        return texts
+
+
+def _files(table: _Table, column: str, root: Path) -> tuple[list[Path], dict[Path, str]]:
+    """The file of each row, each once, and those that do not exist with the reason.
+
+    A name without the ending of an image stands for the file with one of EXTENSIONS.
+    """
+    files: dict[Path, int] = {}
+    missing: dict[Path, str] = {}
+    for place, name in enumerate(table.texts(column)):
+        path = root / name
+        if not name.lower().endswith(EXTENSIONS) and not path.is_file():
+            path = next((found for end in EXTENSIONS if (found := root / f"{name}{end}").is_file()), path)
+        if path in files:
+            raise DataError(
+                f"{table.at(place)}: names {name!r}, as does row {files[path] + table.first}; one row for each image"
+            )
+        files[path] = place
+        if not path.is_file():
+            missing[path] = f"row {place + table.first}: there is no such file"
+    if len(missing) == len(files):
+        raise DataError(
+            f"{table.at(0)}: there is no file {next(iter(missing))}, nor one of any other row; paths start at the "
+            "table's folder, or at the folder given as --images"
+        )
+    return list(files), missing
+
+
+def _targets(
+    table: _Table, labels: Sequence[str], values: Sequence[str]
+) -> tuple[TargetKind, tuple[str, ...], np.ndarray]:
+    """The kind of the targets, their names, and classes (N,) as int64, or labels or values (N, K) as float32."""
+    if labels and values:
+        raise DataError(f"{table.path}: --label-column and --value-column are both given; one is allowed")
+    if not values and len(labels) < 2:
+        names, classes = _classes(table, table.column("label", labels[0] if labels else None))
+        return "classes", names, classes
+    columns = [table.column("value" if values else "label", name) for name in values or labels]
+    allowed = "numbers" if values else "0 and 1, or true and false"
+    found = np.empty((len(table.cells), len(columns)), np.float32)
+    for place, column in enumerate(columns):
+        texts = table.texts(column)
+        numbers = np.array([_number(_TRUTH.get(text.lower(), text)) for text in texts])
+        wrong = ~np.isfinite(numbers) if values else ~np.isin(numbers, (0, 1))
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DataError(f"{table.at(row)}: the column {column!r} is {cut(texts[row])}; allowed are {allowed}")
+        found[:, place] = numbers
+    return "values" if values else "labels", checked_names(columns, table.path), found
+
+
+def _classes(table: _Table, column: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """Class names and labels that count them, int64 (N,).
+
+    Numbers are in ascending order, text in the order of timm's reader.
+    """
+    texts = table.texts(column)
+    numbers = np.array([_number(text) for text in texts])
+    text = np.isnan(numbers)
+    if text.all():
+        names = ordered_names(set(texts), table.path)
+    elif text.any():
+        one, other = int(text.argmax()), int((~text).argmax())
+        raise DataError(
+            f"{table.at(one)}: the column {column!r} is text, {texts[one]!r}, but the number {texts[other]} in row "
+            f"{other + table.first}; all numbers or all text is needed"
+        )
+    else:
+        fractions = ~np.isfinite(numbers) | (numbers != np.rint(numbers))
+        if fractions.any():
+            place = int(fractions.argmax())
+            raise DataError(
+                f"{table.at(place)}: the column {column!r} is {texts[place]}; a class is text or a whole number, and "
+                "numbers to predict are named with --value-column"
+            )
+        texts = np.array([str(int(number)) for number in numbers], dtype=object)
+        names = tuple(sorted(set(texts), key=int))
+    order = {name: label for label, name in enumerate(names)}
+    return names, np.array([order[text] for text in texts], np.int64)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
+
+
+def _splits(table: _Table, given: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The split of each row, and notes.
+
+    A column that has only a common name, such as `fold`, is one of splits if all its values are.
+    """
+    column = table.find("split") if given is None else table.column("split", given)
+    if column is None:
+        return np.full(len(table.cells), "train"), ()
+    found = [split_named(text) for text in table.cells[column]]
+    if None in found:
+        place = found.index(None)
+        value = cut(str(table.cells[column].iloc[place]))
+        if given is not None:
+            raise DataError(f"{table.at(place)}: the column {column!r} is {value}; allowed are {', '.join(SPLITS)}")
+        return np.full(len(found), "train"), (
+            f"the column {column!r} is not used: its value {value} is not one of {', '.join(SPLITS)}",
+        )
+    return np.array(found), ()
+
+
+def _check_groups(table: _Table, groups: np.ndarray, splits: Sequence[str] | np.ndarray, column: str) -> None:
+    """Raise DataError if a group is in two splits of the table."""
+    seen: dict[str, tuple[str, int]] = {}
+    for place, (group, split) in enumerate(zip(groups, splits, strict=True)):
+        other, row = seen.setdefault(group, (split, place))
+        if other != split:
+            raise DataError(
+                f"{table.at(place)}: {column} {group!r} is in {split}, but in {other} in row {row + table.first}; a "
+                "group is in one split"
+            )
