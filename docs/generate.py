@@ -137,7 +137,7 @@ def published_page(rows: list[str]) -> str:
 
 def commands() -> str:
     """Every command with its arguments and options, from click."""
-    parent = click.Context(main, info_name="hadnas")
+    parent = click.Context(main, info_name="hadnas", **main.context_settings)
     return page(
         "Commands",
         "`hadnas COMMAND --help` prints the same. Exit status: 0 done, 2 after an error, 130 after Ctrl-C.",

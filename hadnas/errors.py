@@ -104,6 +104,16 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
 
 
+def check_kind(value: object, kind: type | tuple[type, ...], what: str, allowed: str) -> None:
+    """Raise SpecError unless `value` is of a kind; the message has its type and, in words, what is `allowed`."""
+    if not isinstance(value, kind):
+        raise SpecError(f"{what} is of type {type(value).__name__}; allowed is {allowed}")
+
+
+ARCHITECTURE = "an architecture, such as hadnas.load('starnet_s1'), hadnas.sample(space, task) or study.best.arch"
+"""Describes an Arch in the message of `check_kind`."""
+
+
 @contextmanager
 def at(path: str) -> Iterator[None]:
     """Prefix the message of any HadnasError raised inside with `path`."""

@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 import shutil
 import warnings
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
@@ -40,9 +41,8 @@ def shipped(kind: Shelf) -> list[str]:
 def load(name: str | Path) -> Any:
     """A Study, a search space (dict) or an Arch, by shipped name or by the path of a .py or .json file or of a folder.
 
-    A name is looked up among studies, then search spaces, then published networks; `search_spaces/NAME` looks among
-    search spaces only. A folder must be an export; if a shipped item has its name, write `./NAME`. Raises UnknownName,
-    or SpecError if the file defines none of these.
+    No two shipped items have one name. A folder must be an export; if a shipped item has its name, write `./NAME`.
+    Raises UnknownName, or SpecError if the file defines none of these.
     """
     text = str(name)
     if text.endswith((".py", ".json")):
@@ -139,6 +139,21 @@ def load_architecture(name: str | Path) -> Arch:
         raise SpecError(
             f"{name} is not an architecture; allowed are a published network, an arch.json or an exported folder"
         )
+    return found
+
+
+def load_named(names: Sequence[str]) -> dict[str, Arch]:
+    """Architectures by the name of their file, or of the folder of an arch.json. Raises as `load_architecture`.
+
+    Raises SpecError if two have one name.
+    """
+    found: dict[str, Arch] = {}
+    for text in names:
+        path = as_path(text).absolute()
+        name = path.parent.name if path.name == "arch.json" else path.name.removesuffix(".json")
+        if name in found:
+            raise SpecError(f"{text}: another architecture is named {name!r}, too; rename the file")
+        found[name] = load_architecture(text)
     return found
 
 

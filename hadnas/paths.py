@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from hadnas.errors import SpecError
+from hadnas.errors import SpecError, StudyError
 
 
 def as_path(text: str | Path) -> Path:
@@ -24,3 +24,16 @@ def as_path(text: str | Path) -> Path:
         shown = str(text) if len(str(text)) <= 100 else f"{str(text)[:100]}..."
         raise SpecError(f"the path {shown!r} cannot be used: {reason[:1].lower()}{reason[1:]}") from error
     return path
+
+
+def new_file(path: Path, *, force: bool) -> None:
+    """Make a file, empty; one to be overwritten stays as it is until the new content is written.
+
+    Raises StudyError if it exists and is not to be overwritten, or cannot be written.
+    """
+    try:
+        path.open("a" if force else "x").close()
+    except FileExistsError:
+        raise StudyError(f"{path} exists already; name another file, or overwrite it with --force") from None
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be written ({error.strerror})") from error

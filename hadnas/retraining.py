@@ -12,7 +12,7 @@ from torch import nn
 
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
-from hadnas.errors import SpecError
+from hadnas.errors import ARCHITECTURE, SpecError, check_kind
 from hadnas.exporter.card import Facts, Single
 from hadnas.exporter.folder import export
 from hadnas.hosts.build import build_plan, check_size, save_weights, trained
@@ -139,6 +139,7 @@ def retrain(
     is called after every epoch, with its validation score. Raises SpecError if the architecture or the weights do not
     fit the data, BuildError if the network cannot be exported, DataError or TrainingError as `fit` does.
     """
+    check_kind(arch, Arch, "arch", ARCHITECTURE)
     if not isinstance(data, Data):
         data = load_data(data)
     device, recipe = chosen_device(device), recipe or long_recipe(data.target)

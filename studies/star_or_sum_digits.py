@@ -8,7 +8,7 @@ standard error .006), the next four .9792 to .9861: within the error, so the dig
 The study `star_or_sum` uses harder images.
 """
 
-from hadnas.search_spaces.star_or_sum import SPACE
+from hadnas.search_spaces.star_or_sum_blocks import SPACE
 from hadnas.store.study import Study
 from hadnas.train.recipe import Recipe
 

@@ -18,7 +18,7 @@ BESIDE = ("format", "class_names")
 """Keys of an arch.json that are not part of the node: an export stores the class names there, too."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Arch:
     """A canonical node (see `complete`); equal fingerprints mean the same function for mapped weights."""
 
@@ -55,6 +55,10 @@ class Arch:
     def tree(self) -> str:
         """The architecture as an indented tree for people; a run of equal nodes is one entry with its indices."""
         return "\n".join(_lines(self.node, ""))
+
+    def __repr__(self) -> str:
+        stages = f", {len(self.stages)} stages" if self.stages else ""
+        return f"Arch({self.fingerprint}: {self.node['op']}{stages}, {len(self.ops())} nodes)"
 
     def __str__(self) -> str:
         return self.tree()

@@ -8,8 +8,9 @@ from hadnas.arch.node import Arch
 from hadnas.arch.options import check_options
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
-from hadnas.errors import HadnasError, SpecError
+from hadnas.errors import HadnasError, SpecError, check_kind
 from hadnas.space import random_pick, resolve
+from hadnas.space.choices import Choice
 from hadnas.space.data import as_data, from_data
 
 TRIES = 1000
@@ -22,9 +23,10 @@ BARREN = 200
 def sample(space: dict[str, Any], task: Task, *, seed: int = 0) -> Arch:
     """The architecture of the first valid draw from `space`, uniform over the options of each choice.
 
-    Same seed, same architecture. Raises UnknownName or SpecError for an option that is misspelt or not allowed, and
-    SpecError with the first reason if none of 1,000 draws is valid for `task`.
+    Same seed, same architecture. Raises UnknownName or SpecError for an option that is misspelt or not allowed,
+    SpecError for a value that is no search space, and with the first reason if none of 1,000 draws is valid for `task`.
     """
+    check_kind(space, (dict, Choice), "space", "a search space; that of a study is study.space")
     space = from_data(as_data(space))
     check_options(space)
     rng = random.Random(seed)

@@ -15,7 +15,7 @@ from torch import nn
 
 from hadnas.arch.node import FORMAT, Arch
 from hadnas.arch.task import Task
-from hadnas.errors import BuildError, SpecError, StudyError
+from hadnas.errors import ARCHITECTURE, BuildError, SpecError, StudyError, check_kind
 from hadnas.exporter.card import OUTPUTS, Facts, card
 from hadnas.exporter.onnx_file import LOGIT_TOLERANCE, write_onnx
 from hadnas.hosts.build import build_plan, save_weights, trained
@@ -58,6 +58,7 @@ def export(
     If anything fails, the folder is unchanged. Raises StudyError if the folder is not empty or cannot be written,
     SpecError if weights or class names do not fit, BuildError if code or ONNX model cannot be made or differ.
     """
+    check_kind(arch, (Arch, dict, Plan), "arch", ARCHITECTURE)
     plan = arch if isinstance(arch, Plan) else make_plan(arch, task)
     folder, facts = Path(out), facts or Facts()
     if len(class_names) not in (0, task.outputs):

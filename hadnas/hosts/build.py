@@ -15,7 +15,7 @@ from torch import nn
 
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
-from hadnas.errors import BuildError, SpecError, StudyError
+from hadnas.errors import ARCHITECTURE, BuildError, SpecError, StudyError, check_kind
 from hadnas.hosts.host import Plan, instantiate, make_plan
 from hadnas.limits import check_memory
 
@@ -26,6 +26,7 @@ def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **ti
     `timm_arguments` are those of `timm.create_model`: features_only, out_indices, num_classes, global_pool.
     Raises SpecError if `arch` does not fit `task`, BuildError if a constructor fails.
     """
+    check_kind(arch, (Arch, dict), "arch", ARCHITECTURE)
     return build_plan(make_plan(arch, task), device=device, dtype=dtype, **timm_arguments)
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hadnas.errors import MeasurementError, first_line
+from hadnas.errors import MeasurementError, check_kind, first_line
 from hadnas.measure.aten import uncompiled
 from hadnas.measure.copies import weightless
 from hadnas.measure.counter import Counter, following
@@ -85,6 +85,7 @@ def cost(module: nn.Module, shape: tuple[int, int, int]) -> Cost:
     of a tensor (data-dependent control flow), uses an operation of unknown cost (`hadnas.measure.aten`), or returns
     anything but one tensor.
     """
+    check_kind(module, nn.Module, "module", "an nn.Module, such as hadnas.build(arch, task)")
     if len(shape) != 3 or any(not isinstance(n, int) or n < 1 for n in shape):
         raise MeasurementError(f"input shape {shape!r}: allowed are three positive integers (channels, height, width)")
     for name, p in module.named_parameters():

@@ -1,7 +1,8 @@
 """The table of figures of a network, from which objectives, constraints, columns, cards and options derive.
 
 To add a figure, add an entry to `_FIGURES`. Every evaluation then computes it and logs it to MLflow, a study may
-optimise or constrain it, `study.trials` has it as a column, and the displays that the entry names show it.
+optimise or constrain it, `study.trials_dataframe(full=True)` has it as a column, and the displays that the entry names
+show it.
 """
 
 from collections.abc import Callable

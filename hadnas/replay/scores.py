@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hadnas.errors import StudyError
 from hadnas.replay.replay import Search
 
 
@@ -82,19 +81,6 @@ def _summary(label: str, budget: int, mine: Sequence[Search], first: Sequence[Se
     lead, lead_error = float(values.mean() - others.mean()), float(np.hypot(error, other))
     mean, share = float(values.mean()), float(work / whole)
     return Summary(label, budget, len(values), mean, error, float(low), float(high), lead, lead_error, share)
-
-
-def new_file(path: Path, *, force: bool) -> None:
-    """Make the file, empty; one to be overwritten is left as it is until the scores are written.
-
-    Raises StudyError where it exists and is not to be overwritten, or cannot be written.
-    """
-    try:
-        path.open("a" if force else "x").close()
-    except FileExistsError:
-        raise StudyError(f"{path} exists already; name another file, or overwrite it with --force") from None
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def write_scores(path: Path, searches: Sequence[Search]) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hadnas.arch.families import family_counts, main_family
+from hadnas.arch.families import families_texts, family_counts, main_family
 from hadnas.arch.node import Arch
 from hadnas.errors import HadnasError, StudyError
-from hadnas.measure.figures import TABLE
+from hadnas.measure.figures import TABLE, shown_in
 from hadnas.measure.metrics.error import standard_error
 from hadnas.space import meanings
 from hadnas.store.stored import check_entry
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Found:
     """One trial or baseline: its number (None for a baseline), name, state, architecture and figures.
 
@@ -40,6 +40,14 @@ class Found:
     feasible: bool
     metric: str
     rung: int | None = None
+
+    def __repr__(self) -> str:
+        columns = shown_in("top", metric=self.metric)
+        known = [f"{f.label} {f.brief(self.figures[f.name])}" for f in columns if f.name in self.figures]
+        blocks, merges = families_texts(self.arch)
+        kinds = [f"blocks {blocks}, merges {merges}"] if self.arch is not None else []
+        reason = [self.reason] if self.reason else []
+        return f"{self.name} ({self.state}): {', '.join([*reason, *known, *kinds])}"
 
     @property
     def family(self) -> str | None:

@@ -1,12 +1,14 @@
-"""Figures of a study as SVG text, from plain values: front, history, importances, differences with intervals.
+"""Figures of a study, drawn from plain values: front, history, importances, differences with intervals.
+
+`draw_*` give a figure of matplotlib, `plot_*` SVG text.
 
 Colours are those of Okabe and Ito, which colour-blind people distinguish; marks also differ by shape. Text stays text.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, cycle
 from typing import Any
 from xml.etree import ElementTree
 
@@ -49,6 +51,11 @@ class Point:
 
 
 def plot_front(points: Sequence[Point], unit: str, ordinate: Ordinate, *, log: bool) -> str:
+    """The figure of `draw_front` as SVG, with the texts of the points on hover."""
+    return _hover(_text(draw_front(points, unit, ordinate, log=log)), {point.gid: point.text for point in points})
+
+
+def draw_front(points: Sequence[Point], unit: str, ordinate: Ordinate, *, log: bool) -> Figure:
     """A metric against a cost: candidates, baselines, and the front as a step line of the best value up to a cost.
 
     unit: the label of the cost axis, such as "MACs" or "latency ratio (eager, batch 1)".
@@ -69,17 +76,33 @@ def plot_front(points: Sequence[Point], unit: str, ordinate: Ordinate, *, log: b
         axes.step(
             [x for x, _ in best] + [end], [y for _, y in best] + [best[-1][1]], where="post", color=BLUE, linewidth=1.2
         )
-    if log:
-        axes.set_xscale("log")
-    axes.set_xlabel(unit + (", log scale" if log else ""))
-    axes.set_ylabel(f"validation {ordinate.metric} (± 1 standard error)")
-    _legend(axes)
-    return _hover(_text(figure), {point.gid: point.text for point in points})
+    _axis(axes, unit, ordinate, log=log)
+    return figure
+
+
+def draw_fronts(fronts: Mapping[str, Sequence[Point]], unit: str, ordinate: Ordinate, *, log: bool) -> Figure:
+    """The fronts of several studies in one figure, each in its colour and mark, as `draw_front` draws one."""
+    figure, axes = _axes(8.0, 4.0)
+    looks = zip((BLUE, ORANGE, GREEN, RED, SKY, BLACK), "o^sDvP", strict=True)
+    for (name, points), (colour, mark) in zip(fronts.items(), cycle(looks), strict=False):
+        best = sorted((point.x, point.value, point.error) for point in points)
+        xs, ys, errors = zip(*best, strict=True)
+        axes.errorbar(xs, ys, errors, color=colour, alpha=0.35, linewidth=1, fmt="none")
+        axes.plot(xs, ys, color=colour, marker=mark, drawstyle="steps-post", linewidth=1.2, label=_label(name))
+    _axis(axes, unit, ordinate, log=log)
+    return figure
 
 
 def plot_history(
     trials: Sequence[tuple[int, float]], baselines: Sequence[tuple[str, float]], ordinate: Ordinate
 ) -> str:
+    """The figure of `draw_history` as SVG."""
+    return _text(draw_history(trials, baselines, ordinate))
+
+
+def draw_history(
+    trials: Sequence[tuple[int, float]], baselines: Sequence[tuple[str, float]], ordinate: Ordinate
+) -> Figure:
     """A metric by the number of the trial, the best so far as a step line, baselines as dotted lines."""
     figure, axes = _axes(8.0, 3.2)
     numbers, values = [number for number, _ in trials], [value for _, value in trials]
@@ -92,17 +115,22 @@ def plot_history(
     axes.set_ylabel(f"validation {ordinate.metric}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(axes)
-    return _text(figure)
+    return figure
 
 
 def plot_bars(names: Sequence[str], values: Sequence[float], label: str) -> str:
+    """The figure of `draw_bars` as SVG."""
+    return _text(draw_bars(names, values, label))
+
+
+def draw_bars(names: Sequence[str], values: Sequence[float], label: str) -> Figure:
     """Horizontal bars, the first on top."""
     figure, axes = _axes(8.0, 0.8 + 0.26 * len(names))
     axes.barh(range(len(names)), values, color=BLUE)
     axes.set_yticks(range(len(names)), map(_label, names), fontsize="small")
     axes.invert_yaxis()
     axes.set_xlabel(label)
-    return _text(figure)
+    return figure
 
 
 def plot_intervals(names: Sequence[str], values: Sequence[tuple[float, float, float]], label: str) -> str:
@@ -123,6 +151,15 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     with matplotlib.rc_context(_LOOK):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.add_subplot()
+
+
+def _axis(axes: Axes, unit: str, ordinate: Ordinate, *, log: bool) -> None:
+    """Label the axes of a metric against a cost, and place the legend."""
+    if log:
+        axes.set_xscale("log")
+    axes.set_xlabel(unit + (", log scale" if log else ""))
+    axes.set_ylabel(f"validation {ordinate.metric} (± 1 standard error)")
+    _legend(axes)
 
 
 def _legend(axes: Axes) -> None:

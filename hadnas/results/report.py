@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hadnas.errors import StudyError, printable
+from hadnas.errors import StudyError, check_kind, printable
 from hadnas.measure.figures import TABLE, metric_words
 from hadnas.paths import as_path
 from hadnas.results import sections as of
@@ -21,6 +21,7 @@ def write_report(results: StudyResults, out: str | Path | None = None) -> Path:
     Raises StudyError if the study has no finished trial, if `out` cannot be written or is another file than a report,
     or if MLflow cannot store it.
     """
+    check_kind(results, StudyResults, "study", "a stored study: hadnas.open_study(name)")
     best = results.best
     path = as_path(out) if out else results.home.path / results.name / "report.html"
     if path.exists() and not path.is_file():  # a pipe would wait for a reader

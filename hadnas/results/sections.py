@@ -7,13 +7,12 @@ from typing import Any
 from hadnas.arch.diagram import diagram
 from hadnas.arch.families import LEGEND, families_texts
 from hadnas.errors import HadnasError
-from hadnas.measure.figures import RATIO, TABLE, metric_words, shown_in
-from hadnas.measure.front import pareto_front
+from hadnas.measure.figures import RATIO, metric_words, shown_in
 from hadnas.results.candidate import Found
-from hadnas.results.comparison import comparison
+from hadnas.results.comparison import axis_label, comparison, front_points, ordinate_of
 from hadnas.results.finals import Final, lacking, opened_words
 from hadnas.results.insight import MIN_GROUP, Insight, effects
-from hadnas.results.plots import Ordinate, Point, plot_bars, plot_front, plot_history, plot_intervals
+from hadnas.results.plots import plot_bars, plot_front, plot_history, plot_intervals
 from hadnas.results.predictions import draw_predictions, metrics_text, score_in, worst_first
 from hadnas.results.statistics import interval_words
 from hadnas.results.table import NOISY_RATIO, StudyResults
@@ -48,42 +47,21 @@ def front(results: StudyResults) -> Section:
     metric = results.study.metric_figure
     section = Section("front", f"{metric_words(metric).capitalize()} and cost")
     trained = [found for found in (*results.distinct, *results.baselines) if found.feasible]
-    columns, direction = shown_in("report", metric=metric), TABLE[metric].direction or "maximize"
-
-    def figures_text(found: Found) -> str:
-        return ", ".join(f"{results.text(found, figure)} {figure.label}" for figure in columns)
-
-    def points(costs: dict[str, float]) -> list[Point]:
-        rows = [found for found in results.distinct if found.name in costs]
-        values = [(found.value, costs[found.name]) for found in rows]
-        front = {rows[index].name for index in pareto_front(values, (direction, "minimize"))}
-        return [
-            Point(
-                name=found.name,
-                x=costs[found.name],
-                value=found.value,
-                error=found.standard_error,
-                kind="baseline" if found.number is None else "front" if found.name in front else "candidate",
-                text=f"{found.name}: {figures_text(found)}\n{found.arch}",
-            )
-            for found in trained
-            if found.name in costs
-        ]
-
-    ordinate = Ordinate(metric_words(metric), direction)
-    macs = points({found.name: found.figures["macs"] for found in trained})
-    section.figure(plot_front(macs, "MACs of one image", ordinate, log=True), "front")
+    columns, ordinate = shown_in("report", metric=metric), ordinate_of(results)
+    macs = front_points(results, {found.name: found.figures["macs"] for found in trained})
+    section.figure(plot_front(macs, axis_label("macs", None), ordinate, log=True), "front")
     backend = results.study.latency
     known = {found.name: results.comparable(found, RATIO) for found in trained}
     timed = {name: value for name, value in known.items() if value is not None}
-    axis = "latency ratio to the reference network ({}, batch 1)"
     if timed:
-        section.figure(plot_front(points(timed), axis.format(backend), ordinate, log=False), f"latency-{backend}")
+        drawn = plot_front(front_points(results, timed), axis_label(RATIO, backend), ordinate, log=False)
+        section.figure(drawn, f"latency-{backend}")
     compared = comparison(results)
     for other in compared.backends:
         ratios = {name: row[other]["ratio"] for name, row in compared.rows.items() if "ratio" in row.get(other, {})}
         if other != backend and ratios:
-            section.figure(plot_front(points(ratios), axis.format(other), ordinate, log=False), f"latency-{other}")
+            drawn = plot_front(front_points(results, ratios), axis_label(RATIO, other), ordinate, log=False)
+            section.figure(drawn, f"latency-{other}")
     ranked = [*results.front, *(found for found in results.baselines if found.feasible)]
     section.table(
         ["", "network", *(figure.label for figure in columns), "blocks", "merges"],
@@ -107,14 +85,23 @@ def front(results: StudyResults) -> Section:
     return section
 
 
+def history_values(results: StudyResults) -> tuple[list[tuple[int, float]], list[tuple[str, float]]]:
+    """The metric of trials by number, and of baselines by name, for the figure of the history."""
+    seen = [(found.number or 0, found.value) for found in results.found if found.feasible]
+    return seen, [(found.name, found.value) for found in results.baselines if found.feasible]
+
+
 def history(results: StudyResults) -> Section:
     section = Section("history", "History")
-    seen = [(found.number or 0, found.value) for found in results.found if found.feasible]
-    lines = [(found.name, found.value) for found in results.baselines if found.feasible]
-    metric = results.study.metric_figure
-    ordinate = Ordinate(metric_words(metric), TABLE[metric].direction or "maximize")
-    section.figure(plot_history(seen, lines, ordinate), "history")
+    section.figure(plot_history(*history_values(results), ordinate_of(results)), "history")
     return section
+
+
+def bars(found: Insight, metric: str) -> tuple[list[str], list[float], str]:
+    """The names, values and label of the figure of the most important decisions."""
+    top = found.importances[:MAX_ROWS]
+    label = f"importance for a good validation {metric} (PED-ANOVA; 0: none)"
+    return [f"{i.decision} (n = {i.n})" for i in top], [i.value for i in top], label
 
 
 def decisions(found: Insight, metric: str) -> Section:
@@ -123,8 +110,7 @@ def decisions(found: Insight, metric: str) -> Section:
         section.text(found.missing)
         return section
     top = found.importances[:MAX_ROWS]
-    label = f"importance for a good validation {metric} (PED-ANOVA; 0: none)"
-    section.figure(plot_bars([f"{i.decision} (n = {i.n})" for i in top], [i.value for i in top], label), "importances")
+    section.figure(plot_bars(*bars(found, metric)), "importances")
     section.table(
         ["decision", "importance", "trials", "best option", f"its mean {metric}", "trials with it"],
         [[i.decision, f"{i.value:.4f}", str(i.n), i.best, f"{i.mean:.4f}", str(i.times)] for i in top],

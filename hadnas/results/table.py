@@ -10,7 +10,7 @@ from hadnas.arch.node import Arch, stored_arch
 from hadnas.arch.task import Task
 from hadnas.errors import StudyError, unknown
 from hadnas.hosts.host import Moments, Plan, make_plan
-from hadnas.measure.figures import RATIO, TABLE, VAL, Figure
+from hadnas.measure.figures import RATIO, TABLE, Figure, shown_in
 from hadnas.measure.front import pareto_front
 from hadnas.measure.latency.backends import BACKENDS
 from hadnas.results.candidate import Found, of_baseline, of_trial
@@ -23,8 +23,6 @@ from hadnas.store.study_store import class_names, reordered, stored_study, unkno
 from hadnas.store.trials import FIGURES, REASON, STUDY, baseline_entries, latency_of, rewritten_run
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from hadnas.train.data.spec import Data
 
 NOISY_RATIO = "~: the interquartile range of the ratio is above 5 %"
@@ -32,7 +30,7 @@ NOISY_RATIO = "~: the interquartile range of the ratio is above 5 %"
 
 
 class StudyResults:
-    """A stored study, read only. `.trials` is a DataFrame; `.found`, `.front` and `.best` are values."""
+    """A stored study, read only; `.found`, `.baselines`, `.front` and `.best` are values."""
 
     def __init__(self, name: str, home: Home) -> None:
         self.home = home
@@ -41,6 +39,16 @@ class StudyResults:
         self.ledger = Ledger(home.url)
         self._archs: dict[str, Arch] = {}
         self._plans: dict[str, Plan] = {}
+
+    def __repr__(self) -> str:
+        task, shape = self.task(), "x".join(map(str, self.stored["shape"]))
+        data = f"{self.study.data.source} ({shape}, {task.outputs} {task.target})"
+        met = f"{len(self.distinct)} architectures of {self.study.trials}, {len(self.refused)} draws refused"
+        lines = [f"Study {self.name!r} on {data}: {met}"]
+        if self.distinct:
+            front = ", ".join(found.name for found in self.front)
+            lines += [f"best: {self.best!r}", f"front of {', '.join(self.study.objectives)}: {front}"]
+        return "\n".join(lines)
 
     @property
     def name(self) -> str:
@@ -177,21 +185,11 @@ class StudyResults:
         return next((training for training in known if training.weights == weights), None)
 
     @property
-    def trials(self) -> "pd.DataFrame":
-        """Trials and baselines as a table: one row each, figures and parameters as columns."""
-        import pandas as pd
-
-        everyone, rows = [*self.found, *self.baselines], []
-        known = {self.study.metric_figure, "val/loss"}.union(*(found.figures for found in everyone))
-        shown = [name for name in TABLE if name in known or not name.startswith(VAL)]
-        for found in everyone:
-            row: dict[str, Any] = {"trial": found.number, "name": found.name, "state": found.state, "rung": found.rung}
-            row |= {"feasible": found.feasible, "fingerprint": found.arch.fingerprint if found.arch else None}
-            row |= {"family": found.family, "reused": found.notes.get("reused"), "reason": found.reason}
-            row |= {name: found.figures.get(name) for name in shown}
-            row |= {key: found.notes.get(key) for key in ("val_n", "latency_noisy", "latency_protocol")}
-            rows.append({**row, **{f"phase.{k}": v for k, v in found.phases.items()}, **found.params})
-        return pd.DataFrame(rows)
+    def columns(self) -> list[Figure]:
+        """The figures of `top`, with the study's objectives and constraints."""
+        study = self.study
+        known = {*study.objectives, *study.constraints, *(f.name for f in shown_in("top", metric=study.metric_figure))}
+        return [figure for name, figure in TABLE.items() if name in known]
 
     @cached_property
     def protocol(self) -> str | None:

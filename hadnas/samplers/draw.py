@@ -10,7 +10,7 @@ from typing import Any, Literal
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, TrialState
 
 from hadnas.space import Categorical, Distribution, Params, resolve
 
@@ -45,7 +45,14 @@ def draw_from(
     return Drawn(node, params, asked.params, asked.distributions, asked.system_attrs)
 
 
-def optuna_pick(trial: Trial, params: Params) -> Callable[[str, Distribution], Any]:
+def drawn_by(space: Any, answers: Params) -> Drawn:
+    """The draw of given answers. Raises SpecError if they are not those of a draw of `space`."""
+    trial, params = FixedTrial(answers), Params()
+    node = resolve(space, optuna_pick(trial, params))
+    return Drawn(node, params, trial.params, trial.distributions, {})
+
+
+def optuna_pick(trial: BaseTrial, params: Params) -> Callable[[str, Distribution], Any]:
     """A pick that asks Optuna and notes in `params` what every answer stands for."""
 
     def pick(name: str, distribution: Distribution) -> Any:

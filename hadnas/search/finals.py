@@ -16,7 +16,7 @@ from functools import partial
 from hadnas.arch.node import Arch
 from hadnas.arch.random import distinct
 from hadnas.arch.twins import additive_twin, one_branch
-from hadnas.errors import Interrupted, SpecError, StudyError
+from hadnas.errors import Interrupted, SpecError, StudyError, check_kind
 from hadnas.hosts.build import trained
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.figures import TABLE, VAL
@@ -68,6 +68,8 @@ def run_finals(
     where the study has no finished trial or its data have changed, SpecError for a number that is too small,
     Interrupted on Ctrl-C; the same command goes on.
     """
+    check_kind(name, str, "name", "the name of a stored study: study.name")
+    check_kind(home, Home, "home", "a home: hadnas.Home(folder)")
     for what, number, least in (("seeds", seeds, 1), ("top", top, 1), ("candidates", candidates, 0)):
         if number is not None and number < least:
             raise SpecError(f"{what} = {number} is not allowed; allowed: {least} or more")

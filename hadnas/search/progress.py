@@ -121,6 +121,7 @@ def standstill(problem: Problem, trials: Sequence[FrozenTrial], patience: int) -
 class Progress:
     """`done` of `budget` architectures, the candidate at work and its epochs done, the best metric so far.
 
+    label: the candidate; empty before the first, while the search is set up in the `phase`
     stopped: those of `done` that were stopped at a rung
     data: the images, once they are read
     notes: sentences on what was decided before the search began

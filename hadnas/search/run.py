@@ -1,12 +1,16 @@
 """The search: propose, evaluate, record, until the budget is met."""
 
+import math
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from hadnas.arch.node import Arch
 from hadnas.arch.random import sample as random_arch
 from hadnas.contract.user_defined import check_user_defined
-from hadnas.errors import Interrupted, SpecError, StudyError, at
+from hadnas.errors import Interrupted, SpecError, StudyError, at, check_kind
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.figures import VAL
 from hadnas.measure.latency.backends import require_backend
@@ -17,11 +21,12 @@ from hadnas.search.evaluator import Evaluator
 from hadnas.search.mirror import Mirror
 from hadnas.search.progress import Progress, Watch, standstill, tally
 from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch
+from hadnas.search.proposals.enqueued import enqueue
 from hadnas.search.proposals.propose import propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
 from hadnas.search.restore import end_stale_runs, rewrite
-from hadnas.space import size
+from hadnas.space import Params, size
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
@@ -37,6 +42,7 @@ from hadnas.train.score import check_defined
 from hadnas.train.summary import summary
 
 ELSEWHERE = "other workers evaluate the rest"
+TIME_OVER = "the time limit is over; the same command continues the search"
 
 
 def run_study(
@@ -44,25 +50,36 @@ def run_study(
     home: Home,
     *,
     device: str = "auto",
-    watch: Watch = lambda progress: None,
+    timeout: float | None = None,
+    enqueued: Mapping[str, Arch] | None = None,
     evaluate: Train | None = None,
+    watch: Watch = lambda progress: None,
 ) -> Progress:
     """Run a study to its budget; a second call continues it to the same total.
 
-    evaluate  a function of your own that trains in place of the recipe (`hadnas.train.own.Train`); the study stores its
-              name and the hash of its file, so pass it again to continue
+    timeout: seconds after which no further training or timing starts; the one at work ends as usual
+    enqueued: architectures by name that are judged first. A draw of the space becomes a trial, which counts in the
+              budget and from which the sampler learns; any other becomes a baseline of the study under its name
+    evaluate: a function of your own that trains in place of the recipe (`hadnas.train.own.Train`); the study stores
+              its name and the hash of its file, so pass it again to continue
 
     Raises DataError, SpecError or StudyError before any work starts if something does not fit, Interrupted on
     Ctrl-C. All measurements until then are in the ledger.
     """
+    check_kind(
+        study, Study, "study", "a Study, such as hadnas.load('digits') or hadnas.Study(name='mine', space=space)"
+    )
+    check_kind(home, Home, "home", "a home: hadnas.Home(folder)")
     if not study.name:
         raise StudyError("the study has no name, under which it is stored; give it one, as Study(name='mine')")
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
     device, own = chosen_device(device), OwnTraining(evaluate) if evaluate else None
     if own and study.rungs:
         raise SpecError(f"rungs = {list(study.rungs)} with a training of your own, which has none; remove them")
     study = study.model_copy(update={"evaluate": own.mark if own else ""})
     for backend in (*backends(study), *([study.latency] if study.latency else [])):
         require_backend(backend, device)
+    watch(Progress(study.name, study.trials, phase="reading the images"))
     data = load_data(study.data)
     study, notes = fitting_batch(study, len(data.train))
     study = study.for_target(data.target, data.classes)
@@ -74,7 +91,8 @@ def run_study(
     evaluator = Evaluator(study, data, home, ledger, device, own)
     random_arch(study.space, evaluator.task)  # refuses a space without a valid draw before any work
     study, more = chosen_baselines(study, evaluator.task, home)
-    evaluator.study = study
+    queue = enqueue(study, enqueued or {}, evaluator.task)
+    evaluator.study = study = queue.study
     baselines = {name: _baseline(node, evaluator) for name, node in (study.baselines or {}).items()}
     blocks = user_defined_ops(study.model_dump(mode="json"))
     with at(f"study {study.name!r}"):
@@ -82,17 +100,20 @@ def run_study(
     home.make_place(study.name)
     with clear_errors(home.url), store_errors(home.tracking_uri):
         trials = open_trials(study, home, evaluator.facts)
+        watch(Progress(study.name, study.trials, phase="opening MLflow's database"))
         home.make_tracking_database()
         with home.schema_lock():
             tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
-        run = _Run(study, evaluator, trials, tracker, watch, notes + more)
+        run = _Run(study, evaluator, trials, tracker, watch, notes + more, deadline)
         try:
             with ledger.worker.alive():
                 run.open(home)
-                run.recorder.baselines(baselines)
+                run.baselines(baselines)
+                run.enqueued(queue.draws)
                 run.candidates()
-                run.recorder.baselines(baselines)  # those of workers that died meanwhile
-                compare(study, home, evaluator, run.mirror, lambda name, on: run.say(f"{name} on {on}", "latency"))
+                run.baselines(baselines)  # those of workers that died meanwhile
+                if not run.is_over():
+                    compare(study, home, evaluator, run.mirror, lambda name, on: run.say(f"{name} on {on}", "latency"))
                 run.tidy()
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
@@ -116,9 +137,17 @@ class _Run:
     """The work of one process in a study."""
 
     def __init__(
-        self, study: Study, evaluator: Evaluator, trials: Trials, tracker: Tracker, watch: Watch, notes: tuple[str, ...]
+        self,
+        study: Study,
+        evaluator: Evaluator,
+        trials: Trials,
+        tracker: Tracker,
+        watch: Watch,
+        notes: tuple[str, ...],
+        deadline: float,
     ) -> None:
         self.study, self.evaluator, self.trials, self.tracker, self.watch = study, evaluator, trials, tracker, watch
+        self.deadline = deadline
         self.claims, data = evaluator.ledger.claims, evaluator.data
         self.mirror = Mirror(tracker, (data.mean, data.std), data.class_names)
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=notes)
@@ -126,6 +155,7 @@ class _Run:
         self.size = size(study.space)
         self.recorder = Recorder(evaluator, trials, self.mirror, self.say)
         self.problem = prospects(study.space, evaluator.task, study.objectives, study.constraints)
+        self.sampler = make_sampler(study.sampler, study.seed, study.sampler_options, self.problem)
 
     def open(self, home: Home) -> None:
         """Close what dead workers left open, and set up the study in MLflow, written again if it is missing there."""
@@ -139,12 +169,29 @@ class _Run:
         with self.tracker.alone():
             end_stale_runs(self.trials.book, self.tracker, self.claims.at_work(self.study.name))
 
+    def is_over(self) -> bool:
+        """Whether the time of the search is over."""
+        return time.monotonic() >= self.deadline
+
+    def baselines(self, plans: Mapping[str, Plan]) -> None:
+        """Evaluate the baselines that are not known yet, until the time is over."""
+        for name, plan in plans.items():
+            if not self.is_over():
+                self.recorder.baselines({name: plan})
+
+    def enqueued(self, draws: Sequence[Params]) -> None:
+        """Evaluate draws that the study has not met, until the time is over; before them those of dead workers."""
+        for answers in draws:
+            while not self.is_over() and all(trial.params != answers for trial in self.trials.all()):
+                proposal = propose(self.study, self.trials, self.claims, self.sampler, answers)
+                assert proposal is not None  # the budget does not end it
+                self.recorder.candidate(proposal)
+
     def candidates(self) -> None:
         """Propose, evaluate, record, until the study ends or other workers evaluate the rest."""
         study = self.study
-        sampler = make_sampler(study.sampler, study.seed, study.sampler_options, self.problem)
         while not self._ended():
-            proposal = propose(study, self.trials, self.claims, sampler)
+            proposal = propose(study, self.trials, self.claims, self.sampler)
             if proposal is not None:
                 self.recorder.candidate(proposal)
             elif self.claims.at_work(study.name):
@@ -160,6 +207,8 @@ class _Run:
         self.progress.ended = now.end(self.study, self.size)
         if patience and not self.progress.ended:
             self.progress.ended = standstill(self.problem, trials, patience)
+        if not self.progress.ended and self.is_over():
+            self.progress.ended = TIME_OVER
         return bool(self.progress.ended)
 
     def say(self, label: str, phase: str, epoch: int = 0) -> None:

@@ -10,11 +10,17 @@ from typing import Any
 import click
 
 from hadnas.errors import HadnasError, Interrupted, printable
-from hadnas.shell.commands import bench, network, shelf, study
+from hadnas.shell.commands import bench, home, network, shelf, study
 
 
 class Shell(click.Group):
     """Prints an error of hadnas as one sentence and exits with 2; exits with 130 on Ctrl-C."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with whole summaries, where click cuts them to one line."""
+        found = [(name, command.get_short_help_str(1000)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(found)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False
@@ -39,7 +45,7 @@ class Shell(click.Group):
             sys.exit(2)
 
 
-@click.group(cls=Shell, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Shell, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="hadnas")
 def main() -> None:
     """Search for small, fast vision backbones over Hadamard, additive, convolutional and attention blocks."""
@@ -57,9 +63,11 @@ for command in (
     study.products_command,
     study.predict_command,
     study.proxies_command,
-    study.ledger_command,
-    study.ui_command,
+    home.ledger_command,
+    home.ui_command,
     bench.bench_command,
+    study.compare_command,
+    network.pick_command,
     network.export_command,
     network.retrain_command,
     network.measure_command,

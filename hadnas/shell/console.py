@@ -1,5 +1,7 @@
 """The shell's console, which prints text literally: names and reasons come from users."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.console import Console
@@ -16,3 +18,11 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Say in a terminal that libraries are loaded, which takes seconds; in a pipe, say nothing."""
+    console = PlainConsole(stderr=True)
+    with console.status(f"loading {what}") if console.is_terminal else nullcontext():
+        yield

@@ -57,6 +57,9 @@ class SearchDisplay:
         self.label = ""
 
     def __call__(self, now: SearchProgress) -> None:
+        if not now.label:
+            self.bar.update(self.candidate, description=now.phase)
+            return
         if self.first is None:
             self.first = now.done
             if now.data is not None:

@@ -6,12 +6,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from hadnas.arch.node import Arch
-from hadnas.errors import HadnasError, SpecError, cut, unknown
+from hadnas.errors import HadnasError, SpecError, check_kind, cut, unknown
 from hadnas.limits import COUNT, SEED
 from hadnas.measure.figures import TABLE, VAL, Direction, constraints, objectives
 from hadnas.measure.latency import backends
 from hadnas.measure.metrics.metric import DEFAULT_METRIC, METRICS, find_metric
 from hadnas.plain import plain_fields
+from hadnas.space.choices import Choice
+from hadnas.space.count import size
 from hadnas.space.data import as_data, from_data
 from hadnas.targets import TargetKind
 from hadnas.train.data.spec import DataSpec
@@ -95,6 +97,7 @@ class Study(BaseModel):
     @field_validator("space", mode="before")
     @classmethod
     def _read_space(cls, space: Any) -> Any:
+        check_kind(space, (dict, Choice), "space", "a search space; that of a study is study.space")
         return from_data(as_data(space))
 
     @field_serializer("space")
@@ -159,6 +162,16 @@ class Study(BaseModel):
         if self.deciding_latencies and self.latency is None:
             asked = self.deciding_latencies[0]
             raise SpecError(f"{asked} is asked for but latency = None; name a backend, such as 'eager'")
+
+    def __repr__(self) -> str:
+        goals = ", ".join(self.objectives)
+        limits = f", with {self.limits}" if self.limits else ""
+        space = f"{size(self.space):,} assignments"
+        return (
+            f"Study({self.name!r} on {self.data.source}: {space}, {self.trials} architectures, "
+            f"sampler {self.sampler}, {self.recipe.epochs} epochs, for {goals}{limits}; baselines "
+            f"{'open' if self.baselines is None else ', '.join(self.baselines) or 'none'})"
+        )
 
     @property
     def metric_figure(self) -> str:

@@ -47,6 +47,9 @@ def open_trials(study: Study, home: Home, facts: dict[str, Any]) -> Trials:
     if stored is not None:
         check_trials(book, home)
         old, new = _told_apart(stored), _told_apart(wanted)
+        for key in ("baselines", "blocks"):  # more may come, from --enqueue, with their blocks; none changes or goes
+            new[key] = wanted[key] = {**stored.get(key, {}), **wanted[key]}
+            old[key] = {**wanted[key], **stored.get(key, {})}
         changed = sorted(k for k in {*old, *new} if new.get(k) != old.get(k))
         if changed:
             chosen = [k for k in changed if k in Study.model_fields] or changed  # what follows from them is not named

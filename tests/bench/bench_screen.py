@@ -63,7 +63,7 @@ PRODUCTS = op(
     norm=one_of(None, "batchnorm2d"),
     head=op("pooled_linear"),
 )
-SPACES = {"four_families": 8e-3, "star_or_sum": 4e-3, "activation_free": 4e-3, "encrypted": 4e-3}
+SPACES = {"four_families": 8e-3, "star_or_sum_blocks": 4e-3, "activation_free": 4e-3, "encrypted": 4e-3}
 """Shipped spaces for small images with the learning rates of their studies, or the recipe's own."""
 
 

@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hadnas.library import load
-from hadnas.opened import open_study
-from hadnas.results.table import StudyResults
+from hadnas.opened import OpenStudy, open_study
 from hadnas.search.run import run_study
 from hadnas.store.home import Home
 from hadnas.store.study import Study
@@ -23,9 +22,9 @@ from hadnas.train.recipe import Recipe
 MEASURED = ("train", "latency")
 
 
-def split(results: StudyResults) -> Table:
+def split(results: OpenStudy) -> Table:
     """Median, quartiles and share of each phase over the trials that were trained here."""
-    frame = results.trials
+    frame = results.trials_dataframe(full=True)
     frame = frame[(frame["state"] == "complete") & (frame["reused"] == False)]  # noqa: E712  # None is a baseline
     phases = frame[[column for column in frame.columns if column.startswith("phase.")]].fillna(0.0)
     phases.columns = [column.removeprefix("phase.") for column in phases.columns]

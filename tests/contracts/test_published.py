@@ -147,7 +147,7 @@ def test_the_figure_of_monet_is_that_of_fvcore() -> None:
 
 def test_published_networks_are_baselines() -> None:
     arch = hadnas.load("starnet_s050")
-    study = hadnas.Study(space=hadnas.load("search_spaces/star_or_sum"), baselines={"starnet": arch})
+    study = hadnas.Study(space=hadnas.load("star_or_sum_blocks"), baselines={"starnet": arch})
     assert study.baselines == {"starnet": arch.node}
     digits = Task.image(1, 8, 8, classes=10)
     assert build(complete(study.baselines["starnet"], digits), digits)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)

@@ -126,8 +126,8 @@ def test_every_norm_of_an_encrypted_network_folds_away(seed: int) -> None:
         assert (folded(images) - expected).abs().max() < 1e-10 * expected.abs().max()
 
 
-def test_the_three_forms_of_star_or_sum_cost_the_same() -> None:
-    space = hadnas.load("search_spaces/star_or_sum")
+def test_the_three_forms_of_star_or_sum_blocks_cost_the_same() -> None:
+    space = hadnas.load("star_or_sum_blocks")
     macs = set()
     for seed in range(6):
         network = build(sample(space, TASK, seed=seed), TASK, device="meta")

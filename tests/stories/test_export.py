@@ -32,7 +32,7 @@ from hadnas.exporter.folder import FILES, check_folder, export, usage
 from hadnas.hosts.build import build
 from hadnas.hosts.host import make_plan
 from hadnas.library import shipped
-from hadnas.search_spaces import four_families, star_or_sum
+from hadnas.search_spaces import four_families, star_or_sum_blocks
 from hadnas.source.module import licence, plan_source
 from hadnas.space import op
 from tests.networks import pyramid, residual
@@ -72,7 +72,7 @@ def test_forty_sampled_candidates_are_bit_equal_without_hadnas(tmp_path: Path) -
     save_file({"images": images}, tmp_path / "images.safetensors")
     expected = {}
     for index in range(40):
-        arch = sample(four_families.SPACE if index % 4 else star_or_sum.SPACE, DIGITS, seed=index)
+        arch = sample(four_families.SPACE if index % 4 else star_or_sum_blocks.SPACE, DIGITS, seed=index)
         torch.manual_seed(index)
         network = _stirred(build(arch, DIGITS))
         folder = tmp_path / f"{index:02d}"

@@ -101,7 +101,7 @@ def test_stopped_trials_are_shown_apart_from_refused_ones(home: Home, tmp_path: 
     assert done.exit_code == 0 and f"after epoch 1 of 3: {names}" in done.output, done.output
     assert "refused" not in done.output and results.refused == [] and results.num_met == 4
     assert all(found.name not in done.output.partition("stopped")[0] for found in results.stopped)
-    rows = results.trials.set_index("name")
+    rows = results.trials_dataframe(full=True).set_index("name")
     assert [rows.state[found.name] for found in results.stopped] == ["stopped"] * len(results.stopped)
     assert [rows.rung[found.name] for found in results.stopped] == [1] * len(results.stopped)
     number = results.stopped[0].number

@@ -24,7 +24,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from hadnas.errors import MeasurementError, cut
+from hadnas.errors import MeasurementError, check_kind, cut
 from hadnas.limits import THREADS, check_memory
 from hadnas.measure.copies import copied
 from hadnas.measure.latency import reference as fixed
@@ -120,6 +120,7 @@ def latency(
     Raises MeasurementError if the module has no weights (meta device) or fails, or if the backend cannot run it;
     UnknownName for an unknown backend.
     """
+    check_kind(module, nn.Module, "module", "an nn.Module, such as hadnas.build(arch, task)")
     device = _device(device if device is not None else next((p.device for p in module.parameters()), "cpu"))
     require_backend(backend, device)
     dtype = dtype or torch.float32

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from hadnas.samplers.draw import draw_from
+from hadnas.samplers.draw import draw_from, drawn_by
 from hadnas.samplers.sampler import Seeded
 from hadnas.search.progress import tally
 from hadnas.space import Params, meanings, replay
@@ -33,10 +33,14 @@ class Proposal:
     seconds: float
 
 
-def propose(study: Study, trials: Trials, claims: Claims, sampler: Seeded) -> Proposal | None:
+def propose(
+    study: Study, trials: Trials, claims: Claims, sampler: Seeded, answers: Params | None = None
+) -> Proposal | None:
     """The next draw of a study; None if the workers at earlier ones are enough for the budget.
 
-    The trial of a worker that died is continued, with its number and its parameters.
+    answers: those of an enqueued draw, proposed in place of the sampler's and beyond the budget, too
+
+    The trial of a worker that died is continued first, with its number and its parameters.
     """
     while True:
         known = trials.all()
@@ -51,13 +55,13 @@ def propose(study: Study, trials: Trials, claims: Claims, sampler: Seeded) -> Pr
                 continue
             at_work = claims.at_work(study.name)
             earlier = sum(_item(other) in at_work for other in range(draw))
-            if earlier >= study.trials - tally(known, study.metric_figure).done:
+            if answers is None and earlier >= study.trials - tally(known, study.metric_figure).done:
                 claims.give_back(held)
                 return None
-            return _proposal(study, trials, sampler, held, draw)
+            return _proposal(study, trials, sampler, held, draw, answers)
 
 
-def _proposal(study: Study, trials: Trials, sampler: Seeded, held: Held, draw: int) -> Proposal:
+def _proposal(study: Study, trials: Trials, sampler: Seeded, held: Held, draw: int, answers: Params | None) -> Proposal:
     if (trial := trials.running(draw)) is not None:
         left = trial.user_attrs.get(RUN_ID)
         unsaid = [name for name in (REASON, RUNG) if name in trial.user_attrs]  # by one that died before it told
@@ -65,7 +69,10 @@ def _proposal(study: Study, trials: Trials, sampler: Seeded, held: Held, draw: i
         params = meanings(study.space, trial.params)
         return Proposal(held, trial.number, replay(study.space, trial.params), params, left, 0.0)
     start = time.perf_counter()
-    drawn = draw_from(study.space, sampler(draw), study.directions, trials.all())
+    if answers is not None:
+        drawn = drawn_by(study.space, answers)
+    else:
+        drawn = draw_from(study.space, sampler(draw), study.directions, trials.all())
     seconds = time.perf_counter() - start
     added = trials.add(draw, drawn.answers, drawn.distributions, drawn.kept)
     return Proposal(held, added.number, drawn.node, drawn.params, None, seconds)

@@ -1,6 +1,7 @@
 """The commands of the shell, thin over the library; each imports heavy libraries in its own function."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ from hadnas.paths import as_path
 
 SOURCES = "digits, an .npz file, a folder of images, a table of image files, or torch/NAME:DIR"
 """Data sets that the user may name, for help and messages."""
-HOME = click.option("--home", envvar="HADNAS_HOME", metavar="DIR", help="Folder of the studies; runs/ by default.")
+HOME = click.option(
+    "--home",
+    envvar="HADNAS_HOME",
+    metavar="DIR",
+    show_default="HADNAS_HOME, else runs",
+    help="Folder of the studies.",
+)
 
 
 def _use_blocks(context: click.Context, option: click.Parameter, file: str | None) -> None:
@@ -47,6 +54,20 @@ class PathType(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         return as_path(value)
+
+
+class Duration(click.FloatRange):
+    """A time such as 90s, 30m or 2h, above 0; in seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?", str(value).strip().lower())
+        seconds = float(found[1]) * {"m": 60, "h": 3600}.get(found[2], 1) if found else 0.0
+        if seconds == 0:
+            self.fail(f"{value!r} is not a time; allowed are seconds above 0, or such as 90s, 30m or 2h.", param, ctx)
+        return seconds
 
 
 class Seconds(click.FloatRange):

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from hadnas.paths import new_file
 from hadnas.shell.commands import COUNTS, PathType
 
 
@@ -17,26 +18,28 @@ from hadnas.shell.commands import COUNTS, PathType
 @click.option("--known", multiple=True, metavar="COLUMN", help="An objective that is known without training.")
 @click.option("--judge", multiple=True, metavar="OBJECTIVE=COLUMN", help="The column that judges an objective.")
 @click.option("--feature", multiple=True, metavar="COLUMN", help="A column that the surrogate may learn from.")
-@click.option("--work", default="", metavar="COLUMN", help="The work of one epoch; by default all trainings are alike.")
+@click.option(
+    "--work", default="", metavar="COLUMN", show_default="all trainings are alike", help="The work of one epoch."
+)
 @click.option(
     "--epochs",
     type=click.IntRange(0),
     default=0,
+    metavar="N",
     help="Of a training; rungs need them, and the columns val_accuracy@1, ..., of its curve.",
 )
 @click.option(
     "--sampler",
     multiple=True,
     default=("tpe", "surrogate"),
-    show_default=True,
     metavar="NAME",
     help="With options, as surrogate,pool=600,rungs=2+4; the others are compared with the first.",
 )
 @click.option(
-    "--budget", multiple=True, type=COUNTS, default=(50, 100), show_default=True, help="Networks that a search tries."
+    "--budget", multiple=True, type=COUNTS, default=(50, 100), metavar="N", help="Networks that a search tries."
 )
-@click.option("--seeds", type=COUNTS, default=10, show_default=True, help="Searches of each sampler.")
-@click.option("--processes", type=click.IntRange(1, 256), default=2, show_default=True)
+@click.option("--seeds", type=COUNTS, default=10, metavar="N", help="Searches of each sampler.")
+@click.option("--processes", type=click.IntRange(1, 256), default=2, metavar="N", help="Processes that search.")
 @click.option("--csv", type=PathType(), metavar="FILE", help="Write the score of every search into a file.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 def bench_command(
@@ -58,7 +61,7 @@ def bench_command(
     """
     from hadnas.library import load_study
     from hadnas.replay.replay import contender, replays
-    from hadnas.replay.scores import new_file, write_scores
+    from hadnas.replay.scores import write_scores
     from hadnas.replay.table import goal, read_table
     from hadnas.shell.tables.bench import show_searches
 

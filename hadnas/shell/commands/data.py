@@ -8,22 +8,29 @@ import click
 from hadnas.shell.commands import SIDES
 
 _READING: dict[str, dict[str, Any]] = {
-    "--size": {"type": SIDES, "help": "Side length to which image files are resized."},
+    "--size": {"type": SIDES, "metavar": "N", "help": "Side length to which image files are resized."},
     "--skip-bad": {"is_flag": True, "default": None, "help": "Leave out image files that cannot be used."},
-    "--images": {"metavar": "DIR", "help": "Folder in which the paths of a table start; by default the table's."},
+    "--images": {
+        "metavar": "DIR",
+        "show_default": "the table's",
+        "help": "Folder in which the paths of a table start.",
+    },
     "--path-column": {
         "metavar": "NAME",
-        "help": "A table's column of paths; by default path, file, image or similar.",
+        "show_default": "path, file, image or similar",
+        "help": "A table's column of paths.",
     },
     "--label-column": {
         "metavar": "NAME",
-        "help": "A table's column of classes, by default label, class or similar; several: labels of 0 and 1.",
+        "show_default": "label, class or similar",
+        "help": "A table's column of classes; several: labels of 0 and 1.",
         "multiple": True,
     },
     "--value-column": {"metavar": "NAME", "help": "A table's column of a number to predict.", "multiple": True},
     "--split-column": {
         "metavar": "NAME",
-        "help": "A table's column of train, val, test; by default split or similar.",
+        "show_default": "split or similar",
+        "help": "A table's column of train, val, test.",
     },
     "--group": {"metavar": "COLUMN", "help": "A table's column, such as patient, no value of which is in two splits."},
 }

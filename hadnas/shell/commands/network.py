@@ -1,7 +1,8 @@
 """Commands on one network: export it, train it again, measure it."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +21,24 @@ from hadnas.shell.commands import (
     Seconds,
 )
 from hadnas.shell.commands.data import reading
+from hadnas.shell.commands.overrides import AUGMENTATIONS, at_most, chosen_limits
+
+if TYPE_CHECKING:
+    from hadnas.opened import OpenStudy
+    from hadnas.results.candidate import Found
+
+
+def exporting(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of an export, except `--out`."""
+    for option in (
+        click.option(
+            "--mlflow-model", is_flag=True, help="Log it as a model of its run and register it in MLflow, too."
+        ),
+        click.option("--force", is_flag=True, help="Write into a folder that is not empty."),
+        click.option("--onnx", is_flag=True, help="Write model.onnx, too, for any batch; needs the extra `onnx`."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command("export")
@@ -27,37 +46,92 @@ from hadnas.shell.commands.data import reading
 @HOME
 @BLOCKS_FILE
 @click.option("--out", required=True, type=PathType(), metavar="DIR", help="Folder to write.")
-@click.option("--trial", type=TRIALS, help="A finished trial; the best by default.")
-@click.option("--onnx", is_flag=True, help="Write model.onnx, too, for any batch; needs the extra `onnx`.")
-@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
-@click.option("--mlflow-model", is_flag=True, help="Log it as a model of its run and register it in MLflow, too.")
-def export_command(
-    study: str, home: str | None, out: Path, trial: int | None, onnx: bool, force: bool, mlflow_model: bool
-) -> None:
-    """Write the best architecture as code that needs torch and timm only, with its weights."""
-    from hadnas.exporter.folder import usage
-    from hadnas.measure.figures import TABLE, metric_words
+@click.option("--trial", type=TRIALS, metavar="N", show_default="the best", help="A finished trial.")
+@exporting
+def export_command(study: str, home: str | None, out: Path, trial: int | None, **options: bool) -> None:
+    """Write the best architecture as code that needs torch and timm only, with its weights.
+
+    The best is that by the study's metric among feasible trials, ties by fewest MACs; `hadnas pick` chooses another.
+    """
     from hadnas.opened import open_study
 
     results = open_study(study, home)
     found = results.best if trial is None else results.trial(trial)
-    if trial is None:
-        word = "highest" if TABLE[found.metric].direction == "maximize" else "lowest"
-        metric = metric_words(found.metric)
-        click.echo(f"chosen: the {word} validation {metric} among feasible trials, ties by fewest MACs")
+    written = _export(results, found, out, **options)
+    best = f", the {_best_words(found)} among feasible trials, ties by fewest MACs" if trial is None else ""
+    click.echo(f"exported {found.name}{best}\n{written}")
+
+
+def _best_words(found: "Found") -> str:
+    """What the best of a study is, in words: "highest validation accuracy"."""
+    from hadnas.measure.figures import TABLE, metric_words
+
+    word = "highest" if TABLE[found.metric].direction == "maximize" else "lowest"
+    return f"{word} validation {metric_words(found.metric)}"
+
+
+@click.command("pick")
+@click.argument("study")
+@HOME
+@BLOCKS_FILE
+@at_most
+@click.option(
+    "--metric",
+    metavar="FIGURE",
+    show_default="the study's metric",
+    help="Best in this figure: a metric such as accuracy, or macs, latency_ratio and so on.",
+)
+@click.option("--out", type=PathType(), metavar="DIR", show_default="no export", help="Folder to export it to.")
+@exporting
+def pick_command(
+    study: str,
+    home: str | None,
+    metric: str | None,
+    out: Path | None,
+    onnx: bool,
+    force: bool,
+    mlflow_model: bool,
+    **most: Any,
+) -> None:
+    """Choose the best trained network of a study within limits, print it and, with --out, export it.
+
+    For example `hadnas pick digits --macs 200k --latency 1.5 --out small`.
+    """
+    from hadnas.measure.figures import TABLE, VAL
+    from hadnas.opened import open_study
+    from hadnas.shell.tables.study import show_picked
+
+    if out is None and (onnx or force or mlflow_model):
+        raise click.UsageError("--onnx, --force and --mlflow-model need --out.")
+    limits = chosen_limits(most)
+    results = open_study(study, home)
+    figure = metric or results.study.metric_figure
+    figure = f"{VAL}{figure}" if f"{VAL}{figure}" in TABLE else figure
+    found = results.pick(limits, figure)
+    options = {"onnx": onnx, "force": force, "mlflow_model": mlflow_model}
+    written = "" if out is None else _export(results, found, out, **options)
+    show_picked(results, found, limits, figure)
+    if written:
+        click.echo(written)
+
+
+def _export(results: "OpenStudy", found: "Found", out: Path, *, onnx: bool, force: bool, mlflow_model: bool) -> str:
+    """Export a trial; how to load it, as text."""
+    from hadnas.exporter.folder import usage
+
     if mlflow_model:
         from hadnas.exporter.deliver import example
 
         example(results, found)  # raises before anything is written
     results.export(found, out, onnx=onnx, force=force)
-    click.echo(usage(out, results.task(), onnx=onnx))
+    text = usage(out, results.task(), onnx=onnx)
     if mlflow_model:
         from hadnas.track.registry import serve_command
 
         uri = results.register(found, out)
-        click.echo(
-            f"\nregistered in MLflow as {uri}; to serve it:\n\n    {serve_command(results.home.tracking_uri, uri)}"
-        )
+        command = serve_command(results.home.tracking_uri, uri)
+        text += f"\n\nregistered in MLflow as {uri}; to serve it:\n\n    {command}"
+    return text
 
 
 @click.command("retrain")
@@ -67,20 +141,24 @@ def export_command(
 @click.option("--weights", type=PathType(), metavar="FILE", help="Start from these .safetensors.")
 @BLOCKS_FILE
 @reading
-@click.option("--epochs", type=COUNTS, help="50 by default.")
-@click.option("--batch", type=BATCHES, help="Images per step; 64 by default.")
-@click.option("--lr", type=float, help="Largest learning rate; 0.004 by default.")
-@click.option("--augment", metavar="NAME", help="none, shift, shift_flip, timm, or a policy such as rand-m9-mstd0.5.")
-@click.option("--scale", type=(float, float), metavar="MIN MAX", help="timm's share of the image in a crop; 0.5 1.")
-@click.option("--hflip", type=float, help="timm's share of images mirrored; 0.5 by default.")
-@click.option("--color-jitter", type=float, help="timm's, without a policy; 0.4 by default.")
-@click.option("--reprob", "re_prob", type=float, help="timm's share of images partly erased; 0 by default.")
-@click.option("--mixup", type=float, help="Alpha of mixup, 0 for none; 0.2 by default.")
-@click.option("--ema", type=float, help="Decay of the averaged weights; 0.995 by default.")
-@click.option("--label-smoothing", type=float, help="0.1 by default.")
-@click.option("--seed", default=0, show_default=True, type=SEEDS)
-@click.option("--split-seed", default=0, show_default=True, type=SPLIT_SEEDS, help="Seed of random splits.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
+@click.option("--epochs", type=COUNTS, metavar="N", show_default="50", help="Epochs of the training.")
+@click.option("--batch", type=BATCHES, metavar="N", show_default="64", help="Images in a training batch.")
+@click.option("--lr", type=float, metavar="RATE", show_default="0.004", help="Largest learning rate.")
+@click.option("--augment", metavar="NAME", show_default="rand-m9-mstd0.5-inc1", help=f"{AUGMENTATIONS}.")
+@click.option(
+    "--scale", type=(float, float), metavar="MIN MAX", show_default="0.5 1", help="timm's share of the image in a crop."
+)
+@click.option("--hflip", type=float, metavar="SHARE", show_default="0.5", help="timm's share of images mirrored.")
+@click.option("--color-jitter", type=float, metavar="X", show_default="0.4", help="timm's, without a policy.")
+@click.option(
+    "--reprob", "re_prob", type=float, metavar="SHARE", show_default="0", help="timm's share of images partly erased."
+)
+@click.option("--mixup", type=float, metavar="ALPHA", show_default="0.2", help="Alpha of mixup, 0 for none.")
+@click.option("--ema", type=float, metavar="DECAY", show_default="0.995", help="Decay of the averaged weights.")
+@click.option("--label-smoothing", type=float, metavar="SHARE", show_default="0.1", help="Share of smoothed labels.")
+@click.option("--seed", default=0, type=SEEDS, metavar="N", help="Seed of weights and batches.")
+@click.option("--split-seed", default=0, type=SPLIT_SEEDS, metavar="N", help="Seed of random splits.")
+@click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def retrain_command(
     arch: str,
@@ -124,14 +202,35 @@ def retrain_command(
 @click.command("measure")
 @click.argument("network")
 @BLOCKS_FILE
-@click.option("--size", default="3x224x224", show_default=True, metavar="CxHxW", help="Channels, height and width.")
-@click.option("--classes", default=1000, show_default=True, type=CLASS_COUNTS)
-@click.option("--batch", "batches", default=(1, 32), show_default=True, type=COUNTS, multiple=True)
-@click.option("--backend", "backends", default=("eager",), show_default=True, multiple=True)
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, or auto.")
-@click.option("--threads", default=1, show_default=True, type=THREAD_COUNTS)
-@click.option("--dtype", default="float32", type=click.Choice(["float32", "bfloat16", "float16"]), show_default=True)
-@click.option("--seconds", default=8.0, show_default=True, type=Seconds(), help="Time to measure one row.")
+@click.option("--size", default="3x224x224", metavar="CxHxW", help="Channels, height and width.")
+@click.option("--classes", default=1000, type=CLASS_COUNTS, metavar="N", help="Outputs of the head.")
+@click.option(
+    "--batch",
+    "batches",
+    default=(1, 32),
+    type=COUNTS,
+    multiple=True,
+    metavar="N",
+    help="Images in a forward pass; may be given several times.",
+)
+@click.option(
+    "--backend",
+    "backends",
+    default=("eager",),
+    multiple=True,
+    metavar="NAME",
+    help="eager, compile or onnxruntime; may be given several times.",
+)
+@click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
+@click.option("--threads", default=1, type=THREAD_COUNTS, metavar="N", help="Threads of the CPU.")
+@click.option(
+    "--dtype",
+    default="float32",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    metavar="NAME",
+    help="float32, bfloat16 or float16.",
+)
+@click.option("--seconds", default=8.0, type=Seconds(), metavar="S", help="Time to measure one row.")
 def measure_command(
     network: str, size: str, classes: int, backends: tuple[str, ...], device: str, **protocol: Any
 ) -> None:

@@ -1,7 +1,8 @@
 """A study changed by options of the command line, checked like the study itself."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +12,45 @@ from hadnas.errors import SpecError, cut
 from hadnas.limits import WIDTH
 from hadnas.measure.figures import VAL, Figure, constraints
 from hadnas.paths import as_path
+from hadnas.plain import from_json
 from hadnas.shell.commands import SOURCES
 
 if TYPE_CHECKING:
     from hadnas.store.study import Study
+
+AUGMENTATIONS = "none, shift, shift_flip, timm, or a policy such as rand-m9-mstd0.5"
+"""Values of a recipe's `augment`, for help."""
+
+setting = partial(click.option, show_default="the study's")
+"""An option that changes a setting of the study."""
 
 _SUFFIXES = {"k": 1e3, "m": 1e6, "g": 1e9}
 
 
 def limits(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for every figure that may be a constraint: `--max-latency` for `latency_ms`."""
-    for name, figure in reversed(_options().items()):
+    return _limited(command, "max-", setting)
+
+
+def at_most(command: Callable[..., None]) -> Callable[..., None]:
+    """The same as `--latency` and so on, for a choice among trained networks; `chosen_limits` reads them."""
+    return _limited(command, "", partial(click.option, show_default="no limit"))
+
+
+def chosen_limits(given: Mapping[str, str | None]) -> dict[str, float]:
+    """The limits by the names of their figures. Raises SpecError for a value that is not allowed."""
+    found = {}
+    for option, figure in _options("").items():
+        text = given[option.removeprefix("--").replace("-", "_")]
+        if text is not None:
+            found[figure.name] = _number(text, option, figure)
+    return found
+
+
+def _limited(command: Callable[..., None], prefix: str, option: Callable[..., Any]) -> Callable[..., None]:
+    for name, figure in reversed(_options(prefix).items()):
         text = f"Limit on {figure.label}, such as {_example(figure)}."
-        command = click.option(name, metavar="MS" if figure.unit == "ms" else "N", help=text)(command)
+        command = option(name, metavar="MS" if figure.unit == "ms" else "N", help=text)(command)
     return command
 
 
@@ -31,16 +58,16 @@ def judging(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options for the metric and for classes of unequal size."""
     for option in (
         click.option("--balanced", is_flag=True, help="Draw as many training images of each class."),
-        click.option("--class-weights", metavar="LIST", help="Weights of the classes in the loss: balanced, or 1,2.5."),
-        click.option("--metric", metavar="NAME", help="What networks are judged by, such as balanced_accuracy."),
+        setting("--class-weights", metavar="LIST", help="Weights of the classes in the loss: balanced, or 1,2.5."),
+        setting("--metric", metavar="NAME", help="What networks are judged by, such as balanced_accuracy."),
     ):
         command = option(command)
     return command
 
 
-def _options() -> dict[str, Figure]:
+def _options(prefix: str) -> dict[str, Figure]:
     names = ((figure.name.removesuffix(f"_{figure.unit}").replace("_", "-"), figure) for figure in constraints())
-    return {f"--max-{name}": figure for name, figure in names}
+    return {f"--{prefix}{name}": figure for name, figure in names}
 
 
 def _example(figure: Figure) -> str:
@@ -52,8 +79,13 @@ def updated_study(
     *,
     trials: int | None = None,
     data: str | None = None,
+    val_fraction: float | None = None,
+    objectives: str | None = None,
     epochs: int | None = None,
     batch: int | None = None,
+    lr: float | None = None,
+    augment: str | None = None,
+    recipe: Sequence[str] = (),
     seed: int | None = None,
     sampler: str | None = None,
     rungs: str | None = None,
@@ -69,9 +101,9 @@ def updated_study(
 ) -> "Study":
     """`study` with every setting that is not None. Raises SpecError or UnknownName as the study itself does.
 
-    `others` are values of the options that `limits` and `reading` add, such as `max_macs="50M"` or `size=64`.
-    A study on other data is another study: without `name`, it is named `<study>-<data>`, and without baselines they are
-    chosen when it begins.
+    `recipe` are settings such as `weight_decay=0.1`; `others` are values of the options that `limits` and `reading`
+    add, such as `max_macs="50M"` or `size=64`. A study on other data is another study: without `name`, it is named
+    `<study>-<data>`, and without baselines they are chosen when it begins.
     """
     from pydantic import ValidationError
 
@@ -83,7 +115,8 @@ def updated_study(
     fields |= {key: value for key, value in given.items() if value is not None}
     if data is not None and not data.strip():
         raise SpecError(f"--data is empty; allowed are {SOURCES}")
-    reading = {name: value for name in READING if (value := others.pop(name, None))}
+    reading: dict[str, Any] = {name: value for name in READING if (value := others.pop(name, None))}
+    reading |= {} if val_fraction is None else {"val_fraction": val_fraction}
     other = data if data != study.data.source else None
     if other or reading:
         fields["data"] = study.data.model_dump() | reading | ({"source": other} if other else {})
@@ -92,22 +125,26 @@ def updated_study(
         fields["name"] = name or f"{study.name}-{_name_of(other)}"
     if baselines or no_baselines:
         fields["baselines"] = _baselines(baselines, no_baselines)
+    if objectives is not None:
+        fields["objectives"] = _listed(objectives)
     if backends is not None:
-        fields["backends"] = [part.strip() for part in backends.split(",") if part.strip()]
+        fields["backends"] = _listed(backends)
     if rungs is not None:
         fields["rungs"] = _rungs(rungs)
     if metric is not None:
         judge = study.metric_figure
         fields["metric"] = metric
-        fields["objectives"] = [f"{VAL}{metric}" if one == judge else one for one in study.objectives]
-    chosen: dict[str, Any] = {"epochs": epochs, "batch": batch, "sampling": "balanced" if balanced else None}
+        if objectives is None:
+            fields["objectives"] = [f"{VAL}{metric}" if one == judge else one for one in study.objectives]
+    chosen: dict[str, Any] = {"epochs": epochs, "batch": batch, "lr": lr, "augment": augment}
+    chosen["sampling"] = "balanced" if balanced else None
     chosen["class_weights"] = None if class_weights is None else _weights(class_weights)
     chosen = {key: value for key, value in chosen.items() if value is not None}
-    fields["recipe"] = study.recipe.model_dump(exclude_unset=True) | chosen
+    fields["recipe"] = study.recipe.model_dump(exclude_unset=True) | _settings(recipe, chosen) | chosen
     fields["constraints"] = dict(study.constraints)
     for key, text in others.items():
         option = f"--{key.replace('_', '-')}"
-        figure = _options()[option]
+        figure = _options("max-")[option]
         if text is not None:
             fields["constraints"][figure.name] = _number(text, option, figure)
     try:
@@ -148,6 +185,26 @@ def sides(text: str) -> tuple[int, int, int]:
         allowed = f"channels, height and width from 1 to {WIDTH:,}, such as 3x224x224"
         raise SpecError(f"--size {cut(text)} is not allowed; allowed is {allowed}")
     return channels, height, width
+
+
+def _listed(text: str) -> list[str]:
+    """`compile,onnxruntime` as its parts."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _settings(given: Sequence[str], named: Mapping[str, Any]) -> dict[str, Any]:
+    """`["weight_decay=0.1"]` as fields of a recipe: numbers, true, false and null as in JSON, all else as text."""
+    found: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or key in found or key in named:
+            twice = f"; {key} is given twice" if equals else ""
+            raise SpecError(f"--recipe {cut(text)} is not allowed{twice}; allowed is a setting such as lr=0.002, once")
+        try:
+            found[key] = from_json(value)
+        except SpecError:
+            found[key] = value
+    return found
 
 
 def _rungs(text: str) -> list[int]:

@@ -8,7 +8,7 @@ from hadnas.shell.commands import BLOCKS_FILE
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["blocks", "spaces", "studies"]), required=False)
+@click.argument("what", type=click.Choice(["blocks", "spaces", "networks", "studies"]), required=False)
 def list_command(what: str | None) -> None:
     """List shipped blocks, search spaces, studies and published networks."""
     from hadnas.shell.tables.shelf import show_shelf
@@ -19,18 +19,19 @@ def list_command(what: str | None) -> None:
 @click.command("show")
 @click.argument("name")
 @BLOCKS_FILE
-def show_command(name: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a space, study or architecture as JSON, whole.")
+def show_command(name: str, as_json: bool) -> None:
     """Show a block, a search space, a study or an architecture, by name or by the path of a file or exported folder."""
     from hadnas.shell.tables.shelf import show_item
 
-    show_item(name)
+    show_item(name, as_json=as_json)
 
 
 @click.command("copy")
 @click.argument("name")
-@click.option("--to", "folder", default=".", metavar="DIR", help="Target folder; the current one by default.")
+@click.option("--to", "folder", default=".", metavar="DIR", show_default="the current one", help="Target folder.")
 def copy_command(name: str, folder: str) -> None:
-    """Copy a shipped study, search space or network, to edit it; search_spaces/NAME if a study has that name."""
+    """Copy a shipped study, search space or network, to edit it."""
     from hadnas.library import copy
 
     click.echo(f"copied to {copy(name, folder)}")

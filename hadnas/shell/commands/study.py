@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from hadnas.errors import StudyError, at, unknown
 from hadnas.limits import COUNT
 from hadnas.shell.commands import (
     BATCHES,
@@ -18,60 +17,107 @@ from hadnas.shell.commands import (
     SOURCES,
     SPLIT_SEEDS,
     TRIALS,
+    Duration,
     PathType,
 )
 from hadnas.shell.commands.data import reading
-from hadnas.shell.commands.overrides import judging, limits, updated_study
+from hadnas.shell.commands.overrides import AUGMENTATIONS, judging, limits, setting, updated_study
 
 
 @click.command("search")
 @click.argument("study")
 @HOME
-@click.option("--trials", type=COUNTS, help="Budget: distinct architectures.")
-@click.option("--data", metavar="DATA", help=f"{SOURCES}.")
+@setting("--trials", type=COUNTS, metavar="N", help="Budget: distinct architectures.")
+@click.option(
+    "--timeout",
+    type=Duration(),
+    metavar="TIME",
+    show_default="no limit",
+    help="90s, 30m or 2h: no further training starts then, and the same command continues the search.",
+)
+@setting("--data", metavar="DATA", help=f"{SOURCES}.")
 @reading
-@click.option("--epochs", type=COUNTS, help="Epochs per candidate.")
-@click.option("--batch", type=BATCHES, help="Images in a training batch.")
-@click.option("--seed", type=SEEDS, help="Seed of the sampler and of every training.")
-@click.option("--sampler", metavar="NAME", help="surrogate, tpe (Optuna's), nsga2, random or exhaustive.")
-@click.option("--rungs", metavar="LIST", help="Epochs after which a training may be stopped: 2,4, or none.")
-@click.option("--patience", type=COUNTS, help="End after so many architectures that hardly raise the hypervolume.")
-@click.option("--baseline", "baselines", metavar="NAME", multiple=True, help="A timm model, published network or file.")
-@click.option("--no-baselines", is_flag=True, help="Train no baselines; by default three are chosen for own images.")
-@click.option("--name", help="Name of the stored study; by default that of its file, with -DATA for other data.")
+@setting("--val-fraction", type=float, metavar="SHARE", help="Share of the images for validation, without a split.")
+@setting("--objectives", metavar="LIST", help="Figures to optimise: val/accuracy,macs or val/accuracy,latency_ratio.")
+@setting("--epochs", type=COUNTS, metavar="N", help="Epochs per candidate.")
+@setting("--batch", type=BATCHES, metavar="N", help="Images in a training batch.")
+@setting("--lr", type=float, metavar="RATE", help="Largest learning rate.")
+@setting("--augment", metavar="NAME", help=f"{AUGMENTATIONS}.")
+@click.option(
+    "--recipe",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other setting of the recipe, such as optimizer=sgd or ema=null; may be given several times.",
+)
+@setting("--seed", type=SEEDS, metavar="N", help="Seed of the sampler and of every training.")
+@setting("--sampler", metavar="NAME", help="surrogate, tpe (Optuna's), nsga2, random or exhaustive.")
+@setting("--rungs", metavar="LIST", help="Epochs after which a training may be stopped: 2,4, or none.")
+@setting(
+    "--patience", type=COUNTS, metavar="N", help="End after so many architectures that hardly raise the hypervolume."
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    metavar="NAME",
+    multiple=True,
+    show_default="the study's; three of its size for own images",
+    help="A timm model, published network or file; may be given several times.",
+)
+@click.option("--no-baselines", is_flag=True, help="Train no baselines.")
+@click.option(
+    "--enqueue",
+    multiple=True,
+    metavar="ARCH",
+    help="Judge this architecture first: an arch.json, an exported folder or a published network. If the space "
+    "contains it, it becomes a trial, which counts in the budget and from which the sampler learns; otherwise a "
+    "baseline under its name. May be given several times.",
+)
+@click.option(
+    "--name",
+    metavar="NAME",
+    show_default="that of STUDY, with -DATA for other data",
+    help="Name of the stored study, by which `hadnas top NAME` finds it.",
+)
 @judging
 @limits
-@click.option(
-    "--backends", metavar="LIST", help="Further backends to time front and baselines on: compile,onnxruntime."
-)
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
-def search_command(study: str, home: str | None, device: str, **changes: Any) -> None:
-    """Run a study by name or path; the same command again continues it to the same total.
+@setting("--backends", metavar="LIST", help="Further backends to time front and baselines on: compile,onnxruntime.")
+@click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
+def search_command(
+    study: str, home: str | None, device: str, timeout: float | None, enqueue: tuple[str, ...], **changes: Any
+) -> None:
+    """Run a study; the same command again continues it to the same total.
 
-    What no option changes is the study's: `hadnas show STUDY` prints it. A search space makes a study of the digits
-    with 20 trials.
+    STUDY is the name of a shipped study or search space, or the path of your .py file that defines STUDY or SPACE;
+    `hadnas list` has the names. A search space makes a study of scikit-learn's digits with 20 trials. Settings that no
+    option changes are the study's: `hadnas show STUDY` prints them.
     """
-    from hadnas.library import load_study
-    from hadnas.search.run import run_study
-    from hadnas.shell.progress import SearchDisplay
-    from hadnas.shell.tables.study import show_top
-    from hadnas.store.home import Home
+    from hadnas.shell.console import loading
+
+    with loading("torch, timm, Optuna and MLflow"):
+        from hadnas.library import load_named, load_study
+        from hadnas.search.run import run_study
+        from hadnas.shell.progress import SearchDisplay
+        from hadnas.shell.tables.study import show_enqueued, show_top
+        from hadnas.store.home import Home
 
     chosen = updated_study(load_study(study), **changes)
-    opened = Home(home)
+    queue, opened = load_named(enqueue), Home(home)
     display = SearchDisplay(chosen)
     with display.bar:
-        progress = run_study(chosen, opened, device=device, watch=display)
+        progress = run_study(chosen, opened, device=device, timeout=timeout, enqueued=queue, watch=display)
     stopped = f"; {progress.stopped} trainings were stopped at a rung" if chosen.rungs else ""
     click.echo(f"{progress.ended}; {progress.refused} draws were refused{stopped}")
-    show_top(chosen.name, opened, 5)
+    if queue:
+        show_enqueued(chosen.name, opened, queue)
+    if timeout is None or progress.best is not None:
+        show_top(chosen.name, opened, 5)
 
 
 @click.command("top")
 @click.argument("study")
 @HOME
 @BLOCKS_FILE
-@click.option("-n", "count", default=10, show_default=True, type=COUNTS, help="Rows of the leaderboard.")
+@click.option("-n", "count", default=10, type=COUNTS, metavar="N", help="Rows of the leaderboard.")
 def top_command(study: str, home: str | None, count: int) -> None:
     """Leaderboard, Pareto front and best of each family of a study."""
     from hadnas.shell.tables.study import show_top
@@ -84,12 +130,16 @@ def top_command(study: str, home: str | None, count: int) -> None:
 @click.argument("study")
 @HOME
 @BLOCKS_FILE
-@click.option("--top", type=COUNTS, help="The K best; the Pareto front by default.")
-@click.option("--seeds", default=3, show_default=True, type=SEED_COUNTS, help="Fresh seeds of every network.")
+@click.option("--top", type=COUNTS, metavar="K", show_default="the Pareto front", help="The K best.")
+@click.option("--seeds", default=3, type=SEED_COUNTS, metavar="N", help="Fresh seeds of every network.")
 @click.option(
-    "--candidates", type=TRIALS, help="Random candidates for comparison; by default as many as the search had."
+    "--candidates",
+    type=TRIALS,
+    metavar="N",
+    show_default="as many as the search had",
+    help="Random candidates for comparison.",
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
+@click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
 def finals_command(study: str, home: str | None, **options: Any) -> None:
     """Train the best and their controls with fresh seeds, and score them once on the test split."""
     from hadnas.opened import open_study
@@ -107,6 +157,34 @@ def finals_command(study: str, home: str | None, **options: Any) -> None:
     show_finals(study, found, openings(results))
 
 
+@click.command("compare")
+@click.argument("studies", metavar="STUDY STUDY...", nargs=-1, required=True)
+@HOME
+@BLOCKS_FILE
+@click.option(
+    "--out", type=PathType(), metavar="FILE", show_default="no picture", help="Picture to write: .png, .svg or .pdf."
+)
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+def compare_command(studies: tuple[str, ...], home: str | None, out: Path | None, force: bool) -> None:
+    """Lay the Pareto fronts of studies of one home and the same objectives over each other."""
+    from hadnas.opened import open_study
+    from hadnas.paths import new_file
+    from hadnas.results.comparison import overlay
+    from hadnas.shell.tables.study import show_overlay
+
+    if len(set(studies)) < 2:
+        raise click.UsageError("A comparison needs two different studies.")
+    if out is not None and out.suffix not in (".png", ".svg", ".pdf"):
+        raise click.UsageError(f"--out {out} is not allowed; allowed are names that end in .png, .svg or .pdf.")
+    found = overlay([open_study(name, home) for name in dict.fromkeys(studies)])
+    if out is not None:
+        new_file(out, force=force)
+        found.draw().savefig(out)
+    show_overlay(found)
+    if out is not None:
+        click.echo(f"wrote {out}")
+
+
 @click.command("report")
 @click.argument("study")
 @HOME
@@ -115,7 +193,8 @@ def finals_command(study: str, home: str | None, **options: Any) -> None:
     "--out",
     type=PathType(),
     metavar="FILE",
-    help="By default report.html in the study's folder.",
+    show_default="report.html in the study's folder",
+    help="The page to write.",
 )
 def report_command(study: str, home: str | None, out: Path | None) -> None:
     """Write the results of a study as one HTML page, and log it to MLflow."""
@@ -129,7 +208,7 @@ def report_command(study: str, home: str | None, out: Path | None) -> None:
 @click.argument("study")
 @HOME
 @BLOCKS_FILE
-@click.option("--trial", type=TRIALS, help="A finished trial; the best by default.")
+@click.option("--trial", type=TRIALS, metavar="N", show_default="the best", help="A finished trial.")
 def products_command(study: str, home: str | None, trial: int | None) -> None:
     """The effect of each product in a trained candidate: its size, and the accuracy lost without it."""
     from hadnas.opened import open_study
@@ -144,12 +223,10 @@ def products_command(study: str, home: str | None, trial: int | None) -> None:
 @HOME
 @click.option("--arch", metavar="ARCH", help="Predict ARCH's latency with the predictor fitted before; times nothing.")
 @BLOCKS_FILE
-@click.option(
-    "-n", "count", default=120, show_default=True, type=click.IntRange(100, COUNT), help="Candidates to time."
-)
-@click.option("--backend", default="eager", show_default=True)
-@click.option("--seed", default=0, show_default=True, type=SPLIT_SEEDS)
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
+@click.option("-n", "count", default=120, type=click.IntRange(100, COUNT), metavar="N", help="Candidates to time.")
+@click.option("--backend", default="eager", metavar="NAME", help="eager, compile or onnxruntime.")
+@click.option("--seed", default=0, type=SPLIT_SEEDS, metavar="N", help="Seed of the candidates.")
+@click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
 def predict_command(
     study: str,
     home: str | None,
@@ -199,57 +276,3 @@ def proxies_command(study: str, home: str | None) -> None:
     from hadnas.shell.tables.rankings import show_scores
 
     show_scores(open_study(study, home))
-
-
-@click.command("ledger")
-@click.argument("table", required=False)
-@HOME
-@click.option("--csv", type=PathType(), metavar="FILE", help="Write the table to a file.")
-@click.option("--force", is_flag=True, help="Overwrite FILE.")
-@click.option("-n", "count", default=20, show_default=True, type=COUNTS, help="Number of last rows to show.")
-def ledger_command(table: str | None, home: str | None, csv: Path | None, force: bool, count: int) -> None:
-    """Show the ledger of all measurements: its tables, the rows of one, or one as CSV."""
-    from hadnas.shell.tables.measured import show_ledger
-    from hadnas.store.home import Home
-    from hadnas.store.ledger import Ledger
-    from hadnas.store.listing import export_csv
-
-    book = Ledger(Home(home, reading=True).url)
-    if csv is not None:
-        export_csv(book, csv, table or "trainings", force=force)
-        click.echo(f"wrote {table or 'trainings'} to {csv}")
-    else:
-        show_ledger(book, table, count)
-
-
-@click.command("ui")
-@HOME
-@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
-@click.argument("study", required=False)
-def ui_command(home: str | None, port: int, study: str | None) -> None:
-    """Serve MLflow's UI, on this machine only, until Ctrl-C; opens at STUDY, or the latest one."""
-    from hadnas.store.home import Home
-    from hadnas.store.study_store import study_names
-    from hadnas.track.server import serve
-
-    def ready(url: str) -> None:
-        click.echo(f"{url}\n(Ctrl-C ends it)")
-
-    def restored(name: str) -> None:
-        from hadnas.search.restore import restore
-
-        if name not in names:  # an experiment of another tool
-            return
-        click.echo(f"study {name!r}: MLflow lacks runs, or the home was moved; its runs are rewritten")
-        try:
-            restore(name, opened)
-        except StudyError as error:  # the other studies can be seen all the same
-            click.echo(f"study {name!r}: its runs cannot be rewritten: {error}", err=True)
-
-    opened = Home(home)
-    names = study_names(opened)
-    if study is not None and study not in names:
-        with at(f"home {opened.path}"):
-            raise unknown("study", study, names)
-    chosen = study or (names[-1] if names else None)
-    serve(opened.tracking_uri, opened.artifacts, chosen, port, ready, restored)

@@ -1,7 +1,10 @@
-"""The shell's tables, on one console that does not wrap text written to a file."""
+"""The shell's tables, on one console: it fits a terminal, and does not wrap or cut what goes to a file or a pipe."""
 
 from hadnas.shell.console import PlainConsole
 
+PIPE = 100_000
+"""The width of a file or pipe, in characters."""
+
 console = PlainConsole()
 if not console.is_terminal:
-    console = PlainConsole(width=160)  # a pipe has no width: do not cut figures
+    console = PlainConsole(width=PIPE)

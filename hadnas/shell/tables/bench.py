@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
 from hadnas.replay.replay import Search
 from hadnas.replay.scores import shares, summaries
 from hadnas.replay.table import KnownTable
 from hadnas.shell.tables import console
+from hadnas.shell.tables.grid import Column, Grid, print_left_out
 
 
 def show_searches(table: KnownTable, searches: Sequence[Search], budgets: Sequence[int]) -> None:
@@ -19,16 +18,20 @@ def show_searches(table: KnownTable, searches: Sequence[Search], budgets: Sequen
         what = f"hypervolume of {', '.join(columns)} as a share of the table's, reference point "
         what += ", ".join(f"{worst:.6g}" for worst in table.reference)
     found = summaries(searches, budgets)
-    printed = Table(title=f"{what}; n = {found[0].n} seeds, ± standard error", title_justify="left", box=None)
-    for column in ("networks", "sampler", "mean", "95 % bootstrap interval", "work", f"ahead of {found[0].label}"):
-        printed.add_column(column, no_wrap=True)
+    grid = Grid(
+        Column("networks", right=True),
+        Column("sampler", name=True),
+        Column("mean", right=True),
+        Column("95 % bootstrap interval", right=True, spare=1),
+        Column("work", right=True),
+        Column(f"ahead of {found[0].label}", right=True),
+        title=f"{what}; n = {found[0].n} seeds, ± standard error",
+    )
     for row in found:
         ahead = "" if row.label == found[0].label else f"{row.lead:+.5f} ± {row.lead_error:.5f}"
         interval = f"{row.low:.5f} to {row.high:.5f}"
-        printed.add_row(
-            str(row.budget), row.label, f"{row.mean:.5f} ± {row.error:.5f}", interval, f"{row.work:.2f}", ahead
-        )
-    console.print(printed)
+        grid.add(str(row.budget), row.label, f"{row.mean:.5f} ± {row.error:.5f}", interval, f"{row.work:.2f}", ahead)
+    print_left_out(grid.print())
     for share in shares(searches):
         if share.missed == share.n:
             console.print(f"{share.label} never reaches the last score of {found[0].label} ({share.n} seeds)")

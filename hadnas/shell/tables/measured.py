@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import nn
 
 from hadnas.arch.task import Task
@@ -14,6 +13,7 @@ from hadnas.measure.cost import cost
 from hadnas.measure.figures import RATIO, shown_in
 from hadnas.measure.latency.latency import latency
 from hadnas.shell.tables import console
+from hadnas.shell.tables.grid import Column, Grid, print_left_out
 from hadnas.store import listing
 from hadnas.store.database import shown
 from hadnas.store.ledger import Ledger
@@ -25,7 +25,9 @@ HIDDEN = {
 }  # fmt: skip
 """Columns of the ledger that only its CSV has."""
 
-WIDEST = 400  # columns of text: wide enough that no row of the ledger is cut in a file
+
+OMITTED_FIRST = ("products", "val_n", "val_loss", "task", "reason")
+"""Columns of the ledger that a narrow table leaves out first, the last before the others."""
 
 
 def show_measured(
@@ -46,19 +48,20 @@ def show_measured(
         check_memory(batch * found.peak_activation_bytes, f"the forward of a batch of {batch}")
     size = "x".join(map(str, task.shape))
     title = f"{name}: cost of one image {size}, {task.outputs} classes, float32"
-    table = Table(title=title, title_justify="left", box=None)
-    figures = shown_in("measure", "cost")
-    for figure in figures:
-        table.add_column(figure.label, justify="right")
-    table.add_row(*(figure.text(figure.of(found)) for figure in figures))
-    console.print(table)
+    grid = Grid(Column(), Column(right=True), title=title)
+    for figure in shown_in("measure", "cost"):
+        grid.add(figure.label, figure.text(figure.of(found)))
+    grid.print()
     console.print("calls, bytes moved and peak activations depend on how the module is written")
-    table = Table(
-        title=f"latency on {device}, {threads} thread{'s' * (threads > 1)}, {dtype}", title_justify="left", box=None
-    )
     figures = shown_in("measure", "latency")
-    for column in ("backend", "batch", *(figure.label for figure in figures), "min", "images/s"):
-        table.add_column(column, justify="left" if column == "backend" else "right")
+    grid = Grid(
+        Column("backend"),
+        Column("batch", right=True),
+        *(Column(figure.label, right=True) for figure in figures),
+        Column("min", right=True, spare=1),
+        Column("images/s", right=True),
+        title=f"latency on {device}, {threads} thread{'s' * (threads > 1)}, {dtype}",
+    )
     versions: dict[str, str] = {}
     for backend, batch in itertools.product(backends, batches):
         taken = latency(
@@ -74,8 +77,8 @@ def show_measured(
         versions |= taken.protocol["versions"]
         texts = ["~" * (taken.noisy and f.name == RATIO) + f.text(f.of(vars(taken))) for f in figures]
         speed = f"{1000 * batch / taken.median_ms:.4g}"
-        table.add_row(backend, str(batch), *texts, f"{taken.min_ms:.3f} ms", speed)
-    console.print(table)
+        grid.add(backend, str(batch), *texts, f"{taken.min_ms:.3f} ms", speed)
+    print_left_out(grid.print())
     libraries = ", ".join(f"{library} {version}" for library, version in versions.items())
     machine = f"{taken.protocol['device_name']}, memory format {taken.protocol['memory_format']}, {libraries}"
     console.print(f"measured on {machine}")
@@ -89,20 +92,21 @@ def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
     """The ledger's tables with their numbers of rows, or the last rows of one."""
     if name is None:
         console.print(f"ledger {shown(ledger.database.url)}", soft_wrap=True)
-        table = Table("table", "rows", box=None)
+        grid = Grid(Column("table"), Column("rows", right=True))
         for known, number in listing.num_rows(ledger).items():
-            table.add_row(known, f"{number:,}")
-        console.print(table)
+            grid.add(known, f"{number:,}")
+        grid.print()
         return
     rows = [{**row, **_inside(row)} for row in listing.rows(ledger, name)]
     columns = [key for key in (rows[0] if rows else {}) if key not in HIDDEN]
     console.print(f"{name}: the last {min(count, len(rows)):,} of {len(rows):,} rows; every column with --csv")
-    table = Table(box=None)
-    for column in columns:
-        table.add_column(column, no_wrap=True)
+    spare = {
+        column: place for place, column in enumerate((*(c for c in columns if c not in OMITTED_FIRST), *OMITTED_FIRST))
+    }
+    grid = Grid(*(Column(column, name=True, spare=spare[column]) for column in columns))
     for row in rows[-count:]:
-        table.add_row(*(f"{row[key]:.5g}" if isinstance(row.get(key), float) else str(row.get(key)) for key in columns))
-    console.print(table, width=None if console.is_terminal else WIDEST)
+        grid.add(*(f"{row[key]:.5g}" if isinstance(row.get(key), float) else str(row.get(key)) for key in columns))
+    print_left_out(grid.print())
 
 
 def _inside(row: Mapping[str, Any]) -> dict[str, Any]:

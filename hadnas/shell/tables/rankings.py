@@ -1,25 +1,23 @@
 """Prints rankings: of latency by cost and prediction, of a study's metric by scores without training."""
 
-from rich.table import Table
-
 from hadnas.measure.cost import Cost
 from hadnas.measure.figures import metric_words
 from hadnas.results.scores import score_study
 from hadnas.results.table import StudyResults
 from hadnas.search.predictor import Predictor
 from hadnas.shell.tables import console
+from hadnas.shell.tables.grid import Column, Grid
 
 
 def show_predictor(study: str, found: Predictor) -> None:
     """Rank correlation of each cost and of the fitted predictor with measured latency; the predictor's terms."""
     backend, device = found.protocol["backend"], found.protocol["device"]
-    table = Table(title=f"{study}: what ranks latency", title_justify="left", box=None)
-    table.add_column(f"{backend} on {device}, n = {found.n}", no_wrap=True)
-    table.add_column("Spearman's rho (95 % interval)", justify="right", no_wrap=True)
+    columns = Column(f"{backend} on {device}, n = {found.n}"), Column("Spearman's rho (95 % interval)", right=True)
+    grid = Grid(*columns, title=f"{study}: what ranks latency")
     for name, rank in found.costs.items():
-        table.add_row(name, str(rank) if rank.rho is not None else "- (constant)")
-    table.add_row("predictor, out of fold", str(found.rank), style="bold")
-    console.print(table)
+        grid.add(name, str(rank) if rank.rho is not None else "- (constant)")
+    grid.add("predictor, out of fold", str(found.rank), style="bold")
+    grid.print()
     shares = " + ".join(f"{share:.3g} * {name}" for name, share in found.shares.items() if share)
     console.print(f"ratio = {shares}")
     console.print(f"{_errors(found)}; stored in the ledger")
@@ -48,14 +46,16 @@ def show_scores(results: StudyResults) -> None:
     """Rank correlation of each score without training with the metric of the study's architectures."""
     found = score_study(results)
     some, words = found["macs"], metric_words(results.study.metric_figure)
-    table = Table(title=f"{results.name}: what ranks {words}", title_justify="left", box=None)
-    table.add_column("Spearman's rho (95 % interval)", no_wrap=True)
-    table.add_column(f"all {some.overall.n}", justify="right", no_wrap=True)
-    table.add_column(f"best quarter, {some.quarter.n}", justify="right", no_wrap=True)
+    grid = Grid(
+        Column("Spearman's rho (95 % interval)"),
+        Column(f"all (n={some.overall.n})", right=True),
+        Column(f"best quarter (n={some.quarter.n})", right=True),
+        title=f"{results.name}: what ranks {words}",
+    )
     for name, score in found.items():
         cells = ((score.overall, some.overall.n), (score.quarter, some.quarter.n))
-        table.add_row(name, *(f"{rank}{f', n = {rank.n}' if rank.n < n else ''}" for rank, n in cells))
-    console.print(table)
+        grid.add(name, *(f"{rank}{f', n = {rank.n}' if rank.n < n else ''}" for rank, n in cells))
+    grid.print()
     if any(rank.rho is None for score in found.values() for rank in (score.overall, score.quarter)):
         console.print(f"-: fewer than two architectures, or a constant score or {words}")
     lacking = [f"{score.lacking} without {name}" for name, score in found.items() if score.lacking]

@@ -2,49 +2,57 @@
 
 import inspect
 import json
+import textwrap
 from typing import Any
-
-from rich.syntax import Syntax
-from rich.table import Table
 
 from hadnas.arch.families import families_texts
 from hadnas.arch.node import Arch
 from hadnas.blocks.registry import Op, ops
 from hadnas.errors import UnknownName, unknown
-from hadnas.library import load, shipped
+from hadnas.library import SHELVES, load, shipped
 from hadnas.paths import as_path
 from hadnas.shell.tables import console
+from hadnas.shell.tables.grid import Column, Grid
 from hadnas.space import size
 from hadnas.space.data import as_data
+from hadnas.space.outline import outline
 from hadnas.store.study import Study
 
 
 def show_shelf(what: str | None) -> None:
-    """Blocks by family, search spaces with their sizes, studies and published networks."""
+    """Blocks by family, search spaces with their sizes, published networks and studies."""
     if what in (None, "blocks"):
-        table = Table("op", "role", "family", "meaning", title="Ops", title_justify="left", box=None)
+        heads = Column("op"), Column("role"), Column("family")
+        grid = Grid(*heads, Column("meaning", wraps=True), title="Ops")
         for op in sorted(ops().values(), key=_op_order):
-            table.add_row(op.name, ", ".join(op.roles), op.family or "", op.summary)
-        console.print(table)
+            grid.add(op.name, ", ".join(op.roles), op.family or "", op.summary)
+        grid.print()
     if what in (None, "spaces"):
-        table = Table("search space", "assignments", "question", title="Search spaces", title_justify="left", box=None)
+        heads = Column("search space"), Column("assignments", right=True), Column("question", wraps=True)
+        grid = Grid(*heads, title="Search spaces")
         for name in shipped("search_spaces"):
-            space = load(f"search_spaces/{name}")
-            table.add_row(name, f"{size(space):,}", _first_line(f"hadnas.search_spaces.{name}"))
-        console.print(table)
-        if shipped("published"):
-            console.print("Published networks: " + ", ".join(shipped("published")))
+            grid.add(name, f"{size(load(name)):,}", _first_line(f"hadnas.search_spaces.{name}"))
+        grid.print()
+    if what in (None, "networks"):
+        console.print("Published networks", style="bold")
+        console.print(", ".join(shipped("published")))
     if what in (None, "studies"):
-        table = Table("study", "data", "budget", "experiment", title="Studies", title_justify="left", box=None)
+        heads = Column("study"), Column("data"), Column("budget", right=True)
+        grid = Grid(*heads, Column("experiment", wraps=True), title="Studies")
         for name in shipped("studies"):
-            study = load(f"studies/{name}")
-            table.add_row(name, study.data.source, str(study.trials), _first_line(f"hadnas.studies.{name}"))
-        console.print(table)
+            study = load(name)
+            grid.add(name, study.data.source, str(study.trials), _first_line(f"hadnas.studies.{name}"))
+        grid.print()
+    if what is None:
+        console.print("hadnas show NAME prints one; hadnas copy NAME copies its file into this folder, to edit")
 
 
-def show_item(name: str) -> None:
-    """A block with its options, a space with its choices, a study with its settings, or an architecture as a tree."""
-    if name in ops():
+def show_item(name: str, *, as_json: bool) -> None:
+    """A block with its options, a space as a tree, a study with its settings and its space, or an architecture.
+
+    as_json: a space, study or architecture as JSON, whole. Raises UnknownName, also for a block as JSON.
+    """
+    if name in ops() and not as_json:
         show_op(ops()[name])
         return
     try:
@@ -52,15 +60,17 @@ def show_item(name: str) -> None:
     except UnknownName as error:
         if name.endswith((".py", ".json")) or as_path(name).is_dir():
             raise
-        known = [*ops(), *(item for kind in ("studies", "search_spaces", "published") for item in shipped(kind))]
+        known = [*ops(), *(item for kind in SHELVES for item in shipped(kind))]
         raise unknown("block, study, search space or architecture", name, dict.fromkeys(known)) from error
-    if isinstance(found, Arch):
-        console.print(found.tree())
+    if as_json:
+        _show_json(found)
+    elif isinstance(found, Arch):
+        _show_tree(found.tree())
         blocks, merges = families_texts(found)
         console.print(f"fingerprint {found.fingerprint}; blocks {blocks}; merges {merges}")
     elif isinstance(found, Study):
-        data = json.loads(found.model_dump_json(exclude={"space", "baselines"}))
-        console.print_json(json.dumps({**data, "baselines": found.baselines and list(found.baselines)}))
+        _show_settings(found)
+        console.print()
         _show_space(found.space)
     else:
         _show_space(found)
@@ -70,12 +80,12 @@ def show_op(op: Op) -> None:
     """An op's docstring and its slots with types and defaults."""
     console.print(f"{op.name} ({', '.join(op.roles)}{', ' + op.family if op.family else ''})", style="bold")
     console.print(inspect.getdoc(op.cls) or "")
-    table = Table("option", "type", "default", box=None)
+    grid = Grid(Column("option"), Column("type", wraps=True), Column("default"))
     for slot in op.slots.values():
         kind = " or ".join(slot.roles) if slot.roles else inspect.formatannotation(slot.type).replace("typing.", "")
         default = "required" if slot.default is inspect.Parameter.empty else repr(slot.default)
-        table.add_row(slot.name, kind, default)
-    console.print(table)
+        grid.add(slot.name, kind, default)
+    grid.print()
 
 
 def show_findings(name: str, findings: list[str]) -> None:
@@ -85,9 +95,53 @@ def show_findings(name: str, findings: list[str]) -> None:
         console.print(f"  {finding}")
 
 
+def _show_json(found: Any) -> None:
+    if isinstance(found, Arch):
+        console.print_json(found.json)
+    elif isinstance(found, Study):
+        console.print_json(found.model_dump_json())
+    else:
+        console.print_json(json.dumps(as_data(found)))
+
+
+def _show_settings(study: Study) -> None:
+    """The settings of a study, one in a line; the baselines by name."""
+    settings = study.model_dump(exclude={"space", "baselines", "recipe", "data"})
+    fields = {"data": study.data, "recipe": study.recipe}
+    grid = Grid(Column(), Column(wraps=True), title=f"study {study.name}")
+    for name, value in {**settings, **{name: dict(field) for name, field in fields.items()}}.items():
+        if name != "name" and value not in ("", {}, [], ()):
+            grid.add(name, _text(value))
+    names = "three of its size, chosen when it begins" if study.baselines is None else _text(list(study.baselines))
+    grid.add("baselines", names or "none")
+    grid.print()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def _show_space(space: dict[str, Any]) -> None:
-    console.print(f"search space of {size(space):,} assignments")
-    console.print(Syntax(json.dumps(as_data(space), indent=1), "json", background_color="default", word_wrap=True))
+    console.print(
+        f"search space of {size(space):,} assignments; [n]: those of a part; a..b: whole numbers; a|b: options"
+    )
+    _show_tree(outline(space))
+
+
+def _show_tree(tree: str) -> None:
+    """Print an indented tree; a line longer than the terminal is continued with more indentation."""
+    for line in tree.splitlines():
+        indent = " " * (len(line) - len(line.lstrip()) + 6)
+        wrapped = textwrap.wrap(
+            line,
+            console.width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        console.print("\n".join(wrapped), soft_wrap=True)
 
 
 def _first_line(module: str) -> str:

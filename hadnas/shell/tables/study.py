@@ -1,22 +1,27 @@
 """Prints a study: leaderboard, Pareto front, best of each family, latency by backend, refused draws."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from rich.table import Table
-
 from hadnas.arch.families import LEGEND, MIXED, families_texts, family_counts, merge_counts
+from hadnas.arch.node import Arch
 from hadnas.blocks.registry import FAMILIES
-from hadnas.measure.figures import metric_words, shown_in
+from hadnas.measure.figures import TABLE, metric_words, objectives
 from hadnas.measure.metrics.metric import METRICS
 from hadnas.results.candidate import Found
-from hadnas.results.comparison import comparison
+from hadnas.results.comparison import Overlay, comparison
 from hadnas.results.table import NOISY_RATIO, StudyResults
 from hadnas.shell.tables import console
+from hadnas.shell.tables.grid import Column, Grid, print_left_out
 from hadnas.store.home import Home
 from hadnas.store.trials import REASON
+
+SPARE = {"latency_ms": 5, "products": 4, "params": 3}
+"""Figures that a narrow table leaves out first, the largest number before the others, unless they are objectives."""
+
+REUSED_MARK = "*: reused, measured and trained before, here or in another study of this home"
 
 PAIRS = 6
 """The most pairs that are named; their number is always printed."""
@@ -34,12 +39,12 @@ def show_top(name: str, home: Home, count: int) -> None:
     n = (ranked or baselines)[0].notes["val_n"]
     words = metric_words(results.study.metric_figure)
     title = f"{name}: {len(ranked)} architectures, validation {words} on n = {n} (± one standard error)"
-    table = _table(results, title)
+    grid = networks_grid(results, title)
     for found in ranked[:count]:
-        _add(table, results, found, "front" if found.name in front else "")
+        add_network(grid, results, found, "front" if found.name in front else "")
     for found in baselines:
-        _add(table, results, found, "baseline")
-    console.print(table)
+        add_network(grid, results, found, "baseline")
+    left_out = grid.print()
     if "dummy" in results.stored:
         dummy = results.stored["dummy"]
         worth = METRICS[dummy["metric"]].text(dummy["value"])
@@ -49,23 +54,27 @@ def show_top(name: str, home: Home, count: int) -> None:
     if results.timed_otherwise:
         console.print(results.timed_otherwise)
     if not ranked:
+        print_left_out(left_out)
         _show_left(results)
         return
 
-    table = _table(results, f"Pareto front of {', '.join(results.study.objectives)}")
+    console.print()
+    grid = networks_grid(results, f"Pareto front of {', '.join(results.study.objectives)}")
     for found in results.front:
-        _add(table, results, found, "")
-    console.print(table)
+        add_network(grid, results, found, "")
+    left_out += grid.print()
 
-    table = _table(results, f"Best of each family (the family of most blocks; {MIXED}: another has as many)")
+    console.print()
+    grid = networks_grid(results, f"Best of each family (the family of most blocks; {MIXED}: another has as many)")
     for family in (*FAMILIES, MIXED):
         if best := next((found for found in ranked if found.family == family), None):
-            _add(table, results, best, family)
+            add_network(grid, results, best, family)
         else:
-            table.add_row(family)
-    console.print(table)
-    console.print(NOISY_RATIO)
-    console.print(LEGEND)
+            grid.add(family)
+    left_out += grid.print()
+    console.print()
+    print_left_out(left_out)
+    print_legend([*ranked[:count], *results.front, *baselines])
     _show_backends(results)
     for what, counts in (("block", family_counts), ("merge", merge_counts)):
         trained = Counter(family for f in ranked if f.arch for family, k in counts(f.arch).items() if k)
@@ -80,13 +89,11 @@ def _show_backends(results: StudyResults) -> None:
     found = comparison(results)
     if not found.rows:
         return
-    table = Table(title="Latency by backend", title_justify="left", box=None)
-    table.add_column("name", no_wrap=True)
-    for backend in found.backends:
-        table.add_column(f"{backend}: ratio (ms)", justify="right", no_wrap=True)
+    columns = (Column(f"{backend}: ratio (ms)", right=True) for backend in found.backends)
+    grid = Grid(Column("name", name=True), *columns, title="Latency by backend")
     for name, row in found.rows.items():
-        table.add_row(name, *(_cell(row.get(backend)) for backend in found.backends))
-    console.print(table)
+        grid.add(name, *(_cell(row.get(backend)) for backend in found.backends))
+    grid.print()
     for backend in found.backends[1:]:
         turned, pairs = found.pairs(backend)
         named = "; ".join(f"{fast} before {slow}" for fast, slow in turned[:PAIRS]) + "; ..." * (len(turned) > PAIRS)
@@ -129,19 +136,97 @@ def _rung(found: Found) -> int:
     return found.rung or 0
 
 
-def _table(results: StudyResults, title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, header_style="bold")
-    table.add_column("", no_wrap=True)
-    table.add_column("name", no_wrap=True)
-    for figure in shown_in("top", metric=results.study.metric_figure):
-        table.add_column(figure.label, justify="right", no_wrap=True)
-    for column in ("blocks", "merges"):
-        table.add_column(column, no_wrap=True)
-    return table
+def networks_grid(results: StudyResults, title: str) -> Grid:
+    """A table of networks with their figures and families, for `add_network`."""
+    figures = (
+        Column(
+            figure.label,
+            right=True,
+            spare=0
+            if figure.source == "training" or figure.name in results.study.objectives
+            else SPARE.get(figure.name, 2),
+        )
+        for figure in results.columns
+    )
+    return Grid(
+        Column(name=True),
+        Column("name", name=True),
+        *figures,
+        Column("blocks", spare=1),
+        Column("merges", spare=2),
+        title=title,
+    )
 
 
-def _add(table: Table, results: StudyResults, found: Found, label: str) -> None:
-    name = found.name + (" (reused)" if found.notes.get("reused") else "")
-    columns = shown_in("top", metric=found.metric)
-    figures = (results.text(found, figure, brief=True) for figure in columns)
-    table.add_row(label, name, *figures, *families_texts(found.arch))
+def add_network(grid: Grid, results: StudyResults, found: Found, label: str) -> None:
+    """Add a trial or baseline under a label."""
+    name = found.name + "*" * bool(found.notes.get("reused"))
+    figures = (results.text(found, figure, brief=True) for figure in results.columns)
+    grid.add(label, name, *figures, *families_texts(found.arch))
+
+
+def show_enqueued(name: str, home: Home, queue: Mapping[str, Arch]) -> None:
+    """What became of each enqueued architecture: its trial or baseline with its figures."""
+    results = StudyResults(name, home)
+    trials = {found.arch.fingerprint: found for found in results.found if found.arch}
+    baselines = {found.name: found for found in results.baselines}
+    for label, arch in queue.items():
+        found = trials.get(arch.fingerprint) or baselines.get(label)
+        kind = "baseline " if found is not None and found.number is None else ""
+        console.print(f"enqueued {label}: {kind}{found!r}" if found else f"enqueued {label}: not judged yet")
+
+
+def show_picked(results: StudyResults, found: Found, limits: Mapping[str, float], metric: str) -> None:
+    """The chosen network, with how it was chosen."""
+    within = " and ".join(f"{TABLE[name].label} of at most {TABLE[name].text(most)}" for name, most in limits.items())
+    best = f"{'highest' if objectives()[metric] == 'maximize' else 'smallest'} {TABLE[metric].label}"
+    n = len(results.distinct)
+    title = f"{found.name} of {results.name}: {best} of {n} networks{f', with {within}' * bool(within)}"
+    grid = Grid(Column(), Column(wraps=True), title=title)
+    for figure in results.columns:
+        grid.add(figure.label, results.text(found, figure))
+    for what, text in zip(("blocks", "merges"), families_texts(found.arch), strict=True):
+        grid.add(what, text)
+    grid.add("front", "yes" if found in results.front else f"no: not of {', '.join(results.study.objectives)}")
+    grid.print()
+    print_legend([found])
+
+
+def show_overlay(found: Overlay) -> None:
+    """The front of each study, and what each contributes to that of all together."""
+    first = found.studies[0]
+    grid = networks_grid(first, f"Pareto fronts of {', '.join(first.study.objectives)}")
+    for results in found.studies:
+        for place, each in enumerate(results.front):
+            add_network(grid, results, each, results.name if place == 0 else "")
+    left_out = grid.print()
+    console.print()
+    metric = first.study.metric_figure
+    words = metric_words(metric)
+    heads = ("networks", "on the common front", "hypervolume share")
+    summary = Grid(
+        Column("study", name=True), Column(f"best {words}", right=True), *(Column(h, right=True) for h in heads)
+    )
+    for results in found.studies:
+        best = results.text(results.best, TABLE[metric])
+        numbers = (len(results.distinct), found.joint[results.name])
+        summary.add(results.name, best, *map(str, numbers), f"{found.volumes[results.name]:.3f}")
+    summary.print()
+    console.print()
+    worst = ", ".join(
+        f"{name} {TABLE[name].text(value)}" for name, value in zip(first.study.objectives, found.reference, strict=True)
+    )
+    console.print(f"share: of the hypervolume of all networks together; reference point, the worst of all: {worst}")
+    for warning in found.warnings:
+        console.print(f"warning: {warning}")
+    print_left_out(left_out)
+    print_legend([each for results in found.studies for each in results.front])
+
+
+def print_legend(shown: Sequence[Found]) -> None:
+    """Explain the marks of tables of networks: those that occur, and the letters of the families."""
+    if any(found.notes.get("latency_noisy") for found in shown):
+        console.print(NOISY_RATIO)
+    if any(found.notes.get("reused") for found in shown):
+        console.print(REUSED_MARK)
+    console.print(LEGEND)

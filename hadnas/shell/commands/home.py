@@ -1,0 +1,62 @@
+"""Commands on a home: its ledger, and its studies in MLflow."""
+
+from pathlib import Path
+
+import click
+
+from hadnas.errors import StudyError, at, unknown
+from hadnas.shell.commands import COUNTS, HOME, PathType
+
+
+@click.command("ledger")
+@click.argument("table", required=False)
+@HOME
+@click.option("--csv", type=PathType(), metavar="FILE", help="Write the table to a file.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@click.option("-n", "count", default=20, type=COUNTS, metavar="N", help="Number of last rows to show.")
+def ledger_command(table: str | None, home: str | None, csv: Path | None, force: bool, count: int) -> None:
+    """Show the ledger of all measurements: its tables, the rows of one, or one as CSV."""
+    from hadnas.shell.tables.measured import show_ledger
+    from hadnas.store.home import Home
+    from hadnas.store.ledger import Ledger
+    from hadnas.store.listing import export_csv
+
+    book = Ledger(Home(home, reading=True).url)
+    if csv is not None:
+        export_csv(book, csv, table or "trainings", force=force)
+        click.echo(f"wrote {table or 'trainings'} to {csv}")
+    else:
+        show_ledger(book, table, count)
+
+
+@click.command("ui")
+@HOME
+@click.option("--port", default=5000, type=click.IntRange(1, 65535), metavar="N", help="Port of the server.")
+@click.argument("study", required=False)
+def ui_command(home: str | None, port: int, study: str | None) -> None:
+    """Serve MLflow's UI, on this machine only, until Ctrl-C; opens at STUDY, or the latest one."""
+    from hadnas.store.home import Home
+    from hadnas.store.study_store import study_names
+    from hadnas.track.server import serve
+
+    def ready(url: str) -> None:
+        click.echo(f"{url}\n(Ctrl-C ends it)")
+
+    def restored(name: str) -> None:
+        from hadnas.search.restore import restore
+
+        if name not in names:  # an experiment of another tool
+            return
+        click.echo(f"study {name!r}: MLflow lacks runs, or the home was moved; its runs are rewritten")
+        try:
+            restore(name, opened)
+        except StudyError as error:  # the other studies can be seen all the same
+            click.echo(f"study {name!r}: its runs cannot be rewritten: {error}", err=True)
+
+    opened = Home(home)
+    names = study_names(opened)
+    if study is not None and study not in names:
+        with at(f"home {opened.path}"):
+            raise unknown("study", study, names)
+    chosen = study or (names[-1] if names else None)
+    serve(opened.tracking_uri, opened.artifacts, chosen, port, ready, restored)

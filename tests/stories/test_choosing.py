@@ -1,0 +1,240 @@
+"""A study that ran, as a person looks at it: narrow terminals, one network of many, two studies, figures in Python."""
+
+import json
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+import hadnas as library
+from hadnas.arch.read import complete
+from hadnas.errors import HadnasError
+from hadnas.opened import OpenStudy, open_study
+from hadnas.search.run import run_study
+from hadnas.shell.console import PlainConsole
+from hadnas.shell.tables import console
+from hadnas.shell.tables.grid import NAME_WIDTH
+from hadnas.store.home import Home
+from hadnas.train.data.spec import DataSpec
+from tests.homes import RECIPE, new_home, study
+from tests.shell import hadnas
+
+LONG = "a_baseline_whose_name_is_longer_than_a_line_of_most_tables"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Two studies of the same space, on other splits and with another recipe; one has a baseline of a long name."""
+    home = new_home(tmp_path_factory.mktemp("choosing"))
+    run_study(study(baselines={LONG: "test_resnet"}, latency="eager"), home, device="cpu")
+    other = study(
+        name="other",
+        data=DataSpec(source="digits", split_seed=1),
+        recipe=RECIPE.model_copy(update={"lr": 0.001}),
+        trials=2,
+        seed=4,
+    )
+    run_study(other, home, device="cpu")
+    return home
+
+
+@pytest.fixture
+def results(home: Home) -> OpenStudy:
+    return open_study("tiny", home.path)
+
+
+def in_terminal(monkeypatch: pytest.MonkeyPatch, width: int, *arguments: object) -> list[str]:
+    """The lines of a command in a terminal of a width."""
+    with monkeypatch.context() as terminal:
+        terminal.setattr(PlainConsole, "is_terminal", True)
+        terminal.setattr(console, "width", width)
+        done = hadnas(*arguments)
+    assert done.exit_code == 0, done.output
+    return done.output.splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+@pytest.mark.parametrize("command", ["top", "ledger", "compare", "show", "list", "pick"])
+def test_no_line_is_wider_than_the_terminal_and_no_cell_is_cut(
+    command: str, width: int, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = {
+        "top": ("top", "tiny", "--home", home.path),
+        "ledger": ("ledger", "trainings", "--home", home.path),
+        "compare": ("compare", "tiny", "other", "--home", home.path),
+        "show": ("show", "hornet_tiny"),
+        "list": ("list",),
+        "pick": ("pick", "tiny", "--home", home.path),
+    }[command]
+    lines = in_terminal(monkeypatch, width, *arguments)
+    assert max(map(len, lines)) <= width and "…" not in "".join(lines)
+    if command == "top":
+        assert any(LONG[:NAME_WIDTH] in line for line in lines)
+        left_out = "left out at" in " ".join(lines)
+        assert left_out == (width < 130) and ("parameters" in "".join(lines[1:3])) == (width == 200)
+        for number in (
+            f"{found.value:.4f} ± {found.standard_error:.4f}" for found in open_study("tiny", home.path).front
+        ):
+            assert any(number in line for line in lines)
+
+
+def test_a_pipe_has_every_column_and_whole_names(home: Home) -> None:
+    lines = hadnas("top", "tiny", "--home", home.path).output.splitlines()
+    assert any(LONG in line and "baseline" in line for line in lines)
+    for head in ("val/accuracy", "MACs", "parameters", "products", "latency ratio", "blocks", "merges"):
+        assert head in lines[1]
+    assert all(line == line.rstrip() for line in lines)
+    kept = hadnas("ledger", "trainings", "--home", home.path).output
+    assert "val_accuracy" in kept.splitlines()[1] and "left out" not in kept
+
+
+def test_marks_are_explained_where_they_occur(home: Home, tmp_path: Path) -> None:
+    run_study(study(name="again", trials=2, latency="eager"), home, device="cpu")
+    again = hadnas("top", "again", "--home", home.path).output
+    assert "trial-0000*" in again and "*: reused" in again and "H hadamard, A additive" in again
+    first = hadnas("top", "tiny", "--home", home.path).output
+    assert "*: reused" not in first and ("~: the interquartile" in first) == ("~" in first.partition("left out")[0])
+
+
+def test_the_picked_network_is_the_best_within_its_limits(results: OpenStudy, home: Home) -> None:
+    ranked = results.ranked
+    smallest = min(ranked, key=lambda found: found.figures["macs"])
+    limit = smallest.figures["macs"]
+    assert results.pick() == results.best
+    for most in (found.figures["macs"] for found in ranked):
+        assert results.pick({"macs": most}) == next(f for f in ranked if f.figures["macs"] <= most)
+    with pytest.raises(HadnasError, match=f"the smallest is {limit:,.0f}"):
+        results.pick({"macs": limit - 1})
+    fastest = results.pick(metric="latency_ms")
+    assert fastest.figures["latency_ms"] == min(found.figures["latency_ms"] for found in ranked)
+    done = hadnas("pick", "tiny", "--home", home.path, "--macs", limit)
+    assert done.exit_code == 0 and f"{results.pick({'macs': limit}).name} of tiny" in done.output, done.output
+
+
+@pytest.mark.slow
+def test_the_picked_network_is_exported_and_a_refusal_chooses_nothing(
+    results: OpenStudy, home: Home, tmp_path: Path
+) -> None:
+    limit, out = min(found.figures["macs"] for found in results.ranked), tmp_path / "out"
+    done = hadnas("pick", "tiny", "--home", home.path, "--macs", limit, "--out", out)
+    assert done.exit_code == 0, done.output
+    picked = results.pick({"macs": limit})
+    assert picked.arch is not None and f"{picked.name} of tiny" in done.output
+    assert json.loads((out / "arch.json").read_text())["op"] == picked.arch.node["op"]
+    again = hadnas("pick", "tiny", "--home", home.path, "--macs", limit, "--out", out)
+    assert again.exit_code == 2 and "already has files" in again.output and picked.name not in again.output
+    refused = hadnas("export", "tiny", "--home", home.path, "--out", out)
+    assert refused.exit_code == 2 and refused.output.startswith("error: ") and refused.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--macs", "1"), "no MACs of its networks is at most 1; the smallest is "),
+        (("--latency", "0.000001ms", "--macs", "1G"), "within the other limits"),
+        (("--metric", "accurcy"), "unknown metric 'accurcy'"),
+        (("--macs", "many"), "--macs 'many' is not allowed"),
+        (("--onnx",), "need --out"),
+    ],
+)
+def test_a_choice_that_is_none(arguments: tuple[str, ...], said: str, home: Home) -> None:
+    done = hadnas("pick", "tiny", "--home", home.path, *arguments)
+    assert done.exit_code == 2 and said in done.output, done.output
+
+
+def test_studies_are_compared_and_what_differs_is_named(home: Home, tmp_path: Path) -> None:
+    picture = tmp_path / "fronts.png"
+    done = hadnas("compare", "tiny", "other", "--home", home.path, "--out", picture)
+    assert done.exit_code == 0, done.output
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "warning: the images of 'tiny' and 'other' differ" in done.output
+    assert "warning: the recipes of 'tiny' and 'other' differ: lr 0.004 and 0.001" in done.output
+    shares = [line.split() for line in done.output.splitlines() if line.startswith(("tiny ", "other "))][-2:]
+    assert {row[0] for row in shares} == {"tiny", "other"} and all(0 <= float(row[-1]) <= 1 for row in shares)
+    assert sum(int(row[-2]) for row in shares) >= 1
+    for arguments, said in (
+        (("tiny", "other", "--out", picture), "exists already"),
+        (("tiny",), "two different studies"),
+        (("tiny", "tiny"), "two different studies"),
+        (("tiny", "other", "--out", tmp_path / "fronts.gif"), ".png, .svg or .pdf"),
+        (("tiny", "nothing"), "unknown study 'nothing'"),
+    ):
+        refused = hadnas("compare", *arguments, "--home", home.path)
+        assert refused.exit_code == 2 and said in refused.output, refused.output
+
+
+def test_fronts_of_other_objectives_are_not_compared(home: Home) -> None:
+    run_study(study(name="single", trials=1, objectives=("val/accuracy",)), home, device="cpu")
+    refused = hadnas("compare", "tiny", "single", "--home", home.path)
+    assert refused.exit_code == 2 and "those of 'single' val/accuracy" in refused.output, refused.output
+
+
+def test_the_trials_are_a_table_with_whole_numbers(results: OpenStudy) -> None:
+    brief, full = results.trials, results.trials_dataframe(full=True)
+    assert str(brief["trial"].dtype) == "Int64" and list(brief["trial"].dropna()) == [f.number for f in results.found]
+    assert brief["trial"].isna().sum() == 1 and brief["name"].iloc[-1] == LONG
+    columns = ["val/accuracy", "macs", "params", "products", "latency_ms", "latency_ratio"]
+    assert [name for name in brief if name in columns] == columns and len(brief.columns) == 14
+    assert set(brief) < set(full) and {"fingerprint", "flops", "phase.train", *results.found[0].params} <= set(full)
+    assert set(brief[brief["front"]]["name"]) == {found.name for found in results.front}
+
+
+def test_a_study_and_its_networks_sum_themselves_up(results: OpenStudy) -> None:
+    assert "Study 'tiny' on digits (1x8x8, 10 classes): 3 architectures of 3" in repr(results)
+    assert repr(results.best) in repr(results) and len(repr(results).splitlines()) == 3
+    assert f"{results.best.name} (complete): val/accuracy {results.best.value:.4f}, MACs " in repr(results.best)
+    for value in (library.load("digits"), library.load("starnet_s1"), results.study):
+        assert len(repr(value)) < 300, value
+    assert "trials" not in repr(results.best.arch) and results.best.arch is not None
+    assert results.best.arch.fingerprint in repr(results.best.arch)
+
+
+def test_figures_of_a_study(results: OpenStudy) -> None:
+    front = results.plot_front()
+    assert isinstance(front, Figure) and front.axes[0].get_xlabel() == "MACs of one image, log scale"
+    assert results.plot_front("latency_ratio").axes[0].get_xlabel().startswith("latency ratio")
+    history = results.plot_history().axes[0]
+    numbers = [x for x, _ in history.collections[0].get_offsets()]
+    assert numbers == [found.number for found in results.found if found.feasible]
+    with pytest.raises(HadnasError, match="3 architectures were trained; a comparison of decisions needs 10"):
+        results.plot_importance()
+    with pytest.raises(HadnasError, match="unknown figure 'mac'"):
+        results.plot_front("mac")
+
+
+def test_an_enqueued_architecture_is_judged_beyond_the_budget_and_stays(home: Home) -> None:
+    chosen = study(name="queue", trials=1, seed=9)
+    run_study(chosen, home, device="cpu")
+    task = open_study("queue", home.path).task()
+    known = {found.arch.fingerprint for found in open_study("queue", home.path).found if found.arch}
+    member = next(
+        arch for seed in range(50) if (arch := library.sample(chosen.space, task, seed=seed)).fingerprint not in known
+    )
+    outside = complete({**member.node, "head": {"op": "pooled_mlp"}})
+    for _ in range(2):
+        run_study(chosen, home, device="cpu", enqueued={"mine": member, "theirs": outside})
+        results = open_study("queue", home.path)
+        assert [found.arch for found in results.found if found.number == 1] == [member] and len(results.found) == 2
+        assert [found.name for found in results.baselines] == ["theirs"]
+    run_study(chosen, home, device="cpu")  # without them: the study is the same
+    assert [found.name for found in open_study("queue", home.path).baselines] == ["theirs"]
+    changed = study(name="queue", trials=1, seed=9, baselines={"theirs": "test_resnet"})
+    with pytest.raises(HadnasError, match="exists and differs"):
+        run_study(changed, home, device="cpu")
+
+
+def test_a_search_ends_when_its_time_is_over_and_goes_on_later(home: Home) -> None:
+    chosen = study(name="timed", trials=2)
+    seen: list[str] = []
+    ended = run_study(chosen, home, device="cpu", timeout=1e-6, watch=lambda now: seen.append(now.label or now.phase))
+    assert "time limit" in ended.ended and ended.done == 0
+    assert seen == ["reading the images", "opening MLflow's database"]
+    assert "budget of 2" in run_study(chosen, home, device="cpu", timeout=600).ended
+
+
+def test_a_terminal_is_told_at_once_that_libraries_are_loaded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("search", "no_such_study", "--home", home.path)
+    assert "loading" not in hadnas(*arguments).output
+    monkeypatch.setattr(PlainConsole, "is_terminal", True)
+    done = hadnas(*arguments)
+    assert "loading torch" in done.output.partition("error: ")[0] and done.exit_code == 2
