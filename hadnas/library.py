@@ -17,7 +17,7 @@ from hadnas.arch.node import Arch, nodes
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.blocks.registry import Op, ops
-from hadnas.errors import SpecError, StudyError, UnknownName, at, unknown
+from hadnas.errors import SpecError, StudyError, UnknownName, at, cut, unknown
 from hadnas.hosts.build import build_plan, check_size
 from hadnas.hosts.host import ENTRY, make_plan
 from hadnas.paths import as_path
@@ -75,6 +75,17 @@ def use_blocks(path: str | Path) -> ModuleType:
         raise UnknownName(f"there is no file {path}")
     with at(str(path)):
         return run_file(file)
+
+
+def load_function(text: str) -> Any:
+    """The function that "mine.py:train" names. Raises as `use_blocks`, SpecError if the file has no such function."""
+    path, colon, name = text.rpartition(":")
+    if not colon or not name.isidentifier():
+        raise SpecError(f"{cut(text)} is not allowed; allowed is FILE:FUNCTION, such as mine.py:train")
+    found = getattr(use_blocks(path), name, None)
+    if not callable(found):
+        raise SpecError(f"{path} defines no function {name}; allowed is the name of a function of the file")
+    return found
 
 
 def load_ops(path: str | Path) -> list[Op]:

@@ -1,12 +1,89 @@
-"""Augmentation of whole batches on the device, by draws of a seeded generator on the CPU.
+"""Augmentation: timm's, of single PIL images (crop, mirroring, policy, erasing), and shifts of whole batches.
 
-So a seed gives the same augmentation on every device, and no step waits for random numbers.
+For timm's, the trainer draws one seed per image and epoch, which alone determines the augmented image. So a training is
+the same to the last bit with images in memory or streamed, and with any number of decoding processes. Shifts are drawn
+by a generator on the CPU: a seed gives the same ones on every device, and no step waits for random numbers.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
+from PIL import Image
+from timm.data import create_transform
+from timm.data.auto_augment import NAME_TO_OP, posterize
 from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms.functional import to_pil_image
+
+from hadnas.errors import DataError
+from hadnas.train.data.images import Batches, Split, loaded
+from hadnas.train.data.spec import Data
+from hadnas.train.recipe import PLAIN, Policy
+from hadnas.train.seeds import seeded
+
+CHANNELS = (1, 3)
+"""Channels of images that PIL and timm's transforms support: grey and colour."""
+
+
+def check_channels(data: Data) -> None:
+    """Raise DataError if timm cannot augment such images."""
+    if data.shape[0] not in CHANNELS:
+        raise DataError(
+            f"{data.name}: images have {data.shape[0]} channels, and timm augments those of 1 or 3 only; allowed here "
+            f"are the augmentations {', '.join(PLAIN)}"
+        )
+
+
+def _posterized(image: Image.Image, bits: int, **_: object) -> Image.Image:
+    """timm's, also for 0 bits, which Pillow refuses from version 13 on: a black image, as before."""
+    found: Image.Image = posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
+    return found
+
+
+POSTERIZED = {name: _posterized for name in NAME_TO_OP if name.startswith("Posterize")}
+
+
+@contextmanager
+def _mended() -> Iterator[None]:
+    """timm's operations with `_posterized`; timm looks them up only while it makes a policy."""
+    before = {name: NAME_TO_OP[name] for name in POSTERIZED}
+    NAME_TO_OP.update(POSTERIZED)
+    try:
+        yield
+    finally:
+        NAME_TO_OP.update(before)
+
+
+class Augmented(Dataset[tuple[Tensor, Tensor]]):
+    """The images of a split, augmented by a policy and normalised; an item's key is (place, seed)."""
+
+    def __init__(self, split: Split, policy: Policy) -> None:
+        self.images, self.scale = split.images, split.normalise.scale
+        with _mended():
+            self.transform = create_transform(
+                self.images.shape,
+                is_training=True,
+                mean=split.normalise.mean,
+                std=split.normalise.std,
+                **policy.model_dump(),
+            )
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """A float32 image (C, H, W) and its target."""
+        place, seed = item
+        pixels, label = self.images[place]
+        if self.scale != 255:
+            pixels = (pixels * (255 / self.scale)).round().to(torch.uint8)
+        with seeded(seed):
+            image: Tensor = self.transform(to_pil_image(pixels))
+        return image, label
+
+    def batches(self, size: int, device: torch.device, order: Tensor, generator: torch.Generator) -> Batches:
+        """The images of `order`, each augmented by a seed that `generator` draws: (B, C, H, W) with targets."""
+        seeds = torch.randint(2**32, (len(order),), generator=generator)
+        return loaded(self, list(zip(order.tolist(), seeds.tolist(), strict=True)), size, device)
 
 
 class Shifts:

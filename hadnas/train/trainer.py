@@ -18,13 +18,12 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from hadnas.errors import DataError, SpecError, TrainingError, cut
-from hadnas.train.augment import Shifts
+from hadnas.train.augment import Augmented, Shifts, check_channels
 from hadnas.train.data.images import Batches
 from hadnas.train.data.spec import Data
 from hadnas.train.device import machine_errors, training_dtype
 from hadnas.train.loss import Loss
 from hadnas.train.optimizer import load_optimizer, make_optimizer, make_schedule, optimizer_state
-from hadnas.train.policy import Augmented, check_channels
 from hadnas.train.recipe import Policy, Recipe
 from hadnas.train.score import Score, check_losses, checked_outputs, score_module
 from hadnas.train.seeds import drawing_from, global_generators, seeded, shuffled
@@ -55,10 +54,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of a training: one Epoch per epoch, and the score after the last one, never the best.
-
-    figures  metrics that replace those of the score, from a training of the user's own
-    """
+    """One Epoch per epoch, the score after the last one, never the best, and `figures` that replace its metrics."""
 
     curve: list[Epoch]
     score: Score

@@ -12,6 +12,7 @@ from torch import nn
 import hadnas
 from hadnas.train.data.spec import Data
 from tests.homes import new_home, study
+from tests.shell import hadnas as run
 
 CALLS: list[tuple[int, float]] = []
 
@@ -102,3 +103,16 @@ def test_bad_input_is_refused_before_any_work(tmp_path: Path) -> None:
         hadnas.run_study(study(rungs=(1,), recipe=hadnas.Recipe(epochs=2)), hadnas.Home(tmp_path), evaluate=train)
     with pytest.raises(hadnas.HadnasError, match="allowed is a function of a file"):
         hadnas.run_study(study(), hadnas.Home(tmp_path), evaluate=len)  # type: ignore[arg-type]
+
+
+def test_the_command_names_the_function_by_file_and_name(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def train(module, data, until, report):\n    return {'accuracy': 0.625}\nCOUNT = 3\n")
+    for text, fact in (("mine.py", "FILE:FUNCTION"), (f"{file}:COUNT", "COUNT"), (f"{file}:other", "other")):
+        refused = run("search", "digits", "--evaluate", text, "--home", tmp_path / "home")
+        assert refused.exit_code == 2 and fact in refused.output
+    done = run(
+        "search", "digits", "--evaluate", f"{file}:train", "--home", tmp_path / "home", "--trials", 1, "--no-baselines"
+    )
+    assert done.exit_code == 0, done.output
+    assert "0.6250" in run("top", "digits", "--home", tmp_path / "home").output

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from hadnas.errors import DataError
+from hadnas.train.augment import Augmented
 from hadnas.train.data import files, images
 from hadnas.train.data.images import HeldImages, Normalise, Split, StreamedImages
 from hadnas.train.data.spec import Data, load_data
-from hadnas.train.policy import Augmented
 from hadnas.train.recipe import Policy, Recipe
 from hadnas.train.trainer import fit
 from tests.pictures import digits, npz, png_folder

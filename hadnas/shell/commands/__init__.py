@@ -36,6 +36,23 @@ BLOCKS_FILE = click.option(
     callback=_use_blocks,
     help="Your file that defines blocks used here, such as mine.py; it is run.",
 )
+
+
+def _function(context: click.Context, option: click.Parameter, text: str | None) -> Any:
+    if text is None:
+        return None
+    from hadnas.library import load_function
+
+    return load_function(text)
+
+
+EVALUATE = click.option(
+    "--evaluate",
+    metavar="FILE:FUNCTION",
+    callback=_function,
+    show_default="training by the recipe",
+    help="Your function that trains a candidate, as mine.py:train; the file is run.",
+)
 SEEDS = click.IntRange(0, SEED)
 SPLIT_SEEDS = click.IntRange(0, SPLIT_SEED)
 SEED_COUNTS = click.IntRange(1, 1000)

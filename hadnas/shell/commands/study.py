@@ -11,6 +11,7 @@ from hadnas.shell.commands import (
     BATCHES,
     BLOCKS_FILE,
     COUNTS,
+    EVALUATE,
     HOME,
     SEED_COUNTS,
     SEEDS,
@@ -49,6 +50,7 @@ from hadnas.shell.commands.overrides import AUGMENTATIONS, judging, limits, sett
     metavar="KEY=VALUE",
     help="Any other setting of the recipe, such as optimizer=sgd or ema=null; may be given several times.",
 )
+@EVALUATE
 @setting("--seed", type=SEEDS, metavar="N", help="Seed of the sampler and of every training.")
 @setting("--sampler", metavar="NAME", help="surrogate, tpe (Optuna's), nsga2, random or exhaustive.")
 @setting("--rungs", metavar="LIST", help="Epochs after which a training may be stopped: 2,4, or none.")
@@ -83,7 +85,13 @@ from hadnas.shell.commands.overrides import AUGMENTATIONS, judging, limits, sett
 @setting("--backends", metavar="LIST", help="Further backends to time front and baselines on: compile,onnxruntime.")
 @click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
 def search_command(
-    study: str, home: str | None, device: str, timeout: float | None, enqueue: tuple[str, ...], **changes: Any
+    study: str,
+    home: str | None,
+    device: str,
+    timeout: float | None,
+    enqueue: tuple[str, ...],
+    evaluate: Any,
+    **changes: Any,
 ) -> None:
     """Run a study; the same command again continues it to the same total.
 
@@ -104,7 +112,8 @@ def search_command(
     queue, opened = load_named(enqueue), Home(home)
     display = SearchDisplay(chosen)
     with display.bar:
-        progress = run_study(chosen, opened, device=device, timeout=timeout, enqueued=queue, watch=display)
+        how: dict[str, Any] = {"device": device, "timeout": timeout, "evaluate": evaluate}
+        progress = run_study(chosen, opened, **how, enqueued=queue, watch=display)
     stopped = f"; {progress.stopped} trainings were stopped at a rung" if chosen.rungs else ""
     click.echo(f"{progress.ended}; {progress.refused} draws were refused{stopped}")
     if queue:
@@ -139,6 +148,7 @@ def top_command(study: str, home: str | None, count: int) -> None:
     show_default="as many as the search had",
     help="Random candidates for comparison.",
 )
+@EVALUATE
 @click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
 def finals_command(study: str, home: str | None, **options: Any) -> None:
     """Train the best and their controls with fresh seeds, and score them once on the test split."""
