@@ -37,7 +37,7 @@ def test_own_images_and_own_spaces_leave_the_baselines_open(tmp_path: Path) -> N
     assert named.baselines["starnet_s050"] == load_architecture("starnet_s050").node
     with pytest.raises(SpecError, match="--no-baselines"):
         updated_study(own, baselines=["resnet18"], no_baselines=True)
-    (tmp_path / "mine.py").write_text("from hadnas.search_spaces.star_or_sum import SPACE\n")
+    (tmp_path / "mine.py").write_text("from hadnas.search_spaces.star_or_sum_blocks import SPACE\n")
     assert load_study(tmp_path / "mine.py").baselines is None
 
 
