@@ -16,7 +16,7 @@ from hadnas.train.data.spec import DataSpec, load_data
 from tests.pictures import digits, npz
 from tests.shell import hadnas
 
-SPACE = "search_spaces/star_or_sum"
+SPACE = "star_or_sum_blocks"
 
 
 def test_own_images_and_own_spaces_leave_the_baselines_open(tmp_path: Path) -> None:
@@ -24,7 +24,9 @@ def test_own_images_and_own_spaces_leave_the_baselines_open(tmp_path: Path) -> N
     assert space.baselines == {} and load_study("digits").baselines
     own = updated_study(space, data=table, size=16, skip_bad=True, group="patient")
     assert (
-        own.baselines is None and own.name == "star_or_sum-scans-labels" and "batch" not in own.recipe.model_fields_set
+        own.baselines is None
+        and own.name == "star_or_sum_blocks-scans-labels"
+        and "batch" not in own.recipe.model_fields_set
     )
     wanted = DataSpec(source=table, size=16, skip_bad=True, group="patient")
     assert own.data == wanted and Study.model_validate_json(own.model_dump_json()) == own
@@ -35,7 +37,7 @@ def test_own_images_and_own_spaces_leave_the_baselines_open(tmp_path: Path) -> N
     assert named.baselines["starnet_s050"] == load_architecture("starnet_s050").node
     with pytest.raises(SpecError, match="--no-baselines"):
         updated_study(own, baselines=["resnet18"], no_baselines=True)
-    (tmp_path / "mine.py").write_text("from hadnas.search_spaces.star_or_sum import SPACE\n")
+    (tmp_path / "mine.py").write_text("from hadnas.search_spaces.star_or_sum_blocks import SPACE\n")
     assert load_study(tmp_path / "mine.py").baselines is None
 
 
@@ -62,7 +64,7 @@ def test_few_own_images_train_with_baselines_of_their_size(tmp_path: Path) -> No
     assert "grey, 8x8 pixels" in text and "57 train, 15 validation, 18 test" in text
     assert "3, with training images: 1 19, 5 19, 9 19" in text
     assert "dummy: always '1', the most frequent class: accuracy 0.3333" in text
-    results = open_study("star_or_sum-digits", tmp_path / "runs")
+    results = open_study("star_or_sum_blocks-digits", tmp_path / "runs")
     assert results.study.recipe.batch == 8 and results.class_names() == ("1", "5", "9")
     assert len(results.baselines) == 3 and all(found.figures["val/accuracy"] > 0 for found in results.baselines)
     assert {"plain_conv", "test_resnet"} < {found.name for found in results.baselines}
@@ -160,6 +162,6 @@ def test_a_table_names_its_study_and_splits_by_groups(tmp_path: Path) -> None:
     options = ("--label-column", "dx", "--group", "patient", "--no-baselines", "--trials", 1, "--epochs", 1)
     done = hadnas("search", SPACE, "--data", table, *options, "--home", tmp_path / "runs")
     assert done.exit_code == 0, done.output
-    results = open_study("star_or_sum-scans-labels", tmp_path / "runs")
+    results = open_study("star_or_sum_blocks-scans-labels", tmp_path / "runs")
     assert results.study.data.group == "patient" and "without a common patient" in results.stored["parts"]["split"]
     assert results.data().digest == load_data(results.study.data).digest == results.stored["digest"]

@@ -132,7 +132,14 @@ def test_a_study_of_values_is_judged_by_r2_in_all_displays(values: Home) -> None
     assert str(results.task()) == "image=1x8x8 -> 2 values" and results.class_names() == ("price", "ink")
     best = results.best
     assert best.value == max(found.figures["val/r2"] for found in results.found) and best.standard_error > 0
-    assert {"val/r2", "val/rmse", "val/loss"} < set(results.trials) and "val/accuracy" not in results.trials
+    table = results.trials_dataframe(full=True)
+    assert {"val/r2", "val/rmse", "val/loss"} < set(table) and "val/accuracy" not in table
+    assert "val/r2" in results.trials and "val/rmse" not in results.trials
+    assert "(1x8x8, 2 values)" in repr(results) and f"val/r2 {best.value:.4f}" in repr(best)
+    assert results.pick(metric="val/rmse").figures["val/rmse"] == min(
+        found.figures["val/rmse"] for found in results.found
+    )
+    assert results.plot_front().axes[0].get_ylabel() == "validation r2 (± 1 standard error)"
     training = results.training(best)
     assert training is not None and training.metrics["r2"] == best.value and "accuracy" not in training.metrics
     assert [set(point.metrics) for point in training.curve] == [{"r2", "mean_absolute_error", "rmse"}] * 3
