@@ -1,0 +1,117 @@
+"""The result of the race: its tables, and the picture of the README.
+
+python tests/bench/race_facts.py  # from race.csv; writes docs/race.png
+
+A search chooses its front by the accuracies that it saw; the front's hypervolume is judged by the means over the
+judges' seeds. Its objectives are accuracy and log10 MACs, its unit is what all judged networks reach together.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from race import DIRECTIONS, JUDGES, SAMPLERS, TRIALS, met_fronts, read, searches
+
+from hadnas.measure.front import hypervolume
+from hadnas.replay.replay import Contender, Search, Tried
+from hadnas.replay.scores import shares, summaries
+
+MOST = 4_358_592
+"""The largest MACs of the space: every width, expansion and kernel at its largest."""
+
+PICTURE = Path(__file__).parents[2] / "docs" / "race.png"
+COLORS = {"bare TPE": "#d1662a", "random": "#8b98a0", "hadnas": "#0b6e99"}
+INK = "#333333"
+
+Point = tuple[float, float]
+
+
+def pilot() -> tuple[float, float, float]:
+    """Standard deviations between networks and between seeds, of the random ones; the worst mean accuracy of all."""
+    by_network: dict[str, list[float]] = {}
+    for row in sorted(read()["pilot"], key=lambda row: int(row["seed"])):
+        by_network.setdefault(row["draw"], []).append(float(row["val_accuracy"]))
+    macs = {row["draw"]: int(row["macs"]) for row in read()["pilot"]}
+    pairs = np.array([by_network[draw] for draw in sorted(macs, key=macs.__getitem__)])
+    random = pairs[len(pairs) - 12 :]
+    noise = float(np.sqrt(np.mean(np.diff(random) ** 2) / 2))
+    return float(random.mean(axis=1).std(ddof=1)), noise, float(pairs.mean(axis=1).min())
+
+
+def judged() -> dict[str, Point]:
+    """fingerprint -> mean accuracy over the judges' seeds, and log10 MACs."""
+    found: dict[str, list[float]] = {}
+    macs: dict[str, float] = {}
+    for row in read()["judge"]:
+        found.setdefault(row["fingerprint"], []).append(float(row["val_accuracy"]))
+        macs[row["fingerprint"]] = np.log10(float(row["macs"]))
+    return {name: (float(np.mean(values)), macs[name]) for name, values in found.items() if len(values) == len(JUDGES)}
+
+
+def scored(accuracy: float) -> list[Search]:
+    """Every search, judged after each training, with a reference point of that accuracy."""
+    points, reference = judged(), (accuracy, np.log10(MOST))
+    best = hypervolume(list(points.values()), DIRECTIONS, reference)
+    found = []
+    for (sampler, seed), rows in searches(read()["search"]).items():
+        work = np.cumsum([float(row["work"]) for row in rows])
+        fronts = [[points[row["fingerprint"]] for row in front] for front in met_fronts(rows)]
+        volumes = [hypervolume(front, DIRECTIONS, reference) / best for front in fronts]
+        steps = [Tried(n, *step) for n, step in enumerate(zip(work, volumes, strict=True), 1)]
+        found.append(Search(Contender(sampler, sampler), seed, steps))
+    return sorted(found, key=lambda one: list(SAMPLERS).index(one.contender.label))
+
+
+def by_trainings(found: Sequence[Search]) -> list[Search]:
+    """The searches with their trainings counted as work."""
+    return [Search(s.contender, s.seed, [Tried(t.tried, t.tried, t.score) for t in s.steps]) for s in found]
+
+
+def said(found: Sequence[Search], measure: str) -> None:
+    for one in shares(found):
+        missed = f", {one.missed} did not reach it" if one.missed else ""
+        interval = f"95 % bootstrap interval {one.low:.3f} to {one.high:.3f}"
+        print(f"  {one.label}: median {one.median:.3f} of its {measure}, {interval}{missed}; n = {one.n} seeds")
+
+
+def drawn(found: Sequence[Search]) -> Figure:
+    whole = np.mean([s.steps[-1].work for s in found if s.contender.label == "bare TPE"])
+    figure = Figure(figsize=(8, 4.2), dpi=200, layout="constrained")
+    axes = figure.subplots()
+    ends = {}
+    for label in reversed(SAMPLERS):
+        mine = [s for s in found if s.contender.label == label]
+        work = np.array([[step.work / whole for step in s.steps] for s in mine]).mean(axis=0)
+        scores = np.array([[step.score for step in s.steps] for s in mine])
+        mean, error = scores.mean(axis=0), scores.std(axis=0, ddof=1) / np.sqrt(len(mine))
+        axes.fill_between(work, mean - error, mean + error, color=COLORS[label], alpha=0.15, linewidth=0)
+        axes.plot(work, mean, color=COLORS[label], linewidth=2)
+        ends[label] = work[-1], mean[-1]
+        axes.plot(*ends[label], "o", color=COLORS[label], markersize=6)
+    return figure
+
+
+def main() -> None:
+    between, noise, worst = pilot()
+    print(f"pilot, n = 12 networks, 2 seeds: between networks {between:.4f}, between seeds {noise:.4f}")
+    found = scored(worst)
+    print(
+        f"{len(judged())} networks judged by {len(JUDGES)} fresh seeds; reference: accuracy {worst:.4f}, {MOST:,} MACs"
+    )
+    for row in summaries(found, (10, 20, 30, TRIALS)):
+        lead = f"lead {row.lead:+.3f} ± {row.lead_error:.3f}"
+        print(
+            f"{row.budget:3} {row.label:9} {row.mean:.3f} ± {row.error:.3f}, {lead}, work {row.work:.2f}, n = {row.n}"
+        )
+    print("to reach what bare TPE reaches in the end:")
+    said(found, "training work")
+    said(by_trainings(found), "trainings")
+    for other in (0.1, 0.8):
+        print(f"the same with a reference of accuracy {other}:")
+        said(scored(other), "training work")
+    drawn(found).savefig(PICTURE)
+
+
+if __name__ == "__main__":
+    main()
