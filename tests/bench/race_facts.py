@@ -15,7 +15,7 @@ from race import DIRECTIONS, JUDGES, SAMPLERS, TRIALS, met_fronts, read, searche
 
 from hadnas.measure.front import hypervolume
 from hadnas.replay.replay import Contender, Search, Tried
-from hadnas.replay.scores import shares, summaries
+from hadnas.replay.scores import WorkShare, shares, summaries
 
 MOST = 4_358_592
 """The largest MACs of the space: every width, expansion and kernel at its largest."""
@@ -70,11 +70,14 @@ def by_trainings(found: Sequence[Search]) -> list[Search]:
     return [Search(s.contender, s.seed, [Tried(t.tried, t.tried, t.score) for t in s.steps]) for s in found]
 
 
+def words(share: WorkShare) -> str:
+    """The median share with its interval, and how many searches did not reach it."""
+    return f"{share.median:.2f} ({share.low:.2f} to {share.high:.2f})" + f", {share.missed} missed" * bool(share.missed)
+
+
 def said(found: Sequence[Search], measure: str) -> None:
-    for one in shares(found):
-        missed = f", {one.missed} did not reach it" if one.missed else ""
-        interval = f"95 % bootstrap interval {one.low:.3f} to {one.high:.3f}"
-        print(f"  {one.label}: median {one.median:.3f} of its {measure}, {interval}{missed}; n = {one.n} seeds")
+    for share in shares(found):
+        print(f"  {share.label:9} {words(share)} of its {measure}, n = {share.n} seeds")
 
 
 def drawn(found: Sequence[Search]) -> Figure:
@@ -90,20 +93,23 @@ def drawn(found: Sequence[Search]) -> Figure:
         axes.fill_between(work, mean - error, mean + error, color=color, alpha=0.14, linewidth=0)
         axes.plot(work, mean, color=color, linewidth=2.2)
         axes.plot(work[-1], mean[-1], "o", color=color, markersize=7)
-        axes.annotate(NAMES[label], (work[-1], mean[-1]), (9, -4), textcoords="offset points", color=color, fontsize=11)
+        place = {"textcoords": "offset points", "fontsize": 11, "color": color}
         if label == BARE:
             axes.plot([0, work[-1]], [mean[-1]] * 2, color=color, linewidth=0.9, linestyle=(0, (4, 3)))
-    median = {share.label: share.median for share in shares(found)}["hadnas"]
+            axes.annotate(NAMES[label], (work[-1], mean[-1]), (6, 9), ha="right", **place)
+        else:
+            axes.annotate(NAMES[label], (work[-1], mean[-1]), (9, -4), **place)
+    share = next(share for share in shares(found) if share.label == "hadnas")
     axes.set_title(
-        f"Quality of the Pareto front against training work: hadnas reaches bare Optuna's last with {median:.2f} of it",
+        f"hadnas reaches bare Optuna's front with {share.median:.2f} of its training work (median, n = {share.n})",
         loc="left",
         fontsize=11,
         color=INK,
     )
     axes.set_xlabel(f"training work; 1 = {TRIALS} trainings of bare Optuna", fontsize=11, color=INK)
     axes.set_ylabel("hypervolume, judged by fresh seeds", fontsize=11, color=INK)
+    axes.margins(x=0.1)
     axes.set_xlim(0, None)
-    axes.margins(x=0.12)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#eeeeee", zorder=0)
     axes.set_axisbelow(True)
@@ -123,7 +129,7 @@ def main() -> None:
         print(
             f"{row.budget:3} {row.label:9} {row.mean:.3f} ± {row.error:.3f}, {lead}, work {row.work:.2f}, n = {row.n}"
         )
-    print("to reach what bare TPE reaches in the end:")
+    print("to reach what bare TPE reaches in the end, median with its 95 % bootstrap interval:")
     said(found, "training work")
     said(by_trainings(found), "trainings")
     for other in (0.1, 0.8):
