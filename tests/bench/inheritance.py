@@ -35,14 +35,8 @@ from hadnas.train.trainer import fit
 
 FILE = Path(__file__).with_suffix(".csv")
 PAIRS, SEED, SHORT = 40, 2, (2, 4)
-COLUMNS = (
-    "pair",
-    "macs",
-    "inherited",
-    "parent",
-    "full",
-    *(f"{start}@{n}" for n in SHORT for start in ("from", "scratch")),
-)
+ENDS = [f"{start}@{n}" for n in SHORT for start in ("from", "scratch")]
+COLUMNS = ("pair", "macs", "inherited", "parent", "full", *ENDS)
 
 
 def inherit(child: nn.Module, parent: nn.Module) -> float:
@@ -133,6 +127,9 @@ def facts() -> None:
     print(f"n = {len(rows)} pairs; share of weights inherited: median {np.median(columns['inherited']):.2f}")
     print({name: f"{values.mean():.4f}" for name, values in columns.items()})
     interval(columns, correlations)
+    much = columns["inherited"] >= 0.5
+    alike = correlations({name: values[much] for name, values in columns.items()})
+    print(f"of the {much.sum()} that inherit half or more: {', '.join(f'{name} {alike[name]:.3f}' for name in ENDS)}")
 
 
 if __name__ == "__main__":
