@@ -165,7 +165,7 @@ def left(part: str, seeds: int) -> list[tuple[Callable[..., list[Row]], tuple[ob
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path)
-    parser.add_argument("--seeds", type=int, default=6, help="searches of each sampler")
+    parser.add_argument("--seeds", type=int, default=3, help="searches of each sampler")
     chosen = parser.parse_args()
     found = np.load(chosen.images)
     if not FILE.exists():
