@@ -128,7 +128,7 @@ class _Scores:
     def estimate(self) -> Estimate:
         if self.table:
             return accuracy(self.table) if self.metric.share else mean_score(self.table)
-        return resampled_mean(self.values, self.drawn.tolist(), self.scores[0].n)
+        return resampled_mean(self.values, self.drawn.tolist(), self.scores[0].n).within(*self.metric.bounds)
 
     def lead(self, other: "_Scores") -> Estimate:
         """By how much these are better than the other ones."""
@@ -136,7 +136,9 @@ class _Scores:
         if self.table:
             return difference(left.table, right.table, share=self.metric.share)
         values = [a - b for a, b in zip(left.values, right.values, strict=True)]
-        return resampled_mean(values, (left.drawn - right.drawn).tolist(), self.scores[0].n, tested=True)
+        found = resampled_mean(values, (left.drawn - right.drawn).tolist(), self.scores[0].n, tested=True)
+        low, high = self.metric.bounds
+        return found.within(low - high, high - low)
 
 
 def read_finals(results: StudyResults) -> list[Final]:

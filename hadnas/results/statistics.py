@@ -50,6 +50,10 @@ class Estimate:
     seed_std: float | None
     p: float | None = None
 
+    def within(self, low: float, high: float) -> "Estimate":
+        """The interval cut to the values that are possible."""
+        return replace(self, low=max(self.low, low), high=min(self.high, high))
+
     @property
     def noise(self) -> bool:
         """Whether the interval contains 0: the difference is within the noise."""

@@ -2,14 +2,17 @@
 
 import hashlib
 import inspect
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
-from hadnas.errors import SpecError, TrainingError
+from hadnas.errors import SpecError, TrainingError, unknown
+from hadnas.measure.copies import copied
 from hadnas.measure.metrics.metric import METRICS
 from hadnas.train.data.spec import Data
 from hadnas.train.recipe import Recipe
@@ -77,14 +80,41 @@ class OwnTraining:
             on_epoch(point)
 
         module.to(device)
+        fresh = copied(module)
         with seeded(seed, torch.device(device)):
-            figures = _checked(self.function(module, data, recipe.epochs, report) or {})
-        score = score_module(module, data, batch=recipe.evaluation_batch, device=device)
+            try:
+                found = self.function(module, data, recipe.epochs, report)
+            except SystemExit as error:
+                raise TrainingError(f"the function {self.function.__name__} ends the process: {error!r}") from error
+        figures = _checked({} if found is None else found)
+        try:  # what is stored are weights: anything else that the function changed would be lost
+            fresh.load_state_dict(module.state_dict())
+        except RuntimeError as error:
+            raise TrainingError(
+                f"after the function {self.function.__name__}, the module has other weights than before: "
+                f"{' '.join(str(error).split())}; allowed is to train those that it has"
+            ) from error
+        score = score_module(fresh, data, batch=recipe.evaluation_batch, device=device)
+        if not math.isfinite(score.loss):
+            raise TrainingError(f"after the function {self.function.__name__}, the validation loss is {score.loss}")
         return Fit(curve, score, time.perf_counter() - began, figures)
 
 
-def _checked(figures: Mapping[str, float]) -> dict[str, float]:
+def _checked(figures: Any) -> dict[str, float]:
+    """Metrics by name as floats. Raises TrainingError for anything else, and for a value that a metric cannot have."""
+    if not isinstance(figures, Mapping):
+        raise TrainingError(
+            f'the figures are {figures!r}; allowed are metrics by name, as {{"accuracy": 0.9}}, or None'
+        )
+    checked = {}
     for name, value in figures.items():
-        if name not in METRICS or not isinstance(value, int | float) or not abs(value) < float("inf"):
-            raise TrainingError(f"figure {name} = {value!r}; allowed are finite numbers of {', '.join(METRICS)}")
-    return {name: float(value) for name, value in figures.items()}
+        if name not in METRICS:
+            raise TrainingError(str(unknown("metric", name, METRICS)))
+        try:
+            checked[name] = float(value)
+        except (TypeError, ValueError):
+            raise TrainingError(f"figure {name} = {value!r}; allowed is a number") from None
+        low, high = METRICS[name].bounds
+        if not low <= checked[name] <= high or math.isinf(checked[name]):
+            raise TrainingError(f"figure {name} = {checked[name]:g}; allowed is a number from {low:g} to {high:g}")
+    return checked

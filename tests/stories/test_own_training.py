@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import hadnas
-from hadnas.train.data.spec import Data
+from hadnas.train.data.spec import Data, load_data
+from hadnas.train.own import OwnTraining
 from tests.homes import new_home, study
 from tests.shell import hadnas as run
 
@@ -76,13 +77,37 @@ def wrong_number(module: nn.Module, data: Data, until: int, report: Any) -> dict
     return {"accuracy": float("nan")}
 
 
+def percent(module: nn.Module, data: Data, until: int, report: Any) -> dict[str, float]:
+    return {"accuracy": 91}
+
+
+def wrong_kind(module: nn.Module, data: Data, until: int, report: Any) -> Any:
+    return "good"
+
+
+def leaves(module: nn.Module, data: Data, until: int, report: Any) -> None:
+    raise SystemExit(3)
+
+
+def adds(module: nn.Module, data: Data, until: int, report: Any) -> None:
+    module.extra = nn.Linear(3, 3)
+
+
 def wrong_epoch(module: nn.Module, data: Data, until: int, report: Any) -> None:
     report(2)
 
 
 @pytest.mark.parametrize(
     ("function", "facts"),
-    [(wrong_name, ["iou = 0.5", "accuracy"]), (wrong_number, ["accuracy = nan"]), (wrong_epoch, ["report(2)", "0"])],
+    [
+        (wrong_name, ["'iou'", "accuracy"]),
+        (wrong_number, ["accuracy = nan", "from 0 to 1"]),
+        (percent, ["accuracy = 91", "from 0 to 1"]),
+        (wrong_kind, ["'good'", "None"]),
+        (wrong_epoch, ["report(2)", "0"]),
+        (leaves, ["leaves", "SystemExit(3)"]),
+        (adds, ["adds", "extra"]),
+    ],
 )
 def test_what_a_function_may_not_do_refuses_the_candidate(function: Any, facts: list[str], tmp_path: Path) -> None:
     hadnas.run_study(study(trials=1, space=ONE), new_home(tmp_path), device="cpu", evaluate=function)
@@ -96,6 +121,18 @@ ONE = hadnas.op(
     head=hadnas.op("pooled_linear"),
     stages=[{"dim": 4, "down": hadnas.op("conv_norm"), "blocks": []}],
 )
+
+
+def test_what_is_scored_are_the_weights_that_are_stored() -> None:
+    data = load_data("digits")
+    module = hadnas.build(hadnas.sample(ONE, task := hadnas.Task.image(1, 8, 8, classes=10)), task)
+
+    def replaces(module: nn.Module, data: Data, until: int, report: Any) -> None:
+        module.forward = lambda x: torch.zeros(len(x), 10)  # type: ignore[method-assign]
+
+    how: dict[str, Any] = {"seed": 0, "device": "cpu", "on_epoch": print}
+    found = OwnTraining(replaces).fit(module, data, hadnas.Recipe(epochs=1), **how)
+    assert found.score.outputs.std() > 0
 
 
 def test_bad_input_is_refused_before_any_work(tmp_path: Path) -> None:

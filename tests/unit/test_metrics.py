@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from hadnas.errors import SpecError, UnknownName
-from hadnas.measure.metrics.error import metric_error
+from hadnas.measure.metrics.error import metric_error, standard_error
 from hadnas.measure.metrics.metric import BINS, METRICS, find_metric, measured, missing, predictions
 
 
@@ -120,3 +120,21 @@ def test_the_error_of_the_macro_f1_is_that_of_fresh_samples() -> None:
     values = [metric.of(everything[0][k::200], everything[1][k::200]) for k in range(200)]
     some = everything[0][:400], everything[1][:400]
     assert metric_error(metric, "classes", *some) == pytest.approx(np.std(values), rel=0.25)
+
+
+def test_a_bootstrap_without_spread_is_not_certain() -> None:
+    targets = np.repeat([0, 1], [50, 10])
+    predicted = np.eye(2)[targets]
+    found = metric_error(METRICS["balanced_accuracy"], "classes", predicted, targets)
+    assert found == pytest.approx(standard_error(1.0, 60)) and found > 0
+
+
+def test_every_metric_is_within_its_bounds() -> None:
+    rng = np.random.default_rng(0)
+    for metric in METRICS.values():
+        low, high = metric.bounds
+        for kind in metric.targets:
+            values = rng.normal(size=(60, 6))
+            targets = {"classes": np.arange(60) % 6, "labels": (values > 0).astype(int), "values": values}[kind]
+            outputs = rng.normal(size=(60, 6))
+            assert low <= metric.of(predictions(kind, outputs), targets) <= high

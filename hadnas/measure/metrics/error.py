@@ -31,7 +31,10 @@ def metric_error(metric: Metric, kind: TargetKind, predicted: Array, targets: Ar
             return standard_error(float(scores.mean()), len(scores))
         return float(scores.std(ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else math.nan
     drawn = resampled(metric, kind, [predicted], targets)
-    return float(drawn.std(ddof=1)) if len(drawn) > 1 else math.nan
+    error = float(drawn.std(ddof=1)) if len(drawn) > 1 else math.nan
+    if error == 0 and metric.bounds == (0.0, 1.0):  # every class is all right or all wrong, so every sample is alike
+        return standard_error(float(drawn[0]), len(targets))
+    return error
 
 
 def resampled(metric: Metric, kind: TargetKind, predicted: Sequence[Array], targets: Array, *, seed: int = 0) -> Array:

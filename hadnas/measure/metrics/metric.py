@@ -6,6 +6,7 @@ the finals give its interval. The values are scikit-learn's own; only the expect
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from hadnas.errors import SpecError, unknown
@@ -31,6 +32,7 @@ class Metric:
     whole      whether it needs an image of every class, or two images that differ in each label or value
     least      the fewest classes, labels or values
     share      whether it is a share of images, from 0 to 1
+    bounds     its least and largest value
     """
 
     name: str
@@ -42,6 +44,7 @@ class Metric:
     whole: bool = False
     least: int = 1
     share: bool = False
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def text(self, value: float) -> str:
         """The value with four digits: after the point, or in all if it may be large."""
@@ -223,12 +226,12 @@ _METRICS = (
            "mean over classes or labels of F1; a label is predicted above a probability of 0.5",
            _macro_f1, whole=True),
     Metric("cohen_kappa", "maximize", ("classes",), "agreement of predicted and true classes beyond chance",
-           _kappa, whole=True),
+           _kappa, whole=True, bounds=(-1.0, 1.0)),
     Metric("macro_roc_auc", "maximize", ("classes", "labels"),
            "mean over classes or labels of the area under the ROC curve, each against the rest",
            _macro_roc_auc, whole=True),
     Metric("log_loss", "minimize", ("classes",), "mean negative logarithm of the probability of the true class",
-           _log_loss, _surprise),
+           _log_loss, _surprise, bounds=(0.0, inf)),
     Metric("calibration_error", "minimize", ("classes",),
            f"expected calibration error: mean distance of confidence and accuracy in {BINS} bins of confidence",
            _calibration_error),
@@ -239,11 +242,11 @@ _METRICS = (
            _subset_accuracy, _subset_hits, share=True),
     Metric("r2", "maximize", ("values",),
            "share of the variance that is explained, mean over the values; 0 for the constant mean",
-           _r2, whole=True),
+           _r2, whole=True, bounds=(-inf, 1.0)),
     Metric("mean_absolute_error", "minimize", ("values",), "mean absolute error in the data's own units",
-           _mean_absolute_error, _absolute_errors),
+           _mean_absolute_error, _absolute_errors, bounds=(0.0, inf)),
     Metric("rmse", "minimize", ("values",), "root mean squared error in the data's own units, mean over the values",
-           _rmse),
+           _rmse, bounds=(0.0, inf)),
 )
 # fmt: on
 
