@@ -11,7 +11,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from hadnas.exporter.deliver import register_export
 from hadnas.opened import open_study
 from hadnas.results.report import write_report
-from hadnas.search.restore import restore
+from hadnas.search.mirror.restore import restore
 from hadnas.search.run import run_study
 from hadnas.store.home import Home
 from hadnas.track import server
