@@ -90,7 +90,7 @@ def lacking(finals: list[Final]) -> list[str]:
     return sentences
 
 
-class Scores:
+class SplitScores:
     """The scores of one network on a split, one for each seed, and what they say of a metric."""
 
     def __init__(self, metric: Metric) -> None:
@@ -123,7 +123,7 @@ class Scores:
             return accuracy(self.table) if self.metric.share else mean_score(self.table)
         return resampled_mean(self.values, self.drawn.tolist(), self.scores[0].n)
 
-    def lead(self, other: "Scores") -> Estimate:
+    def lead(self, other: "SplitScores") -> Estimate:
         """By how much these are better than the other ones."""
         left, right = (self, other) if self.metric.direction == "maximize" else (other, self)
         if self.table:
@@ -132,9 +132,9 @@ class Scores:
         return resampled_mean(values, (left.drawn - right.drawn).tolist(), self.scores[0].n, tested=True)
 
 
-def _scores(results: StudyResults, entry: FinalEntry) -> Scores:
+def _scores(results: StudyResults, entry: FinalEntry) -> SplitScores:
     """The scores of one network of the finals on the test split; none if a training failed."""
-    found = Scores(METRICS[results.study.metric_figure.removeprefix(VAL)])
+    found = SplitScores(METRICS[results.study.metric_figure.removeprefix(VAL)])
     for key in entry.keys if entry.reason is None else []:  # pairs need every seed
         kept, training = results.ledger.get_test(key), results.ledger.training(key)
         if kept is None or training is None:
@@ -150,7 +150,7 @@ def _scores(results: StudyResults, entry: FinalEntry) -> Scores:
 
 def read_finals(results: StudyResults) -> list[Final]:
     """The latest finals of a study, in their order; empty if there were none."""
-    by_name: dict[str, Scores] = {}
+    by_name: dict[str, SplitScores] = {}
     out = []
     for entry in final_entries(results.book):
         scores = _scores(results, entry)

@@ -158,7 +158,7 @@ def _axis(axes: Axes, unit: str, ordinate: Ordinate, *, log: bool) -> None:
     if log:
         low, high = axes.dataLim.intervalx
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 10 * low else MaxNLocator(6))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high >= 10 * low else MaxNLocator(6))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(unit + (", log scale" if log else ""))

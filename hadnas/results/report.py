@@ -11,7 +11,7 @@ from hadnas.measure.metrics.metric import METRICS
 from hadnas.paths import as_path
 from hadnas.results import sections as of
 from hadnas.results.candidate import Found
-from hadnas.results.finals import Final, Scores, openings, read_finals
+from hadnas.results.finals import Final, SplitScores, openings, read_finals
 from hadnas.results.insight import insight
 from hadnas.results.predictions import score_in
 from hadnas.results.statistics import Estimate
@@ -136,7 +136,7 @@ def _of_search(results: StudyResults, best: Found) -> str:
         lead = _lead(results, best, others[0], kind)
         parts.append(f"with its products it is {lead}" if multiplies else f"it has no products and is {lead}")
     elif multiplies:
-        parts.append(f"every network has products, so only `hadnas finals {results.name}` shows what they buy")
+        parts.append(f"every network has products, so what they buy is not known before hadnas finals {results.name}")
     else:
         parts.append("no network has products")
     return "; ".join(parts) + "."
@@ -145,7 +145,7 @@ def _of_search(results: StudyResults, best: Found) -> str:
 def _lead(results: StudyResults, best: Found, other: Found, name: str) -> str:
     """The lead of `best` on the validation images, paired by image, in words."""
     metric = best.metric.removeprefix(VAL)
-    one, two = Scores(METRICS[metric]), Scores(METRICS[metric])
+    one, two = SplitScores(METRICS[metric]), SplitScores(METRICS[metric])
     for scores, found in ((one, best), (two, other)):
         if (score := score_in(results, found)) is None:  # of an earlier version, which stored no predictions
             return f"{METRICS[metric].text(best.goodness - other.goodness)} better than {name} (noise not known)"

@@ -60,7 +60,7 @@ def test_the_studies_of_a_copy_are_shown_as_before_and_the_first_is_left_alone(h
         restore(name, copy)
     assert {name: seen(copy, name) for name in NAMES} == before == {name: seen(home, name) for name in NAMES}
     ids = {path.name for name in NAMES for path in (copy.artifacts / name).iterdir()}
-    assert len(ids) == 5 and not ids & {path.name for path in home.artifacts.glob("*/*")}
+    assert len(ids) == 6 and not ids & {path.name for path in home.artifacts.glob("*/*")}
     restore("one", copy)
     assert ids == {path.name for name in NAMES for path in (copy.artifacts / name).iterdir()}
     run_study(study(name="two", trials=2), copy, device="cpu")

@@ -35,7 +35,7 @@ from hadnas.track.runs import End, Tracker
 from hadnas.train.score import Score
 from hadnas.train.trainer import Epoch
 
-COLOURS = {"trial": SKY, "baseline": RED, "final": GREEN}
+KIND_COLOURS = {"trial": SKY, "baseline": RED, "final": GREEN}
 """By kind of run, as in the figures of the report; candidates on the front are blue (`Overview`)."""
 
 SETTINGS = ("epochs", "batch", "lr", "optimizer", "augment")
@@ -89,7 +89,7 @@ class Mirror:
         blocks, merges = families_texts(arch)
         counts = {keys.count_of(family): count for family, count in family_counts(arch).items()}
         shown = {keys.BLOCKS: blocks, keys.MERGES: merges, **counts, **self.settings, **params}
-        known = {keys.FINGERPRINT: arch.fingerprint, keys.COLOUR: COLOURS[kind]}
+        known = {keys.FINGERPRINT: arch.fingerprint, keys.COLOUR: KIND_COLOURS[kind]}
         run_id = self.tracker.start_trial(number, kind, name, shown, known, note=f"```\n{arch.tree()}\n```")
         if self.data is not None:
             self.tracker.log_inputs(run_id, self.data.inputs)
@@ -210,7 +210,7 @@ def mirror_finals(results: StudyResults, tracker: Tracker) -> None:
             continue
         arch = results.architecture(final.fingerprint)
         assert arch is not None
-        tags = {keys.FINGERPRINT: final.fingerprint, keys.FINAL: final.kind, keys.COLOUR: COLOURS["final"]}
+        tags = {keys.FINGERPRINT: final.fingerprint, keys.FINAL: final.kind, keys.COLOUR: KIND_COLOURS["final"]}
         run_id = tracker.start_trial(None, "final", f"final {final.name}", {}, tags, note=f"```\n{arch.tree()}\n```")
         if final.estimate is not None:
             found = final.estimate

@@ -27,10 +27,10 @@ from hadnas.track.runs import Tracker
 from hadnas.track.view import set_view, view_path
 from hadnas.train.data.spec import Data
 
-EVERY = 5.0
+UPDATE_SECONDS = 5.0
 """The fewest seconds between two updates."""
 
-SHARE = 0.05
+UPDATE_SHARE = 0.05
 """The largest share of the time that updates take."""
 
 
@@ -69,7 +69,7 @@ class Overview:
             self._read()
             self._write(_progress(self.results))
             now = time.monotonic()
-            self._due = now + max(EVERY, (now - began) / SHARE)
+            self._due = now + max(UPDATE_SECONDS, (now - began) / UPDATE_SHARE)
 
     def close(self, data: Data | None = None) -> None:
         """Write what is new and, if an architecture is trained, the report; `data` spares reading the images again."""
