@@ -46,7 +46,8 @@ def recipe_settings(study: Study) -> dict[str, object]:
     """The settings of every training of a study, for its runs."""
     recipe = study.recipe.model_dump(mode="json")
     changed = study.recipe.model_dump(mode="json", exclude_defaults=True)
-    return {name: recipe[name] for name in dict.fromkeys((*SETTINGS, *changed))} | {"seed": study.seed}
+    own = {"evaluate": study.evaluate} if study.evaluate else {}
+    return {name: recipe[name] for name in dict.fromkeys((*SETTINGS, *changed))} | {"seed": study.seed, **own}
 
 
 def image_data(results: StudyResults) -> ImageData:
