@@ -6,6 +6,7 @@ good part of a short training.
 
 import hashlib
 import json
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -65,6 +66,10 @@ def image_data(results: StudyResults) -> ImageData:
     )
 
 
+TREE_WIDTH = 60
+"""Characters in a line of a run's description."""
+
+
 class Mirror:
     """Writes one process's candidates to MLflow, one at a time.
 
@@ -91,7 +96,7 @@ class Mirror:
         counts = {keys.count_of(family): count for family, count in family_counts(arch).items()}
         shown = {keys.BLOCKS: blocks, keys.MERGES: merges, **counts, **self.settings, **params}
         known = {keys.FINGERPRINT: arch.fingerprint, keys.COLOUR: KIND_COLOURS[kind]}
-        run_id = self.tracker.start_trial(number, kind, name, shown, known, note=f"```\n{arch.tree()}\n```")
+        run_id = self.tracker.start_trial(number, kind, name, shown, known, note=_tree(arch))
         if self.data is not None:
             self.tracker.log_inputs(run_id, self.data.inputs)
         return run_id
@@ -173,6 +178,15 @@ def _point(epoch: Epoch | CurvePoint) -> dict[str, float]:
     return {name: value for name, value in point.items() if value is not None}
 
 
+def _tree(arch: Arch) -> str:
+    """The tree in Markdown, in lines so short that MLflow shows them beside its own column."""
+    lines = []
+    for line in arch.tree().splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        lines += textwrap.wrap(line, TREE_WIDTH, subsequent_indent=f"{indent}    ")
+    return "\n".join(["```", *lines, "```"])
+
+
 def mirror_of(results: StudyResults, tracker: Tracker, **settings: object) -> Mirror:
     """The mirror of a study's candidates; `settings` are shown with those of its recipe."""
     shared = {**recipe_settings(results.study), **settings}
@@ -212,7 +226,7 @@ def mirror_finals(results: StudyResults, tracker: Tracker) -> None:
         arch = results.architecture(final.fingerprint)
         assert arch is not None
         tags = {keys.FINGERPRINT: final.fingerprint, keys.FINAL: final.kind, keys.COLOUR: KIND_COLOURS["final"]}
-        run_id = tracker.start_trial(None, "final", f"final {final.name}", {}, tags, note=f"```\n{arch.tree()}\n```")
+        run_id = tracker.start_trial(None, "final", f"final {final.name}", {}, tags, note=_tree(arch))
         if final.estimate is not None:
             found = final.estimate
             figures = {f"test/{final.metric}": found.mean, "test/low": found.low, "test/high": found.high}
