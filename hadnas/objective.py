@@ -16,7 +16,7 @@ from hadnas.measure.cost import cost
 from hadnas.measure.figures import TABLE, values
 from hadnas.samplers.draw import optuna_pick
 from hadnas.search.job import Outcome
-from hadnas.search.mirror import Mirror
+from hadnas.search.mirror.candidates import Mirror
 from hadnas.space import Params, resolve
 from hadnas.space.data import as_data, from_data
 from hadnas.store.home import Home

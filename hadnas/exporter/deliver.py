@@ -120,7 +120,7 @@ def register_export(results: StudyResults, found: Found, folder: Path) -> str:
 
 def _run_of(results: StudyResults, found: Found) -> str:
     """The run of a trial or baseline, rewritten if MLflow lacks it. Raises StudyError if it never had one."""
-    from hadnas.search.restore import restore
+    from hadnas.search.mirror.restore import restore
 
     restore(results.name, results.home)
     now = StudyResults(results.name, results.home)

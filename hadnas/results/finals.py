@@ -6,7 +6,7 @@ from hadnas.errors import StudyError
 from hadnas.measure.figures import VAL
 from hadnas.measure.front import Array
 from hadnas.measure.metrics.error import resampled
-from hadnas.measure.metrics.metric import METRICS
+from hadnas.measure.metrics.metric import METRICS, Metric
 from hadnas.results.statistics import Estimate, accuracy, difference, mean_score, resampled_mean
 from hadnas.results.table import StudyResults
 from hadnas.store.home import score_of
@@ -90,26 +90,19 @@ def lacking(finals: list[Final]) -> list[str]:
     return sentences
 
 
-class _Scores:
-    """The scores of one network on the test split, one for each seed, and what they say of the study's metric."""
+class SplitScores:
+    """The scores of one network on a split, one for each seed, and what they say of a metric."""
 
-    def __init__(self, results: StudyResults, entry: FinalEntry) -> None:
-        self.metric = METRICS[results.study.metric_figure.removeprefix(VAL)]
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
         self.table: list[list[float]] = []  # a score for each seed and image, if the metric is their mean
         self.scores: list[Score] = []
-        for key in entry.keys if entry.reason is None else []:  # pairs need every seed
-            kept, training = results.ledger.get_test(key), results.ledger.training(key)
-            if kept is None or training is None:
-                continue
-            if self.metric.name == "accuracy":  # the rows of every version have the hits
-                self.table.append([float(hit) for hit in kept[0]])
-                continue
-            self.scores.append(load_score(score_of(training, results.home, "test")))
-            if self.metric.each is not None:
-                score = self.scores[-1]
-                self.table.append(self.metric.each(score.predicted, score.targets.numpy()).astype(float).tolist())
-        if len({len(row) for row in self.table} | {score.n for score in self.scores}) > 1:
-            raise StudyError(f"the test scores of {entry.name} are damaged: its seeds have different numbers of images")
+
+    def add(self, score: Score) -> None:
+        """Add the score of a further seed."""
+        self.scores.append(score)
+        if self.metric.each is not None:
+            self.table.append(self.metric.each(score.predicted, score.targets.numpy()).astype(float).tolist())
 
     def __bool__(self) -> bool:
         return bool(self.table or self.scores)
@@ -130,7 +123,7 @@ class _Scores:
             return accuracy(self.table) if self.metric.share else mean_score(self.table)
         return resampled_mean(self.values, self.drawn.tolist(), self.scores[0].n).within(*self.metric.bounds)
 
-    def lead(self, other: "_Scores") -> Estimate:
+    def lead(self, other: "SplitScores") -> Estimate:
         """By how much these are better than the other ones."""
         left, right = (self, other) if self.metric.direction == "maximize" else (other, self)
         if self.table:
@@ -141,12 +134,28 @@ class _Scores:
         return found.within(low - high, high - low)
 
 
+def _scores(results: StudyResults, entry: FinalEntry) -> SplitScores:
+    """The scores of one network of the finals on the test split; none if a training failed."""
+    found = SplitScores(METRICS[results.study.metric_figure.removeprefix(VAL)])
+    for key in entry.keys if entry.reason is None else []:  # pairs need every seed
+        kept, training = results.ledger.get_test(key), results.ledger.training(key)
+        if kept is None or training is None:
+            continue
+        if found.metric.name == "accuracy":  # the rows of every version have the hits
+            found.table.append([float(hit) for hit in kept[0]])
+        else:
+            found.add(load_score(score_of(training, results.home, "test")))
+    if len({len(row) for row in found.table} | {score.n for score in found.scores}) > 1:
+        raise StudyError(f"the test scores of {entry.name} are damaged: its seeds have different numbers of images")
+    return found
+
+
 def read_finals(results: StudyResults) -> list[Final]:
     """The latest finals of a study, in their order; empty if there were none."""
-    by_name: dict[str, _Scores] = {}
+    by_name: dict[str, SplitScores] = {}
     out = []
     for entry in final_entries(results.book):
-        scores = _Scores(results, entry)
+        scores = _scores(results, entry)
         if scores:
             by_name[entry.name] = scores
         finalist = by_name.get(entry.against) if entry.against is not None else None

@@ -21,6 +21,7 @@ from hadnas.results.table import StudyResults
 from hadnas.results.weights import network_of
 from hadnas.samplers.sampler import samplers
 from hadnas.train.data.images import evenly_spaced
+from hadnas.train.data.spec import Data
 from hadnas.train.effects import ProductEffect, product_effects
 
 MIN_TRIALS = 10
@@ -170,12 +171,14 @@ def family_differences(found: list[Found]) -> list[Difference]:
     return out
 
 
-def effects(results: StudyResults, found: Found) -> list[ProductEffect]:
+def effects(results: StudyResults, found: Found, data: Data | None = None) -> list[ProductEffect]:
     """The effect of each product in a trained network, on EFFECT_IMAGES evenly spaced validation images.
+
+    data: the study's images, if they were read already
 
     Raises DataError or StudyError if images or weights are missing or have changed.
     """
-    val = results.data().val
+    val = (data or results.data()).val
     order = evenly_spaced(EFFECT_IMAGES, len(val))
     images, labels = next(val.batches(len(order), order=order))
     batch, metric = results.study.recipe.evaluation_batch, found.metric.removeprefix(VAL)

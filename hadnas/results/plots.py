@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from hadnas.errors import printable
 from hadnas.measure.figures import Direction
@@ -154,9 +154,13 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _axis(axes: Axes, unit: str, ordinate: Ordinate, *, log: bool) -> None:
-    """Label the axes of a metric against a cost, and place the legend."""
+    """Label the axes of a metric against a cost, and place the legend. Ticks of a logarithmic one are as 200k, 1.5M."""
     if log:
+        low, high = axes.dataLim.intervalx
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high >= 10 * low else MaxNLocator(6))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(unit + (", log scale" if log else ""))
     axes.set_ylabel(f"validation {ordinate.metric} (± 1 standard error)")
     _legend(axes)

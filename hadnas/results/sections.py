@@ -17,6 +17,7 @@ from hadnas.results.predictions import draw_predictions, metrics_text, score_in,
 from hadnas.results.statistics import interval_words
 from hadnas.results.table import NOISY_RATIO, StudyResults
 from hadnas.source.module import plan_source
+from hadnas.train.data.spec import Data
 
 MAX_ROWS = 20
 """The most rows of a table or bars of a figure; a note gives the number left out."""
@@ -47,7 +48,7 @@ def front(results: StudyResults) -> Section:
     metric = results.study.metric_figure
     section = Section("front", f"{metric_words(metric).capitalize()} and cost")
     trained = [found for found in (*results.distinct, *results.baselines) if found.feasible]
-    columns, ordinate = shown_in("report", metric=metric), ordinate_of(results)
+    ordinate = ordinate_of(results)
     macs = front_points(results, {found.name: found.figures["macs"] for found in trained})
     section.figure(plot_front(macs, axis_label("macs", None), ordinate, log=True), "front")
     backend = results.study.latency
@@ -62,20 +63,8 @@ def front(results: StudyResults) -> Section:
         if other != backend and ratios:
             drawn = plot_front(front_points(results, ratios), axis_label(RATIO, other), ordinate, log=False)
             section.figure(drawn, f"latency-{other}")
-    ranked = [*results.front, *(found for found in results.baselines if found.feasible)]
-    section.table(
-        ["", "network", *(figure.label for figure in columns), "blocks", "merges"],
-        [
-            [
-                "baseline" if found.number is None else "front",
-                found.name,
-                *(results.text(found, figure) for figure in columns),
-                *families_texts(found.arch),
-            ]
-            for found in ranked
-        ],
-        set(range(2, 2 + len(columns))),
-    )
+    heads, rows = front_table(results)
+    section.table(heads, [cells for _, cells in rows], set(range(2, len(heads) - 2)))
     if results.timed_otherwise:
         section.text(f"{results.timed_otherwise[0].upper()}{results.timed_otherwise[1:]}.", note=True)
     section.text(f"{NOISY_RATIO}.", note=True)
@@ -83,6 +72,17 @@ def front(results: StudyResults) -> Section:
     if results.unknown_blocks:
         section.text(f"Families are not counted everywhere: {results.unknown_blocks}.", note=True)
     return section
+
+
+def front_table(results: StudyResults) -> tuple[list[str], list[tuple[Found, list[str]]]]:
+    """The front and the baselines: the heads of the columns, and each network with its cells."""
+    figures = shown_in("report", metric=results.study.metric_figure)
+    heads = ["", "network", *(figure.label for figure in figures), "blocks", "merges"]
+    rows = []
+    for found in (*results.front, *(found for found in results.baselines if found.feasible)):
+        kind, words = "baseline" if found.number is None else "front", families_texts(found.arch)
+        rows.append((found, [kind, found.name, *(results.text(found, figure) for figure in figures), *words]))
+    return heads, rows
 
 
 def history_values(results: StudyResults) -> tuple[list[tuple[int, float]], list[tuple[str, float]]]:
@@ -153,10 +153,10 @@ def families(found: Insight, finals: list[Final], metric: str) -> Section:
     return section
 
 
-def products(results: StudyResults, best: Found) -> Section:
+def products(results: StudyResults, best: Found, data: Data | None) -> Section:
     section, words = Section("products", "Effect of each product in the winner"), metric_words(best.metric)
     try:
-        found = effects(results, best)
+        found = effects(results, best, data)
     except HadnasError as error:  # data or weights are missing; the other sections need neither
         section.text(f"Not measured: {error}")
         return section

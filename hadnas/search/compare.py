@@ -10,7 +10,7 @@ from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.results.comparison import compared
 from hadnas.results.table import StudyResults
 from hadnas.search.evaluator import Evaluator
-from hadnas.search.mirror import Mirror
+from hadnas.search.mirror.candidates import Mirror
 from hadnas.store.home import Home
 from hadnas.store.study import Study
 from hadnas.store.trials import REASON, note_latency

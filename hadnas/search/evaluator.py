@@ -99,7 +99,7 @@ class LedgerReport:
     def measured(self, outcome: Outcome) -> None:
         """Store the costs that were counted, and show the outcome."""
         self.outcome = outcome
-        outcome.notes["code"] = self.key.code
+        outcome.notes |= {"code": self.key.code, "device": self.job.device}
         if outcome.counted is not None:
             costs = Costs.of(outcome.counted)
             self.ledger.measured.put_cost(self.key.fingerprint, self.key.task, self.key.code, costs)

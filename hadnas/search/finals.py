@@ -24,7 +24,8 @@ from hadnas.results.finals import Final, read_finals
 from hadnas.results.table import StudyResults
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
-from hadnas.search.mirror import mirror_finals
+from hadnas.search.mirror.candidates import mirror_finals
+from hadnas.search.mirror.overview import overview_of
 from hadnas.search.progress import REFUSALS, Progress, Watch
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home, score_of, weights_of
@@ -97,6 +98,7 @@ def run_finals(
         try:
             with tracker.alone():  # a search that starts now would close these runs as left open
                 mirror_finals(results, tracker)
+            overview_of(results, tracker).close(data)
         finally:
             tracker.leave()
     return found

@@ -9,7 +9,7 @@ from hadnas.errors import HadnasError, LostClaim
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
-from hadnas.search.mirror import Live, Mirror
+from hadnas.search.mirror.candidates import Live, Mirror
 from hadnas.search.proposals.propose import Proposal
 from hadnas.search.rungs import reason_to_stop
 from hadnas.store.trials import (

@@ -18,14 +18,15 @@ from hadnas.results.table import StudyResults
 from hadnas.samplers.sampler import make_sampler
 from hadnas.search.compare import backends, compare
 from hadnas.search.evaluator import Evaluator
-from hadnas.search.mirror import Mirror
+from hadnas.search.mirror.candidates import mirror_of
+from hadnas.search.mirror.overview import Overview
+from hadnas.search.mirror.restore import end_stale_runs, rewrite
 from hadnas.search.progress import Progress, Watch, standstill, tally
 from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch
 from hadnas.search.proposals.enqueued import enqueue
 from hadnas.search.proposals.propose import propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
-from hadnas.search.restore import end_stale_runs, rewrite
 from hadnas.space import Params, size
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
@@ -104,10 +105,11 @@ def run_study(
         home.make_tracking_database()
         with home.schema_lock():
             tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
-        run = _Run(study, evaluator, trials, tracker, watch, notes + more, deadline)
+        results = StudyResults(study.name, home)
+        run = _Run(results, evaluator, trials, tracker, watch, notes + more, deadline)
         try:
             with ledger.worker.alive():
-                run.open(home)
+                run.open()
                 run.baselines(baselines)
                 run.enqueued(queue.draws)
                 run.candidates()
@@ -115,6 +117,8 @@ def run_study(
                 if not run.is_over():
                     compare(study, home, evaluator, run.mirror, lambda name, on: run.say(f"{name} on {on}", "latency"))
                 run.tidy()
+                if run.progress.ended != ELSEWHERE:
+                    run.overview.close(data)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             with suppress(Exception):  # the tracking store may be what failed
@@ -125,6 +129,7 @@ def run_study(
             raise
         finally:
             ledger.close()
+            results.ledger.close()
         tracker.close("FINISHED")
     return run.progress
 
@@ -138,7 +143,7 @@ class _Run:
 
     def __init__(
         self,
-        study: Study,
+        results: StudyResults,
         evaluator: Evaluator,
         trials: Trials,
         tracker: Tracker,
@@ -146,23 +151,24 @@ class _Run:
         notes: tuple[str, ...],
         deadline: float,
     ) -> None:
-        self.study, self.evaluator, self.trials, self.tracker, self.watch = study, evaluator, trials, tracker, watch
+        self.study = study = evaluator.study
+        self.evaluator, self.trials, self.tracker, self.watch = evaluator, trials, tracker, watch
         self.deadline = deadline
         self.claims, data = evaluator.ledger.claims, evaluator.data
-        self.mirror = Mirror(tracker, (data.mean, data.std), data.class_names)
+        self.mirror = mirror_of(results, tracker, device=evaluator.device)
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=notes)
         self.progress.data = summary(study.data, data, study.metric_figure.removeprefix(VAL))
         self.size = size(study.space)
         self.recorder = Recorder(evaluator, trials, self.mirror, self.say)
         self.problem = prospects(study.space, evaluator.task, study.objectives, study.constraints)
+        self.overview = Overview(results, tracker, self.problem)
         self.sampler = make_sampler(study.sampler, study.seed, study.sampler_options, self.problem)
 
-    def open(self, home: Home) -> None:
+    def open(self) -> None:
         """Close what dead workers left open, and set up the study in MLflow, written again if it is missing there."""
         self.trials.mend()
         self.tidy()
-        say = partial(self.say, phase="written to MLflow again")
-        rewrite(StudyResults(self.study.name, home), self.mirror, say)
+        rewrite(self.overview, partial(self.say, phase="written to MLflow again"))
 
     def tidy(self) -> None:
         """Close the runs in MLflow that dead workers left open."""
@@ -191,6 +197,7 @@ class _Run:
         """Propose, evaluate, record, until the study ends or other workers evaluate the rest."""
         study = self.study
         while not self._ended():
+            self.overview.update()
             proposal = propose(study, self.trials, self.claims, self.sampler)
             if proposal is not None:
                 self.recorder.candidate(proposal)

@@ -28,7 +28,7 @@ def _registry(tracking_uri: str) -> Iterator[None]:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow.exceptions import MlflowException  # after hadnas.track.runs has switched off telemetry
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(record=True):  # not shown, though MLflow changes the filter
         warnings.simplefilter("ignore")
         try:
             yield
@@ -68,7 +68,6 @@ def register_network(
         from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model, infer_signature
 
-        warnings.simplefilter("ignore")  # again: these imports reset the filter
         client = MlflowClient(tracking_uri)
         run = client.get_run(run_id)
         model = client.create_logged_model(

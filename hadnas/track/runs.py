@@ -26,7 +26,7 @@ from hadnas.track.names import PARAM_LENGTH, TAG_LENGTH, clip, mlflow_name, user
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 End = Literal["FINISHED", "KILLED", "FAILED"]
@@ -44,7 +44,7 @@ class Tracker:
     study:          the study's name; its experiment is `hadnas/<study>`
 
     For a known study it opens the experiment and the parent run, and sets the latter running; if the home was moved,
-    both are new, and `search.restore` fills them. Raises `StudyError` if the tracking store cannot be opened.
+    both are new, and `search.mirror` fills them. Raises `StudyError` if the tracking store cannot be opened.
     """
 
     def __init__(self, tracking_uri: str, artifact_root: Path, study: str) -> None:
@@ -76,7 +76,7 @@ class Tracker:
             ) from error
 
     def _open_parent(self) -> str:
-        for run in self._search(f"tags.`{keys.KIND}` = 'study'"):
+        for run in self.search(f"tags.`{keys.KIND}` = 'study'"):
             run_id = str(run.info.run_id)
             self._found = str(run.info.status)
             self.client.update_run(run_id, status="RUNNING")
@@ -89,18 +89,19 @@ class Tracker:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the store has every run of the study; one that was deleted and created again has not."""
-        return keys.WHOLE in self.client.get_experiment(self.experiment_id).tags
+        """Whether the store has all of the study; one that was deleted and created again has not."""
+        return bool(self.client.get_experiment(self.experiment_id).tags.get(keys.WHOLE) == keys.CURRENT)
 
     def set_whole(self) -> None:
-        """Mark the store as having every run of the study."""
-        self.client.set_experiment_tag(self.experiment_id, keys.WHOLE, "True")
+        """Mark the store as having all of the study."""
+        self.client.set_experiment_tag(self.experiment_id, keys.WHOLE, keys.CURRENT)
 
     def run_ids(self, *, deleted: bool = False) -> set[str]:
         """The runs of the study; with `deleted` also those that were deleted in the UI."""
-        return {str(run.info.run_id) for run in self._search("", "ALL" if deleted else "ACTIVE_ONLY")}
+        return {str(run.info.run_id) for run in self.search("", "ALL" if deleted else "ACTIVE_ONLY")}
 
-    def _search(self, query: str, view: str = "ACTIVE_ONLY") -> Iterator[Run]:
+    def search(self, query: str, view: str = "ACTIVE_ONLY") -> Iterator[Run]:
+        """The runs of the study that match a query of MLflow; `view` is ACTIVE_ONLY or ALL."""
         return store.runs(self.client, self.experiment_id, query, view)
 
     def _create(self, name: str, tags: Mapping[str, object]) -> str:
@@ -142,6 +143,10 @@ class Tracker:
         while batch := list(islice(entities, BATCH)):
             self.client.log_batch(run_id, params=batch)
 
+    def log_inputs(self, run_id: str, inputs: Sequence[DatasetInput]) -> None:
+        """Log the datasets of a run; one that the experiment has is not stored again."""
+        self.client.log_inputs(run_id, list(inputs))
+
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, object] | None = None) -> None:
         """Log figures, and tags on them, in one write; a figure may be NaN or infinite."""
         now = time.time_ns() // 1_000_000
@@ -173,9 +178,12 @@ class Tracker:
         self._write_points(run_id, tags)
 
     def _write_points(self, run_id: str, tags: Mapping[str, object] | None = None) -> None:
-        points = iter(self._points.pop(run_id, []))
-        rest = _tags(tags or {})
-        while (batch := list(islice(points, POINTS))) or rest:
+        self.log_points(run_id, self._points.pop(run_id, []), tags or {})
+
+    def log_points(self, run_id: str, points: Iterable[Metric], tags: Mapping[str, object]) -> None:
+        """Write points of curves and tags, in as few writes as MLflow allows."""
+        left, rest = iter(points), _tags(tags)
+        while (batch := list(islice(left, POINTS))) or rest:
             self.client.log_batch(run_id, metrics=batch, tags=rest)
             rest = []
 
@@ -220,7 +228,7 @@ class Tracker:
     def runs(self, status: str) -> list[Run]:
         """The runs of this status, except the parent and those that this tracker has open."""
         held = {self.parent_run_id, *self._mine}
-        return [run for run in self._search(f"attributes.status = '{status}'") if run.info.run_id not in held]
+        return [run for run in self.search(f"attributes.status = '{status}'") if run.info.run_id not in held]
 
     def end_stale(self, run: Run) -> None:
         """Close a run that a dead process left, as KILLED and "interrupted"."""

@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 
 from hadnas.errors import StudyError, UnknownName
 from hadnas.track import store
-from hadnas.track.keys import WHOLE
+from hadnas.track.keys import CURRENT, WHOLE
 from hadnas.track.names import experiment_name
 from hadnas.track.view import view_url
 
@@ -50,7 +50,7 @@ def serve(
     """
     with suppress(KeyboardInterrupt), server(tracking_uri, artifact_root, port) as (process, taken):
         for name, experiment in experiments(taken).items():
-            whole = any(tag["key"] == WHOLE for tag in experiment.get("tags", []))
+            whole = any(tag["key"] == WHOLE and tag["value"] == CURRENT for tag in experiment.get("tags", []))
             here = store.place(artifact_root, name)
             if not whole or store.is_elsewhere(tracking_uri, experiment["artifact_location"], here):
                 restore(name)

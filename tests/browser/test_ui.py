@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from PIL import ImageColor
 from playwright.sync_api import Page, expect, sync_playwright
 
 from hadnas.opened import open_study
@@ -18,6 +20,7 @@ from hadnas.results.report import write_report
 from hadnas.search.run import run_study
 from hadnas.store.home import Home
 from hadnas.store.study import Study
+from hadnas.track.keys import COLOUR
 from hadnas.track.runs import Tracker
 from hadnas.track.view import set_view
 from hadnas.train.recipe import Recipe
@@ -32,6 +35,7 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync"
 )
+COLOURS = {"trial": "#56b4e9", "baseline": "#d55e00"}
 SERVE = """
 import sys
 from pathlib import Path
@@ -47,8 +51,9 @@ def fill(study: Tracker) -> None:
     for number in range(-2, TRIALS):
         kind, name = ("trial", f"trial-{number:04d}") if number >= 0 else ("baseline", f"baseline-{-number}")
         family = draw.choice(["hadamard", "additive", "convolution", "attention"])
-        summary = {"summary": f"{family} x {draw.randint(1, 6)}"}
-        run = study.start_trial(number if number >= 0 else None, kind, name, summary, {}, note="```\npyramid\n```")
+        summary = {"summary": f"{family} x {draw.randint(1, 6)}", "num_hadamard": draw.randint(0, 6)}
+        colour = {COLOUR: COLOURS[kind]}
+        run = study.start_trial(number if number >= 0 else None, kind, name, summary, colour, note="```\npyramid\n```")
         if number % 12 == 5:
             study.end_trial(run, "KILLED", "macs 12,000,000 > 10,000,000")
             continue
@@ -74,7 +79,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(home: Path) -> Iterator[str]:
     uri = f"sqlite:///{home / 'mlflow.db'}"
     study = Tracker(uri, home / "artifacts", "digits")
-    set_view(study, ("val/accuracy", "macs", "latency_ms", "params"), ("summary",))
+    set_view(study, ("val/accuracy", "macs", "latency_ms", "params"), ("summary",), ("num_hadamard",))
     fill(study)
     trained = Study(name="real", space=TINY_SPACE, recipe=Recipe(epochs=1), latency=None, trials=2)
     run_study(trained, Home(home))
@@ -101,10 +106,7 @@ def page(address: str) -> Iterator[Page]:
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address, wait_until="load")
-        close = page.locator("[data-component-id*=assistant][data-component-id*=close]")
         page.wait_for_selector("text=trial-0000")
-        if close.count():  # MLflow's assistant opens over the page on a first visit
-            close.first.click()
         yield page
         browser.close()
     assert errors == []
@@ -125,10 +127,20 @@ def test_the_view_opens_with_its_charts(page: Page, tmp_path: Path) -> None:
     assert scatter.locator(".xtitle").text_content() == "macs"
     assert scatter.locator(".ytitle").text_content() == "val/accuracy"
     expect(parallel.locator(".parcoords canvas").first).to_be_visible()
-    for axis in ("macs", "latency_ms", "params", "val/accuracy"):
-        expect(parallel.locator(".parcoords")).to_contain_text(axis)
+    axes = parallel.locator(".parcoords .dimension text.label")
+    expect(axes).to_have_text(["num_hadamard", "macs", "latency_ms", "val/accuracy"])
+    boxes = [box for axis in axes.all() if (box := axis.bounding_box()) is not None]
+    assert all(left["x"] + left["width"] < right["x"] for left, right in pairwise(boxes))  # beside MLflow's assistant
     inked = "boards => boards.some(b => b.getContext('2d').getImageData(0, 0, b.width, b.height).data.some(v => v))"
     assert parallel.locator(".parcoords canvas").evaluate_all(inked)
+    colours = scatter.locator(".scatterlayer .point").evaluate_all(
+        "points => points.map(point => getComputedStyle(point).fill)"
+    )
+    assert set(colours) <= {f"rgb{ImageColor.getrgb(colour)}" for colour in COLOURS.values()}
+    expect(cards).to_have_count(2)  # those of MLflow are in closed sections
+    for title in ("Model metrics", "train", "val"):
+        section = page.locator("[aria-expanded=false]").filter(has_text=title)
+        expect(section.first).to_be_visible()
     page.screenshot(path=tmp_path / "charts.png")
 
 
@@ -185,3 +197,36 @@ def test_a_study_shows_its_report_and_a_trial_its_drawing(page: Page, address: s
     expect(report.get_by_role("heading", name="Accuracy and cost")).to_be_visible()
     expect(report.locator("figure svg").first).to_be_visible()
     page.screenshot(path=tmp_path / "report.png")
+
+
+def test_the_description_leads_from_mlflows_front_page_to_the_runs(page: Page, address: str, tmp_path: Path) -> None:
+    fresh = page.context.browser
+    assert fresh is not None
+    visitor = fresh.new_page(viewport={"width": 1600, "height": 1000})
+    visitor.set_default_timeout(WAIT)
+    visitor.goto(address.split("/#/")[0], wait_until="load")
+    visitor.get_by_text("hadnas/real", exact=True).first.click()
+    way = visitor.get_by_role("link", name="Runs and charts")
+    expect(way).to_be_visible()
+    visitor.get_by_text("Got it").click()  # MLflow introduces a button
+    with visitor.context.expect_page() as opened:
+        way.click()
+    runs = opened.value
+    expect(runs.get_by_text("trial-0000").first).to_be_visible(timeout=WAIT)
+    runs.screenshot(path=tmp_path / "way.png")
+    visitor.context.close()
+
+
+def test_the_summary_of_a_study_has_its_settings_data_and_front(page: Page, address: str, home: Path) -> None:
+    results = open_study("real", home)
+    client = MlflowClient(results.home.tracking_uri)
+    experiment = client.get_experiment_by_name("hadnas/real")
+    assert experiment is not None
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.`hadnas.kind` = 'study'")
+    page.goto(f"{address.split('/#/')[0]}/#/experiments/{experiment.experiment_id}/runs/{parent.info.run_id}")
+    expect(page.get_by_text(f"{results.best.name} won: validation accuracy")).to_be_visible()
+    expect(page.get_by_text("search/front_size")).to_be_visible()
+    expect(page.get_by_text("objectives", exact=True)).to_be_visible()
+    expect(page.get_by_text("digits (training)").first).to_be_visible()
+    page.get_by_text("Show more").first.click()
+    expect(page.get_by_role("link", name=results.front[0].name).first).to_be_visible()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mlflow import MlflowClient
 
 from hadnas.errors import Interrupted, StudyError
 from hadnas.exporter.card import card
@@ -15,6 +16,7 @@ from hadnas.hosts.build import trained
 from hadnas.hosts.host import make_plan
 from hadnas.opened import open_study
 from hadnas.results.finals import Final, lacking, opened_words, openings, read_finals
+from hadnas.results.report import first_sentence
 from hadnas.results.table import StudyResults
 from hadnas.search.finals import run_finals
 from hadnas.search.progress import Progress
@@ -69,6 +71,27 @@ def test_everyone_stands_beside_the_finalist(finals: list[Final], results: Study
     assert finalist.costs.macs == twin.costs.macs == branch.costs.macs
     assert finalist.costs.params == twin.costs.params and twin.costs.products < finalist.costs.products
     assert finalist.lead is None and all(final.lead is not None for final in finals[1:])
+
+
+def test_the_report_begins_with_the_finals(finals: list[Final], results: StudyResults) -> None:
+    best, twin, _, baseline, _ = finals
+    assert best.estimate is not None and twin.lead is not None and baseline.lead is not None
+    said = first_sentence(results)
+    assert said.startswith(f"{best.name} won: test accuracy {best.estimate.mean:.4f} (95 % interval {best.interval})")
+    assert "on 360 images, mean of 2 seeds" in said
+    for other, words in (
+        (baseline, "the best baseline, net"),
+        (twin, "its additive twin, which has sums in their place"),
+    ):
+        assert other.lead is not None
+        noise = "inside the noise" if other.lead.noise else "more than noise"
+        interval = f"{other.lead.low:+.4f} to {other.lead.high:+.4f}"
+        assert f"{words} (95 % interval {interval}: {noise})" in said
+    client = MlflowClient(results.home.tracking_uri)
+    experiment = client.get_experiment_by_name("hadnas/small")
+    assert experiment is not None
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.`hadnas.kind` = 'study'")
+    assert parent.data.tags["mlflow.note.content"].startswith(said)
 
 
 def test_figures_are_those_of_the_weights_on_the_test_split(finals: list[Final], results: StudyResults) -> None:

@@ -1,5 +1,6 @@
 """The report: what it says is what the study holds, and the page needs nothing but itself."""
 
+import html
 import re
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from xml.etree import ElementTree
 
 import mlflow
 import pytest
+from scipy import stats
 
 import hadnas
 from hadnas.arch.diagram import diagram
@@ -14,7 +16,8 @@ from hadnas.errors import StudyError
 from hadnas.opened import open_study
 from hadnas.results.insight import MIN_TRIALS, insight
 from hadnas.results.plots import Ordinate, Point, plot_bars, plot_front, plot_history, plot_intervals
-from hadnas.results.report import write_report
+from hadnas.results.predictions import score_in
+from hadnas.results.report import first_sentence, write_report
 from hadnas.results.table import StudyResults
 from hadnas.search.run import run_study
 from hadnas.space import one_of, op
@@ -62,14 +65,34 @@ def test_the_page_needs_no_network_and_says_what_the_study_holds(results: StudyR
 
 
 @pytest.mark.slow
+def test_the_first_sentence_says_what_won_and_whether_it_is_noise(results: StudyResults) -> None:
+    said, best, (baseline,) = first_sentence(results), results.best, results.baselines
+    assert f'<p class="first">{said}</p>' in html.unescape(write_report(results).read_text())
+    assert said.startswith(f"{best.name} won: validation accuracy {best.value:.4f} on 288 images")
+    hits = []
+    for found in (best, baseline):
+        score = score_in(results, found)
+        assert score is not None
+        hits.append(score.hits.double().numpy())
+    lead = hits[0] - hits[1]
+    reach = stats.t.ppf(0.975, len(lead) - 1) * lead.std(ddof=1) / len(lead) ** 0.5
+    noise = "inside the noise" if abs(lead.mean()) <= reach else "more than noise"
+    words = f"the best baseline, net (95 % interval {lead.mean() - reach:+.4f} to {lead.mean() + reach:+.4f}: {noise})"
+    assert words in said and f"{abs(lead.mean()):.4f} {'better' if lead.mean() > 0 else 'worse'} than" in said
+    multiplies = bool(best.figures["products"])
+    other = next(found for found in results.ranked if bool(found.figures["products"]) != multiplies)
+    assert f"{'without' if multiplies else 'with'} products, {other.name} (95 % interval" in said
+
+
+@pytest.mark.slow
 def test_the_parent_run_shows_the_report_and_its_figures(results: StudyResults) -> None:
-    write_report(results)
     client = mlflow.MlflowClient(results.home.tracking_uri)
     experiment = client.get_experiment_by_name("hadnas/wide")
     assert experiment is not None
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`hadnas.kind` = 'study'")
     assert parent.info.status == "FINISHED"
     assert "report.html" in {item.path for item in client.list_artifacts(parent.info.run_id)}
+    assert parent.data.tags["mlflow.note.content"].replace("\\", "").startswith(first_sentence(results))
     client.update_run(parent.info.run_id, status="RUNNING")  # as while a search goes on elsewhere
     write_report(results)
     assert client.get_run(parent.info.run_id).info.status == "RUNNING"
@@ -157,6 +180,8 @@ def test_figures_are_svg_with_axes_and_text() -> None:
         Point("c", 1e6, 0.7, 0.01, "baseline", "c"),
     ]
     drawn = plot_front(points, "MACs", Ordinate("accuracy", "maximize"), log=True)
+    ticks = [text.text for text in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"100k", "200k", "500k", "1M"} <= set(ticks)
     assert "MACs, log scale" in drawn and "validation accuracy" in drawn
     titles = [title.text for title in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}title")]
     assert set(titles) == {"a & <b>", "b", "c"}
@@ -166,6 +191,13 @@ def test_figures_are_svg_with_axes_and_text() -> None:
         plot_intervals(["x"], [(0.1, -0.1, 0.3)], "difference"),
     ):
         assert ElementTree.fromstring(text).tag.endswith("svg")
+
+
+def test_costs_less_than_a_decade_apart_have_ticks_between() -> None:
+    points = [Point(str(x), x, 0.9, 0.01, "candidate", "") for x in (1.2e6, 1.7e6, 2.4e6)]
+    drawn = plot_front(points, "MACs", Ordinate("accuracy", "maximize"), log=True)
+    texts = {text.text or "" for text in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")}
+    assert {"1.5M", "2M"} <= texts
 
 
 @pytest.mark.parametrize("name", ["starnet_s1", "hornet_tiny", "monet_tiny"])

@@ -13,8 +13,8 @@ from hadnas.opened import open_study
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
 from hadnas.search.evaluator import Evaluator
+from hadnas.search.mirror.restore import restore
 from hadnas.search.progress import Progress
-from hadnas.search.restore import restore
 from hadnas.search.run import run_study
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger

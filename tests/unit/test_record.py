@@ -15,7 +15,7 @@ from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.cost import cost
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
-from hadnas.search.mirror import Mirror
+from hadnas.search.mirror.candidates import Mirror
 from hadnas.search.proposals.propose import Proposal
 from hadnas.search.record import Recorder
 from hadnas.space import op

@@ -1,5 +1,6 @@
 """The tracker against a real SQLite store: what MLflow holds after each call."""
 
+import json
 import math
 import os
 import shutil
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.data.schema import TensorDatasetSchema
 from mlflow.entities import Run
 
 from hadnas.errors import StudyError
-from hadnas.track import runs
+from hadnas.track import parent, runs
 from hadnas.track.names import mlflow_name, without_password
 from hadnas.track.runs import Tracker, store_errors
 
@@ -149,6 +151,55 @@ def test_runs_of_a_dead_process_are_closed_and_living_ones_kept(home: Path) -> N
     assert seen(home, study.parent_run_id).info.status == "RUNNING"
     study.end_trial(elsewhere, "FINISHED")
     assert study.runs("RUNNING") == []
+
+
+def test_what_the_parent_run_has_may_be_written_again_by_another_worker(home: Path) -> None:
+    study, other = tracker(home, "parent"), tracker(home, "parent")
+    assert parent.last_point(study) == -1
+    parent.log_settings(study, {"epochs": 3, "sampler.prior#": 1.0}, {"trials": 20})
+    parent.log_points(study, [(1000, 1, {"search/front_size": 1}), (2000, 2, {"search/front_size": 2})])
+    parent.log_settings(other, {"epochs": 4, "sampler.prior#": 1.0, "rungs": "none"}, {"trials": 30})
+    parent.log_points(other, [(3000, 3, {"search/front_size": 1, "search/hypervolume": 0.5})])
+    parent.describe_parent(other, "the front")
+    run = seen(home, study.parent_run_id)
+    assert run.data.params == {"epochs": "3", "sampler.prior-": "1.0", "rungs": "none"}
+    assert run.data.tags["hadnas.trials"] == "30" and run.data.tags["mlflow.note.content"] == "the front"
+    curve = MlflowClient(uri(home)).get_metric_history(study.parent_run_id, "search/front_size")
+    assert [(point.timestamp, point.step, point.value) for point in curve] == [(1000, 1, 1), (2000, 2, 2), (3000, 3, 1)]
+    assert parent.last_point(study) == 3000
+
+
+def test_runs_change_their_colour_but_those_deleted_in_the_ui(home: Path) -> None:
+    study = tracker(home, "colours")
+    first, second, third = (study.start_trial(n, "trial", f"trial-{n}", {}, {}) for n in range(3))
+    study.client.delete_run(third)
+    parent.recolour(study, "#0072B2", [first, third], "#56B4E9")
+    assert seen(home, first).data.tags["mlflow.runColor"] == "#0072B2"
+    assert all("mlflow.runColor" not in seen(home, run_id).data.tags for run_id in (second, third))
+    parent.recolour(study, "#0072B2", [second, third], "#56B4E9")
+    assert [seen(home, run_id).data.tags["mlflow.runColor"] for run_id in (first, second)] == ["#56B4E9", "#0072B2"]
+
+
+def test_images_are_a_dataset_for_each_split_stored_once(home: Path) -> None:
+    study = tracker(home, "images")
+    images = parent.ImageData(
+        "flowers", "ab12", "/data/flowers", (3, 32, 32), "labels", 5, {"training": "1,150", "validation": "288"}
+    )
+    for number in range(2):
+        run_id = study.start_trial(number, "trial", f"trial-{number}", {}, {})
+        study.log_inputs(run_id, images.inputs)
+        inputs = seen(home, run_id).inputs.dataset_inputs
+        assert [one.dataset.name for one in inputs] == ["flowers (training)", "flowers (validation)"]
+        assert [(one.tags[0].key, one.tags[0].value) for one in inputs] == [
+            ("mlflow.data.context", "training"),
+            ("mlflow.data.context", "validation"),
+        ]
+        train = inputs[0].dataset
+        assert train.digest == "ab12" and json.loads(train.source) == {"uri": "/data/flowers"}
+        schema = TensorDatasetSchema.from_dict(json.loads(train.schema))
+        assert schema.features.inputs[0].shape == (-1, 3, 32, 32) and schema.targets.inputs[0].shape == (-1, 5)
+    with closing(sqlite3.connect(home / "mlflow.db")) as store:
+        assert store.execute("select count(*) from datasets where name like 'flowers%'").fetchone() == (2,)
 
 
 def test_limits_of_the_store_are_kept(home: Path) -> None:

@@ -38,12 +38,13 @@ def ui_command(home: str | None, port: int, study: str | None) -> None:
     from hadnas.store.home import Home
     from hadnas.store.study_store import study_names
     from hadnas.track.server import serve
+    from hadnas.track.view import FRONT_PAGE
 
     def ready(url: str) -> None:
-        click.echo(f"{url}\n(Ctrl-C ends it)")
+        click.echo(f"{url}\n{FRONT_PAGE}\n(Ctrl-C ends it)")
 
     def restored(name: str) -> None:
-        from hadnas.search.restore import restore
+        from hadnas.search.mirror.restore import restore
 
         if name not in names:  # an experiment of another tool
             return

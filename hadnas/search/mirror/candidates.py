@@ -6,9 +6,11 @@ good part of a short training.
 
 import hashlib
 import json
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from hadnas.arch.diagram import diagram
@@ -20,23 +22,71 @@ from hadnas.hosts.host import Moments, Plan
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.figures import values
 from hadnas.results.finals import read_finals
+from hadnas.results.plots import GREEN, RED, SKY
 from hadnas.results.predictions import draw_predictions, prediction_rows
 from hadnas.results.table import StudyResults
 from hadnas.search.job import Outcome
 from hadnas.source.module import plan_source
 from hadnas.store.records import CurvePoint, StoredLatency
+from hadnas.store.study import Study
 from hadnas.store.trials import FINALS_RUNS, final_entries
 from hadnas.track import keys
+from hadnas.track.parent import ImageData
 from hadnas.track.runs import End, Tracker
 from hadnas.train.score import Score
 from hadnas.train.trainer import Epoch
 
+KIND_COLOURS = {"trial": SKY, "baseline": RED, "final": GREEN}
+"""By kind of run, as in the figures of the report; candidates on the front are blue (`Overview`)."""
+
+SETTINGS = ("epochs", "batch", "lr", "optimizer", "augment")
+"""Settings of the recipe that every run has; of the others it has those that differ from the defaults."""
+
+
+def recipe_settings(study: Study) -> dict[str, object]:
+    """The settings of every training of a study, for its runs."""
+    recipe = study.recipe.model_dump(mode="json")
+    changed = study.recipe.model_dump(mode="json", exclude_defaults=True)
+    own = {"evaluate": study.evaluate} if study.evaluate else {}
+    return {name: recipe[name] for name in dict.fromkeys((*SETTINGS, *changed))} | {"seed": study.seed, **own}
+
+
+def image_data(results: StudyResults) -> ImageData:
+    """The images of a study, from its stored facts."""
+    stored, source = results.stored, results.study.data.source
+    parts = stored.get("parts", {})
+    return ImageData(
+        name=Path(source.removeprefix("torch/").partition(":")[0]).stem,
+        digest=stored["digest"],
+        source=source,
+        shape=tuple(stored["shape"]),
+        target=stored.get("target", "classes"),
+        outputs=stored["classes"],
+        sizes={context: parts.get(part, "-") for context, part in (("training", "train"), ("validation",) * 2)},
+    )
+
+
+TREE_WIDTH = 60
+"""Characters in a line of a run's description."""
+
 
 class Mirror:
-    """Writes one process's candidates to MLflow, one at a time."""
+    """Writes one process's candidates to MLflow, one at a time.
 
-    def __init__(self, tracker: Tracker, moments: Moments, class_names: Sequence[str]) -> None:
+    settings: parameters that all of its runs have
+    data: the images of all of its runs
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        moments: Moments,
+        class_names: Sequence[str],
+        settings: Mapping[str, object] | None = None,
+        data: ImageData | None = None,
+    ) -> None:
         self.tracker, self.moments, self.class_names = tracker, moments, class_names
+        self.settings, self.data = settings or {}, data
         self._writer = ThreadPoolExecutor(1)
         self._files: Future[None] | None = None
 
@@ -44,9 +94,12 @@ class Mirror:
         """Open the run of a candidate and return its id."""
         blocks, merges = families_texts(arch)
         counts = {keys.count_of(family): count for family, count in family_counts(arch).items()}
-        shown = {keys.BLOCKS: blocks, keys.MERGES: merges, **counts, **params}
-        known = {keys.FINGERPRINT: arch.fingerprint}
-        return self.tracker.start_trial(number, kind, name, shown, known, note=f"```\n{arch.tree()}\n```")
+        shown = {keys.BLOCKS: blocks, keys.MERGES: merges, **counts, **self.settings, **params}
+        known = {keys.FINGERPRINT: arch.fingerprint, keys.COLOUR: KIND_COLOURS[kind]}
+        run_id = self.tracker.start_trial(number, kind, name, shown, known, note=_tree(arch))
+        if self.data is not None:
+            self.tracker.log_inputs(run_id, self.data.inputs)
+        return run_id
 
     def measured(self, run_id: str, name: str, plan: Plan, outcome: Outcome) -> None:
         """Log the figures, and begin to write the files."""
@@ -125,6 +178,21 @@ def _point(epoch: Epoch | CurvePoint) -> dict[str, float]:
     return {name: value for name, value in point.items() if value is not None}
 
 
+def _tree(arch: Arch) -> str:
+    """The tree in Markdown, in lines so short that MLflow shows them beside its own column."""
+    lines = []
+    for line in arch.tree().splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        lines += textwrap.wrap(line, TREE_WIDTH, subsequent_indent=f"{indent}    ")
+    return "\n".join(["```", *lines, "```"])
+
+
+def mirror_of(results: StudyResults, tracker: Tracker, **settings: object) -> Mirror:
+    """The mirror of a study's candidates; `settings` are shown with those of its recipe."""
+    shared = {**recipe_settings(results.study), **settings}
+    return Mirror(tracker, results.moments(), results.class_names(), shared, image_data(results))
+
+
 class Live:
     """Shows a candidate while it is evaluated: in its run and in the progress of the search."""
 
@@ -157,8 +225,8 @@ def mirror_finals(results: StudyResults, tracker: Tracker) -> None:
             continue
         arch = results.architecture(final.fingerprint)
         assert arch is not None
-        tags = {keys.FINGERPRINT: final.fingerprint, keys.FINAL: final.kind}
-        run_id = tracker.start_trial(None, "final", f"final {final.name}", {}, tags, note=f"```\n{arch.tree()}\n```")
+        tags = {keys.FINGERPRINT: final.fingerprint, keys.FINAL: final.kind, keys.COLOUR: KIND_COLOURS["final"]}
+        run_id = tracker.start_trial(None, "final", f"final {final.name}", {}, tags, note=_tree(arch))
         if final.estimate is not None:
             found = final.estimate
             figures = {f"test/{final.metric}": found.mean, "test/low": found.low, "test/high": found.high}

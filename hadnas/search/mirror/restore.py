@@ -8,18 +8,17 @@ from contextlib import closing
 
 import optuna
 
-from hadnas.blocks.registry import FAMILIES
-from hadnas.measure.figures import TABLE, shown_in
+from hadnas.measure.figures import TABLE
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
 from hadnas.search.job import Outcome, training_key
-from hadnas.search.mirror import Mirror, mirror_finals
+from hadnas.search.mirror.candidates import Mirror, mirror_finals, mirror_of
+from hadnas.search.mirror.overview import Overview, overview_of
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home, score_of
 from hadnas.store.trials import RUN_ID, baseline_entries, draw_of, note_baseline, note_run
 from hadnas.track import keys
 from hadnas.track.runs import Tracker, store_errors
-from hadnas.track.view import set_view
 from hadnas.train.score import load_score
 
 
@@ -42,38 +41,31 @@ def end_stale_runs(book: optuna.Study, tracker: Tracker, at_work: Collection[str
 
 
 def restore(name: str, home: Home) -> None:
-    """Write the missing runs of a study to MLflow, as after the home was moved or `mlflow.db` was deleted.
+    """Write what MLflow lacks of a study, as after the home was moved or `mlflow.db` was deleted.
 
     Raises StudyError if blocks of the study are not imported here.
     """
     results = StudyResults(name, home)
     results.check_blocks()
-    with clear_errors(home.url), store_errors(home.tracking_uri):
+    with closing(results.ledger), clear_errors(home.url), store_errors(home.tracking_uri):
         tracker = Tracker(home.tracking_uri, home.artifacts, name)
         try:
-            rewrite(results, Mirror(tracker, results.moments(), results.class_names()), say=lambda name: None)
+            rewrite(overview_of(results, tracker), say=lambda name: None)
         finally:
             tracker.leave()
 
 
-def rewrite(results: StudyResults, mirror: Mirror, say: Callable[[str], None]) -> None:
-    """Write a new run for every finished trial, baseline and final that lost its own; runs deleted in the UI stay so.
+def rewrite(overview: Overview, say: Callable[[str], None]) -> None:
+    """Open a study's overview and, if MLflow lacks any of the study, write it again; runs deleted in the UI stay so.
 
-    Sets the study's view, too. `say(name)` is called before each. Closes the ledger.
+    That is a new run for every finished trial, baseline and final that lost its own; `say(name)` is called before each.
     """
-    tracker = mirror.tracker
-    with closing(results.ledger), tracker.alone():
-        set_view(
-            tracker,
-            [figure.name for figure in shown_in("view", metric=results.study.metric_figure)],
-            keys.WORDS,
-            [keys.count_of(f) for f in FAMILIES],
-            [keys.RUNG] if results.study.rungs else [],
-            lowest_first=TABLE[results.study.metric_figure].direction == "minimize",
-        )
+    results, tracker = overview.results, overview.tracker
+    with tracker.alone():
+        overview.open()
         if tracker.is_whole:
             return
-        known = tracker.run_ids(deleted=True)
+        mirror, known = mirror_of(results, tracker), tracker.run_ids(deleted=True)
         for found in (*results.baselines, *results.found):
             if (
                 found.run_id is not None
@@ -83,7 +75,8 @@ def rewrite(results: StudyResults, mirror: Mirror, say: Callable[[str], None]) -
                 say(found.name)
                 _write(results, mirror, found)
         mirror_finals(results, tracker)
-        tracker.set_whole()
+    overview.close()
+    tracker.set_whole()
 
 
 def _write(results: StudyResults, mirror: Mirror, found: Found) -> None:
@@ -99,7 +92,8 @@ def _write(results: StudyResults, mirror: Mirror, found: Found) -> None:
             training_key(results.study, results.task(), results.stored["digest"], results.plan(found))
         )
     kind = "baseline" if found.number is None else "trial"
-    run_id = mirror.start(found.number, kind, found.name, found.arch, found.params)
+    device = {"device": found.notes["device"]} if "device" in found.notes else {}  # earlier versions stored none
+    run_id = mirror.start(found.number, kind, found.name, found.arch, {**device, **found.params})
     mirror.measured(run_id, found.name, results.plan(found), outcome)
     for backend, taken in results.latency_records(found).items():
         mirror.compared(run_id, backend, taken)
