@@ -111,6 +111,14 @@ def test_the_picked_network_is_the_best_within_its_limits(results: OpenStudy, ho
     assert done.exit_code == 0 and f"{results.pick({'macs': limit}).name} of tiny" in done.output, done.output
 
 
+def test_the_pick_shows_the_figures_that_decided(results: OpenStudy, home: Home) -> None:
+    shown = hadnas("pick", "tiny", "--home", home.path, "--metric", "macro_f1", "--calls", "1k").output
+    found = results.pick({"calls": 1000}, "val/macro_f1")
+    rows = {line.rpartition("  ")[0].strip(): line.rpartition("  ")[2] for line in shown.splitlines()}
+    assert rows["val/macro_f1"] == f"{found.figures['val/macro_f1']:.4f}", shown
+    assert rows["calls"] == f"{found.figures['calls']:.0f}", shown
+
+
 @pytest.mark.slow
 def test_the_picked_network_is_exported_and_a_refusal_chooses_nothing(
     results: OpenStudy, home: Home, tmp_path: Path

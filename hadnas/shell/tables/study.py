@@ -183,7 +183,7 @@ def show_picked(results: StudyResults, found: Found, limits: Mapping[str, float]
     n = len(results.distinct)
     title = f"{found.name} of {results.name}: {best} of {n} networks{f', with {within}' * bool(within)}"
     grid = Grid(Column(), Column(wraps=True), title=title)
-    for figure in results.columns:
+    for figure in dict.fromkeys((*results.columns, TABLE[metric], *(TABLE[name] for name in limits))):
         grid.add(figure.label, results.text(found, figure))
     for what, text in zip(("blocks", "merges"), families_texts(found.arch), strict=True):
         grid.add(what, text)
