@@ -151,6 +151,8 @@ class Overlay:
     volumes    study -> hypervolume of its front as a share of that of all together
     reference  worst value of each objective over the trained networks of all studies: the reference point
     warnings   sentences on differences that make the fronts incomparable
+
+    If the images differ, the metrics cannot be compared: `joint` and `volumes` are empty.
     """
 
     studies: Sequence[StudyResults]
@@ -188,10 +190,11 @@ def overlay(studies: Sequence[StudyResults]) -> Overlay:
     reference = reference_point(rows, directions)
     whole = hypervolume(rows, directions, reference)
     volumes = {name: hypervolume(each, directions, reference) for name, each in values.items()}
+    same = len({results.stored["digest"] for results in studies}) == 1
     return Overlay(
         studies,
-        {name: front.count(name) for name in values},
-        {name: volume / whole if whole else 1.0 for name, volume in volumes.items()},
+        {name: front.count(name) for name in values} if same else {},
+        {name: volume / whole if whole else 1.0 for name, volume in volumes.items()} if same else {},
         reference,
         [warning for results in others for warning in _differences(first, results)],
     )
@@ -208,5 +211,17 @@ def _differences(one: StudyResults, other: StudyResults) -> list[str]:
     if changed := [f"{key} {settings[key]} and {others[key]}" for key in settings if settings[key] != others[key]]:
         found.append(f"the recipes of {pair} differ: {', '.join(changed)}")
     if one.protocol != other.protocol and None not in (one.protocol, other.protocol):
-        found.append(f"latencies of {pair} were measured on different devices or versions")
+        protocols = _protocol(one), _protocol(other)
+        keys = dict.fromkeys(key for protocol in protocols for key in protocol)
+        left, right = ({key: protocol.get(key, "unknown") for key in keys} for protocol in protocols)
+        changed = [f"{key} {left[key]} and {right[key]}" for key in keys if left[key] != right[key]]
+        found.append(f"the protocols of the latencies of {pair} differ: {', '.join(changed) or 'they are unknown'}")
     return found
+
+
+def _protocol(results: StudyResults) -> Mapping[str, Any]:
+    """What defines the latencies of most networks of a study."""
+    everyone = (*results.found, *results.baselines)
+    timed = (found for found in everyone if found.notes.get("latency_protocol") == results.protocol)
+    records = (results.latency(found) for found in timed)
+    return next((record.protocol for record in records if record is not None), {})

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -157,9 +158,8 @@ def test_studies_are_compared_and_what_differs_is_named(home: Home, tmp_path: Pa
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "warning: the images of 'tiny' and 'other' differ" in done.output
     assert "warning: the recipes of 'tiny' and 'other' differ: lr 0.004 and 0.001" in done.output
-    shares = [line.split() for line in done.output.splitlines() if line.startswith(("tiny ", "other "))][-2:]
-    assert {row[0] for row in shares} == {"tiny", "other"} and all(0 <= float(row[-1]) <= 1 for row in shares)
-    assert sum(int(row[-2]) for row in shares) >= 1
+    assert done.output.startswith("warning: ") and "networks" in done.output
+    assert "hypervolume" not in done.output and "common front" not in done.output  # the metrics cannot be compared
     for arguments, said in (
         (("tiny", "other", "--out", picture), "exists already"),
         (("tiny",), "two different studies"),
@@ -169,6 +169,24 @@ def test_studies_are_compared_and_what_differs_is_named(home: Home, tmp_path: Pa
     ):
         refused = hadnas("compare", *arguments, "--home", home.path)
         assert refused.exit_code == 2 and said in refused.output, refused.output
+
+
+def test_on_the_same_images_each_study_has_a_share(home: Home) -> None:
+    run_study(study(name="same", trials=2, seed=4), home, device="cpu")
+    done = hadnas("compare", "tiny", "same", "--home", home.path)
+    assert done.exit_code == 0 and "warning" not in done.output, done.output
+    shares = [line.split() for line in done.output.splitlines() if line.startswith(("tiny ", "same "))][-2:]
+    assert {row[0] for row in shares} == {"tiny", "same"} and all(0 <= float(row[-1]) <= 1 for row in shares)
+    assert sum(int(row[-2]) for row in shares) >= 1
+
+
+def test_what_differs_between_latencies_is_named_with_both_values(home: Home, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (90, 12, 12), dtype=np.uint8)
+    np.savez(tmp_path / "large.npz", train_images=images, train_labels=np.arange(90) % 3)
+    sizes = DataSpec(source=str(tmp_path / "large.npz"))
+    run_study(study(name="larger", data=sizes, trials=1, latency="eager"), home, device="cpu")
+    said = hadnas("compare", "tiny", "larger", "--home", home.path).output
+    assert "latencies of 'tiny' and 'larger' differ: shape [1, 8, 8] and [1, 12, 12]\n" in said, said
 
 
 def test_fronts_of_other_objectives_are_not_compared(home: Home) -> None:

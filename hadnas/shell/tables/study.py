@@ -195,6 +195,8 @@ def show_picked(results: StudyResults, found: Found, limits: Mapping[str, float]
 def show_overlay(found: Overlay) -> None:
     """The front of each study, and what each contributes to that of all together."""
     first = found.studies[0]
+    for warning in found.warnings:
+        console.print(f"warning: {warning}")
     grid = networks_grid(first, f"Pareto fronts of {', '.join(first.study.objectives)}")
     for results in found.studies:
         for place, each in enumerate(results.front):
@@ -203,22 +205,20 @@ def show_overlay(found: Overlay) -> None:
     console.print()
     metric = first.study.metric_figure
     words = metric_words(metric)
-    heads = ("networks", "on the common front", "hypervolume share")
+    heads = ("networks", *(("on the common front", "hypervolume share") if found.volumes else ()))
     summary = Grid(
         Column("study", name=True), Column(f"best {words}", right=True), *(Column(h, right=True) for h in heads)
     )
     for results in found.studies:
         best = results.text(results.best, TABLE[metric])
-        numbers = (len(results.distinct), found.joint[results.name])
-        summary.add(results.name, best, *map(str, numbers), f"{found.volumes[results.name]:.3f}")
+        shares = [str(found.joint[results.name]), f"{found.volumes[results.name]:.3f}"] if found.volumes else []
+        summary.add(results.name, best, str(len(results.distinct)), *shares)
     summary.print()
     console.print()
-    worst = ", ".join(
-        f"{name} {TABLE[name].text(value)}" for name, value in zip(first.study.objectives, found.reference, strict=True)
-    )
-    console.print(f"share: of the hypervolume of all networks together; reference point, the worst of all: {worst}")
-    for warning in found.warnings:
-        console.print(f"warning: {warning}")
+    if found.volumes:
+        points = zip(first.study.objectives, found.reference, strict=True)
+        worst = ", ".join(f"{name} {TABLE[name].text(value)}" for name, value in points)
+        console.print(f"share: of the hypervolume of all networks together; reference point, the worst of all: {worst}")
     print_left_out(left_out)
     print_legend([each for results in found.studies for each in results.front])
 
