@@ -1,6 +1,7 @@
 """Loads search spaces, studies and architectures by shipped name or by path."""
 
 import importlib
+import inspect
 import pkgutil
 import shutil
 import warnings
@@ -78,14 +79,15 @@ def use_blocks(path: str | Path) -> ModuleType:
 
 
 def load_function(text: str) -> Any:
-    """The function that "mine.py:train" names. Raises as `use_blocks`, SpecError if the file has no such function."""
+    """The function that "mine.py:train" names. Raises as `use_blocks`, UnknownName if the file has no such function."""
     path, colon, name = text.rpartition(":")
     if not colon or not name.isidentifier():
         raise SpecError(f"{cut(text)} is not allowed; allowed is FILE:FUNCTION, such as mine.py:train")
-    found = getattr(use_blocks(path), name, None)
-    if not callable(found):
-        raise SpecError(f"{path} defines no function {name}; allowed is the name of a function of the file")
-    return found
+    functions = dict(inspect.getmembers(use_blocks(path), inspect.isfunction))
+    if name not in functions:
+        with at(path):
+            raise unknown("function", name, functions)
+    return functions[name]
 
 
 def load_ops(path: str | Path) -> list[Op]:

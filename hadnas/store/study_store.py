@@ -54,11 +54,15 @@ def open_trials(study: Study, home: Home, facts: dict[str, Any]) -> Trials:
         if changed:
             chosen = [k for k in changed if k in Study.model_fields] or changed  # what follows from them is not named
             what = "; ".join(_difference(key, old.get(key), new.get(key)) for key in chosen)
+            undone = "undo the change"
+            if "evaluate" in old and "evaluate" not in new:
+                function = old["evaluate"].partition(" ")[0]
+                undone = f"pass the function that trains, {function}, again with --evaluate FILE:{function}"
             if "digest" in chosen:  # from which mean and standard deviation follow
                 what = _difference("digest of its images, as read and split", old["digest"], new["digest"])
                 what += reordered(class_names(stored), class_names(wanted))
             raise StudyError(
-                f"study {study.name!r} exists and differs ({what}); undo the change, or give another name with --name"
+                f"study {study.name!r} exists and differs ({what}); {undone}, or give another name with --name"
             )
     if stored != wanted:
         book.set_user_attr(STUDY, wanted)

@@ -53,8 +53,10 @@ def test_a_study_and_its_finals_train_by_the_function_and_only_by_it(tmp_path: P
     for function, found in ((None, "no function"), (plain, "plain ")):
         with pytest.raises(hadnas.HadnasError, match=rf"train [0-9a-f]{{16}}.*{found}"):
             hadnas.run_finals("tiny", home, device="cpu", evaluate=function)
-    with pytest.raises(hadnas.HadnasError, match=r"'tiny' exists and differs \(evaluate"):
+    with pytest.raises(hadnas.HadnasError, match=r"'tiny' exists and differs \(evaluate.*--evaluate FILE:train,"):
         hadnas.run_study(chosen, home, device="cpu")
+    with pytest.raises(hadnas.HadnasError, match=r"evaluate: \"train .* became \"plain .*undo the change"):
+        hadnas.run_study(chosen, home, device="cpu", evaluate=plain)
     finals = hadnas.run_finals("tiny", home, seeds=2, top=1, candidates=0, device="cpu", evaluate=train)
     assert finals[0].estimate is not None and len(CALLS) >= 4
 
@@ -145,7 +147,11 @@ def test_bad_input_is_refused_before_any_work(tmp_path: Path) -> None:
 def test_the_command_names_the_function_by_file_and_name(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("def train(module, data, until, report):\n    return {'accuracy': 0.625}\nCOUNT = 3\n")
-    for text, fact in (("mine.py", "FILE:FUNCTION"), (f"{file}:COUNT", "COUNT"), (f"{file}:other", "other")):
+    for text, fact in (
+        ("mine.py", "FILE:FUNCTION"),
+        (f"{file}:COUNT", "'COUNT' (known: train)"),
+        (f"{file}:trian", "unknown function 'trian'; did you mean 'train'"),
+    ):
         refused = run("search", "digits", "--evaluate", text, "--home", tmp_path / "home")
         assert refused.exit_code == 2 and fact in refused.output
     done = run(
