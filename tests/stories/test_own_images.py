@@ -35,6 +35,11 @@ def test_own_images_and_own_spaces_leave_the_baselines_open(tmp_path: Path) -> N
     named = updated_study(own, baselines=["test_resnet", "starnet_s050"], batch=16)
     assert named.baselines and named.baselines["test_resnet"] == "test_resnet" and named.recipe.batch == 16
     assert named.baselines["starnet_s050"] == load_architecture("starnet_s050").node
+    exported = tmp_path / "small.v2"
+    exported.mkdir()
+    (exported / "arch.json").write_text(load_architecture("starnet_s050").json)
+    for name in (exported, exported / "arch.json"):
+        assert updated_study(own, baselines=[str(name)]).baselines == {"small.v2": named.baselines["starnet_s050"]}
     with pytest.raises(SpecError, match="--no-baselines"):
         updated_study(own, baselines=["resnet18"], no_baselines=True)
     (tmp_path / "mine.py").write_text("from hadnas.search_spaces.star_or_sum_blocks import SPACE\n")

@@ -164,17 +164,14 @@ def _name_of(data: str) -> str:
 
 
 def _baselines(names: Sequence[str], none: bool) -> dict[str, Any]:
-    """Architectures by name: timm's names as they are, published networks and files as nodes."""
+    """Architectures by name: timm's names as they are, published networks and files as nodes, as `load_named`."""
     if names and none:
         raise SpecError("--baseline and --no-baselines are both given; one of them is allowed")
-    from hadnas.library import load_architecture, shipped
+    from hadnas.library import load_named, shipped
 
-    found: dict[str, Any] = {}
-    for name in names:
-        file = name.endswith(".json") or as_path(name).is_dir()
-        known = file or name in shipped("published")
-        found[PurePath(name).stem if file else name] = load_architecture(name).node if known else name
-    return found
+    known = [name for name in dict.fromkeys(names) if name.endswith(".json") or as_path(name).is_dir() or name in shipped("published")]
+    loaded = {name: arch.node for name, arch in load_named(known).items()}
+    return {**loaded, **{name: name for name in names if name not in known}}
 
 
 def sides(text: str) -> tuple[int, int, int]:
