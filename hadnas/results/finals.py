@@ -72,7 +72,7 @@ def opened_words(times: int) -> str:
 
 def lacking(finals: list[Final]) -> list[str]:
     """Sentences on missing controls, and on products that the additive twins retain."""
-    sentences = []
+    sentences, starless = [], []
     for finalist in (final for final in finals if final.kind == "finalist"):
         controls = {final.kind: final for final in finals if final.against == finalist.name}
         twin = controls.get("additive twin")
@@ -84,7 +84,9 @@ def lacking(finals: list[Final]) -> list[str]:
                 "products, which no sum can replace."
             )
         if "one branch" not in controls:
-            sentences.append(f"{finalist.name} has no one-branch control: it has no star that multiplies.")
+            starless.append(finalist.name)
+    if starless:
+        sentences.append(f"No one-branch control, for want of a star that multiplies: {', '.join(starless)}.")
     if finals and not any(final.kind == "random" for final in finals):
         sentences.append("There is no random candidate: none was requested, or none satisfied the constraints.")
     return sentences

@@ -205,8 +205,11 @@ def test_the_trials_are_a_table_with_whole_numbers(results: OpenStudy) -> None:
     assert set(brief[brief["front"]]["name"]) == {found.name for found in results.front}
 
 
-def test_a_study_and_its_networks_sum_themselves_up(results: OpenStudy) -> None:
+def test_a_study_and_its_networks_sum_themselves_up(results: OpenStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Study 'tiny' on digits (1x8x8, 10 classes): 3 architectures of 3" in repr(results)
+    with monkeypatch.context() as single:
+        single.setattr(results, "task", lambda: library.Task.image(1, 8, 8, values=1))
+        assert "(1x8x8, 1 value):" in repr(results)
     assert repr(results.best) in repr(results) and len(repr(results).splitlines()) == 3
     assert f"{results.best.name} (complete): val/accuracy {results.best.value:.4f}, MACs " in repr(results.best)
     for value in (library.load("digits"), library.load("starnet_s1"), results.study):

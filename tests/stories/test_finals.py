@@ -130,7 +130,7 @@ def test_the_same_finals_again_train_and_open_nothing(home: Home, finals: list[F
 def test_the_table_says_what_is_inside_the_noise(finals: list[Final], capsys: pytest.CaptureFixture[str]) -> None:
     show_finals("small", finals, 1)
     shown = capsys.readouterr().out
-    assert "The test split was opened once." in shown and "no one-branch control" not in shown
+    assert "The test split was opened once." in shown and "one-branch control" not in shown
     assert "additive twin" in shown and "test accuracy" in shown and "2 seeds and n = 360 images" in shown
     assert (shown.count("inside the noise") > 0) == any(f.lead is not None and f.lead.noise for f in finals)
 
@@ -143,7 +143,10 @@ def test_what_the_controls_leave_out_is_said(finals: list[Final]) -> None:
     (said,) = lacking([finalist, partial, *finals[2:]])
     assert f" 8 of {finalist.costs.products:,} products" in said
     none, branch, field = lacking([finalist])
-    assert f"{finalist.name} has no additive twin" in none and "no one-branch control" in branch
+    assert f"{finalist.name} has no additive twin" in none
+    assert "No one-branch control" in branch and branch.endswith(f": {finalist.name}.")
+    other = replace(finalist, name="other")
+    assert [s for s in lacking([finalist, other]) if "one-branch" in s] == [f"{branch[:-1]}, other."]
     assert "no random candidate" in field
     assert "2 times" in opened_words(2)
 

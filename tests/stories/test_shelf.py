@@ -18,6 +18,7 @@ from tests.shell import hadnas
 def test_list_show_and_copy(tmp_path: Path) -> None:
     shelf = hadnas("list").output
     assert "four_families" in shelf and "star_or_sum_digits" in shelf and "gn_conv" in shelf
+    assert shelf.startswith("Blocks\nblock ")
     assert "Rewrite the stars" in hadnas("show", "star").output
     assert "assignments" in hadnas("show", "four_families").output
     shown = hadnas("show", "digits").output

@@ -22,8 +22,8 @@ from hadnas.store.study import Study
 def show_shelf(what: str | None) -> None:
     """Blocks by family, search spaces with their sizes, published networks and studies."""
     if what in (None, "blocks"):
-        heads = Column("op"), Column("role"), Column("family")
-        grid = Grid(*heads, Column("meaning", wraps=True), title="Ops")
+        heads = Column("block"), Column("role"), Column("family")
+        grid = Grid(*heads, Column("meaning", wraps=True), title="Blocks")
         for op in sorted(ops().values(), key=_op_order):
             grid.add(op.name, ", ".join(op.roles), op.family or "", op.summary)
         grid.print()
