@@ -72,11 +72,25 @@ def test_no_line_is_wider_than_the_terminal_and_no_cell_is_cut(
     if command == "top":
         assert any(LONG[:NAME_WIDTH] in line for line in lines)
         left_out = "left out at" in " ".join(lines)
-        assert left_out == (width < 130) and ("parameters" in "".join(lines[1:3])) == (width == 200)
+        assert left_out == (width < 130) and ("merges" in "".join(lines[1:3])) == (width == 200)
         for number in (
             f"{found.value:.4f} ± {found.standard_error:.4f}" for found in open_study("tiny", home.path).front
         ):
             assert any(number in line for line in lines)
+
+
+def test_the_tables_of_a_command_have_the_same_columns_and_the_letters_go_first(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for width in range(80, 150, 10):
+        lines = in_terminal(monkeypatch, width, "top", "tiny", "-n", 1, "--home", home.path)
+        titles = [n for n, line in enumerate(lines) if line.startswith(("tiny: ", "Pareto front", "Best of each"))]
+        heads = [" ".join(lines[n + 1 : n + 3]).split() for n in titles]
+        columns = ("MACs", "parameters", "products", "latency", "ratio", "blocks", "merges")
+        shown = [[column for column in columns if column in head] for head in heads]
+        assert len(shown) == 3 and all(one == shown[0] for one in shown), (width, shown)
+        assert "merges" not in shown[0] or "blocks" in shown[0]
+        assert "blocks" not in shown[0] or heads[0].count("latency") == 2, (width, heads)  # and its ratio
 
 
 def test_a_pipe_has_every_column_and_whole_names(home: Home) -> None:
@@ -181,8 +195,8 @@ def test_on_the_same_images_each_study_has_a_share(home: Home) -> None:
 
 
 def test_what_differs_between_latencies_is_named_with_both_values(home: Home, tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (90, 12, 12), dtype=np.uint8)
-    np.savez(tmp_path / "large.npz", train_images=images, train_labels=np.arange(90) % 3)
+    images = np.random.default_rng(0).integers(0, 256, (1200, 12, 12), dtype=np.uint8)
+    np.savez(tmp_path / "large.npz", train_images=images, train_labels=np.arange(1200) % 3)
     sizes = DataSpec(source=str(tmp_path / "large.npz"))
     run_study(study(name="larger", data=sizes, trials=1, latency="eager"), home, device="cpu")
     said = hadnas("compare", "tiny", "larger", "--home", home.path).output

@@ -35,6 +35,7 @@ class Grid:
 
     def __init__(self, *columns: Column, title: str = "") -> None:
         self.columns, self.title = columns, title
+        self.kept = list(range(len(columns)))
         self.rows: list[tuple[list[str], str | None]] = []
 
     def add(self, *cells: str, style: str | None = None) -> None:
@@ -43,19 +44,18 @@ class Grid:
 
     def print(self) -> list[str]:
         """Print the table under its title, and return the heads of the columns that were left out."""
-        kept = list(range(len(self.columns)))
-        if console.is_terminal:
-            while self._least_width(kept) > console.width:
-                place = max(kept, key=lambda place: self.columns[place].spare)
-                if not self.columns[place].spare:
-                    break
-                kept.remove(place)
+        fit(self)
         if self.title:
             console.print(self.title, style="bold")
         with console.capture() as captured:
-            console.print(self._table(kept))
+            console.print(self._table(self.kept))
         console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
-        return [column.head for place, column in enumerate(self.columns) if place not in kept]
+        return [column.head for place, column in enumerate(self.columns) if place not in self.kept]
+
+    @property
+    def is_too_wide(self) -> bool:
+        """Whether the columns that are kept do not fit the terminal."""
+        return console.is_terminal and self._least_width(self.kept) > console.width
 
     def _cells(self, place: int) -> list[str]:
         """The head and the cells of a column, as they are printed."""
@@ -89,6 +89,18 @@ class Grid:
         for row, (_, style) in zip(zip(*(rest for _, *rest in cells), strict=True), self.rows, strict=True):
             table.add_row(*row, style=style)
         return table
+
+
+def fit(*grids: Grid) -> None:
+    """Leave columns out of tables with equal columns, the same ones of each, until all fit the terminal."""
+    columns, kept = grids[0].columns, grids[0].kept
+    while any(grid.is_too_wide for grid in grids):
+        place = max(kept, key=lambda place: columns[place].spare)
+        if not columns[place].spare:
+            break
+        kept.remove(place)
+        for grid in grids:
+            grid.kept = kept
 
 
 def print_left_out(heads: list[str]) -> None:

@@ -14,12 +14,12 @@ from hadnas.results.candidate import Found
 from hadnas.results.comparison import Overlay, comparison
 from hadnas.results.table import NOISY_RATIO, StudyResults
 from hadnas.shell.tables import console
-from hadnas.shell.tables.grid import Column, Grid, print_left_out
+from hadnas.shell.tables.grid import Column, Grid, fit, print_left_out
 from hadnas.store.home import Home
 from hadnas.store.trials import REASON
 
-SPARE = {"latency_ms": 5, "products": 4, "params": 3}
-"""Figures that a narrow table leaves out first, the largest number before the others, unless they are objectives."""
+SPARE = {"merges": 7, "blocks": 6, "latency_ms": 5, "products": 4, "params": 3}
+"""What a narrow table leaves out first, the largest number before the others, unless it is an objective."""
 
 REUSED_MARK = "*: reused, measured and trained before, here or in another study of this home"
 
@@ -44,6 +44,8 @@ def show_top(name: str, home: Home, count: int) -> None:
         add_network(grid, results, found, "front" if found.name in front else "")
     for found in baselines:
         add_network(grid, results, found, "baseline")
+    more = [_front(results), _families(results)] if ranked else []
+    fit(grid, *more)
     left_out = grid.print()
     if "dummy" in results.stored:
         dummy = results.stored["dummy"]
@@ -59,20 +61,9 @@ def show_top(name: str, home: Home, count: int) -> None:
         return
 
     console.print()
-    grid = networks_grid(results, f"Pareto front of {', '.join(results.study.objectives)}")
-    for found in results.front:
-        add_network(grid, results, found, "")
-    left_out += grid.print()
-
-    console.print()
-    grid = networks_grid(results, f"Best of each family (the family of most blocks; {MIXED}: another has as many)")
-    for family in (*FAMILIES, MIXED):
-        if best := next((found for found in ranked if found.family == family), None):
-            add_network(grid, results, best, family)
-        else:
-            grid.add(family)
-    left_out += grid.print()
-    console.print()
+    for grid in more:
+        grid.print()
+        console.print()
     print_left_out(left_out)
     print_legend([*ranked[:count], *results.front, *baselines])
     _show_backends(results)
@@ -82,6 +73,23 @@ def show_top(name: str, home: Home, count: int) -> None:
     if results.unknown_blocks:
         console.print(f"families are not counted everywhere: {results.unknown_blocks}", soft_wrap=True)
     _show_left(results)
+
+
+def _front(results: StudyResults) -> Grid:
+    grid = networks_grid(results, f"Pareto front of {', '.join(results.study.objectives)}")
+    for found in results.front:
+        add_network(grid, results, found, "")
+    return grid
+
+
+def _families(results: StudyResults) -> Grid:
+    grid = networks_grid(results, f"Best of each family (the family of most blocks; {MIXED}: another has as many)")
+    for family in (*FAMILIES, MIXED):
+        if best := next((found for found in results.ranked if found.family == family), None):
+            add_network(grid, results, best, family)
+        else:
+            grid.add(family)
+    return grid
 
 
 def _show_backends(results: StudyResults) -> None:
@@ -152,8 +160,7 @@ def networks_grid(results: StudyResults, title: str) -> Grid:
         Column(name=True),
         Column("name", name=True),
         *figures,
-        Column("blocks", spare=1),
-        Column("merges", spare=2),
+        *(Column(what, spare=SPARE[what]) for what in ("blocks", "merges")),
         title=title,
     )
 
