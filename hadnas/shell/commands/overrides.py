@@ -169,7 +169,11 @@ def _baselines(names: Sequence[str], none: bool) -> dict[str, Any]:
         raise SpecError("--baseline and --no-baselines are both given; one of them is allowed")
     from hadnas.library import load_named, shipped
 
-    known = [name for name in dict.fromkeys(names) if name.endswith(".json") or as_path(name).is_dir() or name in shipped("published")]
+    known = [
+        name
+        for name in dict.fromkeys(names)
+        if name.endswith(".json") or as_path(name).is_dir() or name in shipped("published")
+    ]
     loaded = {name: arch.node for name, arch in load_named(known).items()}
     return {**loaded, **{name: name for name in names if name not in known}}
 
