@@ -28,7 +28,10 @@ PAIRS = 6
 
 
 def show_top(name: str, home: Home, count: int) -> None:
-    """Leaderboard, Pareto front, best of each family, baselines, and refused draws with reasons."""
+    """Leaderboard, Pareto front, best of each family, baselines, and refused draws with reasons.
+
+    The best of each family are left out if the leaderboard has all of them.
+    """
     results = StudyResults(name, home)
     ranked = results.ranked
     front = {found.name for found in results.front}
@@ -44,7 +47,10 @@ def show_top(name: str, home: Home, count: int) -> None:
         add_network(grid, results, found, "front" if found.name in front else "")
     for found in baselines:
         add_network(grid, results, found, "baseline")
-    more = [_front(results), _families(results)] if ranked else []
+    best = {family: found for found in reversed(ranked) if (family := found.family)}
+    more = [_front(results)] if ranked else []
+    if any(found not in ranked[:count] for found in best.values()):
+        more.append(_families(results, best))
     fit(grid, *more)
     left_out = grid.print()
     if "dummy" in results.stored:
@@ -82,11 +88,11 @@ def _front(results: StudyResults) -> Grid:
     return grid
 
 
-def _families(results: StudyResults) -> Grid:
+def _families(results: StudyResults, best: Mapping[str, Found]) -> Grid:
     grid = networks_grid(results, f"Best of each family (the family of most blocks; {MIXED}: another has as many)")
     for family in (*FAMILIES, MIXED):
-        if best := next((found for found in results.ranked if found.family == family), None):
-            add_network(grid, results, best, family)
+        if family in best:
+            add_network(grid, results, best[family], family)
         else:
             grid.add(family)
     return grid
