@@ -83,17 +83,17 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-LISTED = 100
+LISTED = 40
 """The most names in a message."""
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownName:
     """The error for an unknown name: its kind, the name, the nearest known name and the allowed names.
 
-    Of more than LISTED names, such as timm's models, it lists the nearest five and the number.
+    Of more than LISTED names, such as timm's models, it lists the nearest ten and the number.
     """
     names = sorted(allowed)
-    close = get_close_matches(name[:SHOWN] if isinstance(name, str) else cut(name), names, n=5)
+    close = get_close_matches(name[:SHOWN] if isinstance(name, str) else cut(name), names, n=10)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     known = ", ".join(names if len(names) <= LISTED else [*close, f"... {len(names)} names in all"]) or "none"
     return UnknownName(f"unknown {kind} {cut(name)}{hint} (known: {known})")

@@ -93,6 +93,33 @@ def test_the_tables_of_a_command_have_the_same_columns_and_the_letters_go_first(
         assert "blocks" not in shown[0] or heads[0].count("latency") == 2, (width, heads)  # and its ratio
 
 
+def test_the_best_of_each_family_is_shown_where_the_leaderboard_lacks_one(results: OpenStudy, home: Home) -> None:
+    best = {family: next(f for f in results.ranked if f.family == family) for family in ("additive", "mixed")}
+    assert {found.family for found in results.ranked} == set(best)
+    shown = hadnas("top", "tiny", "-n", 1, "--home", home.path).output.partition("Best of each family")[2]
+    rows = {line.split()[0]: line.split()[1:2] for line in shown.splitlines()[2:7]}
+    names = {family: [found.name] for family, found in best.items()}
+    assert rows == {"hadamard": [], "additive": [], "convolution": [], "attention": [], "mixed": [], **names}
+    assert "Best of each family" not in hadnas("top", "tiny", "-n", 3, "--home", home.path).output
+
+
+def test_the_studies_of_a_home_are_listed_and_shown(home: Home, tmp_path: Path) -> None:
+    rows = [["tiny", "3", "digits", "accuracy"], ["other", "2", "digits", "accuracy"]]
+    for command in (("list",), ("list", "studies"), ("top",)):
+        done = hadnas(*command, "--home", home.path)
+        own = [line.split() for line in done.output.partition("Your studies")[2].splitlines()]
+        assert done.exit_code == 0 and own[1] == ["study", "trials", "data", "metric"], done.output
+        assert all(row in own for row in rows), done.output
+    shown = hadnas("show", "other", "--home", home.path)
+    assert shown.exit_code == 0 and "lr 0.001" in shown.output and "split_seed 1" in shown.output
+    assert json.loads(hadnas("show", "other", "--home", home.path, "--json").output)["seed"] == 4
+    near = hadnas("show", "othr", "--home", home.path)
+    assert near.exit_code == 2 and "did you mean 'other'" in near.output and near.output.count(",") < 15
+    assert "Your studies" not in hadnas("list", "studies", "--home", tmp_path / "none").output
+    assert "there is no study in" in hadnas("top", "--home", tmp_path / "none").output
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_pipe_has_every_column_and_whole_names(home: Home) -> None:
     lines = hadnas("top", "tiny", "--home", home.path).output.splitlines()
     assert any(LONG in line and "baseline" in line for line in lines)

@@ -4,27 +4,38 @@ import sys
 
 import click
 
-from hadnas.shell.commands import BLOCKS_FILE
+from hadnas.shell.commands import BLOCKS_FILE, HOME
 
 
 @click.command("list")
 @click.argument("what", type=click.Choice(["blocks", "spaces", "networks", "studies"]), required=False)
-def list_command(what: str | None) -> None:
-    """List shipped blocks, search spaces, studies and published networks."""
+@HOME
+def list_command(what: str | None, home: str | None) -> None:
+    """List shipped blocks, search spaces, studies and published networks, and your studies."""
     from hadnas.shell.tables.shelf import show_shelf
+    from hadnas.shell.tables.studies import read_names, show_studies
+    from hadnas.store.home import Home
 
     show_shelf(what)
+    if what in (None, "studies") and read_names(home):
+        show_studies(Home(home, reading=True))
+    if what is None:
+        click.echo("hadnas show NAME prints one; hadnas copy NAME copies its file into this folder, to edit")
 
 
 @click.command("show")
 @click.argument("name")
+@HOME
 @BLOCKS_FILE
 @click.option("--json", "as_json", is_flag=True, help="Print a space, study or architecture as JSON, whole.")
-def show_command(name: str, as_json: bool) -> None:
-    """Show a block, a search space, a study or an architecture, by name or by the path of a file or exported folder."""
+def show_command(name: str, home: str | None, as_json: bool) -> None:
+    """Show a block, search space, study or architecture, by name or by the path of a file or exported folder.
+
+    A study may also be one of yours: `hadnas list studies` has the names.
+    """
     from hadnas.shell.tables.shelf import show_item
 
-    show_item(name, as_json=as_json)
+    show_item(name, home, as_json=as_json)
 
 
 @click.command("copy")

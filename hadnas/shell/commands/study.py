@@ -123,16 +123,21 @@ def search_command(
 
 
 @click.command("top")
-@click.argument("study")
+@click.argument("study", required=False)
 @HOME
 @BLOCKS_FILE
 @click.option("-n", "count", default=10, type=COUNTS, metavar="N", help="Rows of the leaderboard.")
-def top_command(study: str, home: str | None, count: int) -> None:
-    """Leaderboard, Pareto front and best of each family of a study."""
+def top_command(study: str | None, home: str | None, count: int) -> None:
+    """Leaderboard, Pareto front and best of each family of a study; without STUDY, the names of your studies."""
+    from hadnas.shell.tables.studies import show_studies
     from hadnas.shell.tables.study import show_top
     from hadnas.store.home import Home
 
-    show_top(study, Home(home, reading=True), count)
+    opened = Home(home, reading=True)
+    if study is None:
+        show_studies(opened)
+    else:
+        show_top(study, opened, count)
 
 
 @click.command("finals")

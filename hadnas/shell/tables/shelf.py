@@ -13,10 +13,13 @@ from hadnas.library import SHELVES, load, shipped
 from hadnas.paths import as_path
 from hadnas.shell.tables import console
 from hadnas.shell.tables.grid import Column, Grid
+from hadnas.shell.tables.studies import read_names
 from hadnas.space import size
 from hadnas.space.data import as_data
 from hadnas.space.outline import outline
+from hadnas.store.home import Home
 from hadnas.store.study import Study
+from hadnas.store.study_store import stored_study
 
 
 def show_shelf(what: str | None) -> None:
@@ -43,13 +46,12 @@ def show_shelf(what: str | None) -> None:
             study = load(name)
             grid.add(name, study.data.source, str(study.trials), _first_line(f"hadnas.studies.{name}"))
         grid.print()
-    if what is None:
-        console.print("hadnas show NAME prints one; hadnas copy NAME copies its file into this folder, to edit")
 
 
-def show_item(name: str, *, as_json: bool) -> None:
+def show_item(name: str, home: str | None, *, as_json: bool) -> None:
     """A block with its options, a space as a tree, a study with its settings and its space, or an architecture.
 
+    What is not shipped is looked up among the studies of the home, if there is one.
     as_json: a space, study or architecture as JSON, whole. Raises UnknownName, also for a block as JSON.
     """
     if name in ops() and not as_json:
@@ -60,8 +62,11 @@ def show_item(name: str, *, as_json: bool) -> None:
     except UnknownName as error:
         if name.endswith((".py", ".json")) or as_path(name).is_dir():
             raise
-        known = [*ops(), *(item for kind in SHELVES for item in shipped(kind))]
-        raise unknown("block, study, search space or architecture", name, dict.fromkeys(known)) from error
+        own = read_names(home)
+        if name not in own:
+            known = [*ops(), *(item for kind in SHELVES for item in shipped(kind)), *own]
+            raise unknown("block, study, search space or architecture", name, dict.fromkeys(known)) from error
+        found, _ = stored_study(name, Home(home, reading=True))
     if as_json:
         _show_json(found)
     elif isinstance(found, Arch):
