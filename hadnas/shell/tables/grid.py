@@ -44,7 +44,7 @@ class Grid:
 
     def print(self) -> list[str]:
         """Print the table under its title, and return the heads of the columns that were left out."""
-        fit(self)
+        drop_columns(self)
         if self.title:
             console.print(self.title, style="bold")
         with console.capture() as captured:
@@ -91,7 +91,7 @@ class Grid:
         return table
 
 
-def fit(*grids: Grid) -> None:
+def drop_columns(*grids: Grid) -> None:
     """Leave columns out of tables with equal columns, the same ones of each, until all fit the terminal."""
     columns, kept = grids[0].columns, grids[0].kept
     while any(grid.is_too_wide for grid in grids):

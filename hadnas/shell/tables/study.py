@@ -14,7 +14,7 @@ from hadnas.results.candidate import Found
 from hadnas.results.comparison import Overlay, comparison
 from hadnas.results.table import NOISY_RATIO, StudyResults
 from hadnas.shell.tables import console
-from hadnas.shell.tables.grid import Column, Grid, fit, print_left_out
+from hadnas.shell.tables.grid import Column, Grid, drop_columns, print_left_out
 from hadnas.store.home import Home
 from hadnas.store.trials import REASON
 
@@ -51,7 +51,7 @@ def show_top(name: str, home: Home, count: int) -> None:
     more = [_front(results)] if ranked else []
     if any(found not in ranked[:count] for found in best.values()):
         more.append(_families(results, best))
-    fit(grid, *more)
+    drop_columns(grid, *more)
     left_out = grid.print()
     if "dummy" in results.stored:
         dummy = results.stored["dummy"]
