@@ -13,14 +13,8 @@ from hadnas.shell.commands import BLOCKS_FILE, HOME
 def list_command(what: str | None, home: str | None) -> None:
     """List shipped blocks, search spaces, studies and published networks, and your studies."""
     from hadnas.shell.tables.shelf import show_shelf
-    from hadnas.shell.tables.studies import read_names, show_studies
-    from hadnas.store.home import Home
 
-    show_shelf(what)
-    if what in (None, "studies") and read_names(home):
-        show_studies(Home(home, reading=True))
-    if what is None:
-        click.echo("hadnas show NAME prints one; hadnas copy NAME copies its file into this folder, to edit")
+    show_shelf(what, home)
 
 
 @click.command("show")

@@ -13,7 +13,7 @@ from hadnas.library import SHELVES, load, shipped
 from hadnas.paths import as_path
 from hadnas.shell.tables import console
 from hadnas.shell.tables.grid import Column, Grid
-from hadnas.shell.tables.studies import read_names
+from hadnas.shell.tables.studies import read_names, show_studies
 from hadnas.space import size
 from hadnas.space.data import as_data
 from hadnas.space.outline import outline
@@ -22,8 +22,8 @@ from hadnas.store.study import Study
 from hadnas.store.study_store import stored_study
 
 
-def show_shelf(what: str | None) -> None:
-    """Blocks by family, search spaces with their sizes, published networks and studies."""
+def show_shelf(what: str | None, home: str | None) -> None:
+    """Blocks by family, search spaces with their sizes, published networks and studies, also those of the home."""
     if what in (None, "blocks"):
         heads = Column("block"), Column("role"), Column("family")
         grid = Grid(*heads, Column("meaning", wraps=True), title="Blocks")
@@ -46,6 +46,10 @@ def show_shelf(what: str | None) -> None:
             study = load(name)
             grid.add(name, study.data.source, str(study.trials), _first_line(f"hadnas.studies.{name}"))
         grid.print()
+        if read_names(home):
+            show_studies(Home(home, reading=True))
+    if what is None:
+        console.print("hadnas show NAME prints one; hadnas copy NAME copies a shipped file into this folder, to edit")
 
 
 def show_item(name: str, home: str | None, *, as_json: bool) -> None:

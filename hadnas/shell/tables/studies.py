@@ -2,12 +2,11 @@
 
 from contextlib import suppress
 
-from optuna.trial import TrialState
-
 from hadnas.errors import StudyError
 from hadnas.measure.figures import metric_words
 from hadnas.shell.tables import console
 from hadnas.shell.tables.grid import Column, Grid
+from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
 from hadnas.store.study_store import stored_study, study_names
 
@@ -29,12 +28,14 @@ def show_studies(home: Home) -> None:
     for name in names:
         try:
             study, book = stored_study(name, home)
+            with clear_errors(home.url, f"a trial of study {name!r}"):
+                trials = book.get_trials(deepcopy=False)
         except StudyError as error:  # it is damaged, or never began; the others can be seen all the same
             grid.add(name, "-", "-", "-")
             reasons.append(str(error))
             continue
-        finished = book.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        grid.add(name, str(len(finished)), study.data.source, metric_words(study.metric_figure))
+        finished = sum(trial.state.name == "COMPLETE" for trial in trials)
+        grid.add(name, str(finished), study.data.source, metric_words(study.metric_figure))
     grid.print()
     for reason in reasons:
         console.print(reason)
