@@ -121,7 +121,7 @@ WORDS = [f"digit {label}" for label in LABELS]
     ("name", "columns", "message"),
     [
         ("l.csv", {"label": changed(WORDS, 7, np.nan)}, r"l\.csv, row 9: the column 'label' is ''; "),
-        ("l.parquet", {"label": changed(WORDS, 7, None)}, r"l\.parquet, row 7: the column 'label' is '(None|nan)'; "),
+        ("l.parquet", {"label": changed(WORDS, 7, None)}, r"l\.parquet, row 7: the column 'label' is ''; "),
         ("l.csv", {"label": [*WORDS[:100], *[""] * 20]}, r"row 102: .* is '', in 19 more rows, too"),
         ("l.csv", {"label": changed(WORDS, 7, 3)}, r"row 2: .* text, 'digit 0', but the number 3 in row 9"),
         ("l.csv", {"label": LABELS + 0.5}, r"row 2: the column 'label' is 0\.5; a class"),
@@ -143,11 +143,21 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
         (b"", "not a readable table"),
         (b"path,label\n", "has no rows"),
         (b"path,label\n\xff\xfe,3\n", "not a readable table"),
-        (b"path,label\na,b,c,d\ne,f\n", "not a readable table"),
+        (b"path,label\na,b,c,d\ne,f\n", r"row 2: not a readable table \(4 cells, but 2 columns"),
+        ("path,label\né.png,3\n".encode("latin-1"), "save it as UTF-8"),
+        ("path,label\na.png,3\n".encode("utf-16"), "save it as UTF-8"),
+        (b'path,label\n"a.png,3\n', "not a readable table"),
+        (b"path,label,label\na.png,3,4\n", "two columns have the name 'label'"),
+        (b"\npath,label\na.png,1\n\n\n,2\n", "row 6: the column 'path' is ''"),
     ):
         path.write_bytes(content)
         with pytest.raises(DataError, match=rf"labels\.csv.*({message})"):
             load_data(str(path))
+    path.unlink()
+    for label in ([[1, 2]] * 120, [{"a": 1}] * 120, [b"1"] * 120):
+        with pytest.raises(DataError, match=r"row 0: the column 'label' is of type \w+; a cell is one text or number"):
+            load_data(table(tmp_path, "lists.parquet", label=label))
+    path.write_bytes(b"")
     path.with_suffix(".parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="not a readable table"):
         load_data(str(path.with_suffix(".parquet")))

@@ -1,10 +1,11 @@
 """A table of image files: a row has a path, a label and, optionally, a split and a group."""
 
-import warnings
-from collections.abc import Sequence
+import csv
+import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,9 +19,6 @@ from hadnas.train.data.images import Source, checked_names
 from hadnas.train.data.reader import ordered_names, reader
 from hadnas.train.data.spec import READING, TABLES
 from hadnas.train.data.split import SPLITS, split_named
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NAMES = {
     "path": (
@@ -96,42 +94,35 @@ def read_image_table(
 
 @dataclass(frozen=True)
 class _Table:
-    """A table, all cells as text; `first` is the number of its first row in messages."""
+    """The cells of each column, and the number of each row in messages: that of a spreadsheet, or from 0 in parquet."""
 
     path: Path
-    cells: "pd.DataFrame"
-    first: int
+    columns: Mapping[str, Sequence[object]]
+    rows: Sequence[int]
 
     @classmethod
     def read(cls, path: Path) -> "_Table":
-        import pandas as pd  # late: the import takes half a second
-
-        parquet = path.suffix.lower() == ".parquet"
         try:
-            if parquet:
-                cells = pd.read_parquet(path)
-            else:
-                with path.open(encoding="utf-8-sig") as file:
-                    separator = max(",;\t", key=file.readline().count)
-                    file.seek(0)
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("error")  # pandas cuts longer rows
-                        cells = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False, index_col=False)
+            names, cells, rows = _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
+        except UnicodeError as error:
+            raise DataError(f"{path}: not a readable table ({error}); save it as UTF-8") from error
+        except DataError:
+            raise
         except Exception as error:  # pandas raises many types of errors for malformed files
             raise DataError(f"{path}: not a readable table ({error})") from error
-        if cells.empty:
+        if not rows:
             raise DataError(f"{path}: the table has no rows")
-        if len(set(map(str, cells.columns))) < len(cells.columns):
-            raise DataError(f"{path}: two columns have one name, of {', '.join(map(str, cells.columns))}")
-        return cls(path, cells.rename(columns=str), 0 if parquet else 2)  # row 1 of a text file is its header
+        if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+            raise DataError(f"{path}: two columns have the name {twice[0]!r}, of {', '.join(names)}")
+        return cls(path, dict(zip(names, cells, strict=True)), rows)
 
     def at(self, place: int) -> str:
         """Where a row is, for messages."""
-        return f"{self.path}, row {place + self.first}"
+        return f"{self.path}, row {self.rows[place]}"
 
     def find(self, role: str) -> str | None:
         """The column with the first of the common names of a role, if there is one."""
-        lower = {name.strip().lower(): name for name in reversed(self.cells.columns)}
+        lower = {name.strip().lower(): name for name in reversed([*self.columns])}
         return next((lower[name] for name in NAMES[role] if name in lower), None)
 
     def column(self, role: str, name: str | None) -> str:
@@ -141,17 +132,23 @@ class _Table:
         if found is None:
             raise DataError(
                 f"{self.path}: no column for the {role}, such as {', '.join(NAMES[role][:3])}; found are "
-                f"{', '.join(self.cells.columns)}; name one with {option}"
+                f"{', '.join(self.columns)}; name one with {option}"
             )
-        if found not in self.cells.columns:
-            raise DataError(f"{self.path}: {unknown(f'column for {option}', found, self.cells.columns)}")
+        if found not in self.columns:
+            raise DataError(f"{self.path}: {unknown(f'column for {option}', found, self.columns)}")
         return found
 
     def texts(self, column: str) -> np.ndarray:
         """The cells of a column as stripped text. Raises DataError for an empty one."""
-        cells = self.cells[column]
+        cells = self.columns[column]
+        for place, cell in enumerate(cells):
+            if isinstance(cell, (bytes, dict, list, np.ndarray)):
+                raise DataError(
+                    f"{self.at(place)}: the column {column!r} is of type {type(cell).__name__}; a cell is one text or "
+                    "number"
+                )
         texts = np.array([str(cell).strip() for cell in cells], dtype=object)
-        empty = cells.isna().to_numpy() | np.isin(texts, _MISSING)
+        empty = np.isin(texts, _MISSING)
         if empty.any():
             place = int(empty.argmax())
             also = f", in {empty.sum() - 1:,} more rows, too" if empty.sum() > 1 else ""
@@ -159,6 +156,37 @@ class _Table:
                 f"{self.at(place)}: the column {column!r} is {cut(texts[place])}{also}; no cell may be empty"
             )
         return texts
+
+
+def _text(path: Path) -> tuple[list[str], list[Sequence[object]], list[int]]:
+    """Names and cells of the columns, and the number of each row, without blank rows; short rows end in empty cells."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        first = next((line for line in file if line.strip()), "")
+        file.seek(0)
+        lines = csv.reader(file, delimiter=max(",;\t", key=first.count), strict=True)
+        records = [(row, cells) for row, cells in enumerate(lines, 1) if len(cells) > 1 or "".join(cells).strip()]
+    if not records:
+        raise DataError(f"{path}: not a readable table (it is empty)")
+    (_, names), *records = records
+    for row, cells in records:
+        if len(cells) > len(names):
+            raise DataError(f"{path}, row {row}: not a readable table ({len(cells)} cells, but {len(names)} columns)")
+        cells += [""] * (len(names) - len(cells))
+    columns = list(zip(*(cells for _, cells in records), strict=True)) or [()] * len(names)
+    named = [place for place, name in enumerate(names) if name.strip()]  # a column of row numbers has no name
+    return [names[place] for place in named], [columns[place] for place in named], [row for row, _ in records]
+
+
+def _parquet(path: Path) -> tuple[list[str], list[Sequence[object]], list[int]]:
+    import pandas as pd  # late: the import takes half a second
+
+    table = pd.read_parquet(path)
+    columns = [table.iloc[:, place].astype(object) for place in range(table.shape[1])]
+    return (
+        [*map(str, table.columns)],
+        [cells.where(cells.notna(), "").tolist() for cells in columns],
+        [*range(len(table))],
+    )
 
 
 def _files(table: _Table, column: str, root: Path) -> tuple[list[Path], dict[Path, str]]:
@@ -174,11 +202,11 @@ def _files(table: _Table, column: str, root: Path) -> tuple[list[Path], dict[Pat
             path = next((found for end in EXTENSIONS if (found := root / f"{name}{end}").is_file()), path)
         if path in files:
             raise DataError(
-                f"{table.at(place)}: names {name!r}, as does row {files[path] + table.first}; one row for each image"
+                f"{table.at(place)}: names {name!r}, as does row {table.rows[files[path]]}; one row for each image"
             )
         files[path] = place
         if not path.is_file():
-            missing[path] = f"row {place + table.first}: there is no such file"
+            missing[path] = f"row {table.rows[place]}: there is no such file"
     if len(missing) == len(files):
         raise DataError(
             f"{table.at(0)}: there is no file {next(iter(missing))}, nor one of any other row; paths start at the "
@@ -198,7 +226,7 @@ def _targets(
         return "classes", names, classes
     columns = [table.column("value" if values else "label", name) for name in values or labels]
     allowed = "numbers" if values else "0 and 1, or true and false"
-    found = np.empty((len(table.cells), len(columns)), np.float32)
+    found = np.empty((len(table.rows), len(columns)), np.float32)
     for place, column in enumerate(columns):
         texts = table.texts(column)
         numbers = np.array([_number(_TRUTH.get(text.lower(), text)) for text in texts])
@@ -224,7 +252,7 @@ def _classes(table: _Table, column: str) -> tuple[tuple[str, ...], np.ndarray]:
         one, other = int(text.argmax()), int((~text).argmax())
         raise DataError(
             f"{table.at(one)}: the column {column!r} is text, {texts[one]!r}, but the number {texts[other]} in row "
-            f"{other + table.first}; all numbers or all text is needed"
+            f"{table.rows[other]}; all numbers or all text is needed"
         )
     else:
         fractions = ~np.isfinite(numbers) | (numbers != np.rint(numbers))
@@ -254,11 +282,11 @@ def _splits(table: _Table, given: str | None) -> tuple[np.ndarray, tuple[str, ..
     """
     column = table.find("split") if given is None else table.column("split", given)
     if column is None:
-        return np.full(len(table.cells), "train"), ()
-    found = [split_named(text) for text in table.cells[column]]
+        return np.full(len(table.rows), "train"), ()
+    found = [split_named(text) for text in table.columns[column]]
     if None in found:
         place = found.index(None)
-        value = cut(str(table.cells[column].iloc[place]))
+        value = cut(str(table.columns[column][place]))
         if given is not None:
             raise DataError(f"{table.at(place)}: the column {column!r} is {value}; allowed are {', '.join(SPLITS)}")
         return np.full(len(found), "train"), (
@@ -274,6 +302,6 @@ def _check_groups(table: _Table, groups: np.ndarray, splits: Sequence[str] | np.
         other, row = seen.setdefault(group, (split, place))
         if other != split:
             raise DataError(
-                f"{table.at(place)}: {column} {group!r} is in {split}, but in {other} in row {row + table.first}; a "
+                f"{table.at(place)}: {column} {group!r} is in {split}, but in {other} in row {table.rows[row]}; a "
                 "group is in one split"
             )
