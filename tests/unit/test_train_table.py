@@ -94,7 +94,7 @@ def test_no_group_is_in_two_splits(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"labels\.csv: class 'digit 0' has no image in train"):
         load_data(table(tmp_path, split=own))
     own = np.where(np.arange(120) % 5 == 0, "test", "train")
-    with pytest.raises(DataError, match=r"row 14: patient 'patient 0' is in train, but in test in row 2"):
+    with pytest.raises(DataError, match=r"the column 'patient', row 14: 'patient 0' is in train, but in test in row 2"):
         load_data(DataSpec(source=table(tmp_path, patient=patient, split=own), group="patient"))
     with pytest.raises(DataError, match=r"'digit 0' is in 1 of 10 groups .*test"):
         load_data(DataSpec(source=table(tmp_path), group="label"))
@@ -128,6 +128,17 @@ WORDS = [f"digit {label}" for label in LABELS]
         ("l.csv", {"label": changed(LABELS.tolist(), 7, "inf")}, r"row 9: the column 'label' is inf; a class"),
         ("l.csv", {"path": changed(NAMES, 7, "gone.png")}, r"/gone\.png: row 9: there is no such file; --skip-bad"),
         ("l.csv", {"path": changed(NAMES, 7, "005.png")}, r"row 9: names '005\.png', as does row 7"),
+        (
+            "l.csv",
+            {"path": changed(NAMES, 7, "../" * 2 + "x" * 300)},
+            r"row 9: the column 'path' is '.*xx\.\.\., which cannot",
+        ),
+        (
+            "l.csv",
+            {"path": changed(NAMES, 7, "x" * 252)},
+            r"row 9: the column 'path' is 'x+\.*, which cannot be a file's",
+        ),
+        ("l.csv", {"path": changed(NAMES, 7, "sub/.././005.png")}, r"row 9: names 'sub.*png', as does row 7"),
         ("l.csv", {"split": ["val"] * 120}, r"no row is of the split train; found are val"),
         ("l.csv", {"label": ["x"] * 120}, r"only one class, 'x'"),
     ],

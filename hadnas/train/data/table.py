@@ -18,7 +18,7 @@ from hadnas.train.data.folder import EXTENSIONS
 from hadnas.train.data.images import Source, checked_names
 from hadnas.train.data.reader import ordered_names, reader
 from hadnas.train.data.spec import READING, TABLES
-from hadnas.train.data.split import SPLITS, split_named
+from hadnas.train.data.split import SPLITS, check_groups, split_named
 
 NAMES = {
     "path": (
@@ -73,7 +73,7 @@ def read_image_table(
     splits, notes = _splits(table, split_column)
     groups = None if group is None else table.texts(table.column("group", group))
     if groups is not None:
-        _check_groups(table, groups, splits, group or "")
+        check_groups(groups, splits, table.rows, f"{table.path}: the column {group!r}")
     rows = {split: np.flatnonzero(splits == split) for split in SPLITS if (splits == split).any()}
     if "train" not in rows:
         raise DataError(f"{table.path}: no row is of the split train; found are {', '.join(rows)}")
@@ -194,25 +194,33 @@ def _files(table: _Table, column: str, root: Path) -> tuple[list[Path], dict[Pat
 
     A name without the ending of an image stands for the file with one of EXTENSIONS.
     """
-    files: dict[Path, int] = {}
+    files: list[Path] = []
     missing: dict[Path, str] = {}
+    seen: dict[str, int] = {}
     for place, name in enumerate(table.texts(column)):
         path = root / name
-        if not name.lower().endswith(EXTENSIONS) and not path.is_file():
-            path = next((found for end in EXTENSIONS if (found := root / f"{name}{end}").is_file()), path)
-        if path in files:
+        try:
+            if not name.lower().endswith(EXTENSIONS) and not path.is_file():
+                path = next((found for end in EXTENSIONS if (found := root / f"{name}{end}").is_file()), path)
+            found = path.exists()
+        except OSError as error:  # a name of over 255 bytes, a folder that cannot be read
             raise DataError(
-                f"{table.at(place)}: names {name!r}, as does row {table.rows[files[path]]}; one row for each image"
+                f"{table.at(place)}: the column {column!r} is {cut(name)}, which cannot be a file's path ({error.strerror})"
+            ) from None
+        other = seen.setdefault(os.path.abspath(path), place)  # without `folder/..`
+        if other != place:
+            raise DataError(
+                f"{table.at(place)}: names {name!r}, as does row {table.rows[other]}; one row for each image"
             )
-        files[path] = place
-        if not path.is_file():
+        files.append(path)
+        if not found:
             missing[path] = f"row {table.rows[place]}: there is no such file"
     if len(missing) == len(files):
         raise DataError(
             f"{table.at(0)}: there is no file {next(iter(missing))}, nor one of any other row; paths start at the "
             "table's folder, or at the folder given as --images"
         )
-    return list(files), missing
+    return files, missing
 
 
 def _targets(
@@ -293,15 +301,3 @@ def _splits(table: _Table, given: str | None) -> tuple[np.ndarray, tuple[str, ..
             f"the column {column!r} is not used: its value {value} is not one of {', '.join(SPLITS)}",
         )
     return np.array(found), ()
-
-
-def _check_groups(table: _Table, groups: np.ndarray, splits: Sequence[str] | np.ndarray, column: str) -> None:
-    """Raise DataError if a group is in two splits of the table."""
-    seen: dict[str, tuple[str, int]] = {}
-    for place, (group, split) in enumerate(zip(groups, splits, strict=True)):
-        other, row = seen.setdefault(group, (split, place))
-        if other != split:
-            raise DataError(
-                f"{table.at(place)}: {column} {group!r} is in {split}, but in {other} in row {table.rows[row]}; a "
-                "group is in one split"
-            )
