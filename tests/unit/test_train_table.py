@@ -81,6 +81,33 @@ def test_a_column_of_splits_is_followed(tmp_path: Path) -> None:
         load_data(DataSpec(source=table(tmp_path, fold=np.arange(120) % 5), split_column="fold"))
 
 
+@pytest.mark.parametrize("wrong", ["tset", ""])
+def test_a_split_that_is_none_among_others_is_refused(wrong: str, tmp_path: Path) -> None:
+    split = np.where(np.arange(120) % 4, "train", "test").tolist()
+    with pytest.raises(DataError, match=rf"row 6: the column 'split' is '{wrong}'; allowed are train, val, test"):
+        load_data(table(tmp_path, split=changed(split, 4, wrong)))
+
+
+@pytest.mark.parametrize(
+    ("form", "names"),
+    [
+        (["{}", "{}.0", "{:03}", "{}e0"], None),
+        (["{}"], tuple("0123456789")),
+        (["{}.0"], tuple("0123456789")),
+        (["{:03}"], tuple(f"{label:03}" for label in range(10))),
+        (["{}e1"], tuple(f"{label}e1" for label in range(10))),
+        (["900719925474099{}"], tuple(f"900719925474099{label}" for label in range(10))),
+        (["1{}", "1_{}"], tuple(text for label in range(10) for text in (f"1_{label}", f"1{label}"))),
+    ],
+)
+def test_class_labels_are_equal_only_as_text(form: list[str], names: tuple[str, ...] | None, tmp_path: Path) -> None:
+    labels = [form[place // 3 % len(form)].format(label) for place, label in enumerate(LABELS)]
+    data = load_data(DataSpec(source=table(tmp_path, label=labels), val_fraction=0.5, test_fraction=0.34))
+    assert set(data.class_names) == set(labels) if names is None else sorted(data.class_names) == sorted(names)
+    stored = {data.class_names[label] for label in data.train.labels.tolist()}
+    assert stored == set(data.class_names)
+
+
 def test_no_group_is_in_two_splits(tmp_path: Path) -> None:
     patient = np.array([f"patient {place % 12}" for place in range(120)])
     spec = DataSpec(source=table(tmp_path, patient=patient), group="patient")
@@ -201,6 +228,8 @@ def test_several_label_columns_are_labels_and_value_columns_values(tmp_path: Pat
         ({"value_columns": ["height", "patience"]}, r"--value-column 'patience'; did you mean 'patient'"),
         ({"label_columns": ["even", "height"]}, r"row 2: the column 'height' is '-3\.0'; allowed are 0 and 1"),
         ({"value_columns": ["height", "path"]}, r"row 2: the column 'path' is '000\.png'; allowed are numbers"),
+        ({"label_columns": ["even", "large", "even"]}, "column 'even' is given twice"),
+        ({"value_columns": ["height", "height"]}, "column 'height' is given twice"),
         ({"label_columns": ["even", "large"], "value_columns": ["height"]}, "--label-column and --value-column"),
     ):
         with pytest.raises(DataError, match=message):

@@ -21,7 +21,7 @@ from hadnas.train.data.spec import READING, TABLES
 from hadnas.train.data.split import SPLITS, check_groups, split_named
 
 NAMES = {
-    "path": (
+    "path": [
         "path",
         "file",
         "filename",
@@ -32,12 +32,13 @@ NAMES = {
         "image_path",
         "image_id",
         "img",
-    ),
-    "label": ("label", "class", "target", "class_name", "category", "labels"),
-    "split": ("split", "subset", "fold", "set", "partition"),
+    ],
+    "label": ["label", "class", "target", "class_name", "category", "labels"],
+    "split": ["split", "subset", "fold", "set", "partition"],
 }
 """Column -> the names by which it is found, in lower case, in this order."""
 
+_WHOLE = re.compile("0|-?[1-9][0-9]*")
 _TRUTH = {"true": "1", "false": "0"}
 _MISSING = ("", "nan", "NaN", "NA", "null")
 
@@ -205,7 +206,8 @@ def _files(table: _Table, column: str, root: Path) -> tuple[list[Path], dict[Pat
             found = path.exists()
         except OSError as error:  # a name of over 255 bytes, a folder that cannot be read
             raise DataError(
-                f"{table.at(place)}: the column {column!r} is {cut(name)}, which cannot be a file's path ({error.strerror})"
+                f"{table.at(place)}: the column {column!r} is {cut(name)}, which cannot be a file's path "
+                f"({error.strerror})"
             ) from None
         other = seen.setdefault(os.path.abspath(path), place)  # without `folder/..`
         if other != place:
@@ -229,6 +231,8 @@ def _targets(
     """The kind of the targets, their names, and classes (N,) as int64, or labels or values (N, K) as float32."""
     if labels and values:
         raise DataError(f"{table.path}: --label-column and --value-column are both given; one is allowed")
+    if twice := [name for name in labels or values if [*labels, *values].count(name) > 1]:
+        raise DataError(f"{table.path}: the column {twice[0]!r} is given twice; each is one of the outputs")
     if not values and len(labels) < 2:
         names, classes = _classes(table, table.column("label", labels[0] if labels else None))
         return "classes", names, classes
@@ -249,29 +253,29 @@ def _targets(
 def _classes(table: _Table, column: str) -> tuple[tuple[str, ...], np.ndarray]:
     """Class names and labels that count them, int64 (N,).
 
-    Numbers are in ascending order, text in the order of timm's reader.
+    If all are whole numbers as they are usually written, they are in ascending order; text such as 01 is in the order
+    of timm's reader, and equal only to itself.
     """
     texts = table.texts(column)
     numbers = np.array([_number(text) for text in texts])
     text = np.isnan(numbers)
-    if text.all():
-        names = ordered_names(set(texts), table.path)
-    elif text.any():
+    if text.any() and not text.all():
         one, other = int(text.argmax()), int((~text).argmax())
         raise DataError(
             f"{table.at(one)}: the column {column!r} is text, {texts[one]!r}, but the number {texts[other]} in row "
             f"{table.rows[other]}; all numbers or all text is needed"
         )
-    else:
-        fractions = ~np.isfinite(numbers) | (numbers != np.rint(numbers))
-        if fractions.any():
-            place = int(fractions.argmax())
-            raise DataError(
-                f"{table.at(place)}: the column {column!r} is {texts[place]}; a class is text or a whole number, and "
-                "numbers to predict are named with --value-column"
-            )
-        texts = np.array([str(int(number)) for number in numbers], dtype=object)
-        names = tuple(sorted(set(texts), key=int))
+    fractions = ~text & (~np.isfinite(numbers) | (numbers != np.rint(numbers)))
+    if fractions.any():
+        place = int(fractions.argmax())
+        raise DataError(
+            f"{table.at(place)}: the column {column!r} is {texts[place]}; a class is text or a whole number, and "
+            "numbers to predict are named with --value-column"
+        )
+    if not text.any() and all(text.endswith(".0") for text in texts):  # whole numbers in a floating type
+        texts = np.array([text.removesuffix(".0") for text in texts], dtype=object)
+    whole = all(map(_WHOLE.fullmatch, texts))
+    names = tuple(sorted(set(texts), key=int)) if whole else ordered_names(set(texts), table.path)
     order = {name: label for label, name in enumerate(names)}
     return names, np.array([order[text] for text in texts], np.int64)
 
@@ -286,7 +290,7 @@ def _number(text: str) -> float:
 def _splits(table: _Table, given: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
     """The split of each row, and notes.
 
-    A column that has only a common name, such as `fold`, is one of splits if all its values are.
+    A column that has only a common name, such as `fold`, is one of splits if any of its values is.
     """
     column = table.find("split") if given is None else table.column("split", given)
     if column is None:
@@ -295,7 +299,7 @@ def _splits(table: _Table, given: str | None) -> tuple[np.ndarray, tuple[str, ..
     if None in found:
         place = found.index(None)
         value = cut(str(table.columns[column][place]))
-        if given is not None:
+        if given is not None or any(found):
             raise DataError(f"{table.at(place)}: the column {column!r} is {value}; allowed are {', '.join(SPLITS)}")
         return np.full(len(found), "train"), (
             f"the column {column!r} is not used: its value {value} is not one of {', '.join(SPLITS)}",
