@@ -58,7 +58,9 @@ def test_columns_and_the_folder_of_images_may_be_named(tmp_path: Path) -> None:
     moved = path.rename(tmp_path / "lists" / "all.csv")
     named = {"source": str(moved), "images": str(tmp_path / "images"), "path_column": "image_uri"}
     assert load_data(DataSpec(**named, label_columns=["dx"])).class_names == ("0", "1")
-    with pytest.raises(DataError, match=r"no column for the label, .* image_uri, dx, site; .*--label-column"):
+    with pytest.raises(
+        DataError, match=r"no column for the label, .* image_uri, dx, site; .*--label-column, several .* --value-column"
+    ):
         load_data(DataSpec(**named))
     with pytest.raises(DataError, match=r"--label-column 'sites'; did you mean 'site'"):
         load_data(DataSpec(**named, label_columns=["sites"]))
@@ -102,7 +104,7 @@ def test_a_split_that_is_none_among_others_is_refused(wrong: str, tmp_path: Path
 )
 def test_class_labels_are_equal_only_as_text(form: list[str], names: tuple[str, ...] | None, tmp_path: Path) -> None:
     labels = [form[place // 3 % len(form)].format(label) for place, label in enumerate(LABELS)]
-    data = load_data(DataSpec(source=table(tmp_path, label=labels), val_fraction=0.5, test_fraction=0.34))
+    data = load_data(DataSpec(source=table(tmp_path, label=labels), val_fraction=0.5, test_fraction=0.333))
     assert set(data.class_names) == set(labels) if names is None else sorted(data.class_names) == sorted(names)
     stored = {data.class_names[label] for label in data.train.labels.tolist()}
     assert stored == set(data.class_names)
@@ -238,6 +240,15 @@ def test_several_label_columns_are_labels_and_value_columns_values(tmp_path: Pat
         load_data(DataSpec(source=table(tmp_path, height=changed([1.5] * 120, 7, None)), value_columns=["height"]))
     with pytest.raises(DataError, match=r"'height' is 1\.5 for all"):
         load_data(DataSpec(source=table(tmp_path, height=[1.5] * 120), value_columns=["height"]))
+    for height, message in (
+        (changed([1.5] * 120, 7, 1e300), r"row 9: the column 'height' is 1e\+300; allowed are numbers from -3\.4e\+38"),
+        (
+            1.7e9 + np.arange(120.0),
+            r"labels\.csv, row \d+: the column 'height' is 1700\d+, which float32 rounds .*table\['height'\] -= 17000",
+        ),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_data(DataSpec(source=table(tmp_path, height=height), value_columns=["height"]))
     with pytest.raises(DataError, match=r"row 2: the column 'height' is 'inf'"):
         load_data(DataSpec(source=table(tmp_path, height=[np.inf] * 120), value_columns=["height"]))
     few = np.arange(120) % 2

@@ -19,23 +19,15 @@ from hadnas.train.data.images import Source, checked_names
 from hadnas.train.data.reader import ordered_names, reader
 from hadnas.train.data.spec import READING, TABLES
 from hadnas.train.data.split import SPLITS, check_groups, split_named
+from hadnas.train.data.target import as_float32
 
 NAMES = {
-    "path": [
-        "path",
-        "file",
-        "filename",
-        "file_name",
-        "filepath",
-        "file_path",
-        "image",
-        "image_path",
-        "image_id",
-        "img",
-    ],
-    "label": ["label", "class", "target", "class_name", "category", "labels"],
-    "split": ["split", "subset", "fold", "set", "partition"],
-}
+    "path": (
+        "path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "image_id", "img"
+    ),
+    "label": ("label", "class", "target", "class_name", "category", "labels"),
+    "split": ("split", "subset", "fold", "set", "partition"),
+}  # fmt: skip
 """Column -> the names by which it is found, in lower case, in this order."""
 
 _WHOLE = re.compile("0|-?[1-9][0-9]*")
@@ -131,9 +123,10 @@ class _Table:
         found = self.find(role) if name is None else name
         option = "--group" if role == "group" else f"--{role}-column"
         if found is None:
+            more = ", several times for labels of 0 and 1, or numbers with --value-column" if role == "label" else ""
             raise DataError(
                 f"{self.path}: no column for the {role}, such as {', '.join(NAMES[role][:3])}; found are "
-                f"{', '.join(self.columns)}; name one with {option}"
+                f"{', '.join(self.columns)}; name one with {option}{more}"
             )
         if found not in self.columns:
             raise DataError(f"{self.path}: {unknown(f'column for {option}', found, self.columns)}")
@@ -182,12 +175,8 @@ def _parquet(path: Path) -> tuple[list[str], list[Sequence[object]], list[int]]:
     import pandas as pd  # late: the import takes half a second
 
     table = pd.read_parquet(path)
-    columns = [table.iloc[:, place].astype(object) for place in range(table.shape[1])]
-    return (
-        [*map(str, table.columns)],
-        [cells.where(cells.notna(), "").tolist() for cells in columns],
-        [*range(len(table))],
-    )
+    columns = [cells.astype(object).where(cells.notna(), "").tolist() for _, cells in table.items()]
+    return [*map(str, table.columns)], columns, [*range(len(table))]
 
 
 def _files(table: _Table, column: str, root: Path) -> tuple[list[Path], dict[Path, str]]:
@@ -238,7 +227,7 @@ def _targets(
         return "classes", names, classes
     columns = [table.column("value" if values else "label", name) for name in values or labels]
     allowed = "numbers" if values else "0 and 1, or true and false"
-    found = np.empty((len(table.rows), len(columns)), np.float32)
+    found = np.empty((len(table.rows), len(columns)))
     for place, column in enumerate(columns):
         texts = table.texts(column)
         numbers = np.array([_number(_TRUTH.get(text.lower(), text)) for text in texts])
@@ -247,14 +236,18 @@ def _targets(
             row = int(wrong.argmax())
             raise DataError(f"{table.at(row)}: the column {column!r} is {cut(texts[row])}; allowed are {allowed}")
         found[:, place] = numbers
-    return "values" if values else "labels", checked_names(columns, table.path), found
+    numbers = as_float32(
+        found,
+        lambda row, place: f"{table.at(row)}: the column {columns[place]!r}",
+        lambda place: f"table[{columns[place]!r}]",
+    )
+    return "values" if values else "labels", checked_names(columns, table.path), numbers
 
 
 def _classes(table: _Table, column: str) -> tuple[tuple[str, ...], np.ndarray]:
     """Class names and labels that count them, int64 (N,).
 
-    If all are whole numbers as they are usually written, they are in ascending order; text such as 01 is in the order
-    of timm's reader, and equal only to itself.
+    Whole numbers are in ascending order; other text, such as 01, is in that of timm's reader, equal only to itself.
     """
     texts = table.texts(column)
     numbers = np.array([_number(text) for text in texts])
