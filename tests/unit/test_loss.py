@@ -187,7 +187,11 @@ WRONG: dict[str, tuple[np.ndarray, str]] = {
     "nan": (np.where(np.arange(120) == 7, np.nan, 1.0 * LABELS), r"train_images\[7\]': value '0' is nan; .* finite"),
     "infinite": (np.where(np.arange(120) == 7, np.inf, 1.0 * LABELS), r"train_images\[7\].*is inf"),
     "constant": (np.full(120, 3.0), "value '0' is 3 for all 76 training images"),
-    "near constant": (1e8 + LABELS * 1e-3, "value '0' is 1e.08 for all"),
+    "near constant in float32": ((1e8 + 8 * (LABELS > 4)).astype(np.float32), "'0' is from 100000000 to 100000008,"),
+    "near constant": (
+        1e8 + LABELS * 1e-3,
+        r"is 100000000\.\d+, which float32 rounds by 0\.00\d .*: train_labels -= 100000000\.00\d",
+    ),
     "a label of all": (np.stack([LABELS > 4, LABELS >= 0], 1).astype(int), "label '1' is 1 for all 76 training"),
     "two": (np.stack([LABELS, LABELS > 4], 1).astype(int), r"label '0' is 2; allowed are 0 and 1"),
     "three axes": (np.zeros((120, 2, 2)), r"train_labels has shape \(120, 2, 2\)"),

@@ -1,5 +1,6 @@
 """Folders of images as users have them: what is a class, what is an image, what is neither."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,13 +88,11 @@ def test_no_file_vanishes_without_a_word(tmp_path: Path) -> None:
     Image.fromarray(PIXELS[0] // 2).save(tmp_path / "a" / "more.PNG")
     (tmp_path / "b" / "photo.heic").write_bytes(b"")
     (tmp_path / "labels\x1b.csv").write_bytes(b"")
-    (tmp_path / "b" / "nowhere.png").symlink_to(tmp_path / "gone")
     data = load_data(str(tmp_path))
     assert files(data) == {*(f"{number}.gif" for number in range(6)), "more.PNG"}
     (note,) = data.notes
-    assert note.startswith("3 files are not read, ")
+    assert note.startswith("2 files are not read, ")
     assert note.endswith("/labels\\x1b.csv', ...") and "\x1b" not in note
-    (tmp_path / "b" / "nowhere.png").unlink()
     (tmp_path / "labels\x1b.csv").unlink()
     assert load_data(str(tmp_path)).notes[0].endswith(f": '{tmp_path}/b/photo.heic'")
 
@@ -151,6 +150,18 @@ def test_all_bad_files_are_listed_or_left_out(held_bytes: int, tmp_path: Path, m
         path.write_bytes(b"")
     with pytest.raises(DataError, match="60 of 60 images cannot be used:"):
         load_data(DataSpec(source=str(tmp_path), size=8, skip_bad=True))
+
+
+def test_broken_links_and_pipes_are_unusable_images(tmp_path: Path) -> None:
+    fill(tmp_path, "ab", each=30)
+    (tmp_path / "a" / "link.png").symlink_to(tmp_path / "gone")
+    with pytest.raises(DataError, match=rf"/a/link\.png: a link to {tmp_path}/gone, which does not exist; --skip-bad"):
+        load_data(str(tmp_path))
+    os.mkfifo(tmp_path / "b" / "pipe.png")
+    with pytest.raises(DataError, match=r"2 of 62 images .*\n.*\n  b/pipe\.png: a pipe, .* a regular file is needed"):
+        load_data(str(tmp_path))
+    data = load_data(DataSpec(source=str(tmp_path), skip_bad=True))
+    assert sum(data.sizes.values()) == 60 and data.notes[0].startswith("2 of 62 images cannot be used")
 
 
 def test_the_note_says_how_many_files_of_sixteen_bits(tmp_path: Path) -> None:

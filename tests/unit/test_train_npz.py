@@ -74,3 +74,50 @@ def test_all_splits_have_one_scale(tmp_path: Path) -> None:
     data = load_data(npz(tmp_path, train_images=PIXELS.astype(float), **test))
     assert int(data.open_test().images[0][0].max()) == 1
     assert int(load_data(npz(tmp_path, train_images=PIXELS / 255, **test)).open_test().images[0][0].max()) == 255
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"train_labels": 1.7e9 + 10 * np.sin(np.arange(120))},
+            r"which float32 rounds by \d+ .* train_labels -= 1699999999",
+        ),
+        (
+            {"train_labels": 1.7e9 + 100 * np.arange(120.0)},
+            r"which float32 rounds by \d+ while .* deviation is 3\.5e\+03",
+        ),
+        ({"train_labels": np.stack([LABELS, LABELS + 1e10], 1)}, r"rounds by .*: train_labels\[:, 1\] -= 1000000000"),
+        (
+            {"train_labels": np.where(np.arange(120) == 7, 1e300, LABELS)},
+            r"train_labels\[7\] is 1e\+300; .* to 3\.4e\+38",
+        ),
+        (
+            {"train_labels": LABELS.astype(np.uint64) + 2**63},
+            r"train_labels\[0\] is 9223372036854775\d+; .*astype\(str\)",
+        ),
+        ({"train_labels": np.empty((120, 0))}, r"train_labels has shape \(120, 0\); .* K > 0"),
+        ({"train_labels": LABELS.astype(object)}, r"cannot be read .*train_labels\.astype\(str\)"),
+        ({"class_names": [*"abcdefghi", "b"]}, r"class_names\[9\] is 'b', as is class_names\[1\]"),
+        ({"class_names": [*"abcdefghi", " "]}, r"class_names\[9\] is ' '"),
+        (
+            {"train_images": np.where(np.arange(120) == 7, np.nan, PIXELS.T / 255).T},
+            r"train_images\[7\] has the value nan",
+        ),
+        ({"train_images": np.where(np.arange(120) == 7, -np.inf, PIXELS.T).T}, r"train_images\[7\] has the value -inf"),
+        (
+            {"train_images": PIXELS / 255, "val_images": PIXELS, "val_labels": LABELS},
+            r"train_images are numbers up to 0\.94\d*, val_images up to 240; one scale",
+        ),
+    ],
+)
+def test_what_would_be_stored_wrongly_is_refused(arrays: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        load_data(npz(tmp_path, **arrays))
+
+
+def test_values_of_a_small_offset_and_large_labels_as_text_are_read(tmp_path: Path) -> None:
+    years = 2000 + LABELS + np.arange(120) / 365
+    assert load_data(npz(tmp_path, train_labels=years)).target_mean == pytest.approx((years.mean(),), abs=1)
+    large = (LABELS.astype(np.uint64) + 2**63).astype(str)
+    assert load_data(npz(tmp_path, train_labels=large)).class_names == tuple(str(2**63 + n) for n in range(10))

@@ -58,7 +58,9 @@ def test_columns_and_the_folder_of_images_may_be_named(tmp_path: Path) -> None:
     moved = path.rename(tmp_path / "lists" / "all.csv")
     named = {"source": str(moved), "images": str(tmp_path / "images"), "path_column": "image_uri"}
     assert load_data(DataSpec(**named, label_columns=["dx"])).class_names == ("0", "1")
-    with pytest.raises(DataError, match=r"no column for the label, .* image_uri, dx, site; .*--label-column"):
+    with pytest.raises(
+        DataError, match=r"no column for the label, .* image_uri, dx, site; .*--label-column, several .* --value-column"
+    ):
         load_data(DataSpec(**named))
     with pytest.raises(DataError, match=r"--label-column 'sites'; did you mean 'site'"):
         load_data(DataSpec(**named, label_columns=["sites"]))
@@ -81,6 +83,33 @@ def test_a_column_of_splits_is_followed(tmp_path: Path) -> None:
         load_data(DataSpec(source=table(tmp_path, fold=np.arange(120) % 5), split_column="fold"))
 
 
+@pytest.mark.parametrize("wrong", ["tset", ""])
+def test_a_split_that_is_none_among_others_is_refused(wrong: str, tmp_path: Path) -> None:
+    split = np.where(np.arange(120) % 4, "train", "test").tolist()
+    with pytest.raises(DataError, match=rf"row 6: the column 'split' is '{wrong}'; allowed are train, val, test"):
+        load_data(table(tmp_path, split=changed(split, 4, wrong)))
+
+
+@pytest.mark.parametrize(
+    ("form", "names"),
+    [
+        (["{}", "{}.0", "{:03}", "{}e0"], None),
+        (["{}"], tuple("0123456789")),
+        (["{}.0"], tuple("0123456789")),
+        (["{:03}"], tuple(f"{label:03}" for label in range(10))),
+        (["{}e1"], tuple(f"{label}e1" for label in range(10))),
+        (["900719925474099{}"], tuple(f"900719925474099{label}" for label in range(10))),
+        (["1{}", "1_{}"], tuple(text for label in range(10) for text in (f"1_{label}", f"1{label}"))),
+    ],
+)
+def test_class_labels_are_equal_only_as_text(form: list[str], names: tuple[str, ...] | None, tmp_path: Path) -> None:
+    labels = [form[place // 3 % len(form)].format(label) for place, label in enumerate(LABELS)]
+    data = load_data(DataSpec(source=table(tmp_path, label=labels), val_fraction=0.5, test_fraction=0.333))
+    assert set(data.class_names) == set(labels) if names is None else sorted(data.class_names) == sorted(names)
+    stored = {data.class_names[label] for label in data.train.labels.tolist()}
+    assert stored == set(data.class_names)
+
+
 def test_no_group_is_in_two_splits(tmp_path: Path) -> None:
     patient = np.array([f"patient {place % 12}" for place in range(120)])
     spec = DataSpec(source=table(tmp_path, patient=patient), group="patient")
@@ -94,7 +123,7 @@ def test_no_group_is_in_two_splits(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"labels\.csv: class 'digit 0' has no image in train"):
         load_data(table(tmp_path, split=own))
     own = np.where(np.arange(120) % 5 == 0, "test", "train")
-    with pytest.raises(DataError, match=r"row 14: patient 'patient 0' is in train, but in test in row 2"):
+    with pytest.raises(DataError, match=r"the column 'patient', row 14: 'patient 0' is in train, but in test in row 2"):
         load_data(DataSpec(source=table(tmp_path, patient=patient, split=own), group="patient"))
     with pytest.raises(DataError, match=r"'digit 0' is in 1 of 10 groups .*test"):
         load_data(DataSpec(source=table(tmp_path), group="label"))
@@ -121,13 +150,24 @@ WORDS = [f"digit {label}" for label in LABELS]
     ("name", "columns", "message"),
     [
         ("l.csv", {"label": changed(WORDS, 7, np.nan)}, r"l\.csv, row 9: the column 'label' is ''; "),
-        ("l.parquet", {"label": changed(WORDS, 7, None)}, r"l\.parquet, row 7: the column 'label' is '(None|nan)'; "),
+        ("l.parquet", {"label": changed(WORDS, 7, None)}, r"l\.parquet, row 7: the column 'label' is ''; "),
         ("l.csv", {"label": [*WORDS[:100], *[""] * 20]}, r"row 102: .* is '', in 19 more rows, too"),
         ("l.csv", {"label": changed(WORDS, 7, 3)}, r"row 2: .* text, 'digit 0', but the number 3 in row 9"),
         ("l.csv", {"label": LABELS + 0.5}, r"row 2: the column 'label' is 0\.5; a class"),
         ("l.csv", {"label": changed(LABELS.tolist(), 7, "inf")}, r"row 9: the column 'label' is inf; a class"),
         ("l.csv", {"path": changed(NAMES, 7, "gone.png")}, r"/gone\.png: row 9: there is no such file; --skip-bad"),
         ("l.csv", {"path": changed(NAMES, 7, "005.png")}, r"row 9: names '005\.png', as does row 7"),
+        (
+            "l.csv",
+            {"path": changed(NAMES, 7, "../" * 2 + "x" * 300)},
+            r"row 9: the column 'path' is '.*xx\.\.\., which cannot",
+        ),
+        (
+            "l.csv",
+            {"path": changed(NAMES, 7, "x" * 252)},
+            r"row 9: the column 'path' is 'x+\.*, which cannot be a file's",
+        ),
+        ("l.csv", {"path": changed(NAMES, 7, "sub/.././005.png")}, r"row 9: names 'sub.*png', as does row 7"),
         ("l.csv", {"split": ["val"] * 120}, r"no row is of the split train; found are val"),
         ("l.csv", {"label": ["x"] * 120}, r"only one class, 'x'"),
     ],
@@ -143,11 +183,21 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
         (b"", "not a readable table"),
         (b"path,label\n", "has no rows"),
         (b"path,label\n\xff\xfe,3\n", "not a readable table"),
-        (b"path,label\na,b,c,d\ne,f\n", "not a readable table"),
+        (b"path,label\na,b,c,d\ne,f\n", r"row 2: not a readable table \(4 cells, but 2 columns"),
+        ("path,label\né.png,3\n".encode("latin-1"), "save it as UTF-8"),
+        ("path,label\na.png,3\n".encode("utf-16"), "save it as UTF-8"),
+        (b'path,label\n"a.png,3\n', "not a readable table"),
+        (b"path,label,label\na.png,3,4\n", "two columns have the name 'label'"),
+        (b"\npath,label\na.png,1\n\n\n,2\n", "row 6: the column 'path' is ''"),
     ):
         path.write_bytes(content)
         with pytest.raises(DataError, match=rf"labels\.csv.*({message})"):
             load_data(str(path))
+    path.unlink()
+    for label in ([[1, 2]] * 120, [{"a": 1}] * 120, [b"1"] * 120):
+        with pytest.raises(DataError, match=r"row 0: the column 'label' is of type \w+; a cell is one text or number"):
+            load_data(table(tmp_path, "lists.parquet", label=label))
+    path.write_bytes(b"")
     path.with_suffix(".parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="not a readable table"):
         load_data(str(path.with_suffix(".parquet")))
@@ -180,6 +230,8 @@ def test_several_label_columns_are_labels_and_value_columns_values(tmp_path: Pat
         ({"value_columns": ["height", "patience"]}, r"--value-column 'patience'; did you mean 'patient'"),
         ({"label_columns": ["even", "height"]}, r"row 2: the column 'height' is '-3\.0'; allowed are 0 and 1"),
         ({"value_columns": ["height", "path"]}, r"row 2: the column 'path' is '000\.png'; allowed are numbers"),
+        ({"label_columns": ["even", "large", "even"]}, "column 'even' is given twice"),
+        ({"value_columns": ["height", "height"]}, "column 'height' is given twice"),
         ({"label_columns": ["even", "large"], "value_columns": ["height"]}, "--label-column and --value-column"),
     ):
         with pytest.raises(DataError, match=message):
@@ -188,6 +240,15 @@ def test_several_label_columns_are_labels_and_value_columns_values(tmp_path: Pat
         load_data(DataSpec(source=table(tmp_path, height=changed([1.5] * 120, 7, None)), value_columns=["height"]))
     with pytest.raises(DataError, match=r"'height' is 1\.5 for all"):
         load_data(DataSpec(source=table(tmp_path, height=[1.5] * 120), value_columns=["height"]))
+    for height, message in (
+        (changed([1.5] * 120, 7, 1e300), r"row 9: the column 'height' is 1e\+300; allowed are numbers from -3\.4e\+38"),
+        (
+            1.7e9 + np.arange(120.0),
+            r"labels\.csv, row \d+: the column 'height' is 1700\d+, which float32 rounds .*table\['height'\] -= 17000",
+        ),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_data(DataSpec(source=table(tmp_path, height=height), value_columns=["height"]))
     with pytest.raises(DataError, match=r"row 2: the column 'height' is 'inf'"):
         load_data(DataSpec(source=table(tmp_path, height=[np.inf] * 120), value_columns=["height"]))
     few = np.arange(120) % 2

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -107,6 +108,8 @@ def headers(files: Iterable[Path]) -> Iterator[Header | DataError]:
 
 def _header(path: Path) -> Header:
     try:
+        if not S_ISREG(path.stat().st_mode):  # opening a pipe may wait forever
+            raise DataError("a pipe, socket, device or folder; a regular file is needed")
         with Image.open(path, formats=FORMATS) as image:
             deep = check_depth(image)
             orientation = _orientation(image)
@@ -115,7 +118,8 @@ def _header(path: Path) -> Header:
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError("the file does not exist") from None
+        link = f"a link to {path.readlink()}, which" if path.is_symlink() else "the file"
+        raise DataError(f"{link} does not exist") from None
     except UnidentifiedImageError:
         raise DataError(f"not an image of the formats {', '.join(FORMATS)}") from None
     except Exception as error:

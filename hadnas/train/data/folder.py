@@ -108,7 +108,7 @@ def _list(folder: Path) -> _Listed:
                     f"{folder / name}: contains the folder {entry.name!r}; allowed is one folder of images per class, "
                     f"or {', '.join(SPLITS)} with such folders"
                 )
-            is_image = entry.is_file() and entry.name.lower().endswith(EXTENSIONS)
+            is_image = entry.name.lower().endswith(EXTENSIONS)  # a broken link, too: one of the unusable files
             (found.files if is_image else found.unread).append(Path(entry.path))
         found.labels += [label] * (len(found.files) - len(found.labels))
         if label not in found.labels[-1:]:

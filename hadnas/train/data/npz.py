@@ -18,6 +18,7 @@ from hadnas.targets import TargetKind
 from hadnas.train.data.images import HeldImages, Source, checked_names
 from hadnas.train.data.reader import ordered_names, reader
 from hadnas.train.data.split import SPLITS
+from hadnas.train.data.target import as_float32
 
 LAYOUT = "layout"
 """The array with the value "NHWC", which states that channels are last if the shape of images is ambiguous."""
@@ -67,12 +68,14 @@ def _read(archive: object, path: Path) -> Source:
     count = labels[keys["train"][1]].shape[1] if kind != "classes" else None
     if names is not None and (names.ndim != 1 or len(names) == 0 or len(names) != (count or len(names))):
         raise DataError(f"{path}: class_names has shape {names.shape}; one name for each of the {kind} is needed")
+    if names is not None:
+        _check_class_names(names.tolist(), path)
     more: tuple[str, ...] = ()
     if count is None:
         classes, targets = _classes(labels, names, path)
     else:
         classes = checked_names((np.arange(count) if names is None else names).tolist(), path)
-        targets = {key: array.astype(np.float32) for key, array in labels.items()}
+        targets = {key: _float32(key, array, path) for key, array in labels.items()}
         if kind == "values" and all((array == np.rint(array)).all() for array in labels.values()):
             key = keys["train"][1]
             more = (f"{key} are whole numbers of a floating type, read as values; for classes: {key}.astype(int)",)
@@ -89,6 +92,26 @@ def _read(archive: object, path: Path) -> Source:
         lacking = np.setdiff1d(parts["train"].labels, parts["val"].labels)
         more = tuple(f"class {classes[label]!r} has no validation image" for label in lacking[:1])
     return Source(255.0, classes, parts["train"], parts.get("val"), parts.get("test"), notes + more, target=kind)
+
+
+def _check_class_names(names: list[object], path: Path) -> None:
+    seen: dict[str, int] = {}
+    for place, name in enumerate(checked_names(names, path)):
+        if not name.strip():
+            raise DataError(f"{path}: class_names[{place}] is {name!r}; a name has a visible character")
+        if seen.setdefault(name, place) != place:
+            raise DataError(
+                f"{path}: class_names[{place}] is {name!r}, as is class_names[{seen[name]}]; each is unique"
+            )
+
+
+def _float32(key: str, labels: np.ndarray, path: Path) -> np.ndarray:
+    several = labels.shape[1] > 1
+    return as_float32(
+        labels,
+        lambda row, column: f"{path}: {key}[{f'{row}, {column}' if several else row}]",
+        lambda column: f"{key}[:, {column}]" if several else key,
+    )
 
 
 def _keys(found: Iterable[str], split: str, path: Path) -> tuple[str, str] | None:
@@ -108,7 +131,10 @@ def _array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
     try:
         return np.asarray(archive[key])
     except Exception as error:  # pickled objects, a truncated or damaged file, a header that is larger than the data
-        raise DataError(f"{path}: array {key!r} cannot be read ({error})") from error
+        raise DataError(
+            f"{path}: array {key!r} cannot be read ({error}); if it has Python objects, save text or numbers: "
+            f"{key}.astype(str), or np.stack({key}) for arrays of one shape"
+        ) from error
 
 
 def _images(archive: NpzFile, key: str, path: Path) -> np.ndarray:
@@ -143,6 +169,12 @@ def _bytes(images: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndar
     for key, array in images.items():
         if array.dtype.kind not in "buif":
             raise DataError(f"{path}: {key} is {array.dtype}; numbers are needed: {key}.astype('uint8')")
+        if array.dtype.kind == "f" and not np.isfinite([float(array.min()), float(array.max())]).all():
+            place = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+            raise DataError(
+                f"{path}: {key}[{place[0]}] has the value {array[place]:g}; allowed are finite numbers: "
+                f"np.nan_to_num({key}, posinf=1, neginf=0)"
+            )
     floats = all(array.dtype.kind in "bf" for array in images.values())
     scale = 255 if floats and all(float(array.max()) <= 1 for array in images.values()) else 1
     found, furthest = {}, 0.0
@@ -155,6 +187,12 @@ def _bytes(images: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndar
             wrong = ~((rounded >= 0) & (rounded <= 255) & ((scale == 255) | (away == 0)))  # NaN is wrong, too
             if wrong.any():
                 place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
+                large = next((other for other, some in images.items() if some.max() > 1), key)
+                if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
+                    raise DataError(
+                        f"{path}: {key} are numbers up to {array.max():g}, {large} up to {images[large].max():g}; one "
+                        f"scale is needed in all splits: {key} = np.rint(255 * {key}).astype('uint8')"
+                    )
                 value = array[(start + place[0], *place[1:])]
                 raise DataError(
                     f"{path}: {key}[{start + place[0]}] has the value {value:g}, of {array.min():g} to "
@@ -181,8 +219,21 @@ def _labels(archive: NpzFile, key: str, n: int, images: str, path: Path) -> np.n
         labels = labels[:, None] if labels.ndim == 1 else labels
     elif labels.shape == (n, 1):
         labels = labels[:, 0]
-    if labels.ndim not in (1, 2) or len(labels) != n or (labels.ndim == 2 and labels.dtype.kind in "SU"):
-        needed = f"({n},), one per image of {images}, or, for labels of 0 and 1 or values, ({n}, K), is needed"
+    if labels.dtype == np.uint64 and (large := np.argwhere(labels > np.iinfo(np.int64).max)).size:
+        place = tuple(large[0].tolist())
+        raise DataError(
+            f"{path}: {key}[{place[0]}] is {labels[place]}; allowed are whole numbers below 2**63, or text: "
+            f"{key}.astype(str)"
+        )
+    if (
+        labels.ndim not in (1, 2)
+        or 0 in labels.shape
+        or len(labels) != n
+        or (labels.ndim == 2 and labels.dtype.kind in "SU")
+    ):
+        needed = (
+            f"({n},), one per image of {images}, or, for labels of 0 and 1 or values, ({n}, K) with K > 0, is needed"
+        )
         raise DataError(f"{path}: {key} has shape {labels.shape}; {needed}")
     if labels.ndim == 2 and labels.shape[1] > 1 and np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all():
         raise DataError(f"{path}: {key} has a single 1 in every row; give classes as numbers, by {key}.argmax(1)")

@@ -23,6 +23,17 @@ def split_named(name: object) -> str | None:
     return next((split for split, names in SPLITS.items() if text in names), None)
 
 
+def check_groups(groups: np.ndarray, splits: np.ndarray, rows: Sequence[int], where: object) -> None:
+    """Raise DataError if a group (N,) is in two splits (N,); `rows` are the numbers of the rows in messages."""
+    seen: dict[str, tuple[str, int]] = {}
+    for group, split, row in zip(groups, splits, rows, strict=True):
+        other, first = seen.setdefault(group, (split, row))
+        if other != split:
+            raise DataError(
+                f"{where}, row {row}: {group!r} is in {split}, but in {other} in row {first}; a group is in one split"
+            )
+
+
 def held_out(
     labels: np.ndarray,
     class_names: Sequence[str],

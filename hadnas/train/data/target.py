@@ -1,5 +1,8 @@
 """Checks of the targets of a data set, and their mean and standard deviation."""
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -8,7 +11,40 @@ from hadnas.targets import ONE_OF
 from hadnas.train.data.images import Images, Source
 
 CONSTANT = 1e-6
-"""Values whose standard deviation is below this share of their largest size are constant: float32 has seven digits."""
+"""Values whose standard deviation is below this share of their largest size are too close: float32 has seven digits."""
+
+
+RESOLVED = 1e-3
+"""Rounding to float32 may change values by this share of their standard deviation at most."""
+
+
+def as_float32(values: np.ndarray, where: Callable[[int, int], str], line: Callable[[int], str]) -> np.ndarray:
+    """Labels or values (N, K) of any type as float32.
+
+    where, line: a number in messages by row and column, and a column in Python
+
+    Raises DataError for a number that float32 does not have, and for values that it does not tell apart.
+    """
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32)
+    wrong = np.isinf(found) & np.isfinite(values)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        limit = np.finfo(np.float32).max
+        raise DataError(
+            f"{where(row, column)} is {values[row, column]:g}; allowed are numbers from {-limit:.2g} to {limit:.2g}"
+        )
+    for column, (numbers, rounded) in enumerate(zip(values.T, found.T, strict=True)):
+        if np.isfinite(numbers).all() and numbers.min() < numbers.max():
+            away, std = np.abs(numbers - rounded), numbers.std(dtype=np.float64)
+            if away.max() > RESOLVED * std:
+                row = int(away.argmax())
+                raise DataError(
+                    f"{where(row, column)} is {numbers[row]:.15g}, which float32 rounds by {away[row]:.2g} while the "
+                    f"standard deviation is {std:.2g}; subtract one number in all splits: "
+                    f"{line(column)} -= {numbers.mean():.15g}"
+                )
+    return found
 
 
 def check_targets(found: Source, where: str) -> None:
@@ -49,10 +85,15 @@ def _check_numbers(images: Images, found: Source, where: str) -> None:
 
 
 def check_varied(train: Images, found: Source, where: str) -> None:
-    """Raise DataError if a label is the same for all images of the training split, or a value is constant."""
+    """Raise DataError if a label or value is the same for all training images, or values are too close."""
     for name, column in zip(found.class_names, train.labels.T if found.target != "classes" else (), strict=False):
         low, high = float(column.min()), float(column.max())
-        if low == high or (found.target == "values" and float(_std(column)) < CONSTANT * max(abs(low), abs(high))):
+        if low < high and found.target == "values" and float(_std(column)) < CONSTANT * max(abs(low), abs(high)):
+            raise DataError(
+                f"{where}: value {name!r} is from {low:.9g} to {high:.9g}, which float32 hardly tells apart; subtract "
+                "one number in all splits, in float64"
+            )
+        if low == high:
             rule = "0 for some and 1 for others" if found.target == "labels" else "a value that differs between images"
             raise DataError(
                 f"{where}: {ONE_OF[found.target]} {name!r} is {low:g} for all {len(column)} training images; needed is "
