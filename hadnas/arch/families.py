@@ -29,14 +29,14 @@ def family_of(node: dict[str, Any]) -> str | None:
 
 
 def family_counts(arch: Arch) -> dict[str, int]:
-    """Blocks of each family, in the order of FAMILIES.
+    """Blocks and grafts of each family, in the order of FAMILIES.
 
     A network without blocks counts its host's layers (see `Host.layers`). Empty if the host does not know them, or if
     an op is not known: the counts without its blocks would give the network another family.
     """
     if not _known(arch.node):
         return {}
-    counts = _counts(arch.node, "block")
+    counts = _counts(arch.node, "block", "graft")
     return counts if any(counts.values()) else dict(arch.host.layers(arch.node))
 
 
@@ -65,8 +65,8 @@ def _known(part: Any) -> bool:
     return all(op_of(node) is not None for node in nodes(part))
 
 
-def _counts(part: Any, role: str) -> dict[str, int]:
-    found = [family_of(node) for node in nodes(part) if has_role(node, role)]
+def _counts(part: Any, *roles: str) -> dict[str, int]:
+    found = [family_of(node) for node in nodes(part) if any(has_role(node, role) for role in roles)]
     return {family: found.count(family) for family in FAMILIES}
 
 
