@@ -56,6 +56,7 @@ for command in (
     shelf.show_command,
     shelf.copy_command,
     shelf.check_command,
+    shelf.sites_command,
     study.search_command,
     study.top_command,
     study.finals_command,

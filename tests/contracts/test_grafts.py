@@ -1,21 +1,16 @@
 """Every kind of site of a family can be grafted: forward, backward, an exact start, export, cost."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import hadnas
-from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.arch.twins import additive_twin
-from hadnas.errors import HadnasError, SpecError, StudyError, UnknownName
-from hadnas.exporter.folder import verify
 from hadnas.hosts.build import build_plan, build_seeded
-from hadnas.hosts.graft.sites import Site, default_size, find_sites
+from hadnas.hosts.graft.sites import Site, find_sites
 from hadnas.hosts.host import make_plan
 from hadnas.space import op
 
@@ -86,7 +81,10 @@ def test_grafts_that_start_exact_change_nothing_and_learn(model: str, size: int)
                 alpha.add_(0.5)
         assert not torch.equal(logits(network, size), before)
         cost = hadnas.cost(build_plan(plan, device="meta"), task.shape)
-        assert cost.macs >= hadnas.cost(build_plan(make_plan(op("timm", model=model), task), device="meta"), task.shape).macs
+        assert (
+            cost.macs
+            >= hadnas.cost(build_plan(make_plan(op("timm", model=model), task), device="meta"), task.shape).macs
+        )
         twin = additive_twin(plan.arch, task)
         if name == "gate":
             assert twin is None  # a gate of one value per channel has none

@@ -83,10 +83,27 @@ from hadnas.shell.commands.overrides import AUGMENTATIONS, judging, limits, sett
 @judging
 @limits
 @setting("--backends", metavar="LIST", help="Further backends to time front and baselines on: compile,onnxruntime.")
+@click.option(
+    "--sites",
+    multiple=True,
+    metavar="PATTERN",
+    show_default="kind:block",
+    help="For timm:MODEL, where grafts may stand, as `hadnas sites MODEL` names it; may be given several times.",
+)
+@click.option("--tied", is_flag=True, help="For timm:MODEL, one choice for all sites of a pattern.")
+@click.option(
+    "--weights",
+    metavar="FILE",
+    show_default="none",
+    help="For timm:MODEL, where every training starts: none, pretrained (timm's own), or a file of its weights.",
+)
 @click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
 def search_command(
     study: str,
     home: str | None,
+    sites: tuple[str, ...],
+    tied: bool,
+    weights: str | None,
     device: str,
     timeout: float | None,
     enqueue: tuple[str, ...],
@@ -96,19 +113,27 @@ def search_command(
     """Run a study; the same command again continues it to the same total.
 
     STUDY is the name of a shipped study or search space, or the path of your .py file that defines STUDY or SPACE;
-    `hadnas list` has the names. A search space makes a study of scikit-learn's digits with 20 trials. Settings that no
+    `hadnas list` has the names. timm:MODEL is a study of grafts into a model of timm.
+
+    A search space makes a study of scikit-learn's digits with 20 trials. Settings that no
     option changes are the study's: `hadnas show STUDY` prints them.
     """
     from hadnas.shell.console import loading
 
     with loading("torch, timm, Optuna and MLflow"):
-        from hadnas.library import load_named, load_study
+        from hadnas.library import graft_study, load_named, load_study
         from hadnas.search.run import run_study
         from hadnas.shell.progress import SearchDisplay
         from hadnas.shell.tables.study import show_enqueued, show_top
         from hadnas.store.home import Home
 
-    chosen = updated_study(load_study(study), **changes)
+    if study.startswith("timm:"):
+        found = graft_study(study.removeprefix("timm:"), sites or ("kind:block",), weights, tied=tied)
+    elif sites or tied or weights:
+        raise click.UsageError("--sites, --tied and --weights need a study timm:MODEL, such as timm:resnet18.")
+    else:
+        found = load_study(study)
+    chosen = updated_study(found, **changes)
     queue, opened = load_named(enqueue), Home(home)
     display = SearchDisplay(chosen)
     with display.bar:
