@@ -1,8 +1,8 @@
 """The sites of a timm network: modules at which something else may stand, found by structure, not by names.
 
-The network runs on the meta device with two batch sizes and two image sizes: the axis of a module's input that follows
-the batch is the batch, those that follow the image are space, and the one that follows neither are the channels. An
-axis that follows both counts windows.
+The network runs on the meta device with two batch sizes and two image sizes, those it expects if it can: the axis of
+a module's input that follows the batch is the batch, those that follow the image are space, and the one that follows
+neither are the channels. An axis that follows both counts windows.
 """
 
 import math
@@ -16,7 +16,7 @@ from timm.layers import Conv2dSame
 from torch import nn
 
 from hadnas.errors import SpecError, first_line
-from hadnas.hosts.graft.observe import Pass, Seen, Shape, observe
+from hadnas.hosts.graft.observe import Pass, Shape, observe
 
 SiteKind = Literal["stage", "block", "mixer", "attention", "mlp", "gate", "linear", "conv", "activation"]
 SITE_KINDS: tuple[str, ...] = get_args(SiteKind)
@@ -93,21 +93,25 @@ def find_sites(model: str, shape: Shape | None = None) -> Sites:
 
     Raises SpecError if the model cannot be built or run on the meta device.
     """
-    channels, height, width = shape or default_size(model)
+    own = default_size(model)
+    channels, *size = shape or own
     try:
-        network, once = _observed(model, (2, channels, height, width))
-        larger = observe(network, (3, channels, height, width))
-    except Exception as error:
+        network, actual = _observed(model, (2, channels, *size))
+    except Exception as error:  # of any type, from the code of the model
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise SpecError(
-            f"{model} cannot run on the meta device with {channels} x {height} x {width} images, so that its sites are "
-            f"not known: {reason}; allowed are models and sizes that can"
+            f"{model} cannot run on the meta device with {channels} x {size[0]} x {size[1]} images, so that its sites "
+            f"are not known: {reason}; allowed are models and sizes that can"
         ) from error
-    try:
-        _, wider = _observed(model, (2, channels, 2 * height, 2 * width))
-    except Exception:  # of any type: the model takes one size only
-        wider = None
-    return _Reader(model, network, once, larger, wider, (height, width)).sites()
+    for height, width in (own[1:], size):  # of a small image, maps of 1 x 1 would follow nothing
+        try:
+            _, once = _observed(model, (2, channels, height, width))
+            _, larger = _observed(model, (3, channels, height, width))
+            _, wider = _observed(model, (2, channels, 2 * height, 2 * width))
+            return _Reader(model, network, actual, (once, larger, wider), size[0] / size[1]).sites()
+        except Exception:  # of any type: the model takes one size only
+            continue
+    return _Reader(model, network, actual, (actual, actual, actual), size[0] / size[1]).sites()
 
 
 def _observed(model: str, shape: Shape) -> tuple[nn.Module, Pass]:
@@ -117,13 +121,17 @@ def _observed(model: str, shape: Shape) -> tuple[nn.Module, Pass]:
 
 
 class _Reader:
-    """Reads the sites from three passes: as it is, with a larger batch, with a wider image (None: it takes none)."""
+    """Reads the sites of a network from a pass with images of the wanted size, and from three more.
+
+    passes  as large as the model expects, with a larger batch, with larger images; three equal ones tell no axes
+    aspect  height over width of the images
+    """
 
     def __init__(
-        self, model: str, network: nn.Module, once: Pass, larger: Pass, wider: Pass | None, size: tuple[int, int]
+        self, model: str, network: nn.Module, actual: Pass, passes: tuple[Pass, Pass, Pass], aspect: float
     ) -> None:
-        self.model, self.network, self.once, self.larger, self.wider = model, network, once, larger, wider
-        self.size = size
+        self.model, self.network, self.actual, self.aspect = model, network, actual, aspect
+        self.once, self.larger, self.wider = passes
         self.modules = dict(network.named_modules())
 
     def sites(self) -> Sites:
@@ -178,10 +186,7 @@ class _Reader:
 
     def _spatial(self, path: str) -> bool:
         """Whether a module's input follows the image."""
-        given = self.once.seen[path].given
-        if self.wider is None:
-            return given is not None and math.prod(given[1:]) > max(given[1:])
-        return given != self.wider.seen[path].given
+        return self.once.seen[path].given != self.wider.seen[path].given
 
     def _is_stage(self, path: str, parts: list[str]) -> bool:
         """Whether a module is or has a sequence of two parts or more."""
@@ -208,22 +213,21 @@ class _Reader:
         return "mlp" if layers and pointwise and along else "mixer"
 
     def _site(self, path: str, kind: SiteKind, *, inner: bool) -> Site:
-        module, seen = self.modules[path], self.once.seen[path]
+        module, seen = self.modules[path], self.actual.seen[path]
         assert seen.given is not None
-        layout, grid, prefix = self._read_axes(path, seen)
+        layout, prefix = self._layout(path)
         if kind == "conv":
-            layout, grid = "nchw", grid if layout == "nchw" else None
+            layout = "nchw"
         elif kind == "linear" and layout not in ("nhwc", "tokens"):
-            layout, grid = "windows", None
-        axis = -1 if layout is None else _AXES[layout]
+            layout = "windows"
         return Site(
             path=path,
             kind=kind,
             shape=seen.given[1:],
             equal=seen.given == seen.returned,
             layout=layout,
-            dim=seen.given[axis],
-            grid=grid,
+            dim=seen.given[-1 if layout is None else _AXES[layout]],
+            grid=self._grid(layout, seen.given, prefix),
             prefix=prefix,
             params=sum(parameter.numel() for parameter in module.parameters()),
             extras=seen.extras,
@@ -231,29 +235,35 @@ class _Reader:
             inner=inner,
         )
 
-    def _read_axes(self, path: str, seen: Seen) -> tuple[Layout | None, tuple[int, int] | None, int]:
-        """The layout, the grid and the number of prefix tokens of a module's input."""
-        given, more = seen.given, self.larger.seen[path].given
-        wide = None if self.wider is None else self.wider.seen[path].given
+    def _layout(self, path: str) -> tuple[Layout | None, int]:
+        """The layout of a module's input, and the number of its prefix tokens."""
+        given, more, wide = (found.seen[path].given for found in (self.once, self.larger, self.wider))
         if given is None or more is None or wide is None or not len(given) == len(more) == len(wide):
-            return None, None, 0
+            return None, 0
         batch = [axis for axis, size in enumerate(given) if size != more[axis]]
         space = [axis for axis, size in enumerate(given) if size != wide[axis]]
         if batch != [0]:
-            return None, None, 0
+            return None, 0
         if space and space[0] == 0:
-            return "windows", None, 0
+            return "windows", 0
         if len(given) == 4 and space in ([2, 3], [1, 2]):
-            height, width = given[space[0]], given[space[1]]
-            return ("nchw" if space == [2, 3] else "nhwc"), (height, width), 0
+            return ("nchw" if space == [2, 3] else "nhwc"), 0
         if len(given) == 3 and space in ([1], [2]):
-            layout: Layout = "tokens" if space == [1] else "channels"
             one, four = given[space[0]], wide[space[0]]  # prefix + n and prefix + 4 n tokens
-            number, rest = divmod(four - one, 3)
-            high = math.sqrt(number * self.size[0] / self.size[1])
-            fits = not rest and number <= one and high.is_integer() and number % int(high) == 0
-            return layout, (int(high), number // int(high)) if fits else None, one - number if fits else 0
-        return None, None, 0
+            return ("tokens" if space == [1] else "channels"), max(0, one - (four - one) // 3)
+        return None, 0
+
+    def _grid(self, layout: Layout | None, given: Shape, prefix: int) -> tuple[int, int] | None:
+        """Height and width of a map or of the tokens of one."""
+        if layout == "nchw" and len(given) == 4:
+            return given[2], given[3]
+        if layout == "nhwc":
+            return given[1], given[2]
+        if layout in ("tokens", "channels"):
+            number = given[1 if layout == "tokens" else 2] - prefix
+            height = round(math.sqrt(number * self.aspect))
+            return (height, number // height) if height and number % height == 0 else None
+        return None
 
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
