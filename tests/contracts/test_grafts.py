@@ -1,5 +1,6 @@
 """Every kind of site of a family can be grafted: forward, backward, an exact start, export, cost."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -7,10 +8,15 @@ import torch
 from torch import Tensor, nn
 
 import hadnas
+from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.arch.twins import additive_twin
 from hadnas.hosts.build import build_plan, build_seeded
+from hadnas.hosts.graft.gate import Gate
+from hadnas.hosts.graft.input_product import InputProduct
+from hadnas.hosts.graft.second_order import SecondOrder
 from hadnas.hosts.graft.sites import Site, find_sites
+from hadnas.hosts.graft.wrapper import Replacement
 from hadnas.hosts.host import make_plan
 from hadnas.source.module import plan_source
 from hadnas.space import op
@@ -161,3 +167,63 @@ def test_every_kind_of_site_is_replaced_trained_and_written_as_code(model: str, 
     written.load_state_dict(network.state_dict())
     assert torch.equal(logits(written, size), logits(network, size))
     assert hadnas.cost(build_plan(plan, device="meta"), task.shape).macs > 0
+
+
+def test_grafts_compute_their_formulas() -> None:
+    dd: dict[str, Any] = {"dtype": torch.float64}
+    torch.manual_seed(0)
+    linear, conv = nn.Linear(5, 3, **dd), nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2, **dd)
+    x, image = torch.randn(2, 7, 5, **dd), torch.randn(2, 4, 6, 6, **dd)
+    for interact in ("mul", "sum"):
+        second = SecondOrder(linear, alpha=0.7, rank=2, interact=interact, **dd)
+        a, b = (x @ (part[1].weight @ part[0].weight).T for part in (second.a, second.b))
+        joined = a * b if interact == "mul" else a + b
+        assert torch.allclose(second(x), linear(x) + 0.7 * joined, rtol=0, atol=1e-12)
+        around = InputProduct(nn.Conv2d(4, 4, 1, **dd), 4, -3, alpha=0.7, interact=interact, **dd)
+        y = around.parent(image)
+        joined = torch.einsum("oc,bchw->bohw", around.project.weight, image * y if interact == "mul" else image + y)
+        assert torch.allclose(around(image), y + 0.7 * joined, rtol=0, atol=1e-12)
+    full = SecondOrder(conv, alpha=0.7, rank=None, **dd)
+    assert full.a.groups == 2 and torch.allclose(full(image), conv(image) + 0.7 * full.a(image) * full.b(image))
+    assert SecondOrder(conv, rank=2, **dd)(image).shape == conv(image).shape
+    gate = Gate(linear, block=nn.Tanh(), alpha=1.0, **dd)
+    assert torch.allclose(gate(x), linear(x).tanh(), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("layout", SPATIAL)
+def test_a_block_on_another_layout_gets_the_same_map(layout: Any) -> None:
+    torch.manual_seed(0)
+    block, maps, first = nn.Conv2d(3, 3, 3, padding=1), torch.randn(2, 3, 4, 5), torch.randn(2, 3, 2)
+    expected = block(maps)
+    prefix = 2 if layout in ("tokens", "channels") else 0
+    forms: dict[str, Any] = {
+        "nchw": lambda x, _: x,
+        "nhwc": lambda x, _: x.permute(0, 2, 3, 1),
+        "channels": lambda x, p: torch.cat([p, x.flatten(2)], 2),
+        "tokens": lambda x, p: torch.cat([p, x.flatten(2)], 2).transpose(1, 2),
+    }
+    site = Replacement(block=block, layout=layout, grid=(4, 5), prefix=prefix)
+    given, form = forms[layout](maps, first), forms[layout]
+    assert torch.equal(site(given, None, mask=False), form(expected, first))
+    with pytest.raises(ValueError, match="mask"):
+        site(given, torch.ones(2))
+    if prefix:
+        with pytest.raises(ValueError, match="18 tokens of a map"):
+            site(given[:, :20] if layout == "tokens" else given[:, :, :20])
+
+
+def test_a_wrapper_has_the_attributes_of_its_module() -> None:
+    """timm reads some, as mobilenetv4's `reset_classifier` does of its last convolution; a copy has its own."""
+    wrapped = SecondOrder(nn.Conv2d(3, 5, 1))
+    assert (wrapped.in_channels, wrapped.weight.shape) == (3, (5, 3, 1, 1))
+    assert copy.deepcopy(wrapped).weight is not wrapped.weight
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = wrapped.nothing
+    task = task_of(32)
+    sites = {"conv_head": op("second_order"), "blocks.3.1": op("input_product")}
+    network = hadnas.build(complete(op("timm", model="mobilenetv4_conv_small", sites=sites), task), task)
+    network.reset_classifier(4)
+    assert network(images(32)).shape == (2, 4)
+    assert network.forward_features(images(32)).shape[1] == network.num_features
+    final, maps = network.forward_intermediates(images(32), indices=2)
+    assert len(maps) == 2 and final.shape[0] == 2

@@ -113,10 +113,9 @@ def search_command(
     """Run a study; the same command again continues it to the same total.
 
     STUDY is the name of a shipped study or search space, or the path of your .py file that defines STUDY or SPACE;
-    `hadnas list` has the names. timm:MODEL is a study of grafts into a model of timm.
-
-    A search space makes a study of scikit-learn's digits with 20 trials. Settings that no
-    option changes are the study's: `hadnas show STUDY` prints them.
+    `hadnas list` has the names. timm:MODEL is a study of grafts into a model of timm. Like a search space, it makes a
+    study of scikit-learn's digits with 20 trials. Settings that no option changes are the study's: `hadnas show STUDY`
+    prints them.
     """
     from hadnas.shell.console import loading
 
