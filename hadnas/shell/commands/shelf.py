@@ -37,21 +37,6 @@ def copy_command(name: str, folder: str) -> None:
     click.echo(f"copied to {copy(name, folder)}")
 
 
-@click.command("sites")
-@click.argument("model")
-@click.option("--size", metavar="CxHxW", show_default="the model's own", help="Channels, height and width.")
-def sites_command(model: str, size: str | None) -> None:
-    """List the sites of timm's MODEL: modules in whose place, or around which, a search may put something else.
-
-    `hadnas search timm:MODEL --sites PATTERN` searches there. PATTERN is a name here, also with `*` for any part
-    between two dots, `**` for any parts, {8-11} for numbers and {a,b} for names, or `kind:` and a kind.
-    """
-    from hadnas.shell.commands.overrides import sides
-    from hadnas.shell.tables.sites import show_sites
-
-    show_sites(model, None if size is None else sides(size))
-
-
 @click.command("check")
 @click.argument("file")
 def check_command(file: str) -> None:

@@ -22,6 +22,7 @@ from hadnas.shell.commands import (
     PathType,
 )
 from hadnas.shell.commands.data import reading
+from hadnas.shell.commands.graft import grafting, named_study
 from hadnas.shell.commands.overrides import AUGMENTATIONS, judging, limits, setting, updated_study
 
 
@@ -83,20 +84,7 @@ from hadnas.shell.commands.overrides import AUGMENTATIONS, judging, limits, sett
 @judging
 @limits
 @setting("--backends", metavar="LIST", help="Further backends to time front and baselines on: compile,onnxruntime.")
-@click.option(
-    "--sites",
-    multiple=True,
-    metavar="PATTERN",
-    show_default="kind:block",
-    help="For timm:MODEL, where grafts may stand, as `hadnas sites MODEL` names it; may be given several times.",
-)
-@click.option("--tied", is_flag=True, help="For timm:MODEL, one choice for all sites of a pattern.")
-@click.option(
-    "--weights",
-    metavar="FILE",
-    show_default="none",
-    help="For timm:MODEL, where every training starts: none, pretrained (timm's own), or a file of its weights.",
-)
+@grafting
 @click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
 def search_command(
     study: str,
@@ -120,19 +108,13 @@ def search_command(
     from hadnas.shell.console import loading
 
     with loading("torch, timm, Optuna and MLflow"):
-        from hadnas.library import graft_study, load_named, load_study
+        from hadnas.library import load_named
         from hadnas.search.run import run_study
         from hadnas.shell.progress import SearchDisplay
         from hadnas.shell.tables.study import show_enqueued, show_top
         from hadnas.store.home import Home
 
-    if study.startswith("timm:"):
-        found = graft_study(study.removeprefix("timm:"), sites or ("kind:block",), weights, tied=tied)
-    elif sites or tied or weights:
-        raise click.UsageError("--sites, --tied and --weights need a study timm:MODEL, such as timm:resnet18.")
-    else:
-        found = load_study(study)
-    chosen = updated_study(found, **changes)
+    chosen = updated_study(named_study(study, sites, weights, tied=tied), **changes)
     queue, opened = load_named(enqueue), Home(home)
     display = SearchDisplay(chosen)
     with display.bar:
