@@ -34,7 +34,7 @@ def grafting(command: Callable[..., None]) -> Callable[..., None]:
             "--weights",
             metavar="FILE",
             show_default="none",
-            help="For timm:MODEL, the start of every training: none, pretrained (timm's own), or a file of its weights.",
+            help="For timm:MODEL, the start of every training: none, pretrained (timm's own) or a file of weights.",
         ),
         click.option("--tied", is_flag=True, help="For timm:MODEL, one choice for all sites of a pattern."),
         click.option(
