@@ -43,9 +43,10 @@ def family_counts(arch: Arch) -> dict[str, int]:
 def merge_counts(arch: Arch) -> dict[str, int]:
     """Merges of each family, in the order of FAMILIES; `add`, the sum of every common residual, is an additive one.
 
-    Empty for an architecture of one node, such as a timm network, whose merges are not known.
+    Empty for a network without stages and merges, such as one of timm, with grafts or not, whose merges are not known.
     """
-    return _counts(arch.node, "merge") if len(arch.ops()) > 1 else {}
+    found = _counts(arch.node, "merge")
+    return found if arch.stages or any(found.values()) else {}
 
 
 def stage_counts(arch: Arch) -> list[dict[str, int]]:
