@@ -26,6 +26,7 @@ TITLES = {
     "stem": "Stem and down-sampling",
     "head": "Heads",
     "host": "Hosts",
+    "graft": "Grafts",
 }
 """First role of an op -> the title of its section, in the order of the page."""
 
@@ -57,7 +58,7 @@ def blocks() -> str:
         sections.items(), key=lambda item: (list(TITLES).index(item[0][0]), item[0][1])
     ):
         rows = [row(f"`{op.name}`", op.summary, source(op)) for op in found]
-        title = f"{TITLES[role]}: {family}" if role in ("block", "merge") else TITLES[role]
+        title = f"{TITLES[role]}: {family}" if role in ("block", "merge", "graft") else TITLES[role]
         parts.append(f"## {title}\n\n{table(('op', 'meaning', 'source'), rows)}")
     return page("Blocks, merges and other ops", *parts)
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hadnas.errors import HadnasError
     from hadnas.exporter.folder import export
     from hadnas.hosts.build import build
+    from hadnas.hosts.graft.space import graft
     from hadnas.library import load
     from hadnas.measure.cost import cost
     from hadnas.measure.latency.latency import latency
@@ -44,6 +45,7 @@ _PUBLIC = {
     "build": "hadnas.hosts.build",
     "cost": "hadnas.measure.cost",
     "export": "hadnas.exporter.folder",
+    "graft": "hadnas.hosts.graft.space",
     "int_range": "hadnas.space",
     "latency": "hadnas.measure.latency.latency",
     "load": "hadnas.library",

@@ -20,6 +20,7 @@ from hadnas.arch.task import Task
 from hadnas.blocks.registry import Op, ops
 from hadnas.errors import SpecError, StudyError, UnknownName, at, cut, unknown
 from hadnas.hosts.build import build_plan, check_size
+from hadnas.hosts.graft.space import graft
 from hadnas.hosts.host import ENTRY, make_plan
 from hadnas.paths import as_path
 from hadnas.plain import from_json, from_json_file
@@ -185,6 +186,16 @@ def load_study(name: str | Path) -> Study:
         except ValidationError as error:
             raise one_sentence(error) from None
     raise SpecError(f"{name} is an architecture; a study or a search space is needed here")
+
+
+def graft_study(model: str, patterns: Sequence[str], weights: str | None = None, *, tied: bool = False) -> Study:
+    """A study of grafts into timm's `model` at the sites of `patterns`, with the model itself as its baseline.
+
+    Raises as `hadnas.graft`.
+    """
+    space = graft(model, patterns, weights=weights, tied=tied)
+    parent = {key: value for key, value in space.items() if key != "sites"}
+    return Study(name=f"{model}_grafts", space=space, baselines={model: parent})
 
 
 def load_arch(text: str | bytes) -> Arch:

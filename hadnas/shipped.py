@@ -7,6 +7,8 @@ from functools import cache
 
 @cache
 def import_all(package: str) -> None:
-    """Import every module of a package, once in a process."""
+    """Import every module of a package and of those in it, once in a process."""
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         importlib.import_module(f"{package}.{module.name}")
+        if module.ispkg:
+            import_all(f"{package}.{module.name}")

@@ -29,23 +29,24 @@ def family_of(node: dict[str, Any]) -> str | None:
 
 
 def family_counts(arch: Arch) -> dict[str, int]:
-    """Blocks of each family, in the order of FAMILIES.
+    """Blocks and grafts of each family, in the order of FAMILIES.
 
     A network without blocks counts its host's layers (see `Host.layers`). Empty if the host does not know them, or if
     an op is not known: the counts without its blocks would give the network another family.
     """
     if not _known(arch.node):
         return {}
-    counts = _counts(arch.node, "block")
+    counts = _counts(arch.node, "block", "graft")
     return counts if any(counts.values()) else dict(arch.host.layers(arch.node))
 
 
 def merge_counts(arch: Arch) -> dict[str, int]:
     """Merges of each family, in the order of FAMILIES; `add`, the sum of every common residual, is an additive one.
 
-    Empty for an architecture of one node, such as a timm network, whose merges are not known.
+    Empty for a network without stages and merges, such as one of timm, with grafts or not, whose merges are not known.
     """
-    return _counts(arch.node, "merge") if len(arch.ops()) > 1 else {}
+    found = _counts(arch.node, "merge")
+    return found if arch.stages or any(found.values()) else {}
 
 
 def stage_counts(arch: Arch) -> list[dict[str, int]]:
@@ -65,8 +66,8 @@ def _known(part: Any) -> bool:
     return all(op_of(node) is not None for node in nodes(part))
 
 
-def _counts(part: Any, role: str) -> dict[str, int]:
-    found = [family_of(node) for node in nodes(part) if has_role(node, role)]
+def _counts(part: Any, *roles: str) -> dict[str, int]:
+    found = [family_of(node) for node in nodes(part) if any(has_role(node, role) for role in roles)]
     return {family: found.count(family) for family in FAMILIES}
 
 

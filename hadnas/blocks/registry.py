@@ -23,13 +23,14 @@ from hadnas.shipped import import_all
 
 Family = Literal["hadamard", "additive", "convolution", "attention"]
 FAMILIES: tuple[str, ...] = typing.get_args(Family)
-ROLES = ("host", "stem", "down", "residual", "block", "merge", "head", "fusion")
+ROLES = ("host", "stem", "down", "residual", "block", "merge", "head", "fusion", "graft")
 
 Rule = Callable[[Mapping[str, Any]], str | None]
 """(values of a node, with dim, height and width) -> None, or a message with the broken value and what is allowed."""
 
 GIVEN = frozenset(
-    {"dim", "in_dim", "classes", "resolution", "in_chans", "num_classes", "global_pool", "device", "dtype"}
+    {"dim", "in_dim", "classes", "resolution", "in_chans", "num_classes", "global_pool", "parent", "axis"}
+    | {"device", "dtype"}
 )
 """Constructor parameters that the parent of a node, or timm, supplies, never the node."""
 
@@ -83,6 +84,7 @@ class Op:
     host: Any = None  # of hosts: the hadnas.hosts.host.Host that reads and builds it
     symmetric: tuple[str, ...] = ()
     idle: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
+    kinds: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -113,10 +115,11 @@ def register(
     host: Any = None,
     symmetric: tuple[str, ...] = (),
     idle: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None,
+    kinds: tuple[str, ...] = (),
 ) -> Callable[[T], T]:
     """Register a class as an op.
 
-    roles     its places in a network: "host", "stem", "down", "residual", "block", "merge", "head"
+    roles     its places in a network: "host", "stem", "down", "residual", "block", "merge", "head", "graft"
     name      the op's name; by default the class name in snake case
     rules     conditions on its values; a broken rule makes a draw infeasible before anything is built
     children  slot -> role or roles of its child node
@@ -128,6 +131,8 @@ def register(
               their JSON)
     idle      values -> names in the state dict of parameters without effect under these values, which exist because
               published weights have them: a bias that a later softmax or norm cancels
+    kinds     for the role "graft": the kinds of sites at which it may stand (`hadnas.hosts.graft.sites`); by default
+              all whose module preserves the shape, without activations
 
     Raises UnknownName for a role, family or symmetric slot that does not exist, and SpecError if another class has the
     name, if the constructor has a parameter that is neither given nor a keyword-only slot, or if a host has no `host`.
@@ -151,7 +156,7 @@ def register(
         for slot in symmetric:
             if slot not in slots:
                 raise unknown(f"parameter of {key}", slot, slots)
-        _OPS[key] = Op(key, cls, roles, family, rules, slots, given, unused, resize, twin, host, symmetric, idle)
+        _OPS[key] = Op(key, cls, roles, family, rules, slots, given, unused, resize, twin, host, symmetric, idle, kinds)
         return cls
 
     return decorate

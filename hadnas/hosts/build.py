@@ -16,7 +16,7 @@ from torch import nn
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.errors import ARCHITECTURE, BuildError, SpecError, StudyError, check_kind
-from hadnas.hosts.host import Plan, instantiate, make_plan
+from hadnas.hosts.host import Plan, make_plan
 from hadnas.limits import check_memory
 
 
@@ -30,14 +30,16 @@ def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **ti
     return build_plan(make_plan(arch, task), device=device, dtype=dtype, **timm_arguments)
 
 
-def build_plan(plan: Plan, *, device: Any = None, dtype: Any = None, **timm_arguments: Any) -> nn.Module:
-    """The module of a plan; otherwise as `build`."""
-    return plan.host.build(plan, device, dtype, **timm_arguments)
+def build_plan(
+    plan: Plan, *, device: Any = None, dtype: Any = None, start: bool = True, **timm_arguments: Any
+) -> nn.Module:
+    """The module of a plan, without `start` never with the weights it would start from; otherwise as `build`."""
+    return plan.host.build(plan, device, dtype, start=start, **timm_arguments)
 
 
 def parts(plan: Plan) -> list[tuple[Hashable, Callable[[], nn.Module]]]:
     """The parts of the network, one after another: key and constructor, which gives it on the meta device."""
-    return [(call.key, partial(instantiate, call, call.op, "meta")) for call in plan.host.parts(plan)]
+    return [(call.key, partial(plan.host.part, plan, call)) for call in plan.host.parts(plan)]
 
 
 def check_size(plan: Plan) -> None:
@@ -54,7 +56,7 @@ def trained(plan: Plan, weights: Path) -> nn.Module:
     """
     if not weights.is_file():
         raise StudyError(f"there is no file {weights}")
-    network = build_plan(plan)
+    network = build_plan(plan, start=False)
     try:
         loaded = load_file(weights)
     except Exception as error:

@@ -7,6 +7,12 @@ from typing import Any
 from hadnas.arch.read import Call
 
 
+class Name(str):
+    """An expression in code, without the quotes of a string."""
+
+    __repr__ = str.__str__
+
+
 def calls(value: Any) -> Iterator[Call]:
     """Every call of a tree, children first."""
     if isinstance(value, list):

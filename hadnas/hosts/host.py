@@ -85,8 +85,22 @@ class Host(ABC):
         """Titles and boxes of the diagram, from left to right; by default one box."""
         return [(node["op"], [Box(node["op"], values_text(node))])]
 
-    def build(self, plan: Plan, device: Any = None, dtype: Any = None, **timm_arguments: Any) -> nn.Module:
-        """The module, freshly initialised. Raises BuildError if a constructor fails, SpecError for other arguments."""
+    def part(self, plan: Plan, call: Call) -> nn.Module:
+        """The module of one of `parts`, on the meta device."""
+        part: nn.Module = instantiate(call, call.op, "meta")
+        return part
+
+    def check_start(self, plan: Plan) -> None:
+        """Raise StudyError if the weights that a network starts from cannot be loaded; by default it has none."""
+        return
+
+    def build(
+        self, plan: Plan, device: Any = None, dtype: Any = None, *, start: bool = True, **timm_arguments: Any
+    ) -> nn.Module:
+        """The module, with the weights it starts from if it has any and `start`, else freshly initialised.
+
+        Raises BuildError if a constructor fails, SpecError for other arguments.
+        """
         parts = {name: instantiate(value, name, device, dtype) for name, value in plan.call.kwargs.items()}
         try:
             model: nn.Module = build_model_with_cfg(

@@ -12,6 +12,7 @@ from hadnas.arch.task import Task
 from hadnas.blocks.layers import normalisation
 from hadnas.blocks.registry import FAMILIES, find_op
 from hadnas.errors import SpecError, at, cut
+from hadnas.hosts.expression import Name
 from hadnas.hosts.host import Host, Moments, Plan
 from hadnas.hosts.stage import Stage
 from hadnas.limits import WIDTH
@@ -118,15 +119,9 @@ class PyramidHost(Host):
         stem = plan.call.kwargs["stem"]
         names = [name for name in find_op(stem.op).given if name in ("in_dim", "dim")]
         given = zip(names, stem.args, strict=True)
-        stem = replace(stem, args=tuple(_Name("in_chans") if name == "in_dim" else value for name, value in given))
+        stem = replace(stem, args=tuple(Name("in_chans") if name == "in_dim" else value for name, value in given))
         call = replace(plan.call, kwargs={**plan.call.kwargs, "stem": stem})
         return super().source(replace(plan, call=call), moments, class_names)
-
-
-class _Name(str):
-    """A name in code, without the quotes of a string."""
-
-    __repr__ = str.__str__
 
 
 def _width(value: Any, path: str) -> int:

@@ -90,11 +90,13 @@ def run_study(
     Loss(data, study.recipe)  # refuses settings that do not fit the target
     ledger = Ledger(home.url)
     evaluator = Evaluator(study, data, home, ledger, device, own)
-    random_arch(study.space, evaluator.task)  # refuses a space without a valid draw before any work
+    first = random_arch(study.space, evaluator.task)  # refuses a space without a valid draw before any work
     study, more = chosen_baselines(study, evaluator.task, home)
     queue = enqueue(study, enqueued or {}, evaluator.task)
     evaluator.study = study = queue.study
     baselines = {name: _baseline(node, evaluator) for name, node in (study.baselines or {}).items()}
+    for plan in (make_plan(first, evaluator.task), *baselines.values()):
+        plan.host.check_start(plan)
     blocks = user_defined_ops(study.model_dump(mode="json"))
     with at(f"study {study.name!r}"):
         check_user_defined(blocks, study.space, evaluator.task, [*baselines.values()], study.seed)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hadnas.errors import HadnasError, Interrupted, printable
-from hadnas.shell.commands import bench, home, network, shelf, study
+from hadnas.shell.commands import bench, graft, home, network, shelf, study
 
 
 class Shell(click.Group):
@@ -56,6 +56,7 @@ for command in (
     shelf.show_command,
     shelf.copy_command,
     shelf.check_command,
+    graft.sites_command,
     study.search_command,
     study.top_command,
     study.finals_command,

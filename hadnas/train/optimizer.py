@@ -6,7 +6,7 @@ from random import Random
 from typing import Any, Protocol
 
 import torch
-from timm.optim import create_optimizer_v2, get_optimizer_class, param_groups_weight_decay
+from timm.optim import create_optimizer_v2, get_optimizer_class, param_groups_layer_decay, param_groups_weight_decay
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
@@ -37,7 +37,11 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> Optimizer:
     """The optimiser of a module's parameters, fused if torch has it so: else updates take a fifth of a training."""
     chosen = get_optimizer_class(recipe.optimizer, bind_defaults=False)
     fused = {"fused": True} if "fused" in inspect.signature(chosen).parameters else {}
-    groups = param_groups_weight_decay(module, recipe.weight_decay, no_weight_decay_list=_undecayed(module))
+    undecayed = _undecayed(module)
+    if recipe.layer_decay is None:
+        groups = param_groups_weight_decay(module, recipe.weight_decay, no_weight_decay_list=undecayed)
+    else:
+        groups = param_groups_layer_decay(module, recipe.weight_decay, undecayed, layer_decay=recipe.layer_decay)
     made: Optimizer = create_optimizer_v2(groups, opt=recipe.optimizer, lr=recipe.lr, **fused)
     return made
 
@@ -76,7 +80,7 @@ class WarmupStableDecay:
 
     def __init__(self, optimizer: Optimizer, steps: int, *, warmup: int, decay: float) -> None:
         self.optimizer, self.steps, self.warmup, self.decay = optimizer, steps, warmup, decay
-        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.rates = [group["lr"] * group.get("lr_scale", 1.0) for group in optimizer.param_groups]
 
     def step_update(self, num_updates: int) -> None:
         """Set the rate of the update that comes after `num_updates`."""

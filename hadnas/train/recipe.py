@@ -81,12 +81,13 @@ class Recipe(BaseModel):
     `schedule`; "wsd" (warm-up, stable, decay) is constant until it falls linearly over the last `decay` of the steps (a
     share, 0.25 by default), so that before it the length of the training has no effect. `clip_grad` bounds the norm of
     the gradient. `ema` is the decay of averaged weights (ramped up over the first steps), which are then scored.
-    `augment` shifts each image by up to an eighth of its side, repeating its edge; "shift_flip" also mirrors half of
-    them; "timm", a policy of timm such as "rand-m9-mstd0.5", or a `Policy` is timm's augmentation, for images of 1 or 3
-    channels. `mixup` is the alpha of the Beta distribution by which the images and labels of a batch are blended.
-    `class_weights` weight the classes in the loss, or the images that have a label: one number for each, or "balanced",
-    in inverse proportion to their images. With `sampling` "balanced" an epoch draws as many images of each class, with
-    replacement, on average.
+    `layer_decay` multiplies the rate of each layer by this once more for every layer behind it, as timm groups them, so
+    that layers with weights from before change less the nearer they are to the image. `augment` shifts each image by up
+    to an eighth of its side, repeating its edge; "shift_flip" also mirrors half of them; "timm", a policy of timm such
+    as "rand-m9-mstd0.5", or a `Policy` is timm's augmentation, for images of 1 or 3 channels. `mixup` is the alpha of
+    the Beta distribution by which the images and labels of a batch are blended. `class_weights` weight the classes in
+    the loss, or the images that have a label: one number for each, or "balanced", in inverse proportion to their
+    images. With `sampling` "balanced" an epoch draws as many images of each class, with replacement, on average.
     `amp`: "auto" is bfloat16 autocast on CUDA devices that have it, and off on a CPU; weights and validation stay
     float32. `channels_last`: "auto" is on with autocast and on a CPU.
     """
@@ -101,6 +102,7 @@ class Recipe(BaseModel):
     weight_decay: float = Field(default=0.05, ge=0, allow_inf_nan=False)
     schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
     decay: float | None = Field(default=None, gt=0, le=1, exclude_if=lambda decay: decay is None)
+    layer_decay: float | None = Field(default=None, gt=0, le=1, exclude_if=lambda decay: decay is None)
     warmup_epochs: int = Field(default=1, ge=0, le=COUNT)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     clip_grad: float | None = Field(default=1.0, gt=0)

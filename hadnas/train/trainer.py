@@ -289,7 +289,7 @@ class Trainer:
         loss.backward(create_graph=getattr(self.optimizer, "is_second_order", False))  # type: ignore[no-untyped-call]
         if self.recipe.clip_grad is not None:
             nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip_grad)
-        self._lr = self.optimizer.param_groups[0]["lr"]
+        self._lr = max(group["lr"] for group in self.optimizer.param_groups)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._schedule.step_update(done + 1)

@@ -56,6 +56,11 @@ def test_blocks_in_a_row_count_one_by_one() -> None:
         (PLAIN, ("H0 A0 C3 T0", "H0 A0 C0 T0"), "convolution"),  # the stem and two steps between stages
         ({"op": "timm", "model": "resnet18"}, ("C20", "-"), "convolution"),  # its sums of branches are not known
         ({"op": "timm", "model": "test_vit"}, ("-", "-"), None),
+        (
+            {"op": "timm", "model": "resnet18", "sites": {"fc": {"op": "second_order"}, "layer1.0": {"op": "star"}}},
+            ("H2 A0 C0 T0", "-"),  # grafts alone
+            "hadamard",
+        ),
     ],
 )
 def test_a_network_without_blocks_counts_its_convolutions(node: Any, texts: tuple[str, str], family: str) -> None:

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+import timm
 import torch
 from scipy.stats import beta
 from torch import Tensor, nn
@@ -228,6 +229,27 @@ def test_norms_biases_and_single_numbers_are_not_decayed(digits: Data) -> None:
     trainer = Trainer(module, digits, Recipe(), seed=0)
     decayed = {id(p) for g in trainer.optimizer.param_groups if g["weight_decay"] > 0 for p in g["params"]}
     assert {name for name, p in module.named_parameters() if id(p) in decayed} == {"0.weight", "3.weight"}
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "wsd"])
+def test_layers_nearer_to_the_image_have_smaller_rates(digits: Data, schedule: str) -> None:
+    """By timm's groups, in every step; the rate of an epoch is that of the last layer."""
+    recipe = Recipe(epochs=2, warmup_epochs=0, layer_decay=0.5, schedule=schedule, lr=0.01)
+    module = timm.create_model("test_resnet", in_chans=1, num_classes=10)
+    trainer = Trainer(module, digits, recipe, seed=0)
+
+    def rates() -> dict[str, float]:
+        found = {id(p): group["lr"] for group in trainer.optimizer.param_groups for p in group["params"]}
+        return {name: found[id(p)] for name, p in module.named_parameters()}
+
+    assert rates()["fc.weight"] == rates()["fc.bias"] == pytest.approx(0.01)
+    assert rates()["layer4.0.conv1.weight"] == pytest.approx(0.005)
+    assert 0 < rates()["conv1.0.weight"] < rates()["layer1.0.conv1.weight"] < 0.005
+    undecayed = {id(p) for g in trainer.optimizer.param_groups if not g["weight_decay"] for p in g["params"]}
+    assert {p.ndim <= 1 for p in module.parameters() if id(p) in undecayed} == {True}
+    first, second = trainer.train(2)
+    assert first.lr > second.lr and second.lr >= max(rates().values())
+    assert rates()["layer4.0.conv1.weight"] == pytest.approx(0.5 * rates()["fc.weight"])
 
 
 @pytest.mark.filterwarnings("ignore:Using backward")  # adahessian; the gradients are set to None after each step

@@ -22,6 +22,7 @@ from hadnas.shell.commands import (
     PathType,
 )
 from hadnas.shell.commands.data import reading
+from hadnas.shell.commands.graft import grafting, named_study
 from hadnas.shell.commands.overrides import AUGMENTATIONS, judging, limits, setting, updated_study
 
 
@@ -83,10 +84,14 @@ from hadnas.shell.commands.overrides import AUGMENTATIONS, judging, limits, sett
 @judging
 @limits
 @setting("--backends", metavar="LIST", help="Further backends to time front and baselines on: compile,onnxruntime.")
+@grafting
 @click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
 def search_command(
     study: str,
     home: str | None,
+    sites: tuple[str, ...],
+    tied: bool,
+    weights: str | None,
     device: str,
     timeout: float | None,
     enqueue: tuple[str, ...],
@@ -96,19 +101,20 @@ def search_command(
     """Run a study; the same command again continues it to the same total.
 
     STUDY is the name of a shipped study or search space, or the path of your .py file that defines STUDY or SPACE;
-    `hadnas list` has the names. A search space makes a study of scikit-learn's digits with 20 trials. Settings that no
-    option changes are the study's: `hadnas show STUDY` prints them.
+    `hadnas list` has the names. timm:MODEL is a study of grafts into a model of timm. Like a search space, it makes a
+    study of scikit-learn's digits with 20 trials. Settings that no option changes are the study's: `hadnas show STUDY`
+    prints them.
     """
     from hadnas.shell.console import loading
 
     with loading("torch, timm, Optuna and MLflow"):
-        from hadnas.library import load_named, load_study
+        from hadnas.library import load_named
         from hadnas.search.run import run_study
         from hadnas.shell.progress import SearchDisplay
         from hadnas.shell.tables.study import show_enqueued, show_top
         from hadnas.store.home import Home
 
-    chosen = updated_study(load_study(study), **changes)
+    chosen = updated_study(named_study(study, sites, weights, tied=tied), **changes)
     queue, opened = load_named(enqueue), Home(home)
     display = SearchDisplay(chosen)
     with display.bar:

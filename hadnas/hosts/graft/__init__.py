@@ -1,0 +1,1 @@
+"""Grafts: the sites of a timm network, and what may stand at each of them."""

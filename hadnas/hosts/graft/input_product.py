@@ -1,0 +1,49 @@
+"""The product of a module's input and output, added to its output."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hadnas.blocks.registry import register
+from hadnas.hosts.graft.wrapper import Wrapper
+
+
+@register("graft", family="hadamard", twin=("interact", "mul", "sum"))
+class InputProduct(Wrapper):
+    """A module's output plus the product of its input and output, scaled by a learned alpha.
+
+    y = f(x);  z = y + alpha * P(x * y)
+
+    f the module at the site, P a linear map of the channels (`project`) or the identity. At alpha = 0 the network
+    computes what it did before. The additive twin (`sum`) has x + y in place of x * y. Where f changes x in place, x
+    is what f leaves.
+
+    Shapes: those of f, which are equal, in any layout with one axis of channels.
+    Degree: 1 + that of f if interact == "mul", else that of f.
+    Source: the residual of Pi-nets (Chrysos et al., "Deep polynomial neural networks", 2020, arXiv 2006.13026) around
+        a trained module; alpha = 0 at the start as in Chrysos et al., 2023, arXiv 2303.13896.
+    """
+
+    def __init__(
+        self,
+        parent: nn.Module,
+        dim: int,
+        axis: int,
+        *,
+        alpha: float = 0.0,
+        project: bool = True,
+        interact: Literal["mul", "sum"] = "mul",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(parent)
+        self.alpha = nn.Parameter(torch.full((), alpha, device=device, dtype=dtype))
+        self.project = nn.Linear(dim, dim, bias=False, device=device, dtype=dtype) if project else nn.Identity()
+        self.axis = axis
+        self.multiply = interact == "mul"
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        y: Tensor = self.parent(x, *args, **kwargs)
+        joined = x * y if self.multiply else x + y
+        return y + self.alpha * self.project(joined.movedim(self.axis, -1)).movedim(-1, self.axis)
