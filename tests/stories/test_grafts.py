@@ -34,6 +34,7 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "parent.safetensors"
 
 
+@pytest.mark.slow
 def test_a_search_starts_every_network_from_the_weights_and_needs_them_no_longer(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,7 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_file_of_a_package_may_import_its_neighbours(package: Path, tmp_path: Path) -> None:
     load = f"from hadnas.library import load_ops; assert [o.name for o in load_ops({str(package / 'star.py')!r})]"
     done = run(EXPORT.format(load=load), tmp_path, tmp_path)
@@ -152,6 +153,7 @@ def test_a_file_of_a_package_may_import_its_neighbours(package: Path, tmp_path: 
     assert "class Scale" in code and "class Packaged" in code and "mypackage" not in code
 
 
+@pytest.mark.slow
 def test_blocks_of_an_installed_package_are_found_by_its_entry_point(package: Path, tmp_path: Path) -> None:
     info = tmp_path / "lib" / "mypackage-1.0.dist-info"
     info.mkdir()

@@ -24,7 +24,7 @@ def test_a_process_says_all_that_it_has_to_say_and_with_what_it_ends(tmp_path: P
     status, out, err = started("top", "nowhere", "--home", str(tmp_path))
     assert status == 2 and out == "" and err.startswith("error: there is no study in") and err.count("\n") == 1
     assert not list(tmp_path.iterdir())  # what only reads makes nothing
-    status, out, err = started("top")
+    status, out, err = started("finals")
     assert status == 2 and "Missing argument 'STUDY'" in err
 
 

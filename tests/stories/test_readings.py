@@ -20,7 +20,7 @@ PLAIN = pyramid((8, []))
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose study timed and trained two candidates and a baseline, and read each once."""
+    """A home whose study timed and trained two candidates and a baseline, and read each once to evaluate it."""
     home = new_home(tmp_path_factory.mktemp("home"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hadnas.search.evaluator.SECONDS", 0.01)
@@ -30,7 +30,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evaluated = [found.arch.fingerprint for found in (*results.baselines, *results.found) if found.arch is not None]
     assert len(set(evaluated)) == 3
     first = read[0]  # of a draw made before any work, which says that the space has one
-    assert Counter(read) == Counter([first, *evaluated])
+    once = Counter([first, *evaluated])
+    assert once <= Counter(read) <= once + Counter(evaluated)  # once more for the report, when the search ends
     return home.path
 
 

@@ -171,6 +171,7 @@ def test_finals_of_values_pair_seeds_and_images(values: Home) -> None:
             assert final.lead.mean == pytest.approx(finals[0].estimate.mean - final.estimate.mean)
 
 
+@pytest.mark.slow
 def test_the_exported_winner_gives_the_figures_of_the_study_without_hadnas(values: Home, tmp_path: Path) -> None:
     results = open_study("tiny", values.path)
     out = results.export(results.best, tmp_path / "out")
