@@ -30,7 +30,7 @@ def search(data, seed, trials):
         torch.manual_seed(seed)
         network = hadnas.build(node, task)
         macs = hadnas.cost(network, task.shape).macs
-        return fit(network, data, RECIPE, seed=seed).val_accuracy, macs
+        return fit(network, data, RECIPE, seed=seed).score.accuracy, macs
 
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.TPESampler(seed=seed))
     study.optimize(objective, n_trials=trials)

@@ -94,7 +94,7 @@ def tried(group: str, seed: int) -> tuple[bool, dict[float, str | None]]:
         said[bound] = screening.screen(network, images, labels, lr=recipe.lr).rejected
     screening.EXPLODING_UPDATE = own
     try:
-        diverges = fit(network, DATA, recipe, seed=seed).val_loss >= math.log(DATA.classes)
+        diverges = fit(network, DATA, recipe, seed=seed).score.loss >= math.log(DATA.classes)
     except TrainingError:
         diverges = True
     return diverges, said

@@ -65,13 +65,13 @@ def measured(pair: int, data: Data, names: list[str]) -> dict[str, float]:
     mutated, child = next(mutants(SPACE, answers, rng))
     parent, plan = build_seeded(make_plan(node, TASK), SEED), make_plan(child, TASK)
     found = {"pair": pair, "macs": cost(build_plan(plan, device="meta"), TASK.shape).macs}
-    found |= {"parent": fit(parent, data, RECIPE, seed=SEED).val_accuracy, "full": full(mutated, names)}
+    found |= {"parent": fit(parent, data, RECIPE, seed=SEED).score.accuracy, "full": full(mutated, names)}
     for epochs in SHORT:
         short = RECIPE.model_copy(update={"epochs": epochs})
-        found[f"scratch@{epochs}"] = fit(build_seeded(plan, SEED), data, short, seed=SEED).val_accuracy
+        found[f"scratch@{epochs}"] = fit(build_seeded(plan, SEED), data, short, seed=SEED).score.accuracy
         network = build_seeded(plan, SEED)
         found["inherited"] = round(inherit(network, parent), 4)
-        found[f"from@{epochs}"] = fit(network, data, short, seed=SEED).val_accuracy
+        found[f"from@{epochs}"] = fit(network, data, short, seed=SEED).score.accuracy
     return {name: round(value, 5) for name, value in found.items()}
 
 

@@ -86,7 +86,7 @@ def trained(images: str, draw: str, seed: int, part: str) -> list[Row]:
     """One training, for the pilot or as a judge."""
     plan, data = plan_of(draw), load_data(spec(images))
     macs = cost(build_plan(plan, device="meta"), TASK.shape).macs
-    accuracy = fit(build_seeded(plan, seed), data, RECIPE, seed=seed).val_accuracy
+    accuracy = fit(build_seeded(plan, seed), data, RECIPE, seed=seed).score.accuracy
     return [row(data, plan, draw, macs, seed, accuracy, part=part)]
 
 

@@ -61,7 +61,7 @@ def test_each_score_is_that_of_the_initial_weights(
             assert score.overall.rho == pytest.approx(stats.spearmanr(pairs).statistic)
     show_scores(results)
     shown = capsys.readouterr().out
-    assert "all 8" in shown and "best quarter, 2" in shown and "nwot" in shown
+    assert "all (n=8)" in shown and "best quarter (n=2)" in shown and "nwot" in shown
     assert found["nwot"].lacking and f", n = {found['nwot'].overall.n}" in shown
 
 
