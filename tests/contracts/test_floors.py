@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -151,3 +152,9 @@ def test_public_names() -> None:
         assert getattr(hadnas, name).__name__ in (name, "SPACE")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = hadnas.nothing  # type: ignore[attr-defined]
+
+
+def test_every_package_is_installed() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    folders = {module_of(path) for path in PACKAGE.rglob("__init__.py")}
+    assert folders <= set(project["tool"]["setuptools"]["packages"])
