@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -11,7 +10,7 @@ from hadnas.measure.figures import TABLE
 from hadnas.samplers.problem import Problem
 from hadnas.samplers.volume import FIRST, volume
 from hadnas.store.study import Study
-from hadnas.store.trials import FIGURES, FINGERPRINT, rung_of
+from hadnas.store.trials import FIGURES, FINGERPRINT, ended, rung_of
 from hadnas.train.summary import DataSummary
 
 REPEATS = 50
@@ -99,10 +98,8 @@ def standstill(problem: Problem, trials: Sequence[FrozenTrial], patience: int) -
 
     Architectures count in the order in which they finished, from the volume's first on; stopped ones raise nothing.
     """
-    finished = [trial for trial in trials if trial.state == TrialState.COMPLETE or rung_of(trial) is not None]
-    finished.sort(key=lambda trial: trial.datetime_complete or datetime.max)
     figures: dict[str, Sequence[float]] = {}
-    for trial in finished:
+    for trial in ended(trials):
         name = trial.user_attrs[FINGERPRINT]
         figures[name] = figures.get(name) or (trial.values if trial.state == TrialState.COMPLETE else ())
     if len(figures) < FIRST + patience:

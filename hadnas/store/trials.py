@@ -4,7 +4,7 @@ A trial is written in one step, running, with its parameters; it ends once, comp
 refused, or has a RUNG. Failed trials are from earlier versions of hadnas, which drew them again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
@@ -36,6 +36,18 @@ def rung_of(trial: FrozenTrial) -> int | None:
     """The epoch after which a trial's training was stopped; None for one that was trained, refused or is at work."""
     rung: int | None = trial.user_attrs.get(RUNG)
     return rung if trial.state == TrialState.PRUNED else None
+
+
+def ended(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that were trained, reused or stopped at a rung, in the order in which they finished."""
+    found = [trial for trial in trials if trial.state == TrialState.COMPLETE or rung_of(trial) is not None]
+    return sorted(found, key=when)
+
+
+def when(trial: FrozenTrial) -> float:
+    """The end of a finished trial, in seconds since 1970."""
+    assert trial.datetime_complete is not None
+    return trial.datetime_complete.timestamp()
 
 
 class Trials:

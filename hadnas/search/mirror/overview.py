@@ -20,7 +20,7 @@ from hadnas.search.mirror.candidates import image_data, recipe_settings
 from hadnas.search.proposals.prospects import prospects
 from hadnas.space import size
 from hadnas.store.stored import read_trials
-from hadnas.store.trials import FIGURES, FINGERPRINT, rung_of
+from hadnas.store.trials import FIGURES, FINGERPRINT, ended, when
 from hadnas.track import parent
 from hadnas.track.keys import BEST, FRONT_SIZE, HYPERVOLUME, RUNG, WORDS, count_of
 from hadnas.track.runs import Tracker
@@ -110,31 +110,25 @@ def curves(
     later than `after` are returned. The figures are the best `metric`, the size of the front and, from the architecture
     on that fixes its scale, the hypervolume.
     """
-    ended = [t for t in trials if t.datetime_complete and (t.state == TrialState.COMPLETE or rung_of(t) is not None)]
-    ended.sort(key=_when)
     better = max if TABLE[metric].direction == "maximize" else min
     met: set[str] = set()
     rows: dict[str, Sequence[float]] = {}
     values: list[float] = []
-    for trial in ended:
+    for trial in ended(trials):
         name = trial.user_attrs[FINGERPRINT]
         met.add(name)
         if trial.state == TrialState.COMPLETE and all(over <= 0 for over in trial.constraints.values()):
             rows.setdefault(name, trial.values)
             values.append(trial.user_attrs[FIGURES][metric])
-        if not rows or _when(trial) <= after:
+        at = int(1000 * when(trial))
+        if not rows or at <= after:
             continue
         known = list(rows.values())
         figures = {BEST.format(metric.rpartition("/")[2]): better(values)}
         figures[FRONT_SIZE] = len(pareto_front(known, problem.directions))
         if len(known) >= FIRST:
             figures[HYPERVOLUME] = volume(problem, known).of(known)
-        yield _when(trial), len(met), figures
-
-
-def _when(trial: FrozenTrial) -> int:
-    assert trial.datetime_complete is not None
-    return int(trial.datetime_complete.timestamp() * 1000)
+        yield at, len(met), figures
 
 
 def _progress(results: StudyResults) -> str:
