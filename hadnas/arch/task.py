@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hadnas.errors import SpecError, cut
 from hadnas.limits import WIDTH
-from hadnas.targets import TARGET_KINDS, TargetKind
+from hadnas.targets import ONE_OF, TARGET_KINDS, TargetKind
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ class Task:
             raise SpecError(f"task {self}: one image input (C, H, W) is needed here")
         channels, height, width = self.inputs[0][1]
         return channels, height, width
+
+    @property
+    def target_text(self) -> str:
+        """The target in words: "10 classes", "1 value"."""
+        return f"{self.outputs} {ONE_OF[self.target] if self.outputs == 1 else self.target}"
 
     def __str__(self) -> str:
         """The key under which figures are stored: `image=1x8x8 -> 10`, with ` labels` or ` values` unless classes."""

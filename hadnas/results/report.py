@@ -167,7 +167,7 @@ def _summary(results: StudyResults, best: Found) -> str:
     task, metric = results.task(), f"{metric_words(best.metric)} {results.text(best, TABLE[best.metric])}"
     goals = f"objectives {', '.join(study.objectives)}; {f'constraints {study.limits}; ' if study.limits else ''}"
     return (
-        f"{len(results.distinct)} architectures on {study.data.source} ({shape}, {task.outputs} {task.target}), each "
+        f"{len(results.distinct)} architectures on {study.data.source} ({shape}, {task.target_text}), each "
         f"trained for {study.recipe.epochs} epochs with seed {study.seed}; {goals}"
         f"sampler {study.sampler}. Best validation {metric} on "
         f"n = {best.notes['val_n']} images. It was selected on these images, so expect less on others."

@@ -21,7 +21,6 @@ from hadnas.store.records import StoredLatency, Training
 from hadnas.store.stored import read_trials, whole_latency
 from hadnas.store.study_store import class_names, reordered, stored_study, unknown_blocks
 from hadnas.store.trials import FIGURES, REASON, STUDY, baseline_entries, latency_of, rewritten_run
-from hadnas.targets import ONE_OF
 
 if TYPE_CHECKING:
     from hadnas.train.data.spec import Data
@@ -43,8 +42,7 @@ class StudyResults:
 
     def __repr__(self) -> str:
         task, shape = self.task(), "x".join(map(str, self.stored["shape"]))
-        targets = ONE_OF[task.target] if task.outputs == 1 else task.target
-        data = f"{self.study.data.source} ({shape}, {task.outputs} {targets})"
+        data = f"{self.study.data.source} ({shape}, {task.target_text})"
         met = f"{len(self.distinct)} architectures of {self.study.trials}, {len(self.refused)} draws refused"
         lines = [f"Study {self.name!r} on {data}: {met}"]
         if self.distinct:

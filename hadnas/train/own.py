@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hadnas.errors import SpecError, TrainingError, unknown
+from hadnas.errors import HadnasError, SpecError, TrainingError, unknown
 from hadnas.measure.copies import copied
 from hadnas.measure.metrics.metric import METRICS
 from hadnas.train.data.spec import Data
@@ -65,11 +65,12 @@ class OwnTraining:
         """
         began = last = time.perf_counter()
         curve: list[Epoch] = []
+        reported: HadnasError | None = None
 
         def report(
             epoch: int, *, train_loss: float = float("nan"), val_loss: float = float("nan"), **found: float
         ) -> None:
-            nonlocal last
+            nonlocal last, reported
             if epoch != len(curve) + 1 or epoch > recipe.epochs:
                 allowed = f"epochs 1 to {recipe.epochs} in order"
                 raise TrainingError(f"report({epoch}) after epoch {len(curve)}; allowed are {allowed}")
@@ -77,7 +78,11 @@ class OwnTraining:
             point = Epoch(epoch, float(train_loss), float(val_loss), _checked(found), float("nan"), now - last)
             last = now
             curve.append(point)
-            on_epoch(point)
+            try:
+                on_epoch(point)
+            except HadnasError as error:
+                reported = error
+                raise
 
         module.to(device)
         fresh = copied(module)
@@ -86,6 +91,12 @@ class OwnTraining:
                 found = self.function(module, data, recipe.epochs, report)
             except SystemExit as error:
                 raise TrainingError(f"the function {self.function.__name__} ends the process: {error!r}") from error
+            except HadnasError as error:
+                if error is reported:  # of the ledger, as when another worker has taken the training over
+                    raise
+                raise TrainingError(
+                    f"{type(error).__name__} in the function {self.function.__name__}: {error}"
+                ) from error
         figures = _checked({} if found is None else found)
         try:  # what is stored are weights: anything else that the function changed would be lost
             fresh.load_state_dict(module.state_dict())

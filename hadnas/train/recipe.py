@@ -13,7 +13,10 @@ PLAIN: tuple[Plain, ...] = get_args(Plain)
 """Augmentation of whole batches on the device."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LARGEST_WEIGHT = 1e6
+"""The largest weight of a class: losses in float32 stay finite."""
+
+Weight = Annotated[float, Field(gt=0, le=LARGEST_WEIGHT)]
 
 
 class Policy(BaseModel):
@@ -126,6 +129,15 @@ class Recipe(BaseModel):
         if self.decay is not None and self.schedule != "wsd":
             raise SpecError(f"decay = {self.decay} is not allowed with the schedule {self.schedule}; allowed is wsd")
         return self
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _fitting_weights(cls, weights: Any) -> Any:
+        for weight in weights if isinstance(weights, list | tuple) else ():
+            if not (isinstance(weight, int | float) and 0 < weight <= LARGEST_WEIGHT):
+                allowed = f"numbers above 0 and up to {LARGEST_WEIGHT:g}, one for each class, or 'balanced'"
+                raise SpecError(f"class_weights has {weight!r}; allowed are {allowed}")
+        return weights
 
     @field_validator("augment", mode="before")
     @classmethod

@@ -91,6 +91,10 @@ def leaves(module: nn.Module, data: Data, until: int, report: Any) -> None:
     raise SystemExit(3)
 
 
+def refuses(module: nn.Module, data: Data, until: int, report: Any) -> None:
+    hadnas.load("nowhere.py")
+
+
 def adds(module: nn.Module, data: Data, until: int, report: Any) -> None:
     module.extra = nn.Linear(3, 3)
 
@@ -108,6 +112,7 @@ def wrong_epoch(module: nn.Module, data: Data, until: int, report: Any) -> None:
         (wrong_kind, ["'good'", "None"]),
         (wrong_epoch, ["report(2)", "0"]),
         (leaves, ["leaves", "SystemExit(3)"]),
+        (refuses, ["refuses", "there is no file nowhere.py"]),
         (adds, ["adds", "extra"]),
     ],
 )

@@ -99,9 +99,14 @@ def test_recipes_of_before_have_the_same_stored_form() -> None:
     assert "class_weights" not in Recipe().model_dump() and "sampling" not in Recipe().model_dump_json()
     some = Recipe(class_weights=(1.0, 2.5), sampling="balanced")
     assert Recipe.model_validate_json(some.model_dump_json()) == some
-    for wrong in ((1.0, -1.0), (float("inf"), 1.0), "even"):
+    for wrong in ((1.0, -1.0), (float("inf"), 1.0), (1.0, 1e300), "even"):
         with pytest.raises(ValueError, match="class_weights"):
             Recipe(class_weights=wrong)  # type: ignore[arg-type]
+
+
+def test_a_class_weight_out_of_range_is_named() -> None:
+    with pytest.raises(ValueError, match=r"class_weights has 0\.0; allowed are numbers above 0"):
+        Recipe(class_weights=(1.0, 0.0))
 
 
 def test_balanced_sampling_draws_each_class_as_often() -> None:

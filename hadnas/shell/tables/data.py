@@ -42,7 +42,9 @@ def _rows(found: DataSummary) -> list[tuple[str, str]]:
     if found.target == "classes":
         half, high = (f"{found.noise(accuracy):.3f}".lstrip("0") for accuracy in (0.5, 0.9))
         near = f"if their accuracies differ by less than {half} near .5, or {high} near .9"
-        rows.append(("noise", f"two networks may be equal {near}"))
+        judged = metric_words(found.dummy.metric)
+        other = "" if judged == "accuracy" else f"; the ± of a result is one standard error of its {judged}"
+        rows.append(("noise", f"two networks may be equal {near}{other}"))
     return rows
 
 
