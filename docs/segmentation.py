@@ -1,4 +1,4 @@
-"""Search in a training loop of one's own: a backbone for segmentation, in plain Optuna, with MLflow.
+"""Search within your own training loop: a backbone for segmentation, in plain Optuna, with MLflow.
 
     python docs/segmentation.py              # 12 trials, then `hadnas ui` shows them
     python docs/segmentation.py --trials 40

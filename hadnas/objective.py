@@ -1,4 +1,4 @@
-"""For an objective of one's own in plain Optuna: an architecture suggested for a trial, and the trial in MLflow."""
+"""For a user's objective in plain Optuna: suggests the architecture of a trial, and logs the trial to MLflow."""
 
 from collections.abc import Mapping
 from pathlib import Path

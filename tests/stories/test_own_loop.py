@@ -1,4 +1,4 @@
-"""A training loop of one's own in plain Optuna: architectures suggested, trials in MLflow; blocks of packages."""
+"""A user's training loop in plain Optuna: suggested architectures, trials in MLflow; blocks of packages."""
 
 import subprocess
 import sys

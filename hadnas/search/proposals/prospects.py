@@ -27,7 +27,7 @@ def prospects(
 ) -> Problem:
     """The problem of a study: a space for a task, its objectives and, figure -> largest value, its constraints.
 
-    Objectives of one's own come with directions, as in {"val/iou": "maximize", "macs": "minimize"}.
+    A user's own objectives come with directions, as in {"val/iou": "maximize", "macs": "minimize"}.
 
     What it describes has the fingerprint as its key, and knows the objectives that are counted: not latencies, nor the
     peak of activations, which is no sum over parts. Of costs and latencies the ratios count. A draw is refused that no
