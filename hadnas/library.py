@@ -21,6 +21,7 @@ from hadnas.blocks.registry import Op, ops
 from hadnas.errors import SpecError, StudyError, UnknownName, at, cut, unknown
 from hadnas.hosts.build import build_plan, check_size
 from hadnas.hosts.graft.space import graft
+from hadnas.hosts.graft.weights import named_weights
 from hadnas.hosts.host import ENTRY, make_plan
 from hadnas.paths import as_path
 from hadnas.plain import from_json, from_json_file
@@ -196,6 +197,17 @@ def graft_study(model: str, patterns: Sequence[str], weights: str | None = None,
     space = graft(model, patterns, weights=weights, tied=tied)
     parent = {key: value for key, value in space.items() if key != "sites"}
     return Study(name=f"{model}_grafts", space=space, baselines={model: parent})
+
+
+def started_from(study: Study, weights: str) -> Study:
+    """The study with `weights` (timm's own as "pretrained", or a file) as the start of its timm networks.
+
+    Raises SpecError for a study of other networks, and as `hadnas.graft`.
+    """
+    space = study.space
+    if space["op"] != "timm" or not isinstance(space["model"], str):
+        raise SpecError(f"study {study.name!r} does not start from weights; allowed are studies of one timm model")
+    return study.model_copy(update={"space": {**space, "weights": named_weights(space["model"], weights)}})
 
 
 def load_arch(text: str | bytes) -> Arch:

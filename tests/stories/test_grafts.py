@@ -1,6 +1,7 @@
 """A search among grafts into a timm network that starts from weights of a file, from the command line to the export."""
 
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from hadnas.hosts.build import build_seeded
 from hadnas.hosts.graft.sites import find_sites
 from hadnas.hosts.graft.weights import check_weights
 from hadnas.hosts.host import make_plan
+from hadnas.library import load_study, started_from
 from hadnas.opened import open_study
 from hadnas.space import every, one_of, op, size
+from hadnas.store.study import Study
 from tests import shell
 from tests.homes import new_home
 
@@ -190,3 +193,17 @@ def test_sites_are_a_tree_with_runs_of_equal_blocks_folded() -> None:
     assert rows["qkv"][-2:] == ["12,480", "1,241,088"]  # 64 * 192 + 192, and 101 tokens
     assert shell.hadnas("sites", "resnet81").exit_code == 2
     assert shell.hadnas("search", "digits", "--sites", "kind:block").exit_code == 2
+
+
+def test_a_study_of_one_timm_model_starts_from_weights_by_an_option(weights: Path) -> None:
+    study = Study(name="mine", space=op("timm", model="test_resnet", sites=one_of({}, {"layer1.0": "drop"})))
+    started = started_from(study, str(weights))
+    assert {draw["weights"] for _, draw in every(started.space)} == {f"{weights}#{hashed(weights)}"}
+    for other in (load_study("digits"), Study(name="two", space=op("timm", model=one_of("test_vit", "test_resnet")))):
+        with pytest.raises(SpecError, match=other.name):
+            started_from(other, str(weights))
+
+
+def hashed(path: Path) -> str:
+    """The first 16 digits of a file's SHA-256."""
+    return sha256(path.read_bytes()).hexdigest()[:16]

@@ -34,7 +34,7 @@ def grafting(command: Callable[..., None]) -> Callable[..., None]:
             "--weights",
             metavar="FILE",
             show_default="none",
-            help="For timm:MODEL, the start of every training: none, pretrained (timm's own) or a file of weights.",
+            help="The start of every network of timm: none, pretrained (timm's own) or a file of weights.",
         ),
         click.option("--tied", is_flag=True, help="For timm:MODEL, one choice for all sites of a pattern."),
         click.option(
@@ -50,11 +50,12 @@ def grafting(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def named_study(name: str, sites: Sequence[str], weights: str | None, *, tied: bool) -> "Study":
-    """The study of a name, a path or `timm:MODEL`. Raises as `load_study` and `graft_study`."""
-    from hadnas.library import graft_study, load_study
+    """The study of a name, a path or `timm:MODEL`. Raises as `load_study`, `graft_study` and `started_from`."""
+    from hadnas.library import graft_study, load_study, started_from
 
     if name.startswith(MODEL):
         return graft_study(name.removeprefix(MODEL), sites or ("kind:block",), weights, tied=tied)
-    if sites or weights or tied:
-        raise click.UsageError(f"--sites, --weights and --tied need a study {MODEL}NAME, such as {MODEL}resnet18.")
-    return load_study(name)
+    if sites or tied:
+        raise click.UsageError(f"--sites and --tied need a study {MODEL}NAME, such as {MODEL}resnet18.")
+    study = load_study(name)
+    return started_from(study, weights) if weights else study
