@@ -89,7 +89,7 @@ def test_weights_of_equal_channels_and_classes_are_taken_whole(weights: Path) ->
 def test_a_canonical_form_has_paths_nodes_and_no_site_inside_a_replaced_one() -> None:
     sites = {"layer{1,4}.*": op("input_product"), "layer1.0": "drop", "layer1.0.act1": op("act", act="gelu")}
     arch = complete(op("timm", model="resnet18", sites={**sites, "layer4.1": "keep", "fc": "keep"}), DIGITS)
-    product = {"op": "input_product", "alpha": 0.0, "project": True, "interact": "mul"}
+    product = {"op": "input_product", "alpha": 0.0, "project": True, "norm": True, "interact": "mul"}
     assert arch.node["sites"] == {"layer1.0": {"op": "identity"}, "layer1.1": product}
     assert complete(arch.node, DIGITS) == arch == complete(arch.node)
     kept = complete(op("timm", model="resnet18", sites={"kind:block": "keep"}), DIGITS)

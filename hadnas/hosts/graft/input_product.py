@@ -13,11 +13,12 @@ from hadnas.hosts.graft.wrapper import Wrapper
 class InputProduct(Wrapper):
     """A module's output plus the product of its input and output, scaled by a learned alpha.
 
-    y = f(x);  z = y + alpha * P(x * y)
+    y = f(x);  z = y + alpha * P(N(x) * y)
 
-    f the module at the site, P a linear map of the channels (`project`) or the identity. At alpha = 0 the network
-    computes what it did before. The additive twin (`sum`) has x + y in place of x * y. Where f changes x in place, x
-    is what f leaves.
+    f the module at the site, P a linear map of the channels (`project`) or the identity, N the division by the root
+    mean square over the channels (`norm`) or the identity: without it the maps of a trained network grow from product
+    to product. At alpha = 0 the network computes what it did before. The additive twin (`sum`) has N(x) + y in place
+    of N(x) * y. Where f changes x in place, x is what f leaves.
 
     Shapes: those of f, which are equal, in any layout with one axis of channels.
     Degree: 1 + that of f if interact == "mul", else that of f.
@@ -33,6 +34,7 @@ class InputProduct(Wrapper):
         *,
         alpha: float = 0.0,
         project: bool = True,
+        norm: bool = True,
         interact: Literal["mul", "sum"] = "mul",
         device: Any = None,
         dtype: Any = None,
@@ -40,10 +42,12 @@ class InputProduct(Wrapper):
         super().__init__(parent)
         self.alpha = nn.Parameter(torch.full((), alpha, device=device, dtype=dtype))
         self.project = nn.Linear(dim, dim, bias=False, device=device, dtype=dtype) if project else nn.Identity()
+        self.norm = nn.RMSNorm(dim, elementwise_affine=False) if norm else nn.Identity()
         self.axis = axis
         self.multiply = interact == "mul"
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         y: Tensor = self.parent(x, *args, **kwargs)
-        joined = x * y if self.multiply else x + y
-        return y + self.alpha * self.project(joined.movedim(self.axis, -1)).movedim(-1, self.axis)
+        scaled, last = self.norm(x.movedim(self.axis, -1)), y.movedim(self.axis, -1)
+        joined = scaled * last if self.multiply else scaled + last
+        return y + self.alpha * self.project(joined).movedim(-1, self.axis)
