@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from hadnas.errors import SpecError, UnknownName
 from hadnas.measure.metrics.error import metric_error, standard_error
@@ -40,6 +40,19 @@ def test_metrics_of_classes_follow_from_the_confusion_matrix_and_the_probabiliti
     ]
     assert found["macro_roc_auc"] == pytest.approx(np.mean(pairs))
     assert found["log_loss"] == pytest.approx(-np.log(predicted[np.arange(500), targets]).mean())
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_area_under_the_roc_curve_is_that_of_scikit_learn_with_ties_too(classes: int) -> None:
+    predicted, targets = drawn(300, classes)
+    tied = np.round(predicted, 1)
+    tied[:, -1] = 1 - tied[:, :-1].sum(1)  # probabilities again
+    area = METRICS["macro_roc_auc"].of
+    for given in (predicted, tied):
+        asked = given[:, 1] if classes == 2 else given
+        assert area(given, targets) == pytest.approx(roc_auc_score(targets, asked, multi_class="ovr"), abs=1e-14)
+        labels = (np.arange(classes) <= targets[:, None]).astype(np.float32)[:, 1:]
+        assert area(given[:, 1:], labels) == pytest.approx(roc_auc_score(labels, given[:, 1:]), abs=1e-14)
 
 
 def test_the_calibration_error_is_that_of_bins_counted_one_by_one() -> None:

@@ -1,7 +1,8 @@
 """The table of metrics: what may be computed from a network's outputs and the targets of the images.
 
 To add a metric, add an entry to `_METRICS`: every training then computes it after each epoch, a study may name it, and
-the finals give its interval. The values are scikit-learn's own; only the expected calibration error is not there.
+the finals give its interval. The values are scikit-learn's own, but for two: the expected calibration error, which it
+lacks, and the area under the ROC curve, which takes it 0.2 s for 10,000 images of 100 classes, and the bootstrap 20 s.
 """
 
 from collections.abc import Callable
@@ -139,13 +140,27 @@ def _kappa(predicted: "Array", targets: "Array") -> float:
 
 
 def _macro_roc_auc(predicted: "Array", targets: "Array") -> float:
-    from sklearn.metrics import roc_auc_score
+    import numpy as np
 
-    if targets.ndim > 1:
-        return float(roc_auc_score(targets, predicted, average="macro"))
-    if predicted.shape[1] == 2:
-        return float(roc_auc_score(targets, predicted[:, 1]))
-    return float(roc_auc_score(targets, predicted, average="macro", multi_class="ovr"))
+    classes = predicted.shape[1]
+    truth = targets.T > 0 if targets.ndim > 1 else targets == np.arange(classes)[:, None]
+    if targets.ndim == 1 and classes == 2:  # as scikit-learn: the probabilities of the second class alone
+        truth, predicted = truth[1:], predicted[:, 1:]
+    areas = [_area(own, scores) for own, scores in zip(truth, np.ascontiguousarray(predicted.T), strict=True)]
+    return float(np.mean(areas))
+
+
+def _area(positive: "Array", scores: "Array") -> float:
+    """The area under the ROC curve: the share of pairs of a positive and a negative image in order; ties count half.
+
+    Source: Hanley and McNeil, Radiology 143, 1982 (Mann and Whitney's U).
+    """
+    import numpy as np
+
+    ordered, own = np.sort(scores), scores[positive]
+    lower = np.searchsorted(ordered, own, "left") + np.searchsorted(ordered, own, "right")
+    n = len(own)
+    return float((lower.sum() - n * n) / (2 * n * (len(scores) - n)))  # pairs of two positives are n * n / 2
 
 
 def _log_loss(predicted: "Array", targets: "Array") -> float:
