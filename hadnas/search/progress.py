@@ -19,6 +19,9 @@ REPEATS = 50
 REFUSALS = 200
 """Refused draws since the last trained architecture after which a study ends."""
 
+FAILURES = 20
+"""Candidates that failed in a process, after which it ends a study in which no architecture was ever trained."""
+
 RISE = 0.001
 """Share by which the hypervolume rises at least where a search does not stand still."""
 
@@ -91,6 +94,21 @@ def tally(trials: list[FrozenTrial], metric: str) -> Tally:
             value = trial.user_attrs[FIGURES][metric]
             best = value if best is None else better(best, value)
     return Tally(len(known), len(known - trained), refused, refusals, barren, len(assignments), best)
+
+
+def all_failed(done: int, failed: Sequence[str]) -> str:
+    """Why a search ends in which every candidate fails, in words; empty otherwise.
+
+    done: architectures of the study that were trained, reused or stopped
+    failed: the reasons of the candidates that failed in this process, without those that a rule or limit refused
+    """
+    if done or len(failed) < FAILURES:
+        return ""
+    reason = failed[-1].partition("\n")[0]
+    return (
+        f"{len(failed)} candidates failed and none was trained, the last one by {reason}; the same command tries "
+        "others, a changed function or recipe needs another --name"
+    )
 
 
 def standstill(problem: Problem, trials: Sequence[FrozenTrial], patience: int) -> str:

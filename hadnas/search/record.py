@@ -37,6 +37,7 @@ class Recorder:
         self.evaluator, self.trials, self.mirror, self.say = evaluator, trials, mirror, say
         self.study, self.claims = evaluator.study, evaluator.ledger.claims
         self.tried: set[str] = set()  # baselines; the next command tries a refused one again
+        self.failed: list[str] = []  # the reasons of candidates that failed, without those that a rule or limit refused
 
     def candidate(self, proposal: Proposal) -> None:
         """Evaluate a proposal and end its trial."""
@@ -80,6 +81,8 @@ class Recorder:
     def _tell(self, proposal: Proposal, outcome: Outcome) -> None:
         """End a trial, so that the sampler learns from it."""
         number = proposal.number
+        if outcome.broken.get("trains"):
+            self.failed.append(outcome.reason)
         if outcome.reason:
             self.trials.note(number, **{REASON: outcome.reason})
         if outcome.rung is not None:

@@ -21,7 +21,7 @@ from hadnas.search.evaluator import Evaluator
 from hadnas.search.mirror.candidates import mirror_of
 from hadnas.search.mirror.overview import Overview
 from hadnas.search.mirror.restore import end_stale_runs, rewrite
-from hadnas.search.progress import Progress, Watch, standstill, tally
+from hadnas.search.progress import Progress, Watch, all_failed, standstill, tally
 from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch
 from hadnas.search.proposals.enqueued import enqueue
 from hadnas.search.proposals.propose import propose
@@ -213,7 +213,7 @@ class _Run:
         now = tally(trials, self.study.metric_figure)
         self.progress.done, self.progress.stopped = now.done, now.stopped
         self.progress.refused, self.progress.best = now.refused, now.best
-        self.progress.ended = now.end(self.study, self.size)
+        self.progress.ended = now.end(self.study, self.size) or all_failed(now.done, self.recorder.failed)
         if patience and not self.progress.ended:
             self.progress.ended = standstill(self.problem, trials, patience)
         if not self.progress.ended and self.is_over():

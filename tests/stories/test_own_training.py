@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import hadnas
+from hadnas.search import progress
 from hadnas.train.data.spec import Data, load_data
 from hadnas.train.own import OwnTraining
 from tests.homes import new_home, study
@@ -128,6 +129,29 @@ ONE = hadnas.op(
     head=hadnas.op("pooled_linear"),
     stages=[{"dim": 4, "down": hadnas.op("conv_norm"), "blocks": []}],
 )
+
+
+BROKEN = [True]
+
+
+def fails_while_broken(module: nn.Module, data: Data, until: int, report: Any) -> None:
+    if BROKEN[0]:
+        raise ConnectionError("no images today")
+
+
+def test_a_search_ends_where_no_training_succeeds_and_goes_on_with_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "FAILURES", 3)
+    home, chosen = new_home(tmp_path), study(trials=1, sampler="random")
+    BROKEN[0] = True
+    for run_before in (0, 1):  # the second one counts its own failures
+        ended = hadnas.run_study(chosen, home, device="cpu", evaluate=fails_while_broken).ended
+        assert "3 candidates failed" in ended and "ConnectionError: no images today" in ended
+        assert len(hadnas.open_study("tiny", tmp_path).refused) == 3 * (run_before + 1)
+    BROKEN[0] = False
+    assert hadnas.run_study(chosen, home, device="cpu", evaluate=fails_while_broken).done == 1
+    assert not progress.all_failed(1, ["late"] * 3) and not progress.all_failed(0, ["late"] * 2)
 
 
 def test_what_is_scored_are_the_weights_that_are_stored() -> None:
