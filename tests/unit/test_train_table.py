@@ -64,6 +64,15 @@ def test_columns_and_the_folder_of_images_may_be_named(tmp_path: Path) -> None:
         load_data(DataSpec(**named))
     with pytest.raises(DataError, match=r"--label-column 'sites'; did you mean 'site'"):
         load_data(DataSpec(**named, label_columns=["sites"]))
+    with pytest.raises(DataError) as found:
+        load_data(DataSpec(**{**named, "path_column": "url"}, label_columns=["dx", "sex"], group="site_id"))
+    assert [
+        line.split("unknown column for ")[1].split(";")[0].split(" (")[0] for line in str(found.value).split("\n")
+    ] == [
+        "--path-column 'url'",
+        "--label-column 'sex'",
+        "--group 'site_id'",
+    ]
     with pytest.raises(DataError, match=r"row 2: there is no file .*000\.png, nor one of any other row"):
         load_data(DataSpec(**{**named, "images": None}, label_columns=["dx"]))
     with pytest.raises(DataError, match=r"nowhere: not a folder; --images"):
@@ -186,6 +195,8 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
         (b"path,label\na,b,c,d\ne,f\n", r"row 2: not a readable table \(4 cells, but 2 columns"),
         ("path,label\né.png,3\n".encode("latin-1"), "save it as UTF-8"),
         ("path,label\na.png,3\n".encode("utf-16"), "save it as UTF-8"),
+        ("path,label\na.png,3\n".encode("utf-16-le"), "save it as UTF-8"),
+        ("path,label\r\na.png,3\r\n".encode("utf-16-be"), "save it as UTF-8"),
         (b'path,label\n"a.png,3\n', "not a readable table"),
         (b"path,label,label\na.png,3,4\n", "two columns have the name 'label'"),
         (b"\npath,label\na.png,1\n\n\n,2\n", "row 6: the column 'path' is ''"),
@@ -251,6 +262,9 @@ def test_several_label_columns_are_labels_and_value_columns_values(tmp_path: Pat
             load_data(DataSpec(source=table(tmp_path, height=height), value_columns=["height"]))
     with pytest.raises(DataError, match=r"row 2: the column 'height' is 'inf'"):
         load_data(DataSpec(source=table(tmp_path, height=[np.inf] * 120), value_columns=["height"]))
+    commas = [f"{number},5" for number in range(120)]
+    with pytest.raises(DataError, match=r"row 2: the column 'height' is '0,5'; allowed are .* point, such as 1\.5"):
+        load_data(DataSpec(source=table(tmp_path, height=commas), value_columns=["height"]))
     few = np.arange(120) % 2
     with pytest.raises(DataError, match=r"1 groups are too few to hold out 0\.2 of them for val"):
         load_data(DataSpec(source=table(tmp_path, few=few, **numbers), value_columns=["area"], group="few"))

@@ -55,7 +55,7 @@ def read_source(source: str, options: Mapping[str, Any]) -> Source:
 
     Raises DataError, also for an option that the reader does not take, and SpecError for an invalid path.
     """
-    import_all("hadnas.train.data")
+    import_all("hadnas.train.data.sources")
     path = as_path(source)
     known = sorted(_READERS.values(), key=lambda one: (not one.named, one.about))
     chosen = next((one for one in known if one.takes(source)), None)

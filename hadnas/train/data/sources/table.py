@@ -1,38 +1,27 @@
 """A table of image files: a row has a path, a label and, optionally, a split and a group."""
 
-import csv
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from hadnas.errors import DataError, cut, unknown
+from hadnas.errors import DataError, cut
 from hadnas.paths import as_path
 from hadnas.targets import TargetKind
 from hadnas.train.data.files import read_files
-from hadnas.train.data.folder import EXTENSIONS
 from hadnas.train.data.images import Source, checked_names
 from hadnas.train.data.reader import ordered_names, reader
+from hadnas.train.data.sources.cells import Cells
+from hadnas.train.data.sources.folder import EXTENSIONS
 from hadnas.train.data.spec import READING, TABLES
 from hadnas.train.data.split import SPLITS, check_groups, split_named
 from hadnas.train.data.target import as_float32
 
-NAMES = {
-    "path": (
-        "path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "image_id", "img"
-    ),
-    "label": ("label", "class", "target", "class_name", "category", "labels"),
-    "split": ("split", "subset", "fold", "set", "partition"),
-}  # fmt: skip
-"""Column -> the names by which it is found, in lower case, in this order."""
-
 _WHOLE = re.compile("0|-?[1-9][0-9]*")
 _TRUTH = {"true": "1", "false": "0"}
-_MISSING = ("", "nan", "NaN", "NA", "null")
 
 
 def _is_table(source: str) -> bool:
@@ -57,14 +46,16 @@ def read_image_table(
     group: str | None,
 ) -> Source:
     """Read the images that the rows of a table name. See `DataSpec`. Raises DataError."""
-    table = _Table.read(as_path(source))
+    table = Cells.read(as_path(source))
+    named = {"path": [path_column], "label": label_columns, "value": value_columns, "split": [split_column]}
+    table.check_named({**{f"--{role}-column": names for role, names in named.items()}, "--group": [group]})
     root = table.path.parent if images is None else as_path(images)
     if not root.is_dir():
         raise DataError(f"{root}: not a folder; --images is the folder in which the table's paths start")
-    files, missing = _files(table, table.column("path", path_column), root)
+    files, missing = _files(table, path_column or table.common("path"), root)
     kind, classes, labels = _targets(table, label_columns, value_columns)
     splits, notes = _splits(table, split_column)
-    groups = None if group is None else table.texts(table.column("group", group))
+    groups = None if group is None else table.texts(group)
     if groups is not None:
         check_groups(groups, splits, table.rows, f"{table.path}: the column {group!r}")
     rows = {split: np.flatnonzero(splits == split) for split in SPLITS if (splits == split).any()}
@@ -85,101 +76,7 @@ def read_image_table(
     )
 
 
-@dataclass(frozen=True)
-class _Table:
-    """The cells of each column, and the number of each row in messages: that of a spreadsheet, or from 0 in parquet."""
-
-    path: Path
-    columns: Mapping[str, Sequence[object]]
-    rows: Sequence[int]
-
-    @classmethod
-    def read(cls, path: Path) -> "_Table":
-        try:
-            names, cells, rows = _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
-        except UnicodeError as error:
-            raise DataError(f"{path}: not a readable table ({error}); save it as UTF-8") from error
-        except DataError:
-            raise
-        except Exception as error:  # pandas raises many types of errors for malformed files
-            raise DataError(f"{path}: not a readable table ({error})") from error
-        if not rows:
-            raise DataError(f"{path}: the table has no rows")
-        if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-            raise DataError(f"{path}: two columns have the name {twice[0]!r}, of {', '.join(names)}")
-        return cls(path, dict(zip(names, cells, strict=True)), rows)
-
-    def at(self, place: int) -> str:
-        """Where a row is, for messages."""
-        return f"{self.path}, row {self.rows[place]}"
-
-    def find(self, role: str) -> str | None:
-        """The column with the first of the common names of a role, if there is one."""
-        lower = {name.strip().lower(): name for name in reversed([*self.columns])}
-        return next((lower[name] for name in NAMES[role] if name in lower), None)
-
-    def column(self, role: str, name: str | None) -> str:
-        """The column of a role: that of this name, or one with a common name."""
-        found = self.find(role) if name is None else name
-        option = "--group" if role == "group" else f"--{role}-column"
-        if found is None:
-            more = ", several times for labels of 0 and 1, or numbers with --value-column" if role == "label" else ""
-            raise DataError(
-                f"{self.path}: no column for the {role}, such as {', '.join(NAMES[role][:3])}; found are "
-                f"{', '.join(self.columns)}; name one with {option}{more}"
-            )
-        if found not in self.columns:
-            raise DataError(f"{self.path}: {unknown(f'column for {option}', found, self.columns)}")
-        return found
-
-    def texts(self, column: str) -> np.ndarray:
-        """The cells of a column as stripped text. Raises DataError for an empty one."""
-        cells = self.columns[column]
-        for place, cell in enumerate(cells):
-            if isinstance(cell, (bytes, dict, list, np.ndarray)):
-                raise DataError(
-                    f"{self.at(place)}: the column {column!r} is of type {type(cell).__name__}; a cell is one text or "
-                    "number"
-                )
-        texts = np.array([str(cell).strip() for cell in cells], dtype=object)
-        empty = np.isin(texts, _MISSING)
-        if empty.any():
-            place = int(empty.argmax())
-            also = f", in {empty.sum() - 1:,} more rows, too" if empty.sum() > 1 else ""
-            raise DataError(
-                f"{self.at(place)}: the column {column!r} is {cut(texts[place])}{also}; no cell may be empty"
-            )
-        return texts
-
-
-def _text(path: Path) -> tuple[list[str], list[Sequence[object]], list[int]]:
-    """Names and cells of the columns, and the number of each row, without blank rows; short rows end in empty cells."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        first = next((line for line in file if line.strip()), "")
-        file.seek(0)
-        lines = csv.reader(file, delimiter=max(",;\t", key=first.count), strict=True)
-        records = [(row, cells) for row, cells in enumerate(lines, 1) if len(cells) > 1 or "".join(cells).strip()]
-    if not records:
-        raise DataError(f"{path}: not a readable table (it is empty)")
-    (_, names), *records = records
-    for row, cells in records:
-        if len(cells) > len(names):
-            raise DataError(f"{path}, row {row}: not a readable table ({len(cells)} cells, but {len(names)} columns)")
-        cells += [""] * (len(names) - len(cells))
-    columns = list(zip(*(cells for _, cells in records), strict=True)) or [()] * len(names)
-    named = [place for place, name in enumerate(names) if name.strip()]  # a column of row numbers has no name
-    return [names[place] for place in named], [columns[place] for place in named], [row for row, _ in records]
-
-
-def _parquet(path: Path) -> tuple[list[str], list[Sequence[object]], list[int]]:
-    import pandas as pd  # late: the import takes half a second
-
-    table = pd.read_parquet(path)
-    columns = [cells.astype(object).where(cells.notna(), "").tolist() for _, cells in table.items()]
-    return [*map(str, table.columns)], columns, [*range(len(table))]
-
-
-def _files(table: _Table, column: str, root: Path) -> tuple[list[Path], dict[Path, str]]:
+def _files(table: Cells, column: str, root: Path) -> tuple[list[Path], dict[Path, str]]:
     """The file of each row, each once, and those that do not exist with the reason.
 
     A name without the ending of an image stands for the file with one of EXTENSIONS.
@@ -215,7 +112,7 @@ def _files(table: _Table, column: str, root: Path) -> tuple[list[Path], dict[Pat
 
 
 def _targets(
-    table: _Table, labels: Sequence[str], values: Sequence[str]
+    table: Cells, labels: Sequence[str], values: Sequence[str]
 ) -> tuple[TargetKind, tuple[str, ...], np.ndarray]:
     """The kind of the targets, their names, and classes (N,) as int64, or labels or values (N, K) as float32."""
     if labels and values:
@@ -223,10 +120,10 @@ def _targets(
     if twice := [name for name in labels or values if [*labels, *values].count(name) > 1]:
         raise DataError(f"{table.path}: the column {twice[0]!r} is given twice; each is one of the outputs")
     if not values and len(labels) < 2:
-        names, classes = _classes(table, table.column("label", labels[0] if labels else None))
+        names, classes = _classes(table, labels[0] if labels else table.common("label"))
         return "classes", names, classes
-    columns = [table.column("value" if values else "label", name) for name in values or labels]
-    allowed = "numbers" if values else "0 and 1, or true and false"
+    columns = values or labels
+    allowed = "numbers with a decimal point, such as 1.5" if values else "0 and 1, or true and false"
     found = np.empty((len(table.rows), len(columns)))
     for place, column in enumerate(columns):
         texts = table.texts(column)
@@ -244,7 +141,7 @@ def _targets(
     return "values" if values else "labels", checked_names(columns, table.path), numbers
 
 
-def _classes(table: _Table, column: str) -> tuple[tuple[str, ...], np.ndarray]:
+def _classes(table: Cells, column: str) -> tuple[tuple[str, ...], np.ndarray]:
     """Class names and labels that count them, int64 (N,).
 
     Whole numbers are in ascending order; other text, such as 01, is in that of timm's reader, equal only to itself.
@@ -280,12 +177,12 @@ def _number(text: str) -> float:
         return np.nan
 
 
-def _splits(table: _Table, given: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
+def _splits(table: Cells, given: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
     """The split of each row, and notes.
 
     A column that has only a common name, such as `fold`, is one of splits if any of its values is.
     """
-    column = table.find("split") if given is None else table.column("split", given)
+    column = given or table.find("split")
     if column is None:
         return np.full(len(table.rows), "train"), ()
     found = [split_named(text) for text in table.columns[column]]
