@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hadnas.arch.node import Arch, stored_arch
 from hadnas.arch.task import Task
@@ -21,9 +21,7 @@ from hadnas.store.records import StoredLatency, Training
 from hadnas.store.stored import read_trials, whole_latency
 from hadnas.store.study_store import class_names, reordered, stored_study, unknown_blocks
 from hadnas.store.trials import FIGURES, REASON, STUDY, baseline_entries, latency_of, rewritten_run
-
-if TYPE_CHECKING:
-    from hadnas.train.data.spec import Data
+from hadnas.train.data.spec import Data, load_data
 
 NOISY_RATIO = "~: the interquartile range of the ratio is above 5 %"
 """Explains below a table what `StudyResults` marks in it."""
@@ -59,6 +57,11 @@ class StudyResults:
         """The stored data of the study, with the facts of its images."""
         stored: dict[str, Any] = self.book.user_attrs[STUDY]
         return stored
+
+    def refresh(self) -> None:
+        """Read trials and baselines again at their next use, with those that a search has added since."""
+        for name in ("found", "baselines", "protocol"):
+            vars(self).pop(name, None)
 
     @cached_property
     def found(self) -> list[Found]:
@@ -258,10 +261,8 @@ class StudyResults:
             return None
         return self.ledger.measured.get_latency(found.arch.fingerprint, str(self.task()), code, key)
 
-    def data(self) -> "Data":
+    def data(self) -> Data:
         """The study's images. Raises DataError if they are missing, StudyError if they have changed since."""
-        from hadnas.train.data.spec import load_data
-
         data = load_data(self.study.data)
         if data.digest != self.stored["digest"]:
             why = reordered(self.class_names(), data.class_names)

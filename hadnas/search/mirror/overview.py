@@ -66,23 +66,19 @@ class Overview:
         """Write what is new, unless something was written a moment ago."""
         began = time.monotonic()
         if began >= self._due:
-            self._read()
+            self.results.refresh()
             self._write(_progress(self.results))
             now = time.monotonic()
             self._due = now + max(UPDATE_SECONDS, (now - began) / UPDATE_SHARE)
 
     def close(self, data: Data | None = None) -> None:
         """Write what is new and, if an architecture is trained, the report; `data` spares reading the images again."""
-        self._read()
+        self.results.refresh()
         trained = bool(self.results.distinct)
         self._write(first_sentence(self.results) if trained else _progress(self.results))
         if trained:
             with self.tracker.alone():
                 log_report(self.results, self.tracker, data)
-
-    def _read(self) -> None:
-        for name in ("found", "baselines", "protocol"):  # a cached property is read again after it is deleted
-            vars(self.results).pop(name, None)
 
     def _write(self, heading: str) -> None:
         results, tracker = self.results, self.tracker
