@@ -147,12 +147,14 @@ def chosen(results: StudyResults, limits: Mapping[str, float], metric: str | Non
 class Overlay:
     """The fronts of several studies with the same objectives.
 
-    joint      study -> number of its networks on the front of all studies together; equal networks count in each
-    volumes    study -> hypervolume of its front as a share of that of all together
-    reference  worst value of each objective over the trained networks of all studies: the reference point
-    warnings   sentences on differences that make the fronts incomparable
+    joint           study -> number of its networks on the front of all studies together; equal networks count in each
+    volumes         study -> hypervolume of its front as a share of that of all together
+    reference       worst value of each objective over the trained networks of all studies: the reference point
+    warnings        sentences on differences that make the fronts incomparable
+    same_trainings  whether the recipes, or the functions that train, are the same
 
-    If the images differ, the metrics cannot be compared: `joint` and `volumes` are empty.
+    If the images differ, or the protocol of a latency among the objectives, the objectives cannot be compared: `joint`
+    and `volumes` are empty.
     """
 
     studies: Sequence[StudyResults]
@@ -160,6 +162,7 @@ class Overlay:
     volumes: Mapping[str, float]
     reference: tuple[float, ...]
     warnings: Sequence[str]
+    same_trainings: bool
 
     def draw(self) -> Picture:
         """The metric against the first cost or latency among the objectives, or the MACs: the front of each study."""
@@ -190,32 +193,39 @@ def overlay(studies: Sequence[StudyResults]) -> Overlay:
     reference = reference_point(rows, directions)
     whole = hypervolume(rows, directions, reference)
     volumes = {name: hypervolume(each, directions, reference) for name, each in values.items()}
-    same = len({results.stored["digest"] for results in studies}) == 1
+    differences = [_differences(first, results) for results in others]
+    kinds = set().union(*differences)
+    timed = any(TABLE[name].source == "latency" for name in names)
+    same = "images" not in kinds and not (timed and "latencies" in kinds)
     return Overlay(
         studies,
         {name: front.count(name) for name in values} if same else {},
         {name: volume / whole if whole else 1.0 for name, volume in volumes.items()} if same else {},
         reference,
-        [warning for results in others for warning in _differences(first, results)],
+        [sentence for found in differences for sentence in found.values()],
+        "trainings" not in kinds,
     )
 
 
-def _differences(one: StudyResults, other: StudyResults) -> list[str]:
-    """What differs between two studies and makes their figures incomparable, as sentences."""
-    found = []
+def _differences(one: StudyResults, other: StudyResults) -> dict[str, str]:
+    """What differs between two studies and makes their figures incomparable: images, trainings, latencies, in words."""
+    found = {}
     pair = f"{one.name!r} and {other.name!r}"
     if one.stored["digest"] != other.stored["digest"]:
         data = f"{one.study.data.source} and {other.study.data.source}"
-        found.append(f"the images of {pair} differ ({data}): their metrics cannot be compared")
-    settings, others = dict(one.study.recipe), dict(other.study.recipe)
+        found["images"] = f"the images of {pair} differ ({data}): their metrics cannot be compared"
+    settings, others = (
+        {**dict(results.study.recipe), "evaluate": results.study.evaluate or "none"} for results in (one, other)
+    )
     if changed := [f"{key} {settings[key]} and {others[key]}" for key in settings if settings[key] != others[key]]:
-        found.append(f"the recipes of {pair} differ: {', '.join(changed)}")
+        found["trainings"] = f"the recipes of {pair} differ: {', '.join(changed)}"
     if one.protocol != other.protocol and None not in (one.protocol, other.protocol):
         protocols = _protocol(one), _protocol(other)
         keys = dict.fromkeys(key for protocol in protocols for key in protocol)
         left, right = ({key: protocol.get(key, "unknown") for key in keys} for protocol in protocols)
         changed = [f"{key} {left[key]} and {right[key]}" for key in keys if left[key] != right[key]]
-        found.append(f"the protocols of the latencies of {pair} differ: {', '.join(changed) or 'they are unknown'}")
+        differ = f"the protocols of the latencies of {pair} differ"
+        found["latencies"] = f"{differ}: {', '.join(changed) or 'they are unknown'}"
     return found
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 import hadnas as library
 from hadnas.errors import HadnasError
 from hadnas.opened import OpenStudy, open_study
+from hadnas.results.comparison import overlay
 from hadnas.search.run import run_study
 from hadnas.shell.console import PlainConsole
 from hadnas.shell.tables import console
@@ -199,7 +200,8 @@ def test_studies_are_compared_and_what_differs_is_named(home: Home, tmp_path: Pa
     assert "warning: the images of 'tiny' and 'other' differ" in done.output
     assert "warning: the recipes of 'tiny' and 'other' differ: lr 0.004 and 0.001" in done.output
     assert done.output.startswith("warning: ") and "networks" in done.output
-    assert "hypervolume" not in done.output and "common front" not in done.output  # the metrics cannot be compared
+    assert "hypervolume share" not in done.output and "common front" not in done.output
+    assert "objectives of these studies cannot be compared" in done.output
     for arguments, said in (
         (("tiny", "other", "--out", picture), "exists already"),
         (("tiny",), "two different studies"),
@@ -218,6 +220,22 @@ def test_on_the_same_images_each_study_has_a_share(home: Home) -> None:
     shares = [line.split() for line in done.output.splitlines() if line.startswith(("tiny ", "same "))][-2:]
     assert {row[0] for row in shares} == {"tiny", "same"} and all(0 <= float(row[-1]) <= 1 for row in shares)
     assert sum(int(row[-2]) for row in shares) >= 1
+    slower = RECIPE.model_copy(update={"lr": 0.001})
+    run_study(study(name="slower", trials=1, recipe=slower), home, device="cpu")
+    said = hadnas("compare", "tiny", "slower", "--home", home.path).output
+    assert "recipes of 'tiny' and 'slower' differ: lr" in said and "hypervolume share" in said
+    assert ("trainings differ" in said, "trainings differ" in done.output) == (True, False)
+
+
+def test_latencies_of_another_protocol_are_no_objectives_to_compare(home: Home) -> None:
+    timed = {"trials": 1, "latency": "eager", "objectives": ("val/accuracy", "latency_ratio")}
+    for name in ("timed", "later"):
+        run_study(study(name=name, **timed), home, device="cpu")
+    one, other = open_study("timed", home.path), open_study("later", home.path)
+    assert set(overlay([one, other]).volumes) == {"timed", "later"}
+    vars(other)["protocol"] = "of another machine"
+    found = overlay([one, other])
+    assert not found.volumes and not found.joint and "latencies of 'timed' and 'later' differ" in found.warnings[0]
 
 
 def test_what_differs_between_latencies_is_named_with_both_values(home: Home, tmp_path: Path) -> None:

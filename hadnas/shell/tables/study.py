@@ -232,6 +232,10 @@ def show_overlay(found: Overlay) -> None:
         points = zip(first.study.objectives, found.reference, strict=True)
         worst = ", ".join(f"{name} {TABLE[name].text(value)}" for name, value in points)
         console.print(f"share: of the hypervolume of all networks together; reference point, the worst of all: {worst}")
+        if not found.same_trainings:
+            console.print("the trainings differ, so the shares compare them, too, not the networks alone")
+    else:
+        console.print("no shares of a hypervolume: the objectives of these studies cannot be compared")
     print_left_out(left_out)
     print_legend([each for results in found.studies for each in results.front])
 
