@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna.exceptions import TrialPruned
+from optuna.study import StudyDirection
 from optuna.trial import Trial
 
 from hadnas.arch.node import Arch
@@ -43,7 +44,8 @@ def log_trial(
     """Write a trial to MLflow as a search does, and return the id of its run: `hadnas ui` shows it.
 
     The run is in the experiment `hadnas/<name of the Optuna study>` and has the choices, the costs of the network, its
-    tree, diagram, code and costs by module, and `figures`, such as {"val/iou": 0.81}. The first of them sorts the runs.
+    tree, diagram, code and costs by module, and `figures`, such as {"val/iou": 0.81}. The first of them sorts the runs,
+    by the direction of the study's first objective.
     Raises SpecError without figures, StudyError if MLflow cannot store them.
     """
     if not figures:
@@ -54,7 +56,7 @@ def log_trial(
     with store_errors(kept.tracking_uri):
         tracker = Tracker(kept.tracking_uri, kept.artifacts, trial.study.study_name)
         ours = [figure.name for figure in TABLE.values() if "view" in figure.places and figure.source == "cost"]
-        set_view(tracker, [*figures, *ours])
+        set_view(tracker, [*figures, *ours], lowest_first=trial.study.directions[0] == StudyDirection.MINIMIZE)
         channels = task.shape[0]
         mirror = Mirror(tracker, ((0.0,) * channels, (1.0,) * channels), ())
         name = f"trial-{trial.number:04d}"

@@ -27,7 +27,7 @@ from hadnas.train.data.spec import Data, DataSpec, load_data
 from hadnas.train.device import chosen_device
 from hadnas.train.loss import Loss
 from hadnas.train.recipe import Policy, Recipe
-from hadnas.train.score import Score, score_module
+from hadnas.train.score import Score, check_defined, score_module
 from hadnas.train.trainer import Epoch, Fit, fit
 
 RAND = Policy(auto_augment="rand-m9-mstd0.5-inc1")
@@ -137,12 +137,15 @@ def retrain(
 
     `recipe` is by default that of `long_recipe`. `seed` sets the initial weights and the order of batches. `on_epoch`
     is called after every epoch, with its validation score. Raises SpecError if the architecture or the weights do not
-    fit the data, BuildError if the network cannot be exported, DataError or TrainingError as `fit` does.
+    fit the data, BuildError if the network cannot be exported, DataError or TrainingError as `fit` does, and DataError
+    if the images of a split do not define the metric.
     """
     check_kind(arch, Arch, "arch", ARCHITECTURE)
     if not isinstance(data, Data):
         data = load_data(data)
     device, recipe = chosen_device(device), recipe or long_recipe(data.target)
+    check_defined(DEFAULT_METRIC[data.target], data, "val")
+    check_defined(DEFAULT_METRIC[data.target], data, "test")
     task = Task.image(*data.shape, **{data.target: data.classes})
     plan = make_plan(arch.node, task)
     check_size(plan)

@@ -71,7 +71,7 @@ class SearchDisplay:
             self.since = time.monotonic()
         remaining = now.budget - now.done  # 0 while the front is timed on other backends
         left = _clock((time.monotonic() - self.since) / fresh * remaining) + " left" if fresh and remaining else ""
-        best = "" if now.best is None else f"best {now.best:.4f}"
+        best = "" if now.best is None or now.data is None else f"best {METRICS[now.data.dummy.metric].text(now.best)}"
         self.bar.update(self.study, completed=now.done, total=now.budget, left=left, best=best)
         self.bar.update(self.candidate, description=printable(f"{now.label}: {now.phase}"), completed=now.epoch)
         if not self.console.is_terminal and now.label != self.label:

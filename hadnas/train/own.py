@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from hadnas.errors import HadnasError, SpecError, TrainingError, unknown
+from hadnas.errors import HadnasError, SpecError, TrainingError
 from hadnas.measure.copies import copied
-from hadnas.measure.metrics.metric import METRICS
+from hadnas.measure.metrics.metric import find_metric
 from hadnas.train.data.spec import Data
 from hadnas.train.recipe import Recipe
 from hadnas.train.score import score_module
@@ -75,7 +75,7 @@ class OwnTraining:
                 allowed = f"epochs 1 to {recipe.epochs} in order"
                 raise TrainingError(f"report({epoch}) after epoch {len(curve)}; allowed are {allowed}")
             now = time.perf_counter()
-            point = Epoch(epoch, float(train_loss), float(val_loss), _checked(found), float("nan"), now - last)
+            point = Epoch(epoch, float(train_loss), float(val_loss), _checked(found, data), float("nan"), now - last)
             last = now
             curve.append(point)
             try:
@@ -97,7 +97,7 @@ class OwnTraining:
                 raise TrainingError(
                     f"{type(error).__name__} in the function {self.function.__name__}: {error}"
                 ) from error
-        figures = _checked({} if found is None else found)
+        figures = _checked({} if found is None else found, data)
         try:  # what is stored are weights: anything else that the function changed would be lost
             fresh.load_state_dict(module.state_dict())
         except RuntimeError as error:
@@ -111,21 +111,22 @@ class OwnTraining:
         return Fit(curve, score, time.perf_counter() - began, figures)
 
 
-def _checked(figures: Any) -> dict[str, float]:
-    """Metrics by name as floats. Raises TrainingError for anything else, and for a value that a metric cannot have."""
+def _checked(figures: Any, data: Data) -> dict[str, float]:
+    """Metrics of the target by name as floats. Raises TrainingError for all else, and for a value out of bounds."""
     if not isinstance(figures, Mapping):
         raise TrainingError(
             f'the figures are {figures!r}; allowed are metrics by name, as {{"accuracy": 0.9}}, or None'
         )
     checked = {}
     for name, value in figures.items():
-        if name not in METRICS:
-            raise TrainingError(str(unknown("metric", name, METRICS)))
+        try:
+            low, high = find_metric(name, data.target, data.classes).bounds
+        except HadnasError as error:
+            raise TrainingError(str(error)) from None
         try:
             checked[name] = float(value)
         except (TypeError, ValueError):
             raise TrainingError(f"figure {name} = {value!r}; allowed is a number") from None
-        low, high = METRICS[name].bounds
         if not low <= checked[name] <= high or math.isinf(checked[name]):
             raise TrainingError(f"figure {name} = {checked[name]:g}; allowed is a number from {low:g} to {high:g}")
     return checked

@@ -1,5 +1,6 @@
 """A user's training loop in plain Optuna: suggested architectures, trials in MLflow; blocks of packages."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,11 @@ def test_a_logged_trial_is_a_run_as_those_of_a_search(tmp_path: Path) -> None:
     assert experiment.name == "hadnas/mine" and "val/iou" in experiment.tags["mlflow.sharedViewState.hadnas"]
     parent = client.get_run(run.data.tags["mlflow.parentRunId"])
     assert parent.info.status == "FINISHED"
+    for direction, ascending in (("maximize", False), ("minimize", True)):
+        other = optuna.create_study(study_name=direction, direction=direction).ask()
+        logged = client.get_run(hadnas.log_trial(other, arch, TASK, {"val/error": 0.5}, home=tmp_path))
+        tags = client.get_experiment(logged.info.experiment_id).tags
+        assert json.loads(tags["mlflow.sharedViewState.hadnas"])["orderByAsc"] is ascending
 
 
 @pytest.mark.slow

@@ -84,6 +84,10 @@ def percent(module: nn.Module, data: Data, until: int, report: Any) -> dict[str,
     return {"accuracy": 91}
 
 
+def wrong_target(module: nn.Module, data: Data, until: int, report: Any) -> dict[str, float]:
+    return {"rmse": 0.5}
+
+
 def wrong_kind(module: nn.Module, data: Data, until: int, report: Any) -> Any:
     return "good"
 
@@ -108,6 +112,7 @@ def wrong_epoch(module: nn.Module, data: Data, until: int, report: Any) -> None:
     ("function", "facts"),
     [
         (wrong_name, ["'iou'", "accuracy"]),
+        (wrong_target, ["'rmse'", "10 classes", "accuracy"]),
         (wrong_number, ["accuracy = nan", "from 0 to 1"]),
         (percent, ["accuracy = 91", "from 0 to 1"]),
         (wrong_kind, ["'good'", "None"]),

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from hadnas.arch.node import Arch
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
-from hadnas.errors import SpecError
+from hadnas.errors import DataError, SpecError
 from hadnas.hosts.build import build
 from hadnas.library import load_architecture, load_network, load_ops
 from hadnas.retraining import LONG_RECIPE, retrain, updated_recipe
@@ -95,6 +95,17 @@ def test_bad_input_gets_one_sentence_and_nothing_is_written(
     done = hadnas("retrain", *(argument.format(**places) for argument in arguments), "--out", tmp_path / "out")
     assert done.exit_code == 2 and said in done.output, done.output
     assert "Traceback" not in done.output and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_labels_that_do_not_define_the_metric_are_refused_before_the_training(part: str, tmp_path: Path) -> None:
+    images, labels = digits()[0][:90], (np.arange(90)[:, None] >> np.arange(3)) & 1
+    arrays = {f"{split}_{kind}": array for split in ("train", "val", "test") for kind, array in
+              (("images", images), ("labels", labels))}  # fmt: skip
+    arrays[f"{part}_labels"] = labels * (1, 0, 1)
+    np.savez(tmp_path / "labels.npz", class_names=["a", "b", "c"], **arrays)
+    with pytest.raises(DataError, match=rf"label 'b' is the same for all images in the {part} split"):
+        retrain(ARCH, str(tmp_path / "labels.npz"), QUICK, device="cpu")
 
 
 @pytest.mark.slow

@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-import hadnas.train.data
+import hadnas.train.data.sources
 from hadnas.errors import DataError
 from hadnas.shipped import import_all
-from hadnas.train.data import files, images, reader, timm_data
+from hadnas.train.data import files, images, reader
+from hadnas.train.data.sources import timm_data
 from hadnas.train.data.spec import Data, DataSpec, load_data
 from tests.pictures import LABELS, PIXELS, digits, npz, png_folder
 
@@ -241,7 +242,8 @@ def test_one_file_is_enough_for_a_reader(tmp_path: Path, monkeypatch: pytest.Mon
         load_data(source)
     (tmp_path / "csv_rows.py").write_text(ROWS)
     monkeypatch.setattr(reader, "_READERS", dict(reader._READERS))
-    monkeypatch.setattr(hadnas.train.data, "__path__", [*hadnas.train.data.__path__, str(tmp_path)])
+    folders = [*hadnas.train.data.sources.__path__, str(tmp_path)]
+    monkeypatch.setattr(hadnas.train.data.sources, "__path__", folders)
     import_all.cache_clear()
     data = load_data(source)
     assert (data.name, data.shape, data.class_names) == ("rows", (1, 8, 8), tuple("abcdefghij"))

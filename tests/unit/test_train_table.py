@@ -125,6 +125,8 @@ def test_no_group_is_in_two_splits(tmp_path: Path) -> None:
     data = load_data(spec)
     seen = [{patient[place] for place in some} for some in rows(data).values()]
     assert sum(map(len, seen)) == len(set(patient)) == len(set.union(*seen))
+    share = data.sizes["test"] / 120  # whole patients, not the fraction that was asked for
+    assert data.split.startswith(f"{share:.3g} of the images drawn for test, ") and share != spec.test_fraction
     assert data.split.endswith("by class and without a common patient, seed 0")
     assert all(len(set(split.labels.tolist())) == 10 for split in (data.train, data.val, data.open_test()))
     assert load_data(spec).digest == data.digest != load_data(spec.model_copy(update={"split_seed": 1})).digest

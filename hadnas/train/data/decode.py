@@ -144,12 +144,7 @@ def check_depth(image: Image.Image) -> bool:
         bits = max(image.tag_v2.get(BITSPERSAMPLE, (1,)))
         channels = image.tag_v2.get(SAMPLESPERPIXEL, channels)
     elif isinstance(image, ImageFile) and image.format in ("PNG", "PPM"):
-        for (
-            _,
-            _,
-            _,
-            args,
-        ) in image.tile:  # such as "RGB;16B" for a PNG, and ("RGB", 4095), with the largest value, for a PPM
+        for *_, args in image.tile:  # "RGB;16B" of a PNG; ("RGB", 4095), with the largest value, of a PPM
             if ";16" in args if isinstance(args, str) else args and args[-1] > 255:
                 bits = 16
     if bits > 8:

@@ -147,7 +147,8 @@ def load_data(spec: DataSpec | str) -> Data:
         labels, names = train.labels.numpy(), source.class_names if source.target == "classes" else ()
         rest, out = held_out(labels, names, part, fraction, groups=groups, seed=spec.split_seed, where=spec.source)
         digest.update(rest.tobytes())
-        drawn.append(f"{fraction:g} {words.format(' left' if drawn else '')}")
+        share = fraction if groups is None else len(out) / len(labels)  # whole groups, as near as they allow
+        drawn.append(f"{share:.3g} {words.format(' left' if drawn else '')}")
         train, parts[part] = train.subset(rest), train.subset(out)
         hashes |= {"train": hashes["train"][rest], part: hashes["train"][out]}
         groups = None if groups is None else groups[rest]
