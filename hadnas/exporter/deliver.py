@@ -55,7 +55,7 @@ def facts(results: StudyResults, found: Found) -> Facts:
             **_named(study.data.model_dump(include={"source", "size"}, exclude_none=True)),
             **results.stored.get("parts", {}),
         },
-        recipe=_named({**study.recipe.model_dump(exclude_none=True), "seed": study.seed}),
+        recipe=_named({name: value for name, value in study.training.items() if value is not None}),
         limits=tuple(limits),
     )
 
@@ -115,6 +115,7 @@ def register_export(results: StudyResults, found: Found, folder: Path) -> str:
         logits.numpy(),
         known,
         needed(results.plan(found)),
+        results.task().target,
     )
 
 

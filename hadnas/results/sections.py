@@ -279,7 +279,7 @@ def machine(results: StudyResults, best: Found) -> Section:
     latency = results.latency(best)
     if latency is not None:
         rows.append(["latency", ", ".join(f"{name} {value}" for name, value in latency.protocol.items())])
-    rows.append(["recipe", ", ".join(f"{name} {value}" for name, value in results.study.recipe.model_dump().items())])
+    rows.append(["training", ", ".join(f"{name} {value}" for name, value in results.study.training.items())])
     rows += [["images", note] for note in results.stored.get("notes", [])]
     section.table(["", ""], rows, set())
     return section

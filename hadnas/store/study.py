@@ -178,6 +178,12 @@ class Study(BaseModel):
         """The figure of the metric, such as "val/accuracy"."""
         return metric_figure(self.metric, self.objectives)
 
+    @property
+    def training(self) -> dict[str, Any]:
+        """The settings of every training: those of the recipe, or a user's function and its epochs; and the seed."""
+        own = {"evaluate": self.evaluate, "epochs": self.recipe.epochs}
+        return {**(own if self.evaluate else self.recipe.model_dump(mode="json")), "seed": self.seed}
+
     def for_target(self, kind: TargetKind, outputs: int) -> "Study":
         """The study on data with such a target: where it names no metric, the default one is that of the target.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hadnas.errors import StudyError
+from hadnas.targets import TargetKind
 from hadnas.track.keys import FINGERPRINT, MADE_BY
 from hadnas.track.names import without_password
 from hadnas.track.runs import quieten
@@ -55,11 +56,13 @@ def register_network(
     logits: Any,
     tags: Mapping[str, str],
     needed: Sequence[str],
+    target: TargetKind,
 ) -> str:
     """Log the exported `folder` as a model of a run and register it as `name`; returns `models:/<name>/<version>`.
 
-    images, logits  an input example (B, C, H, W), float32, and its logits: they give the signature
+    images, logits  an input example (B, C, H, W), float32, and its outputs: they give the signature
     needed          the packages that the exported code imports
+    target          what the outputs are
 
     Raises StudyError if the run is not in MLflow, or MLflow cannot store the model; then nothing of it remains there.
     """
@@ -75,7 +78,7 @@ def register_network(
             f"hadnas_{tags[FINGERPRINT]}",
             source_run_id=run_id,
             tags=dict(tags),
-            model_type="classifier",
+            model_type="regressor" if target == "values" else "classifier",
         )
         try:
             with tempfile.TemporaryDirectory() as scratch:

@@ -16,7 +16,7 @@ from mlflow.pyfunc import PythonModel
 
 
 class Network(PythonModel):  # type: ignore[misc]  # MLflow is not typed
-    """The network of the exported folder `export`: images (B, C, H, W), normalised, float32 -> logits (B, classes)."""
+    """The network of the exported folder `export`: images (B, C, H, W), normalised, float32 -> outputs (B, K)."""
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["export"])

@@ -202,6 +202,7 @@ def test_a_run_that_mlflow_lacks_is_said(results: StudyResults, folder: Path, mo
             images,
             {"hadnas.fingerprint": ""},
             ["torch", "timm"],
+            "classes",
         )
     client = MlflowClient(results.home.tracking_uri)
     assert [model.name for model in client.search_registered_models()] == ["hadnas-tiny"]

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from mlflow import MlflowClient
 from torch import nn
 
 import hadnas
+from hadnas.exporter.deliver import facts
 from hadnas.search import progress
 from hadnas.train.data.spec import Data, load_data
 from hadnas.train.own import OwnTraining
@@ -48,6 +50,14 @@ def test_a_study_and_its_finals_train_by_the_function_and_only_by_it(tmp_path: P
     curve = results.training(best).curve
     assert [point.metrics for point in curve] == [{"accuracy": 0.1}, {"accuracy": 0.2}]
     assert results.network(best) is not None  # its weights are stored
+    said = {
+        "evaluate": results.study.evaluate,
+        "epochs": 2,
+        "seed": 0,
+    }  # nothing of the recipe
+    assert facts(results, best).recipe == said
+    params = MlflowClient(home.tracking_uri).get_run(best.run_id or "").data.params
+    assert said.keys() <= params.keys() and "lr" not in params
     assert results.study.evaluate.startswith("train ") and str(Path(__file__).parent) not in results.study.evaluate
     hadnas.run_study(chosen, home, device="cpu", evaluate=train)
     assert len(CALLS) == 2

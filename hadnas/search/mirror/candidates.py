@@ -39,16 +39,14 @@ from hadnas.train.trainer import Epoch
 KIND_COLOURS = {"trial": SKY, "baseline": RED, "final": GREEN}
 """By kind of run, as in the figures of the report; candidates on the front are blue (`Overview`)."""
 
-SETTINGS = ("epochs", "batch", "lr", "optimizer", "augment")
-"""Settings of the recipe that every run has; of the others it has those that differ from the defaults."""
+SETTINGS = ("epochs", "batch", "lr", "optimizer", "augment", "seed", "evaluate")
+"""Settings of a training that every run has; of the other ones it has those that differ from the defaults."""
 
 
 def recipe_settings(study: Study) -> dict[str, object]:
     """The settings of every training of a study, for its runs."""
-    recipe = study.recipe.model_dump(mode="json")
-    changed = study.recipe.model_dump(mode="json", exclude_defaults=True)
-    own = {"evaluate": study.evaluate} if study.evaluate else {}
-    return {name: recipe[name] for name in dict.fromkeys((*SETTINGS, *changed))} | {"seed": study.seed, **own}
+    shown = (*SETTINGS, *study.recipe.model_dump(exclude_defaults=True))
+    return {name: value for name, value in study.training.items() if name in shown}
 
 
 def image_data(results: StudyResults) -> ImageData:
