@@ -1,5 +1,6 @@
-"""Paths as users write them."""
+"""Paths as users write them, and the files there."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -37,3 +38,9 @@ def new_file(path: Path, *, force: bool) -> None:
         raise StudyError(f"{path} exists already; name another file, or overwrite it with --force") from None
     except OSError as error:
         raise StudyError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

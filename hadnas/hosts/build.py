@@ -1,6 +1,5 @@
 """From an architecture to a module, fresh or with weights from a file."""
 
-import hashlib
 import json
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from hadnas.arch.task import Task
 from hadnas.errors import ARCHITECTURE, BuildError, SpecError, StudyError, check_kind
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.limits import check_memory
+from hadnas.paths import sha256_of
 
 
 def build(arch: Arch, task: Task, *, device: Any = None, dtype: Any = None, **timm_arguments: Any) -> nn.Module:
@@ -91,12 +91,6 @@ def save_weights(network: nn.Module, path: Path, class_names: Sequence[str] = ()
     except (OSError, SafetensorError) as error:  # a full disk raises either
         half.unlink(missing_ok=True)
         raise StudyError(f"{path} cannot be written: {error}") from error
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def build_seeded(plan: Plan, seed: int) -> nn.Module:

@@ -19,8 +19,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Literal
 
 from hadnas.errors import StudyError
-from hadnas.hosts.build import sha256_of
-from hadnas.paths import as_path
+from hadnas.paths import as_path, sha256_of
 from hadnas.store.database import (
     TIMEOUT,
     checked_url,

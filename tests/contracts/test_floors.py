@@ -133,6 +133,8 @@ def run(code: str) -> str:
 def test_import_and_help_load_nothing_heavy() -> None:
     heavy = "{'torch', 'timm', 'mlflow', 'optuna', 'sqlalchemy', 'pandas', 'pydantic', 'rich'} & set(sys.modules)"
     assert run(f"import sys, hadnas; print({heavy})") == "set()\n"
+    torch = "{'torch', 'timm', 'mlflow'} & set(sys.modules)"
+    assert run(f"import sys, hadnas.store.ledger, hadnas.store.home; print({torch})") == "set()\n"
     code = (
         f"import sys; from hadnas.shell.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint({heavy})"
     )

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from hadnas.hosts.build import sha256_of
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.opened import open_study
+from hadnas.paths import sha256_of
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.progress import Progress
 from hadnas.search.run import run_study

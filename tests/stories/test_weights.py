@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from sqlalchemy import text
 
 from hadnas.errors import StudyError
-from hadnas.hosts.build import sha256_of
 from hadnas.opened import open_study
+from hadnas.paths import sha256_of
 from hadnas.results.finals import openings
 from hadnas.results.table import StudyResults
 from hadnas.search.finals import run_finals
