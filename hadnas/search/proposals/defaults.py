@@ -80,9 +80,9 @@ def chosen_baselines(study: Study, task: Task, home: Home) -> tuple[Study, tuple
 
 def plain_conv(task: Task, width: int) -> dict[str, Any]:
     """3x3 convolutions of stride 2 that double the width, down to a map of about 8 pixels a side."""
-    _, height, tall = task.shape
-    large = max(height, tall) > 64
-    side = min(height, tall) / (4 if large else 1)
+    sides = task.shape[1:]
+    large = max(sides) > 64
+    side = min(sides) / (4 if large else 1)
     stem = {"kernel": 7, "stride": 4} if large else {"stride": 1}
     down = {"op": "conv_norm", "act": "relu"}
     depth = max(2, round(math.log2(max(1.0, side / 8))))
