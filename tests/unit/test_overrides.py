@@ -9,6 +9,7 @@ from hadnas.shell.cli import main
 from hadnas.shell.commands import Duration
 from hadnas.shell.commands.network import retrain_command
 from hadnas.shell.commands.overrides import chosen_limits, updated_study
+from hadnas.train.data.spec import DataSpec
 from hadnas.train.recipe import Policy
 from tests.homes import study
 from tests.shell import hadnas
@@ -51,6 +52,14 @@ def test_a_setting_that_is_not_allowed(changes: dict[str, object], said: str) ->
     with pytest.raises(HadnasError) as caught:
         updated_study(study(), **changes)  # type: ignore[arg-type]
     assert said in str(caught.value)
+
+
+def test_columns_of_the_table_of_a_study_are_not_those_of_other_data() -> None:
+    table = DataSpec(source="a/labels.csv", label_columns=["x", "y"], group="patient", size=32, val_fraction=0.3)
+    named = study(data=table, metric="macro_f1")
+    other = updated_study(named, data="images.npz", metric="accuracy").data
+    assert other == DataSpec(source="images.npz", size=32, val_fraction=0.3)
+    assert updated_study(named, group="site").data == table.model_copy(update={"group": "site"})
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2H", 7200)])
