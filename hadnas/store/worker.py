@@ -50,6 +50,17 @@ class Worker:
             return False
         return not is_dead(row.host, row.pid, row.began)
 
+    def living(self) -> set[str]:
+        """The ids of the other living workers."""
+        with self.database.read() as session:
+            ids = session.scalars(select(WorkerRow.id).where(WorkerRow.id != self.id)).all()
+            return {each for each in ids if self.is_alive(session, each)}
+
+    def leave(self) -> None:
+        """Remove this worker from the database: it is at no item any more."""
+        with self.database.write() as session:
+            session.execute(delete(WorkerRow).filter_by(id=self.id))
+
     @contextmanager
     def alive(self) -> Iterator[None]:
         """Write heartbeats from a thread while the body runs, so that no other worker takes over this one's items."""
@@ -167,7 +178,7 @@ class Claims:
         try:
             yield
         except BaseException:
-            with suppress(LostClaim):
+            with suppress(StudyError):  # lost, or the database is away: then this worker soon counts as dead
                 self.give_back(held)
             raise
 

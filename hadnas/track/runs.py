@@ -24,9 +24,13 @@ from hadnas.track.names import PARAM_LENGTH, TAG_LENGTH, clip, mlflow_name, user
 
 # MLflow reads it when imported: a search sends nothing anywhere.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# A server that is away is tried again later; by default MLflow tries for four minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 from mlflow import MlflowClient
-from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
+from mlflow.entities import DatasetInput, Metric, Param, RunTag
+from mlflow.entities import Run as Run
 from mlflow.exceptions import MlflowException
 
 End = Literal["FINISHED", "KILLED", "FAILED"]
@@ -34,6 +38,9 @@ End = Literal["FINISHED", "KILLED", "FAILED"]
 BATCH = 100  # parameters or tags in one request
 POINTS = 1000  # points in one request
 EVERY = 2.0  # most seconds that a point of a curve waits for others
+
+STORE_ERRORS = (MlflowException, StudyError, OSError)
+"""Raised where MLflow cannot be reached or cannot store something."""
 
 
 class Tracker:
@@ -76,8 +83,10 @@ class Tracker:
             ) from error
 
     def _open_parent(self) -> str:
-        for run in self.search(f"tags.`{keys.KIND}` = 'study'"):
+        for run in self.search(f"tags.`{keys.KIND}` = 'study'", "ALL"):
             run_id = str(run.info.run_id)
+            if run.info.lifecycle_stage == "deleted":  # in the UI, but the study continues
+                self.client.restore_run(run_id)
             self._found = str(run.info.status)
             self.client.update_run(run_id, status="RUNNING")
             return run_id

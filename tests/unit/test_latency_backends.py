@@ -85,7 +85,7 @@ def test_an_entry_is_enough_for_a_backend(monkeypatch, tmp_path):
         return lambda: fast(image)
 
     monkeypatch.setitem(BACKENDS, "traced", Backend(traced))
-    monkeypatch.setattr("hadnas.search.evaluator.SECONDS", 0.02)
+    monkeypatch.setattr("hadnas.search.timing.SECONDS", 0.02)
     chosen = study(latency="traced", backends=("compile", "traced"))
     assert backends(chosen) == ("eager", "traced", "compile")
     home = Home(tmp_path)
