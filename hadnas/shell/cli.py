@@ -4,6 +4,7 @@ import atexit
 import errno
 import gc
 import os
+import signal
 import sys
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 
 from hadnas.errors import HadnasError, Interrupted, printable
 from hadnas.shell.commands import bench, graft, home, network, shelf, study
+from hadnas.signals import interrupted_by
 
 
 class Shell(click.Group):
@@ -66,6 +68,8 @@ for command in (
     study.proxies_command,
     home.ledger_command,
     home.ui_command,
+    home.sync_command,
+    home.doctor_command,
     bench.bench_command,
     study.compare_command,
     network.pick_command,
@@ -96,7 +100,8 @@ def run() -> None:
 
     atexit.register(leave)  # registered first, so it runs after the handlers of all libraries
     try:
-        main()
+        with interrupted_by(signal.SIGTERM, signal.SIGHUP):
+            main()
         status = 0
     except SystemExit as error:
         status = int(error.code or 0)

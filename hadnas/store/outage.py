@@ -17,7 +17,7 @@ from hadnas.store.database import shown
 WAIT = 3600.0
 """Seconds for which a server that answered before is waited for."""
 
-LONGEST_PAUSE = 30.0
+SERVER_PAUSE = 30.0
 
 _AWAY = ("08", "57P")
 """Starts of PostgreSQL's codes for a lost connection and for a server that stops or starts (appendix A)."""
@@ -55,7 +55,7 @@ def wait_for_server(engine: Engine) -> Engine:
             except BaseException:  # Ctrl-C: what is to be written in the end fails at once
                 _given_up.set()
                 raise
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause, SERVER_PAUSE)
 
     return engine
 
