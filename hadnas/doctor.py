@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from hadnas.errors import HadnasError, StudyError
+from hadnas.errors import HadnasError
 from hadnas.results.table import StudyResults
 from hadnas.search.mirror.restore import lacking, stale_runs
 from hadnas.store.check import database_damage, left_items, orphans, weights_damage
@@ -14,7 +14,7 @@ from hadnas.store.ledger import Ledger
 from hadnas.store.records import Training
 from hadnas.store.study_store import study_names
 from hadnas.track.names import without_password
-from hadnas.track.runs import STORE_ERRORS, quieten
+from hadnas.track.runs import STORE_ERRORS, quieten, reason_of
 from hadnas.track.store import known_runs
 
 COPY = "bring it back from a copy"
@@ -94,8 +94,8 @@ def _runs(results: StudyResults) -> Iterator[Fault]:
         left = stale_runs(results, [run for run in runs if run.info.status == "RUNNING"])
     except STORE_ERRORS as error:
         where = without_password(results.home.tracking_uri)
-        said = str(error) if isinstance(error, StudyError) else f"MLflow cannot be used at {where}: {error}"
-        yield Fault(place, said.partition("\n")[0], f"start its server, or delete a damaged file; {_sync(results)}")
+        wrong = f"MLflow cannot be used at {where}: {reason_of(error)}"
+        yield Fault(place, wrong, f"start its server, or delete a damaged file; {_sync(results)}")
         return
     if absent:
         yield Fault(place, f"MLflow lacks {len(absent)} candidates: {', '.join(absent[:5])}", _sync(results))

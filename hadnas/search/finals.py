@@ -18,7 +18,7 @@ from functools import partial
 from hadnas.arch.node import Arch
 from hadnas.arch.random import distinct
 from hadnas.arch.twins import additive_twin, one_branch
-from hadnas.errors import Interrupted, SpecError, StudyError, check_kind, first_line
+from hadnas.errors import Interrupted, SpecError, StudyError, check_kind
 from hadnas.hosts.build import trained
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.figures import TABLE, VAL
@@ -35,7 +35,7 @@ from hadnas.store.ledger import Ledger
 from hadnas.store.outage import through_outages
 from hadnas.store.study import Study
 from hadnas.store.trials import OPENINGS, FinalEntry, Kind, mark_behind, note_finals
-from hadnas.track.runs import STORE_ERRORS
+from hadnas.track.runs import STORE_ERRORS, reason_of
 from hadnas.train.device import chosen_device
 from hadnas.train.own import OwnTraining, Train
 from hadnas.train.score import check_defined, score_module
@@ -105,7 +105,7 @@ def run_finals(
             mirror.tracker.leave()
         except STORE_ERRORS as error:
             mark_behind(results.book, True)
-            logging.getLogger(__name__).warning("%s (%s)", without_mlflow(results), first_line(error))
+            logging.getLogger(__name__).warning("%s (%s)", without_mlflow(results), reason_of(error))
     return found
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from filelock import FileLock
 
-from hadnas.errors import StudyError
+from hadnas.errors import StudyError, first_line
 from hadnas.track import keys, store
 from hadnas.track.names import PARAM_LENGTH, TAG_LENGTH, clip, mlflow_name, user, without_password
 
@@ -78,7 +78,7 @@ class Tracker:
         except Exception as error:  # of SQLAlchemy, MLflow or the system
             raise StudyError(
                 f"study {study!r}: MLflow cannot store its runs in {without_password(tracking_uri)} with files in "
-                f"{artifact_root} ({_reason(error)}); allowed: a database of its own, as sqlite:////path/mlflow.db, "
+                f"{artifact_root} ({reason_of(error)}); allowed: a database of its own, as sqlite:////path/mlflow.db, "
                 "and a folder that can be written; a damaged database may be deleted: the search writes it again"
             ) from error
 
@@ -276,14 +276,20 @@ def store_errors(tracking_uri: str) -> Iterator[None]:
 
 def _lost(tracking_uri: str, error: Exception) -> StudyError:
     return StudyError(
-        f"{without_password(tracking_uri)}: MLflow cannot use it any more ({_reason(error)}); all measurements "
+        f"{without_password(tracking_uri)}: MLflow cannot use it any more ({reason_of(error)}); all measurements "
         "are in the ledger, and the same command continues"
     )
 
 
-def _reason(error: Exception) -> str:
-    said = str(getattr(error.__cause__, "orig", None) or error)  # the database's own message, if any
-    return said.splitlines()[0] if said else type(error).__name__
+def reason_of(error: BaseException) -> str:
+    """Why MLflow cannot be used: the message of the database or the system, if one is the cause, else MLflow's own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        said = getattr(cause, "orig", None) or (cause.strerror if isinstance(cause, OSError) else None)
+        if said:
+            return first_line(said) if isinstance(said, BaseException) else str(said)
+        cause = cause.__cause__ or cause.__context__
+    return first_line(error) or type(error).__name__
 
 
 def _tags(tags: Mapping[str, object]) -> list[RunTag]:

@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
 
-from hadnas.errors import StudyError, first_line
+from hadnas.errors import StudyError
 from hadnas.search.mirror.restore import OpenMirror
 from hadnas.store.outage import is_lost
-from hadnas.track.runs import STORE_ERRORS, End
+from hadnas.track.runs import STORE_ERRORS, End, reason_of
 
 Write = Callable[[OpenMirror], None]
 
@@ -150,6 +150,6 @@ class Writer:
         self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
         if not self.is_behind:
             self.is_behind = True
-            logging.getLogger(__name__).warning("%s (%s)", self._lost, first_line(error))
+            logging.getLogger(__name__).warning("%s (%s)", self._lost, reason_of(error))
         with suppress(Exception):  # the database may be away, too
             self._mark(True)
