@@ -91,7 +91,9 @@ def _runs(results: StudyResults) -> Iterator[Fault]:
     try:
         runs = known_runs(results.home.tracking_uri, results.name)
         absent = lacking(results, runs)
-        left = stale_runs(results, [run for run in runs if run.info.status == "RUNNING"])
+        left = stale_runs(
+            results, [run for run in runs if run.info.status == "RUNNING" and run.info.lifecycle_stage == "active"]
+        )
     except STORE_ERRORS as error:
         where = without_password(results.home.tracking_uri)
         wrong = f"MLflow cannot be used at {where}: {reason_of(error)}"

@@ -252,6 +252,11 @@ class Tracker:
             if run.info.status != "KILLED":
                 self._interrupt(run)
 
+    def delete(self, run_id: str) -> None:
+        """Close and delete a run that was written in part, as in the UI: it can be restored there."""
+        self.client.set_terminated(run_id, "KILLED")
+        self.client.delete_run(run_id)
+
     def _interrupt(self, run: Run) -> None:
         self._notes[run.info.run_id] = run.data.tags.get(keys.NOTE, "")
         self.end_trial(run.info.run_id, "KILLED", "interrupted")

@@ -106,7 +106,7 @@ def open_mirror(
                 _write(results, mirror, found)
                 written.add(found.name)
                 if run is not None:  # written in part
-                    tracker.client.delete_run(run.info.run_id)
+                    tracker.delete(run.info.run_id)
         closed = _end_stale_runs(results, tracker, worker)
         if every:
             mirror_finals(results, tracker)
