@@ -13,8 +13,9 @@ from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Training
 from hadnas.store.study_store import study_names
+from hadnas.track.failure import STORE_ERRORS, reason_of
 from hadnas.track.names import without_password
-from hadnas.track.runs import STORE_ERRORS, quieten, reason_of
+from hadnas.track.runs import quieten
 from hadnas.track.store import known_runs
 
 COPY = "bring it back from a copy"
@@ -91,9 +92,8 @@ def _runs(results: StudyResults) -> Iterator[Fault]:
     try:
         runs = known_runs(results.home.tracking_uri, results.name)
         absent = lacking(results, runs)
-        left = stale_runs(
-            results, [run for run in runs if run.info.status == "RUNNING" and run.info.lifecycle_stage == "active"]
-        )
+        active = [run for run in runs if run.info.lifecycle_stage == "active"]
+        left = stale_runs(results, [run for run in active if run.info.status == "RUNNING"])
     except STORE_ERRORS as error:
         where = without_password(results.home.tracking_uri)
         wrong = f"MLflow cannot be used at {where}: {reason_of(error)}"

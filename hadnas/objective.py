@@ -22,7 +22,8 @@ from hadnas.space import Params, resolve
 from hadnas.space.data import as_data, from_data
 from hadnas.store.home import Home
 from hadnas.store.trials import trial_name
-from hadnas.track.runs import Tracker, store_errors
+from hadnas.track.failure import store_errors
+from hadnas.track.runs import Tracker
 from hadnas.track.view import set_view
 
 

@@ -66,11 +66,8 @@ class StudyResults:
     @cached_property
     def found(self) -> list[Found]:
         """Every trial in order, without failed ones (interrupted and drawn again)."""
-        attributes = self.book.user_attrs
-        return [
-            of_trial(number, trial, noted_run(attributes, number), self.study, self._known)
-            for number, trial in read_trials(self.book, self.home)
-        ]
+        known, trials = self.book.user_attrs, read_trials(self.book, self.home)
+        return [of_trial(number, each, noted_run(known, number), self.study, self._known) for number, each in trials]
 
     @cached_property
     def baselines(self) -> list[Found]:

@@ -35,7 +35,7 @@ from hadnas.store.ledger import Ledger
 from hadnas.store.outage import through_outages
 from hadnas.store.study import Study
 from hadnas.store.trials import OPENINGS, FinalEntry, Kind, mark_behind, note_finals
-from hadnas.track.runs import STORE_ERRORS, reason_of
+from hadnas.track.failure import STORE_ERRORS, reason_of
 from hadnas.train.device import chosen_device
 from hadnas.train.own import OwnTraining, Train
 from hadnas.train.score import check_defined, score_module

@@ -8,39 +8,29 @@ several workers write to one study at once without a lock.
 import csv
 import io
 import logging
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock
-
-from hadnas.errors import StudyError, first_line
-from hadnas.track import keys, store
-from hadnas.track.names import PARAM_LENGTH, TAG_LENGTH, clip, mlflow_name, user, without_password
-
-# MLflow reads it when imported: a search sends nothing anywhere.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# A server that is away is tried again later; by default MLflow tries for four minutes.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, Metric, Param, RunTag
 from mlflow.entities import Run as Run
 from mlflow.exceptions import MlflowException
+
+from hadnas.errors import StudyError
+from hadnas.track import keys, store
+from hadnas.track.failure import lost, reason_of
+from hadnas.track.names import PARAM_LENGTH, TAG_LENGTH, clip, mlflow_name, user, without_password
 
 End = Literal["FINISHED", "KILLED", "FAILED"]
 
 BATCH = 100  # parameters or tags in one request
 POINTS = 1000  # points in one request
 EVERY = 2.0  # most seconds that a point of a curve waits for others
-
-STORE_ERRORS = (MlflowException, StudyError, OSError)
-"""Raised where MLflow cannot be reached or cannot store something."""
 
 
 class Tracker:
@@ -210,7 +200,7 @@ class Tracker:
         try:
             self.client.log_text(run_id, text, path)
         except OSError as error:
-            raise _lost(self.tracking_uri, error) from error
+            raise lost(self.tracking_uri, error) from error
 
     def log_rows(self, run_id: str, rows: Sequence[Mapping[str, object]], path: str) -> None:
         """Store rows of equal columns as the run's file `path`, which ends in `.csv`; MLflow shows it as a table."""
@@ -268,33 +258,6 @@ class Tracker:
     def leave(self) -> None:
         """Put the parent run back as it was found: a search may be running elsewhere."""
         self.client.update_run(self.parent_run_id, status=self._found)
-
-
-@contextmanager
-def store_errors(tracking_uri: str) -> Iterator[None]:
-    """Turn errors of MLflow, as of a locked, damaged or missing store, into a StudyError that names the store."""
-    try:
-        yield
-    except MlflowException as error:
-        raise _lost(tracking_uri, error) from error
-
-
-def _lost(tracking_uri: str, error: Exception) -> StudyError:
-    return StudyError(
-        f"{without_password(tracking_uri)}: MLflow cannot use it any more ({reason_of(error)}); all measurements "
-        "are in the ledger, and the same command continues"
-    )
-
-
-def reason_of(error: BaseException) -> str:
-    """Why MLflow cannot be used: the message of the database or the system, if one is the cause, else MLflow's own."""
-    cause: BaseException | None = error
-    while cause is not None:
-        said = getattr(cause, "orig", None) or (cause.strerror if isinstance(cause, OSError) else None)
-        if said:
-            return first_line(said) if isinstance(said, BaseException) else str(said)
-        cause = cause.__cause__ or cause.__context__
-    return first_line(error) or type(error).__name__
 
 
 def _tags(tags: Mapping[str, object]) -> list[RunTag]:

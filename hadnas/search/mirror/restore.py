@@ -27,8 +27,9 @@ from hadnas.store.trials import (
     workers_at,
 )
 from hadnas.track import keys
+from hadnas.track.failure import store_errors
 from hadnas.track.names import TAG_LENGTH, clip, without_password
-from hadnas.track.runs import Run, Tracker, store_errors
+from hadnas.track.runs import Run, Tracker
 from hadnas.train.score import load_score
 
 
@@ -156,8 +157,7 @@ def lacking(results: StudyResults, runs: Sequence[Run]) -> list[str]:
 
 def _finished(results: StudyResults, worker: str) -> list[Found]:
     """The finished candidates, except those of other living workers, which have them in their queues."""
-    for name in ("found", "baselines"):  # a cached property is read again after it is deleted
-        vars(results).pop(name, None)
+    results.refresh()
     at, living = workers_at(results.book), results.ledger.worker.living() - {worker}
     return [
         found

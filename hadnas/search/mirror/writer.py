@@ -15,7 +15,8 @@ from queue import SimpleQueue
 from hadnas.errors import StudyError
 from hadnas.search.mirror.restore import OpenMirror
 from hadnas.store.outage import is_lost
-from hadnas.track.runs import STORE_ERRORS, End, reason_of
+from hadnas.track.failure import STORE_ERRORS, reason_of
+from hadnas.track.runs import End
 
 Write = Callable[[OpenMirror], None]
 
