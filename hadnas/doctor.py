@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from hadnas.errors import HadnasError
 from hadnas.results.table import StudyResults
-from hadnas.search.mirror.restore import lacking, stale_runs
-from hadnas.store.check import database_damage, left_items, orphans, weights_damage
+from hadnas.search.mirror.restore import stale_runs, unwritten
 from hadnas.store.database import shown
+from hadnas.store.health.check import database_damage, left_items, orphans, weights_damage
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Training
@@ -91,7 +91,7 @@ def _runs(results: StudyResults) -> Iterator[Fault]:
     quieten()
     try:
         runs = known_runs(results.home.tracking_uri, results.name)
-        absent = lacking(results, runs)
+        absent = unwritten(results, runs)
         active = [run for run in runs if run.info.lifecycle_stage == "active"]
         left = stale_runs(results, [run for run in active if run.info.status == "RUNNING"])
     except STORE_ERRORS as error:

@@ -30,9 +30,9 @@ from hadnas.search.mirror.candidates import mirror_finals
 from hadnas.search.mirror.restore import open_mirror, without_mlflow
 from hadnas.search.progress import REFUSALS, Progress, Watch
 from hadnas.store.database import clear_errors
+from hadnas.store.health.outage import through_outages
 from hadnas.store.home import Home, score_of, weights_of
 from hadnas.store.ledger import Ledger
-from hadnas.store.outage import through_outages
 from hadnas.store.study import Study
 from hadnas.store.trials import OPENINGS, FinalEntry, Kind, mark_behind, note_finals
 from hadnas.track.failure import STORE_ERRORS, reason_of

@@ -13,7 +13,7 @@ from hadnas.search.mirror.live import Live
 from hadnas.search.mirror.writer import Writer
 from hadnas.search.proposals.propose import Proposal
 from hadnas.search.rungs import reason_to_stop
-from hadnas.store.outage import is_lost
+from hadnas.store.health.outage import is_lost
 from hadnas.store.trials import (
     FIGURES,
     FINGERPRINT,

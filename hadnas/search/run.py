@@ -28,9 +28,9 @@ from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
 from hadnas.space import Params, size
 from hadnas.store.database import clear_errors
+from hadnas.store.health.outage import through_outages
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
-from hadnas.store.outage import through_outages
 from hadnas.store.study import Study
 from hadnas.store.study_store import open_trials, user_defined_ops
 from hadnas.store.trials import Trials, mark_behind

@@ -30,7 +30,7 @@ from hadnas.store.database import (
     shown,
     sqlite_url,
 )
-from hadnas.store.outage import wait_for_server
+from hadnas.store.health.outage import wait_for_server
 from hadnas.store.records import Training, TrainingKey
 
 if TYPE_CHECKING:

@@ -32,9 +32,9 @@ from sqlalchemy.orm import Session
 
 from hadnas.errors import LostClaim, StudyError
 from hadnas.store.database import TIMEOUT, Database, clear_errors, shown
+from hadnas.store.health.outage import wait_for_server
 from hadnas.store.home import weights_name
 from hadnas.store.measured import Measured, numbers
-from hadnas.store.outage import wait_for_server
 from hadnas.store.records import Claim, CurvePoint, State, Status, Test, Training, TrainingKey, record
 from hadnas.store.tables import SCHEMA_LOCK, EpochRow, TestRow, TrainingRow, prepare
 from hadnas.store.worker import STALE, Claims, Worker, this_host

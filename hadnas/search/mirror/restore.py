@@ -143,7 +143,7 @@ def restore(
     return mirror
 
 
-def lacking(results: StudyResults, runs: Sequence[Run]) -> list[str]:
+def unwritten(results: StudyResults, runs: Sequence[Run]) -> list[str]:
     """The finished candidates whose run is not among those of MLflow, deleted ones included, or not whole."""
     known = {str(run.info.run_id): run for run in runs}
     found = [(each, known.get(each.run_id or "")) for each in _finished(results, "")]

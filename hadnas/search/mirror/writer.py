@@ -14,7 +14,7 @@ from queue import SimpleQueue
 
 from hadnas.errors import StudyError
 from hadnas.search.mirror.restore import OpenMirror
-from hadnas.store.outage import is_lost
+from hadnas.store.health.outage import is_lost
 from hadnas.track.failure import STORE_ERRORS, reason_of
 from hadnas.track.runs import End
 
