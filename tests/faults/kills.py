@@ -1,6 +1,6 @@
 """Kills workers at random moments and in every phase of a small study, then lets it end and counts what is wrong.
 
-    python -m tests.faults.kills [--rounds N] [--workers N] [--phases] [--after] [--seed N] [--trials N] [--url URL]
+    python -m tests.faults.kills [--kills N] [--workers N] [--phases] [--after] [--seed N] [--url URL]
 
 Each round starts workers and kills them with SIGKILL: at a random moment; with --phases just before or after a chosen
 call. With --after the kills fall into finals, a retraining and exports of the finished study. In the end the command
@@ -53,6 +53,7 @@ from hadnas.track.runs import Tracker
 from hadnas.train.recipe import Recipe
 from hadnas.train.score import Score
 
+MORE = 6  # architectures of each round
 LONGEST = 900.0  # seconds of the last run, without kills
 
 OWNERS: list[tuple[Any, str]] = [
@@ -73,7 +74,7 @@ PHASES = [(owner, name, when) for owner, names in OWNERS for name in names.split
 class Campaign:
     """One study in one home; `kills` are counted by what was killed."""
 
-    def __init__(self, home: Path, url: str | None, trials: int, seed: int) -> None:
+    def __init__(self, home: Path, url: str | None, seed: int) -> None:
         self.path, self.url, self.chance = home, url, random.Random(seed)
         self.kills = collections.Counter[str]()
         self.errors: list[str] = []
@@ -87,7 +88,7 @@ class Campaign:
         space = op("pyramid", stem=stem, head=head, stages=[stage])
         recipe = Recipe(epochs=1, batch=64)
         how: dict[str, Any] = {"latency": None, "baselines": {"base": "test_resnet"}, "sampler": "tpe"}
-        self.study = Study(name="mini", space=space, data=images(home), recipe=recipe, trials=trials, **how)
+        self.study = Study(name="mini", space=space, data=images(home), recipe=recipe, trials=MORE, **how)
 
     @property
     def home(self) -> Home:
@@ -135,7 +136,11 @@ class Campaign:
         os._exit(status)
 
     def round(self, work: Callable[[], None], workers: int, phases: bool, longest: float) -> None:
-        """Start workers and kill them, the first one by a phase; then compare the finished trials."""
+        """Start workers and kill them, the first one by a phase; then compare the finished trials.
+
+        The budget grows, so that there is always work.
+        """
+        self.study = self.study.model_copy(update={"trials": len(self.known) + MORE})
         phase = self.chance.choice(PHASES) if phases else None
         first = self.start(work, phase, self.chance.choice((1, 1, 2, 3, 5)))
         pids = [first, *(self.start(work) for _ in range(workers - 1))]
@@ -264,33 +269,33 @@ def arm(phase: tuple[Any, str, str], nth: int) -> None:
 
 
 def campaign(
-    home: Path, *, rounds: int, workers: int, phases: bool, after: bool, seed: int, trials: int, url: str | None = None
+    home: Path, *, kills: int, workers: int, phases: bool, after: bool, seed: int, url: str | None = None
 ) -> tuple[int, list[str], dict[str, int]]:
     """The number of kills, what was wrong in the end, and the kills by phase."""
     torch.set_num_threads(1)
-    made = Campaign(home, url, trials, seed)
+    made = Campaign(home, url, seed)
     work = made.after if after else made.search
     if after:
         made.finish(made.search, workers)
-    for _ in range(rounds):
-        made.round(work, workers, phases, 4.0)
+    for _ in range(3 * kills):  # in some rounds a worker ends by itself
+        if made.kills.total() < kills:
+            made.round(work, workers, phases, 3.0)
     made.finish(work, workers)
-    return sum(made.kills.values()), list(made.faults(after)), dict(made.kills)
+    return made.kills.total(), list(made.faults(after)), dict(made.kills)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Kills workers of a small study and counts what is wrong in the end.")
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--phases", action="store_true")
     parser.add_argument("--after", action="store_true")
     parser.add_argument("--url")
     home = Path(tempfile.mkdtemp(prefix="hadnas-kills-"))
     began = time.monotonic()
-    kills, wrong, by = campaign(home, **vars(parser.parse_args()))
-    print(f"{kills} kills in {time.monotonic() - began:.0f} s, of which {by}; home {home}")
+    count, wrong, by = campaign(home, **vars(parser.parse_args()))
+    print(f"{count} kills in {time.monotonic() - began:.0f} s, of which {by}; home {home}")
     print("\n".join(wrong) or "nothing lost, nothing doubled, no ghosts")
     sys.stdout.flush()
     os._exit(bool(wrong))

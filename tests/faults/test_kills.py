@@ -6,10 +6,9 @@ import sys
 import pytest
 
 
-@pytest.mark.slow
 @pytest.mark.faults
-@pytest.mark.parametrize("how", ["--phases", "--workers 2", "--after --trials 3"])
+@pytest.mark.parametrize("how", [pytest.param("--phases", marks=pytest.mark.slow), "--workers 2", "--after"])
 def test_nothing_is_lost_by_kills(how: str) -> None:
-    command = [sys.executable, "-m", "tests.faults.kills", "--rounds", "4", "--trials", "8", *how.split()]
+    command = [sys.executable, "-m", "tests.faults.kills", "--kills", "4", *how.split()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -23,8 +23,6 @@ from hadnas.track import server
 from tests.homes import new_home, study
 from tests.servers import installed_postgres, running_postgres
 
-pytestmark = pytest.mark.faults
-
 
 def ends(home: Home) -> list[tuple[str, str]]:
     """Names and states of the runs of the study."""
@@ -38,6 +36,7 @@ def whole(trials: int) -> list[tuple[str, str]]:
     return [*((f"trial-{number:04d}", "FINISHED") for number in range(trials))]
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_a_tracking_server_that_stops_and_starts_delays_nothing_and_lacks_nothing_in_the_end(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -84,7 +83,7 @@ def test_a_study_without_its_tracking_server_ends_and_is_written_later(
     assert [end for end in ends(home) if end[0] != "tiny"] == whole(2)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_a_database_server_that_stops_and_starts_is_waited_for(
     tmp_path: Path, mode: str, caplog: pytest.LogCaptureFixture
@@ -112,6 +111,7 @@ def test_a_database_server_that_stops_and_starts_is_waited_for(
         close_engines()
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_signal_ends_a_search_as_ctrl_c_does(tmp_path: Path, name: str) -> None:
@@ -130,6 +130,7 @@ def test_a_signal_ends_a_search_as_ctrl_c_does(tmp_path: Path, name: str) -> Non
         assert [trial.state.name for trial in results.book.trials] == ["RUNNING"]
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_two_searches_at_once_on_a_fresh_home_share_the_budget(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hadnas", "search", "digits", "--home", str(tmp_path), "--no-baselines"]
@@ -143,7 +144,7 @@ def test_two_searches_at_once_on_a_fresh_home_share_the_budget(tmp_path: Path) -
     assert list(examine(Home(tmp_path))) == []
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_full_disk_ends_a_search_with_one_sentence_and_room_lets_it_go_on(tmp_path: Path) -> None:
     """In a file system of 24 MB in memory, which a ballast fills."""
     place = tmp_path / "small"
