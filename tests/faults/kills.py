@@ -7,7 +7,7 @@ call. With --after the kills fall into finals, a retraining and exports of the f
 is run once without kills. Exits with 1 if a finished trial was lost, changed or doubled, a network was trained twice, a
 run in MLflow is missing, doubled or open, the total is not exact, or `hadnas doctor` finds a fault.
 
-200 kills of 3 campaigns on 2 cores take about half an hour. The parent imports everything once; workers are forks.
+The parent imports everything once; workers are forks.
 """
 
 import argparse

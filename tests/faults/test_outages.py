@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from hadnas.doctor import examine
 from hadnas.opened import open_study
+from hadnas.results.table import StudyResults
 from hadnas.search.mirror.restore import restore
 from hadnas.search.progress import Progress
 from hadnas.search.run import run_study
@@ -32,8 +33,15 @@ def ends(home: Home) -> list[tuple[str, str]]:
     return sorted((run.info.run_name, run.info.status) for run in client.search_runs([experiment.experiment_id]))
 
 
-def whole(trials: int) -> list[tuple[str, str]]:
-    return [*((f"trial-{number:04d}", "FINISHED") for number in range(trials))]
+def check_whole(home: Home, architectures: int) -> None:
+    """All are there once, in the database and in MLflow, and nothing is wrong with the home."""
+    with closing((results := StudyResults("tiny", home)).ledger):
+        assert results.num_met == architectures and all(trial.state.is_finished() for trial in results.book.trials)
+        trained = [training.key for training in results.ledger.trainings()]
+        assert len(trained) == len(set(trained)) == architectures
+        names = [found.name for found in results.found]
+    assert [name for name, end in ends(home) if name != "tiny" and end == "FINISHED"] == names
+    assert list(examine(home)) == []
 
 
 @pytest.mark.faults
@@ -60,8 +68,7 @@ def test_a_tracking_server_that_stops_and_starts_delays_nothing_and_lacks_nothin
             assert run_study(study(trials=6), away, device="cpu", watch=watch).done == 6
     assert sum("MLflow cannot be used" in record.message for record in caplog.records) == 1
     assert began["trial 3"] - began["trial 2"] < 10  # without the server; MLflow alone tries for minutes
-    assert [end for end in ends(home) if end[0] != "tiny"] == whole(6)
-    assert list(examine(home)) == []
+    check_whole(home, 6)
     assert restore("tiny", home, undelete=True).written == frozenset()
 
 
@@ -80,7 +87,7 @@ def test_a_study_without_its_tracking_server_ends_and_is_written_later(
     mirror = restore("tiny", home, undelete=True)
     assert mirror.written == {"trial-0000", "trial-0001"} and list(examine(home)) == []
     assert restore("tiny", home, undelete=True).written == frozenset()
-    assert [end for end in ends(home) if end[0] != "tiny"] == whole(2)
+    check_whole(home, 2)
 
 
 @pytest.mark.faults
@@ -106,8 +113,7 @@ def test_a_database_server_that_stops_and_starts_is_waited_for(
         with caplog.at_level(logging.WARNING):
             assert run_study(study(trials=5), home, device="cpu", watch=watch).done == 5
         assert any("does not answer" in record.message for record in caplog.records)
-        assert list(examine(home)) == []
-        assert [end for end in ends(home) if end[0] != "tiny" and end[1] != "KILLED"] == whole(5)
+        check_whole(home, 5)
         close_engines()
 
 
