@@ -28,6 +28,10 @@ STALE = 120.0
 """Seconds without a heartbeat after which a worker counts as dead."""
 
 
+_LEFT: set[str] = set()
+"""Workers of this process that have left."""
+
+
 class Worker:
     """This process, as the other workers of a database see it."""
 
@@ -45,7 +49,7 @@ class Worker:
 
     def is_alive(self, session: Session, holder: str | None) -> bool:
         """Whether this worker has a recent heartbeat and, if it runs on this machine, its process exists."""
-        row = session.get(WorkerRow, holder) if holder is not None else None
+        row = session.get(WorkerRow, holder) if holder is not None and holder not in _LEFT else None
         if row is None or row.heartbeat < self.database.dialect.now(session) - self.stale:
             return False
         return not is_dead(row.host, row.pid, row.began)
@@ -57,7 +61,8 @@ class Worker:
             return {each for each in ids if self.is_alive(session, each)}
 
     def leave(self) -> None:
-        """Remove this worker from the database: it is at no item any more."""
+        """Remove this worker from the database: it is at no item any more, also if the database is away."""
+        _LEFT.add(self.id)
         with self.database.write() as session:
             session.execute(delete(WorkerRow).filter_by(id=self.id))
 

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from hadnas.doctor import examine
+from hadnas.errors import StudyError
 from hadnas.opened import open_study
 from hadnas.results.table import StudyResults
 from hadnas.search.mirror.restore import restore
@@ -163,18 +164,12 @@ def test_a_full_disk_ends_a_search_with_one_sentence_and_room_lets_it_go_on(tmp_
 
         def fill(progress: Progress) -> None:
             if progress.label == "trial 1" and not ballast.exists():
-                with ballast.open("wb", buffering=0) as file:
-                    while file.write(bytes(4096)) == 4096:
-                        pass
+                with suppress(OSError), ballast.open("wb", buffering=0) as file:  # until it is full
+                    while True:
+                        file.write(bytes(4096))
 
-        def filled(progress: Progress) -> None:
-            try:
-                fill(progress)
-            except OSError:  # full, as wanted
-                return
-
-        with pytest.raises(Exception, match=r"disk|full|space"):
-            run_study(study(trials=3), home, device="cpu", watch=filled)
+        with pytest.raises(StudyError, match=r"disk|full|space"):
+            run_study(study(trials=3), home, device="cpu", watch=fill)
         ballast.unlink()
         assert run_study(study(trials=3), home, device="cpu").done == 3
         assert list(examine(home)) == []
