@@ -1,6 +1,6 @@
 """Kills workers at random moments and in every phase of a small study, then lets it end and counts what is wrong.
 
-    python -m tests.faults.kills [--kills N] [--workers N] [--phases] [--after] [--seed N] [--url URL]
+    python -m tests.faults.kills [--kills N] [--workers N] [--phases] [--after] [--seed N] [--postgres]
 
 Each round starts workers and kills them with SIGKILL: at a random moment; with --phases just before or after a chosen
 call. With --after the kills fall into finals, a retraining and exports of the finished study. In the end the command
@@ -20,7 +20,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ from hadnas.track import store
 from hadnas.track.runs import Tracker
 from hadnas.train.recipe import Recipe
 from hadnas.train.score import Score
+from tests.servers import installed_postgres, running_postgres
 
 MORE = 6  # architectures of each round
 LONGEST = 900.0  # seconds of the last run, without kills
@@ -291,10 +292,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--phases", action="store_true")
     parser.add_argument("--after", action="store_true")
-    parser.add_argument("--url")
+    parser.add_argument("--postgres", action="store_true", help="on a server that is started here, not on SQLite")
     home = Path(tempfile.mkdtemp(prefix="hadnas-kills-"))
     began = time.monotonic()
-    count, wrong, by = campaign(home, **vars(parser.parse_args()))
+    asked = vars(parser.parse_args())
+    with ExitStack() as servers:
+        if asked.pop("postgres"):
+            binaries = installed_postgres()
+            assert binaries is not None, "PostgreSQL is not installed"
+            asked["url"] = servers.enter_context(running_postgres(binaries)).url
+        count, wrong, by = campaign(home, **asked)
+        close_engines()
     print(f"{count} kills in {time.monotonic() - began:.0f} s, of which {by}; home {home}")
     print("\n".join(wrong) or "nothing lost, nothing doubled, no ghosts")
     sys.stdout.flush()
