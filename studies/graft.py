@@ -27,8 +27,9 @@ def second(interact: str) -> dict[str, object]:
 
 
 def star(interact: str) -> dict[str, object]:
-    """A star block, or its additive twin, in place of each block of the trunk."""
-    return {TRUNK: op("star", expand=2, interact=interact)}
+    """A residual star block, or its additive twin, in place of each block of the trunk."""
+    block = op("star", expand=2, interact=interact)
+    return {TRUNK: op("residual", block=block, merge=op("add"), layer_scale=0.1)}
 
 
 SPACE = op(
