@@ -26,7 +26,8 @@ from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
 from hadnas.search.mirror.candidates import mirror_finals
 from hadnas.search.mirror.overview import overview_of
-from hadnas.search.progress import REFUSALS, Progress, Watch
+from hadnas.search.progress import Progress, Watch
+from hadnas.search.tally import REFUSALS
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home, score_of, weights_of
 from hadnas.store.ledger import Ledger

@@ -21,12 +21,13 @@ from hadnas.search.evaluator import Evaluator
 from hadnas.search.mirror.candidates import mirror_of
 from hadnas.search.mirror.overview import Overview
 from hadnas.search.mirror.restore import end_stale_runs, rewrite
-from hadnas.search.progress import Progress, Watch, all_failed, standstill, tally
+from hadnas.search.progress import Progress, Watch
 from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch
 from hadnas.search.proposals.enqueued import enqueue
 from hadnas.search.proposals.propose import propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
+from hadnas.search.tally import all_failed, standstill, tally
 from hadnas.space import Params, size
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
