@@ -10,11 +10,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Progress:
-    """`done` of `budget` architectures, the candidate at work and its epochs done, the best metric so far.
+    """`done` of `budget` architectures, the candidate at work and its epochs done, the best so far by the metric.
 
     label: the candidate; empty before the first, while the search is set up in the `phase`
     stopped: those of `done` that were stopped at a rung
     data: the images, once they are read
+    item: the draw or baseline at work, as the database names it, and `worker` the id of the worker that has it
+    longest: the seconds of the study's longest evaluation, None before the first
     notes: sentences on what was decided before the search began
     """
 
@@ -26,11 +28,15 @@ class Progress:
     epoch: int = 0
     epochs: int = 0
     best: float | None = None
+    metric: str = "accuracy"
     stopped: int = 0
     refused: int = 0
     ended: str = ""
     data: "DataSummary | None" = None
     notes: tuple[str, ...] = ()
+    item: str = ""
+    worker: str = ""
+    longest: float | None = None
 
 
 Watch = Callable[[Progress], None]

@@ -162,7 +162,9 @@ class _Run:
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=notes)
         self.progress.data = summary(study.data, data, study.metric_figure.removeprefix(VAL))
         self.size = size(study.space)
-        self.recorder = Recorder(evaluator, trials, self.mirror, self.say)
+        self.progress.worker = evaluator.ledger.worker.id
+        self.progress.metric = study.metric_figure.removeprefix(VAL)
+        self.recorder = Recorder(evaluator, trials, self.mirror, self.say, self.begin)
         self.problem = prospects(study.space, evaluator.task, study.objectives, study.constraints)
         self.overview = Overview(results, tracker, self.problem)
         self.sampler = make_sampler(study.sampler, study.seed, study.sampler_options, self.problem)
@@ -214,6 +216,7 @@ class _Run:
         now = tally(trials, self.study.metric_figure)
         self.progress.done, self.progress.stopped = now.done, now.stopped
         self.progress.refused, self.progress.best = now.refused, now.best
+        self.progress.longest = now.longest
         self.progress.ended = now.end(self.study, self.size) or all_failed(now.done, self.recorder.failed)
         if patience and not self.progress.ended:
             self.progress.ended = standstill(self.problem, trials, patience)
@@ -224,4 +227,9 @@ class _Run:
     def say(self, label: str, phase: str, epoch: int = 0) -> None:
         """Report the progress of the search to the watcher."""
         self.progress.label, self.progress.phase, self.progress.epoch = label, phase, epoch
+        self.watch(self.progress)
+
+    def begin(self, item: str) -> None:
+        """Report the item at work to the watcher."""
+        self.progress.item = item
         self.watch(self.progress)

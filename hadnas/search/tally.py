@@ -10,7 +10,7 @@ from hadnas.measure.figures import TABLE
 from hadnas.samplers.problem import Problem
 from hadnas.samplers.volume import FIRST, volume
 from hadnas.store.study import Study
-from hadnas.store.trials import FIGURES, FINGERPRINT, ended, rung_of
+from hadnas.store.trials import FIGURES, FINGERPRINT, PHASES, ended, rung_of
 
 REPEATS = 50
 """Draws in a row without a new architecture after which a study ends."""
@@ -35,6 +35,7 @@ class Tally:
     barren       repeats since the last architecture not met before; a new assignment without one is no repeat
     assignments  distinct assignments of the space that were drawn
     best         the best metric
+    longest      seconds of the longest evaluation, sampling not counted
     """
 
     done: int
@@ -44,6 +45,7 @@ class Tally:
     barren: int
     assignments: int
     best: float | None
+    longest: float | None
 
     def end(self, study: Study, size: int) -> str:
         """Why the study ends here, in words; empty where it goes on. `size` is that of its space, in assignments."""
@@ -70,10 +72,13 @@ def tally(trials: list[FrozenTrial], metric: str) -> Tally:
     assignments: set[tuple[tuple[str, Any], ...]] = set()
     refused = refusals = barren = 0
     best: float | None = None
+    longest: float | None = None
     better = max if TABLE[metric].direction == "maximize" else min
     for trial in trials:
         if not trial.state.is_finished() or trial.state == TrialState.FAIL:
             continue
+        if phases := trial.user_attrs.get(PHASES):
+            longest = max(longest or 0.0, sum(phases.values()) - phases.get("sample", 0.0))
         assignment = tuple(sorted(trial.params.items()))
         fingerprint = trial.user_attrs.get(FINGERPRINT)  # None where a rule refused the draw
         if fingerprint is not None and fingerprint not in met:
@@ -92,7 +97,7 @@ def tally(trials: list[FrozenTrial], metric: str) -> Tally:
             trained.add(fingerprint)
             value = trial.user_attrs[FIGURES][metric]
             best = value if best is None else better(best, value)
-    return Tally(len(known), len(known - trained), refused, refusals, barren, len(assignments), best)
+    return Tally(len(known), len(known - trained), refused, refusals, barren, len(assignments), best, longest)
 
 
 def all_failed(done: int, failed: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Workers: the processes that run studies, whether each is alive, and its items.
 
 A worker writes its heartbeat to the database. An item is a draw or a baseline of a study: the unique row (study, item)
-gives it to one worker at a time. After two deaths an item is refused.
+gives it to one worker at a time. After two deaths an item is refused, or after one if its supervisor condemned it.
 """
 
 import os
@@ -50,9 +50,18 @@ class Worker:
             return False
         return not is_dead(row.host, row.pid, row.began)
 
+    def forget_dead(self, session: Session) -> None:
+        """Delete the rows of dead workers: a worker without a row counts as dead, and writes it again if it is not."""
+        rows = session.scalars(select(WorkerRow).order_by(WorkerRow.id).with_for_update(skip_locked=True)).all()
+        dead = [row.id for row in rows if not self.is_alive(session, row.id)]
+        session.execute(delete(WorkerRow).where(WorkerRow.id.in_(dead)))
+
     @contextmanager
     def alive(self) -> Iterator[None]:
         """Write heartbeats from a thread while the body runs, so that no other worker takes over this one's items."""
+        with self.database.write() as session:
+            self.forget_dead(session)
+            self.beat(session)
         over = threading.Event()
 
         def beats() -> None:
@@ -67,6 +76,8 @@ class Worker:
         finally:
             over.set()
             thread.join()
+            with suppress(StudyError), self.database.write() as session:
+                session.execute(delete(WorkerRow).filter_by(id=self.id))
 
 
 def this_host() -> str:
@@ -110,11 +121,15 @@ def _state(pid: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Held:
-    """An item of this worker; `attempt` counts from 1 and rises with each worker that died at it."""
+    """An item of this worker; `attempt` counts from 1 and rises with each worker that died at it.
+
+    fault: what the supervisor of the worker before wrote: how it died, or why it was killed; "" if nothing
+    """
 
     study: str
     item: str
     attempt: int
+    fault: str = ""
 
     @property
     def is_hopeless(self) -> bool:
@@ -124,7 +139,25 @@ class Held:
     @property
     def reason(self) -> str:
         """Why a hopeless item is refused."""
-        return f"{self.attempt - 1} workers died at it (a crash, an abort, out of memory or a kill)"
+        return self.fault or f"{self.attempt - 1} workers died at it (a crash, an abort, out of memory or a kill)"
+
+
+@dataclass(frozen=True)
+class Activity:
+    """An item of a study that is not finished, as other workers see it.
+
+    attempt  workers that began it
+    since    when the last one began it, in seconds since 1970; None if it has none or is of an earlier version
+    host     its machine, and `pid` its process; None if it is dead or has given the item back
+    holder   its id
+    """
+
+    item: str
+    attempt: int
+    since: float | None
+    host: str | None
+    pid: int | None
+    holder: str | None
 
 
 class Claims:
@@ -138,15 +171,18 @@ class Claims:
         with self.database.write() as session:
             self.worker.beat(session)
             for item in items:
+                now = self.database.dialect.now(session)
                 row: dict[str, Any] = {"study": study, "item": item, "holder": self.worker.id, "attempt": 1}
+                row["since"] = now
                 insert = self.database.dialect.insert(ItemRow).values(row).on_conflict_do_nothing()
                 if session.scalar(insert.returning(ItemRow.attempt)) is not None:
                     return Held(study, item, 1)
                 known = session.scalar(_of(study, item).with_for_update())
                 if known is None or self.worker.is_alive(session, known.holder):
                     continue  # ended meanwhile, or at work
-                known.holder, known.attempt = self.worker.id, known.attempt + 1
-                return Held(study, item, known.attempt)
+                known.holder, known.attempt, known.since = self.worker.id, known.attempt + 1, now
+                fault, known.reason = known.reason, None
+                return Held(study, item, known.attempt, fault or "")
             return None
 
     def check(self, held: Held) -> None:
@@ -159,7 +195,7 @@ class Claims:
         """Release the item for other workers; this attempt does not count."""
         with self.database.write() as session:
             row = self._held(session, held)
-            row.holder, row.attempt = None, row.attempt - 1
+            row.holder, row.attempt, row.since, row.reason = None, row.attempt - 1, None, held.fault or None
 
     @contextmanager
     def holding(self, held: Held) -> Iterator[None]:
@@ -182,11 +218,39 @@ class Claims:
             rows = session.scalars(select(ItemRow).filter_by(study=study)).all()
             return {row.item for row in rows if self.worker.is_alive(session, row.holder)}
 
+    def activities(self, study: str) -> list[Activity]:
+        """The items of a study that are not finished, in order of their beginning."""
+        found = []
+        with self.database.read() as session:
+            for row in session.scalars(select(ItemRow).filter_by(study=study).order_by(ItemRow.since)).all():
+                worker = session.get(WorkerRow, row.holder) if self.worker.is_alive(session, row.holder) else None
+                place = (worker.host.partition(" ")[0], worker.pid, worker.id) if worker else (None, None, None)
+                found.append(Activity(row.item, row.attempt, row.since, *place))
+        return found
+
     def _held(self, session: Session, held: Held) -> ItemRow:
         row = session.scalar(_of(held.study, held.item).with_for_update())
         if row is None or row.holder != self.worker.id:
             raise LostClaim(f"{held.item} of study {held.study!r} was taken over by another worker")
         return row
+
+
+def note_death(database: Database, study: str, item: str, holder: str, how: str) -> None:
+    """Store how the worker `holder` died at an item, for the reason if the item is refused."""
+    with database.write() as session:
+        row = session.scalar(_of(study, item).with_for_update())
+        if row is not None and row.holder == holder and row.reason is None:
+            row.reason = f"{row.attempt} workers died at it, the last one by {how}"
+
+
+def condemn(database: Database, study: str, item: str, holder: str, reason: str) -> bool:
+    """Let the item be refused for `reason` once its worker `holder` is dead; False if it is no longer at that item."""
+    with database.write() as session:
+        row = session.scalar(_of(study, item).with_for_update())
+        if row is None or row.holder != holder:
+            return False
+        row.attempt, row.reason = max(row.attempt, ATTEMPTS), reason
+        return True
 
 
 def _of(study: str, item: str) -> Select[ItemRow]:

@@ -1,0 +1,283 @@
+"""The supervisor of a search: it starts the workers, watches and replaces them, and displays all of them at once.
+
+It loads no torch, reads no study and trains nothing: the workers run its own command line and send their progress. It
+writes to the database only what a dead worker cannot: how it died, or that its candidate exceeded the time limit.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from hadnas.errors import StudyError
+from hadnas.search.progress import Progress
+from hadnas.shell.progress import SearchDisplay, clock
+from hadnas.shell.workers.link import LEAVE, SHOW, VARIABLE
+from hadnas.track.server import interrupted_by
+
+TICK = 0.2
+"""Seconds between two looks at the workers."""
+
+LEAST_LIMIT, TIMES_LONGEST = 600.0, 10.0
+"""The time limit of a candidate by default: ten times the longest evaluation of the study, at least ten minutes."""
+
+STOP_SECONDS = 60.0
+"""Seconds in which interrupted workers give their candidates back before they are killed."""
+
+DEATHS = 2
+"""Deaths in a row, for each worker, after which the search ends: its candidates are refused after as many."""
+
+
+class Failure(Exception):
+    """The search ends by an error: a sentence, and an exit status."""
+
+    def __init__(self, said: str, status: int) -> None:
+        super().__init__(said)
+        self.said, self.status = said, status
+
+
+@dataclass
+class _Process:
+    """A worker's process, as its supervisor knows it."""
+
+    place: int
+    popen: "subprocess.Popen[bytes]"
+    readers: list[threading.Thread] = field(default_factory=list)
+    now: Progress | None = None
+    since: float = 0.0  # when its item began
+    ended: str | None = None
+    failure: Failure | None = None
+    condemned: str = ""
+
+    def answer(self, said: str) -> None:
+        with suppress(BrokenPipeError):
+            assert self.popen.stdin is not None
+            self.popen.stdin.write(f"{said}\n".encode())
+            self.popen.stdin.flush()
+
+    def kill(self) -> None:
+        """Kill the worker with the processes that it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+
+
+class Supervisor:
+    """Runs `hadnas ARGUMENTS` in worker processes.
+
+    time_limit: seconds that a candidate may take, or None: by the study's own evaluations
+    timeout: seconds after which no further training starts, or None
+    home: the folder of the studies, as the user named it
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        workers: int,
+        *,
+        time_limit: float | None,
+        timeout: float | None,
+        home: str | None,
+    ) -> None:
+        self.arguments, self.workers, self.home = arguments, workers, home
+        self.time_limit, self.timeout = time_limit, timeout
+        self.display, self.begun = SearchDisplay(), time.monotonic()
+        self.messages: SimpleQueue[tuple[_Process, dict[str, Any]]] = SimpleQueue()
+        self.processes: list[_Process] = []
+        self.waiting = [*range(1, workers)]  # places whose workers start when the first has set up the study
+        self.deaths = 0
+        self.data_shown = False
+
+    def run(self) -> int:
+        """Supervise until all workers have ended; the exit status. Raises Failure if the search ends by an error."""
+        with ExitStack() as self.showing, interrupted_by(signal.SIGTERM, signal.SIGHUP):
+            self.showing.enter_context(self.display.bar)
+            try:
+                self._start(0)
+                while self.processes:
+                    self._look()
+            except (KeyboardInterrupt, Failure) as error:
+                self._stop()
+                found = [p.failure for p in self.processes if p.failure]
+                raise error if isinstance(error, Failure) else (found or [Failure("interrupted", 130)])[0] from None
+        return 0
+
+    def _start(self, place: int) -> None:
+        reading, writing = os.pipe()
+        left = None if self.timeout is None else max(0.0, self.timeout - (time.monotonic() - self.begun))
+        link = {"pipe": writing, "place": place, "workers": self.workers, "timeout": left}
+        environment = {**os.environ, VARIABLE: json.dumps({**link, "width": self.display.console.width})}
+        if self.workers > 1:
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // self.workers)))
+        # A session of its own: Ctrl-C reaches the supervisor alone, which then interrupts each worker once.
+        popen = subprocess.Popen(
+            [sys.executable, *_safe_path(), "-m", "hadnas", *self.arguments],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(writing,),
+            start_new_session=True,
+        )
+        os.close(writing)
+        process = _Process(place, popen)
+        self.processes.append(process)
+        for read in (self._read_messages, self._read_errors):
+            thread = threading.Thread(target=read, args=(process, reading), daemon=True)
+            process.readers.append(thread)
+            thread.start()
+
+    def _read_messages(self, process: _Process, pipe: int) -> None:
+        with os.fdopen(pipe, encoding="utf-8") as lines:
+            for line in lines:
+                with suppress(ValueError):  # the last line of a worker that was killed
+                    self.messages.put((process, json.loads(line)))
+
+    def _read_errors(self, process: _Process, _: int) -> None:
+        assert process.popen.stderr is not None
+        for line in process.popen.stderr:
+            text = line.decode(errors="replace").rstrip().rpartition("\r")[2]
+            self.messages.put((process, {"text": text}))
+
+    def _look(self) -> None:
+        with suppress(Empty):
+            self._take(*self.messages.get(timeout=TICK))
+        for process in [*self.processes]:
+            if process.popen.poll() is not None:
+                self._gone(process)
+            else:
+                self._limit(process)
+
+    def _take(self, process: _Process, message: dict[str, Any]) -> None:
+        match message:
+            case {"progress": found}:
+                before, now = process.now, Progress(**found)
+                if before is None or before.item != now.item:
+                    process.since = time.monotonic()
+                    if before is not None and before.item:
+                        self.deaths = 0
+                process.now = now
+                self.display(now, process.place)
+                if now.label:
+                    self._start_others()
+            case {"data": text}:
+                if not self.data_shown:
+                    self.display.console.print("\n".join(map(str.rstrip, text.splitlines())), soft_wrap=True)
+                self.data_shown = True
+            case {"text": text}:
+                self.display.console.print(text, soft_wrap=True)
+            case {"ended": reason}:
+                process.ended = reason
+                self.display.leave(process.place)
+                self._answer(process)
+            case {"failed": [said, status]}:
+                process.failure = Failure(said, status)
+
+    def _start_others(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for place in waiting:
+            self._start(place)
+
+    def _answer(self, process: _Process) -> None:
+        """Let the last worker print the results, for the reason of those that did not leave the rest to others."""
+        if any(other.ended is None for other in self.processes):
+            process.answer(LEAVE)
+            return
+        self.showing.close()
+        process.answer(f"{SHOW} {process.ended}")
+
+    def _hear(self, process: _Process) -> None:
+        """Take the last messages of a worker that has ended."""
+        for reader in process.readers:
+            reader.join(2.0)  # a process that the worker started may hold the pipe longer
+        while not self.messages.empty():
+            self._take(*self.messages.get())
+
+    def _gone(self, process: _Process) -> None:
+        self._hear(process)
+        if process.failure is not None:
+            raise process.failure
+        self.processes.remove(process)
+        if process.ended is None:
+            self._replace(process)
+
+    def _replace(self, process: _Process) -> None:
+        """Start another worker in place of a dead one, unless they die one after the other."""
+        status = process.popen.returncode
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        how += " (memory may have run out)" if status == -signal.SIGKILL and not process.condemned else ""
+        self.deaths += 1
+        at = ""
+        if process.now is not None and process.now.item:
+            at = f" at {process.now.item}"
+            if not process.condemned:
+                from hadnas.store.worker import note_death
+
+                with suppress(StudyError):
+                    note_death(self._database, process.now.study, process.now.item, process.now.worker, how)
+        if self.deaths > DEATHS * self.workers:
+            said = f"error: {self.deaths} workers in a row died, the last one{at} by {how}, and finished no candidate"
+            raise Failure(f"{said}; the same command continues the search", 2)
+        why = f"was stopped{at}: {process.condemned}" if process.condemned else f"died{at} by {how}"
+        self.display.console.print(f"worker {process.place} {why}; a new one takes its place", soft_wrap=True)
+        self._start(process.place)
+
+    def _limit(self, process: _Process) -> None:
+        """Kill a worker whose candidate exceeds the time limit, so that the next worker refuses the candidate."""
+        now = process.now
+        if now is None or not now.item or process.condemned:
+            return
+        limit = self.time_limit
+        if limit is None and now.longest is not None:
+            limit = max(LEAST_LIMIT, TIMES_LONGEST * now.longest)
+        if limit is None or time.monotonic() - process.since <= limit:
+            return
+        from hadnas.store.worker import condemn
+
+        reason = f"it exceeded the time limit of {clock(limit)} (--time-limit)"
+        with suppress(StudyError):  # a database that is away for a moment is asked again
+            if condemn(self._database, now.study, now.item, now.worker, reason):
+                process.condemned = reason
+                process.kill()
+
+    @cached_property
+    def _database(self) -> Any:
+        from hadnas.store.database import Database
+        from hadnas.store.home import Home
+
+        return Database(Home(self.home).url)
+
+    def _stop(self) -> None:
+        """Interrupt all workers, wait until they have given their candidates back, and kill those that do not."""
+        try:
+            for process in self.processes:
+                process.popen.terminate()
+            until = time.monotonic() + STOP_SECONDS
+            while any(p.popen.poll() is None for p in self.processes) and time.monotonic() < until:
+                with suppress(Empty):
+                    process, message = self.messages.get(timeout=TICK)
+                    self._take(process, message)
+            for process in self.processes:
+                self._hear(process)
+        finally:  # on a second Ctrl-C, too
+            for process in self.processes:
+                process.kill()
+
+
+def _cores() -> int:
+    """The processors that this process may use."""
+    with suppress(AttributeError):  # macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _safe_path() -> list[str]:
+    """The option that keeps the current folder out of a worker's path, if it is not in that of this process."""
+    return [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
