@@ -77,6 +77,7 @@ for command in (
     graft.sites_command,
     search.search_command,
     search.work_command,
+    study.status_command,
     study.top_command,
     study.finals_command,
     study.report_command,

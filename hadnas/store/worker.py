@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from hadnas.errors import LostClaim, StudyError
 from hadnas.store.database import Database
-from hadnas.store.tables import ItemRow, WorkerRow
+from hadnas.store.tables import EpochRow, ItemRow, TrainingRow, WorkerRow
 
 ATTEMPTS = 2
 """Workers that may die at one item, by a crash, an abort or a kill; then the item is refused."""
@@ -144,20 +144,20 @@ class Held:
 
 @dataclass(frozen=True)
 class Activity:
-    """An item of a study that is not finished, as other workers see it.
+    """An item of a study that is not finished, as other processes see it.
 
     attempt  workers that began it
-    since    when the last one began it, in seconds since 1970; None if it has none or is of an earlier version
-    host     its machine, and `pid` its process; None if it is dead or has given the item back
-    holder   its id
+    host     the machine of its worker, and `pid` its process; None if it is dead or has given the item back
+    seconds  since it began the item; None for one of an earlier version
+    epoch    the last epoch of its training, 0 before the first, None if it does not train
     """
 
     item: str
     attempt: int
-    since: float | None
-    host: str | None
-    pid: int | None
-    holder: str | None
+    host: str | None = None
+    pid: int | None = None
+    seconds: float | None = None
+    epoch: int | None = None
 
 
 class Claims:
@@ -219,13 +219,18 @@ class Claims:
             return {row.item for row in rows if self.worker.is_alive(session, row.holder)}
 
     def activities(self, study: str) -> list[Activity]:
-        """The items of a study that are not finished, in order of their beginning."""
+        """The items of a study that are not finished, the oldest first."""
         found = []
         with self.database.read() as session:
+            now = self.database.dialect.now(session)
             for row in session.scalars(select(ItemRow).filter_by(study=study).order_by(ItemRow.since)).all():
-                worker = session.get(WorkerRow, row.holder) if self.worker.is_alive(session, row.holder) else None
-                place = (worker.host.partition(" ")[0], worker.pid, worker.id) if worker else (None, None, None)
-                found.append(Activity(row.item, row.attempt, row.since, *place))
+                if not self.worker.is_alive(session, row.holder):
+                    found.append(Activity(row.item, row.attempt))
+                    continue
+                worker = session.get_one(WorkerRow, row.holder)
+                seconds = None if row.since is None else now - row.since
+                host = worker.host.partition(" ")[0]
+                found.append(Activity(row.item, row.attempt, host, worker.pid, seconds, _epoch(session, worker)))
         return found
 
     def _held(self, session: Session, held: Held) -> ItemRow:
@@ -251,6 +256,15 @@ def condemn(database: Database, study: str, item: str, holder: str, reason: str)
             return False
         row.attempt, row.reason = max(row.attempt, ATTEMPTS), reason
         return True
+
+
+def _epoch(session: Session, worker: WorkerRow) -> int | None:
+    """The last epoch of the training that a worker is at."""
+    at_work = session.scalar(select(TrainingRow).filter_by(holder=worker.id, state="running"))
+    if at_work is None:
+        return None
+    points = select(func.max(EpochRow.epoch)).filter_by(training=at_work.id, attempt=at_work.attempt)
+    return session.scalar(points) or 0
 
 
 def _of(study: str, item: str) -> Select[ItemRow]:

@@ -38,6 +38,17 @@ def top_command(study: str | None, home: str | None, count: int) -> None:
         show_top(study, opened, count)
 
 
+@click.command("status")
+@click.argument("study")
+@HOME
+def status_command(study: str, home: str | None) -> None:
+    """Who works at a study, at what and since when, and about how long it will take."""
+    from hadnas.shell.tables.status import show_status
+    from hadnas.store.home import Home
+
+    show_status(study, Home(home, reading=True))
+
+
 @click.command("finals")
 @click.argument("study")
 @HOME
