@@ -1,5 +1,6 @@
 """A command that searches, supervised: with workers it starts them, as a worker or without any it searches itself."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -49,9 +50,12 @@ def supervised(command: Callable[..., None]) -> Callable[..., None]:
             return
         from hadnas.shell.workers.supervisor import Failure, Supervisor
 
+        # Python puts the current folder into the path of a module; the workers' path shall be that of this process.
+        safe = [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
+        process = [sys.executable, *safe, "-m", "hadnas", *arguments]
         limits = {"time_limit": time_limit, "timeout": options["timeout"]}
         try:
-            Supervisor(arguments, workers, home=options["home"], **limits).run()
+            Supervisor(process, workers, home=options["home"], **limits).run()
         except Failure as failure:
             click.echo(printable(failure.said), err=True)
             sys.exit(failure.status)

@@ -8,21 +8,22 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hadnas.errors import StudyError
 from hadnas.search.progress import Progress
 from hadnas.shell.progress import SearchDisplay, clock
 from hadnas.shell.workers.link import LEAVE, SHOW, VARIABLE
 from hadnas.track.server import interrupted_by
+
+if TYPE_CHECKING:
+    from hadnas.store.database import Database
 
 TICK = 0.2
 """Seconds between two looks at the workers."""
@@ -64,6 +65,12 @@ class _Process:
             self.popen.stdin.write(f"{said}\n".encode())
             self.popen.stdin.flush()
 
+    def close(self) -> None:
+        """Close the pipe of answers."""
+        with suppress(BrokenPipeError):
+            assert self.popen.stdin is not None
+            self.popen.stdin.close()
+
     def kill(self) -> None:
         """Kill the worker with the processes that it started."""
         with suppress(ProcessLookupError):
@@ -71,7 +78,7 @@ class _Process:
 
 
 class Supervisor:
-    """Runs `hadnas ARGUMENTS` in worker processes.
+    """Runs a command in worker processes, which find their `Link` in the environment.
 
     time_limit: seconds that a candidate may take, or None: by the study's own evaluations
     timeout: seconds after which no further training starts, or None
@@ -80,14 +87,14 @@ class Supervisor:
 
     def __init__(
         self,
-        arguments: Sequence[str],
+        command: Sequence[str],
         workers: int,
         *,
         time_limit: float | None,
         timeout: float | None,
         home: str | None,
     ) -> None:
-        self.arguments, self.workers, self.home = arguments, workers, home
+        self.command, self.workers, self.home = command, workers, home
         self.time_limit, self.timeout = time_limit, timeout
         self.display, self.begun = SearchDisplay(), time.monotonic()
         self.messages: SimpleQueue[tuple[_Process, dict[str, Any]]] = SimpleQueue()
@@ -119,7 +126,7 @@ class Supervisor:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // self.workers)))
         # A session of its own: Ctrl-C reaches the supervisor alone, which then interrupts each worker once.
         popen = subprocess.Popen(
-            [sys.executable, *_safe_path(), "-m", "hadnas", *self.arguments],
+            self.command,
             env=environment,
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -142,9 +149,10 @@ class Supervisor:
 
     def _read_errors(self, process: _Process, _: int) -> None:
         assert process.popen.stderr is not None
-        for line in process.popen.stderr:
-            text = line.decode(errors="replace").rstrip().rpartition("\r")[2]
-            self.messages.put((process, {"text": text}))
+        with process.popen.stderr as lines:
+            for line in lines:
+                text = line.decode(errors="replace").rstrip().rpartition("\r")[2]
+                self.messages.put((process, {"text": text}))
 
     def _look(self) -> None:
         with suppress(Empty):
@@ -195,6 +203,7 @@ class Supervisor:
 
     def _hear(self, process: _Process) -> None:
         """Take the last messages of a worker that has ended."""
+        process.close()
         for reader in process.readers:
             reader.join(2.0)  # a process that the worker started may hold the pipe longer
         while not self.messages.empty():
@@ -220,8 +229,8 @@ class Supervisor:
             if not process.condemned:
                 from hadnas.store.worker import note_death
 
-                with suppress(StudyError):
-                    note_death(self._database, process.now.study, process.now.item, process.now.worker, how)
+                with suppress(StudyError), self._database() as database:
+                    note_death(database, process.now.study, process.now.item, process.now.worker, how)
         if self.deaths > DEATHS * self.workers:
             said = f"error: {self.deaths} workers in a row died, the last one{at} by {how}, and finished no candidate"
             raise Failure(f"{said}; the same command continues the search", 2)
@@ -242,17 +251,18 @@ class Supervisor:
         from hadnas.store.worker import condemn
 
         reason = f"it exceeded the time limit of {clock(limit)} (--time-limit)"
-        with suppress(StudyError):  # a database that is away for a moment is asked again
-            if condemn(self._database, now.study, now.item, now.worker, reason):
+        with suppress(StudyError), self._database() as database:  # if it is away, it is asked again
+            if condemn(database, now.study, now.item, now.worker, reason):
                 process.condemned = reason
                 process.kill()
 
-    @cached_property
-    def _database(self) -> Any:
+    @contextmanager
+    def _database(self) -> "Iterator[Database]":
         from hadnas.store.database import Database
         from hadnas.store.home import Home
 
-        return Database(Home(self.home).url)
+        with closing(Database(Home(self.home).url)) as database:
+            yield database
 
     def _stop(self) -> None:
         """Interrupt all workers, wait until they have given their candidates back, and kill those that do not."""
@@ -276,8 +286,3 @@ def _cores() -> int:
     with suppress(AttributeError):  # macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _safe_path() -> list[str]:
-    """The option that keeps the current folder out of a worker's path, if it is not in that of this process."""
-    return [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
