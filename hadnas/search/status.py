@@ -18,7 +18,7 @@ LAST = 20
 
 
 @dataclass(frozen=True)
-class Status:
+class StudyStatus:
     """A study as it is now.
 
     done     architectures of its budget of `trials`; `refused` are draws
@@ -48,7 +48,7 @@ class Status:
         return self.each * (self.trials - self.done) / self.workers
 
 
-def status(name: str, home: Home) -> Status:
+def status(name: str, home: Home) -> StudyStatus:
     """The status of a stored study. Raises as `open_study`."""
     results = StudyResults(name, home)
     trials = results.book.get_trials(deepcopy=False)
@@ -58,7 +58,7 @@ def status(name: str, home: Home) -> Status:
     known = [trial.user_attrs for trial in ended(trials)]
     times = [sum(kept[PHASES].values()) for kept in known if PHASES in kept and not kept[NOTES].get("reused")][-LAST:]
     each = median(times) if times else None
-    return Status(
+    return StudyStatus(
         counts.done, results.study.trials, counts.refused, results.study.recipe.epochs, found, each, len(times)
     )
 

@@ -39,7 +39,7 @@ BLOCKS_FILE = click.option(
 )
 
 
-BLOCKS = click.option("--blocks", metavar="FILE", help="Your file that defines the study's blocks; it is run.")
+OWN_BLOCKS = click.option("--blocks", metavar="FILE", help="Your file that defines the study's blocks; it is run.")
 DEVICE = click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
 EVALUATE = click.option(
     "--evaluate",
@@ -81,7 +81,7 @@ class Duration(click.FloatRange):
         return seconds
 
 
-TIMEOUT = click.option(
+SEARCH_TIME = click.option(
     "--timeout",
     type=Duration(),
     metavar="TIME",

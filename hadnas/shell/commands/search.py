@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadnas.shell.commands import BATCHES, BLOCKS, COUNTS, DEVICE, EVALUATE, HOME, SEEDS, SOURCES, TIMEOUT, TRACKING
+from hadnas.shell.commands import (
+    BATCHES,
+    COUNTS,
+    DEVICE,
+    EVALUATE,
+    HOME,
+    OWN_BLOCKS,
+    SEARCH_TIME,
+    SEEDS,
+    SOURCES,
+    TRACKING,
+)
 from hadnas.shell.commands.data import reading
 from hadnas.shell.commands.graft import grafting, named_study
 from hadnas.shell.commands.overrides import AUGMENTATIONS, judging, limits, setting, updated_study
@@ -22,7 +33,7 @@ if TYPE_CHECKING:
 @click.argument("study")
 @HOME
 @setting("--trials", type=COUNTS, metavar="N", help="Budget: distinct architectures.")
-@TIMEOUT
+@SEARCH_TIME
 @setting("--data", metavar="DATA", help=f"{SOURCES}.")
 @reading
 @setting("--val-fraction", type=float, metavar="SHARE", help="Share of the images for validation, without a split.")
@@ -110,9 +121,9 @@ def search_command(
 @click.command("work")
 @click.argument("study")
 @HOME
-@BLOCKS
+@OWN_BLOCKS
 @EVALUATE
-@TIMEOUT
+@SEARCH_TIME
 @DEVICE
 @TRACKING
 @supervised

@@ -1,6 +1,6 @@
 """Prints who works at a study, at what, since when, and how long it will take."""
 
-from hadnas.search.status import Status, status
+from hadnas.search.status import StudyStatus, status
 from hadnas.shell.progress import clock
 from hadnas.shell.tables import console
 from hadnas.shell.tables.grid import Column, Grid
@@ -30,7 +30,7 @@ def _phase(activity: Activity, epochs: int) -> str:
     return "measure" if activity.epoch is None else f"train, {activity.epoch} of {epochs} epochs done"
 
 
-def _time_left(name: str, now: Status) -> str:
+def _time_left(name: str, now: StudyStatus) -> str:
     if not now.workers:
         return f"no worker is at a candidate; `hadnas work {name}` continues the search"
     if now.left is None or now.each is None:

@@ -31,7 +31,7 @@ TICK = 0.2
 LEAST_LIMIT, TIMES_LONGEST = 600.0, 10.0
 """The time limit of a candidate by default: ten times the longest evaluation of the study, at least ten minutes."""
 
-STOP_SECONDS = 60.0
+INTERRUPT_SECONDS = 60.0
 """Seconds in which interrupted workers give their candidates back before they are killed."""
 
 DEATHS = 2
@@ -269,7 +269,7 @@ class Supervisor:
         try:
             for process in self.processes:
                 process.popen.terminate()
-            until = time.monotonic() + STOP_SECONDS
+            until = time.monotonic() + INTERRUPT_SECONDS
             while any(p.popen.poll() is None for p in self.processes) and time.monotonic() < until:
                 with suppress(Empty):
                     process, message = self.messages.get(timeout=TICK)
