@@ -110,7 +110,8 @@ def weights_of(training: Training, home: Home) -> Path:
         raise StudyError(f"the training of {training.key.fingerprint} has no weights: it is {training.state}")
     path = home.path / training.weights
     if not path.is_file():
-        raise StudyError(f"the weights {path} are missing; they lie in the home in which they were trained")
+        host = training.host.partition(" ")[0]
+        raise StudyError(f"the weights {path} are missing; the home on {host}, where they were trained, has them")
     found, written = sha256_of(path), training.weights_sha256
     if written is not None and found != written:
         raise StudyError(
