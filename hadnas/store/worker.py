@@ -144,10 +144,10 @@ class Held:
 
 @dataclass(frozen=True)
 class Activity:
-    """An item of a study that is not finished, as other processes see it.
+    """An item of a study that a worker began and did not finish, as other processes see it.
 
     attempt  workers that began it
-    host     the machine of its worker, and `pid` its process; None if it is dead or has given the item back
+    host     the machine of its worker, and `pid` its process; None if it is dead
     seconds  since it began the item; None for one of an earlier version
     epoch    the last epoch of its training, 0 before the first, None if it does not train
     """
@@ -219,11 +219,12 @@ class Claims:
             return {row.item for row in rows if self.worker.is_alive(session, row.holder)}
 
     def activities(self, study: str) -> list[Activity]:
-        """The items of a study that are not finished, the oldest first."""
+        """The items of a study that were begun and are not finished, the oldest first."""
         found = []
         with self.database.read() as session:
             now = self.database.dialect.now(session)
-            for row in session.scalars(select(ItemRow).filter_by(study=study).order_by(ItemRow.since)).all():
+            begun = select(ItemRow).where(ItemRow.study == study, ItemRow.attempt > 0)  # the others were given back
+            for row in session.scalars(begun.order_by(ItemRow.since)).all():
                 if not self.worker.is_alive(session, row.holder):
                     found.append(Activity(row.item, row.attempt))
                     continue

@@ -26,7 +26,7 @@ def show_status(name: str, home: Home) -> None:
 
 def _phase(activity: Activity, epochs: int) -> str:
     if activity.pid is None:
-        return f"left by a worker, attempt {activity.attempt}" if activity.attempt else "given back"
+        return f"left by a dead worker, attempt {activity.attempt}"
     return "measure" if activity.epoch is None else f"train, {activity.epoch} of {epochs} epochs done"
 
 
