@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hadnas.shell.workers.supervisor import Failure, Supervisor
+from hadnas.shell.workers.process import Failure
+from hadnas.shell.workers.supervisor import Supervisor
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.worker import is_dead, this_host
@@ -121,7 +122,8 @@ def test_workers_that_die_one_after_the_other_end_the_search(tmp_path: Path) -> 
 
 SUPERVISOR = """
 import sys
-from hadnas.shell.workers.supervisor import Failure, Supervisor
+from hadnas.shell.workers.process import Failure
+from hadnas.shell.workers.supervisor import Supervisor
 home, *command = sys.argv[1:]
 try:
     Supervisor(command, 2, time_limit=None, timeout=None, home=home).run()

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -43,12 +42,15 @@ class Link:
         threading.Thread(target=self._listen, name="supervisor", daemon=True).start()
 
     def _listen(self) -> None:
-        for line in sys.stdin:
-            self._answers.put(line.strip())
+        text = b""
+        while chunk := os.read(0, 4096):  # a thread that waits in sys.stdin may break the end of the interpreter
+            *lines, text = (text + chunk).split(b"\n")
+            for line in lines:
+                self._answers.put(line.decode())
         if not self._over:  # the supervisor is gone
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(ORPHAN_SECONDS)
-            os._exit(130)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _send(self, **message: Any) -> None:
         with suppress(BrokenPipeError):  # `_listen` ends the worker
@@ -65,9 +67,12 @@ class Link:
             self._send(data=text.getvalue())
         self._send(progress={f.name: getattr(progress, f.name) for f in fields(progress) if f.name != "data"})
 
-    def end(self, reason: str) -> str | None:
-        """Send that the search has ended; the reason to print, or None if another worker prints the results."""
-        self._send(ended=reason)
+    def end(self, reason: str, *, elsewhere: bool = False) -> str | None:
+        """Send that the search has ended; the reason to print, or None if another worker prints the results.
+
+        elsewhere: whether it goes on, in other workers
+        """
+        self._send(ended=reason, elsewhere=elsewhere)
         answer, _, said = self._answers.get().partition(" ")
         self._over = True
         return said if answer == SHOW else None

@@ -48,7 +48,8 @@ def supervised(command: Callable[..., None]) -> Callable[..., None]:
         if workers == 0 or this_link() is not None:
             command(**options)
             return
-        from hadnas.shell.workers.supervisor import Failure, Supervisor
+        from hadnas.shell.workers.process import Failure
+        from hadnas.shell.workers.supervisor import Supervisor
 
         # Python puts the current folder into the path of a module; the workers' path shall be that of this process.
         safe = [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
@@ -68,7 +69,7 @@ def run_search(study: "Study", home: "Home", *, device: str, timeout: float | No
     import signal
     from contextlib import redirect_stdout
 
-    from hadnas.search.run import run_study
+    from hadnas.search.run import ELSEWHERE, run_study
     from hadnas.shell.progress import SearchDisplay
     from hadnas.track.server import interrupted_by
 
@@ -80,7 +81,7 @@ def run_search(study: "Study", home: "Home", *, device: str, timeout: float | No
     link.share_device(device)
     with redirect_stdout(sys.stderr):  # what the code of candidates prints, beside the progress
         progress = run_study(study, home, device=device, timeout=link.timeout, watch=link.watch, **how)
-    reason = link.end(progress.ended)
+    reason = link.end(progress.ended, elsewhere=progress.ended == ELSEWHERE)
     if reason is None:
         return None
     progress.ended = reason

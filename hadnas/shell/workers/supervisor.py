@@ -4,22 +4,19 @@ It loads no torch, reads no study and trains nothing: the workers run its own co
 writes to the database only what a dead worker cannot: how it died, or that its candidate exceeded the time limit.
 """
 
-import json
 import os
 import signal
-import subprocess
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from hadnas.errors import StudyError
 from hadnas.search.progress import Progress
 from hadnas.shell.progress import SearchDisplay, clock
-from hadnas.shell.workers.link import LEAVE, SHOW, VARIABLE
+from hadnas.shell.workers.link import LEAVE, SHOW
+from hadnas.shell.workers.process import Failure, WorkerProcess
 from hadnas.track.server import interrupted_by
 
 if TYPE_CHECKING:
@@ -34,47 +31,12 @@ LEAST_LIMIT, TIMES_LONGEST = 600.0, 10.0
 INTERRUPT_SECONDS = 60.0
 """Seconds in which interrupted workers give their candidates back before they are killed."""
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, SIGTERM or SIGHUP; a worker that gets one of its own, as from a system that runs out of
+memory, is replaced."""
+
 DEATHS = 2
 """Deaths in a row, for each worker, after which the search ends: its candidates are refused after as many."""
-
-
-class Failure(Exception):
-    """The search ends by an error: a sentence, and an exit status."""
-
-    def __init__(self, said: str, status: int) -> None:
-        super().__init__(said)
-        self.said, self.status = said, status
-
-
-@dataclass
-class _Process:
-    """A worker's process, as its supervisor knows it."""
-
-    place: int
-    popen: "subprocess.Popen[bytes]"
-    readers: list[threading.Thread] = field(default_factory=list)
-    now: Progress | None = None
-    since: float = 0.0  # when its item began
-    ended: str | None = None
-    failure: Failure | None = None
-    condemned: str = ""
-
-    def answer(self, said: str) -> None:
-        with suppress(BrokenPipeError):
-            assert self.popen.stdin is not None
-            self.popen.stdin.write(f"{said}\n".encode())
-            self.popen.stdin.flush()
-
-    def close(self) -> None:
-        """Close the pipe of answers."""
-        with suppress(BrokenPipeError):
-            assert self.popen.stdin is not None
-            self.popen.stdin.close()
-
-    def kill(self) -> None:
-        """Kill the worker with the processes that it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.popen.pid, signal.SIGKILL)
 
 
 class Supervisor:
@@ -97,73 +59,48 @@ class Supervisor:
         self.command, self.workers, self.home = command, workers, home
         self.time_limit, self.timeout = time_limit, timeout
         self.display, self.begun = SearchDisplay(), time.monotonic()
-        self.messages: SimpleQueue[tuple[_Process, dict[str, Any]]] = SimpleQueue()
-        self.processes: list[_Process] = []
+        self.messages: SimpleQueue[tuple[WorkerProcess, dict[str, Any]]] = SimpleQueue()
+        self.processes: list[WorkerProcess] = []
         self.waiting = [*range(1, workers)]  # places whose workers start when the first has set up the study
         self.deaths = 0
         self.data_shown = False
+        self.reason = ""  # why the search has ended
 
-    def run(self) -> int:
-        """Supervise until all workers have ended; the exit status. Raises Failure if the search ends by an error."""
+    def run(self) -> None:
+        """Supervise until all workers have ended. Raises Failure if the search ends by an error, or by Ctrl-C."""
         with ExitStack() as self.showing, interrupted_by(signal.SIGTERM, signal.SIGHUP):
             self.showing.enter_context(self.display.bar)
             try:
                 self._start(0)
                 while self.processes:
                     self._look()
-            except (KeyboardInterrupt, Failure) as error:
+            except KeyboardInterrupt:
                 self._stop()
-                found = [p.failure for p in self.processes if p.failure]
-                raise error if isinstance(error, Failure) else (found or [Failure("interrupted", 130)])[0] from None
-        return 0
+                found = [process.failure for process in self.processes if process.failure]
+                raise found[0] if found else Failure("interrupted", INTERRUPTED) from None
+            except BaseException:
+                self._stop()
+                raise
 
     def _start(self, place: int) -> None:
-        reading, writing = os.pipe()
         left = None if self.timeout is None else max(0.0, self.timeout - (time.monotonic() - self.begun))
-        link = {"pipe": writing, "place": place, "workers": self.workers, "timeout": left}
-        environment = {**os.environ, VARIABLE: json.dumps({**link, "width": self.display.console.width})}
+        width = self.display.console.width
+        link = {"place": place, "workers": self.workers, "timeout": left, "width": width}
+        environment = dict(os.environ)
         if self.workers > 1:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // self.workers)))
-        # A session of its own: Ctrl-C reaches the supervisor alone, which then interrupts each worker once.
-        popen = subprocess.Popen(
-            self.command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=(writing,),
-            start_new_session=True,
-        )
-        os.close(writing)
-        process = _Process(place, popen)
-        self.processes.append(process)
-        for read in (self._read_messages, self._read_errors):
-            thread = threading.Thread(target=read, args=(process, reading), daemon=True)
-            process.readers.append(thread)
-            thread.start()
-
-    def _read_messages(self, process: _Process, pipe: int) -> None:
-        with os.fdopen(pipe, encoding="utf-8") as lines:
-            for line in lines:
-                with suppress(ValueError):  # the last line of a worker that was killed
-                    self.messages.put((process, json.loads(line)))
-
-    def _read_errors(self, process: _Process, _: int) -> None:
-        assert process.popen.stderr is not None
-        with process.popen.stderr as lines:
-            for line in lines:
-                text = line.decode(errors="replace").rstrip().rpartition("\r")[2]
-                self.messages.put((process, {"text": text}))
+        self.processes.append(WorkerProcess(self.command, link, environment, self.messages))
 
     def _look(self) -> None:
         with suppress(Empty):
             self._take(*self.messages.get(timeout=TICK))
         for process in [*self.processes]:
-            if process.popen.poll() is not None:
+            if not process.is_alive:
                 self._gone(process)
             else:
                 self._limit(process)
 
-    def _take(self, process: _Process, message: dict[str, Any]) -> None:
+    def _take(self, process: WorkerProcess, message: dict[str, Any]) -> None:
         match message:
             case {"progress": found}:
                 before, now = process.now, Progress(**found)
@@ -181,8 +118,10 @@ class Supervisor:
                 self.data_shown = True
             case {"text": text}:
                 self.display.console.print(text, soft_wrap=True)
-            case {"ended": reason}:
+            case {"ended": reason, "elsewhere": elsewhere}:
                 process.ended = reason
+                if not (elsewhere and self.reason):
+                    self.reason = reason
                 self.display.leave(process.place)
                 self._answer(process)
             case {"failed": [said, status]}:
@@ -193,36 +132,31 @@ class Supervisor:
         for place in waiting:
             self._start(place)
 
-    def _answer(self, process: _Process) -> None:
-        """Let the last worker print the results, for the reason of those that did not leave the rest to others."""
+    def _answer(self, process: WorkerProcess) -> None:
+        """Let the last worker print the results, and the others leave."""
         if any(other.ended is None for other in self.processes):
             process.answer(LEAVE)
             return
         self.showing.close()
-        process.answer(f"{SHOW} {process.ended}")
+        process.answer(f"{SHOW} {self.reason}")
 
-    def _hear(self, process: _Process) -> None:
+    def _hear(self, process: WorkerProcess) -> None:
         """Take the last messages of a worker that has ended."""
         process.close()
-        for reader in process.readers:
-            reader.join(2.0)  # a process that the worker started may hold the pipe longer
         while not self.messages.empty():
             self._take(*self.messages.get())
 
-    def _gone(self, process: _Process) -> None:
+    def _gone(self, process: WorkerProcess) -> None:
         self._hear(process)
-        if process.failure is not None:
+        if process.failure is not None and process.failure.status != INTERRUPTED:
             raise process.failure
         self.processes.remove(process)
         if process.ended is None:
             self._replace(process)
 
-    def _replace(self, process: _Process) -> None:
+    def _replace(self, process: WorkerProcess) -> None:
         """Start another worker in place of a dead one, unless they die one after the other."""
-        status = process.popen.returncode
-        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        how += " (memory may have run out)" if status == -signal.SIGKILL and not process.condemned else ""
-        self.deaths += 1
+        self.deaths, how = self.deaths + 1, process.how
         at = ""
         if process.now is not None and process.now.item:
             at = f" at {process.now.item}"
@@ -238,7 +172,7 @@ class Supervisor:
         self.display.console.print(f"worker {process.place} {why}; a new one takes its place", soft_wrap=True)
         self._start(process.place)
 
-    def _limit(self, process: _Process) -> None:
+    def _limit(self, process: WorkerProcess) -> None:
         """Kill a worker whose candidate exceeds the time limit, so that the next worker refuses the candidate."""
         now = process.now
         if now is None or not now.item or process.condemned:
@@ -270,7 +204,7 @@ class Supervisor:
             for process in self.processes:
                 process.popen.terminate()
             until = time.monotonic() + INTERRUPT_SECONDS
-            while any(p.popen.poll() is None for p in self.processes) and time.monotonic() < until:
+            while any(p.is_alive for p in self.processes) and time.monotonic() < until:
                 with suppress(Empty):
                     process, message = self.messages.get(timeout=TICK)
                     self._take(process, message)
