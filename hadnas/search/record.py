@@ -34,14 +34,25 @@ Begin = Callable[[str], None]
 
 
 class Recorder:
-    """Evaluates the claimed candidates of this worker and records them: in the ledger, the trial, the run."""
+    """Evaluates the claimed candidates of this worker and records them: in the ledger, the trial, the run.
+
+    retry: whether baselines that an earlier command refused are tried again, once
+    """
 
     def __init__(
-        self, evaluator: Evaluator, trials: Trials, mirror: Mirror, say: Say, begin: Begin = lambda item: None
+        self,
+        evaluator: Evaluator,
+        trials: Trials,
+        mirror: Mirror,
+        say: Say,
+        begin: Begin = lambda item: None,
+        *,
+        retry: bool = True,
     ) -> None:
         self.evaluator, self.trials, self.mirror, self.say, self.begin = evaluator, trials, mirror, say, begin
         self.study, self.claims = evaluator.study, evaluator.ledger.claims
-        self.tried: set[str] = set()  # baselines; the next command tries a refused one again
+        entries = baseline_entries(trials.book)
+        self.again = {name for name, entry in entries.items() if REASON in entry} if retry else set()
         self.failed: list[str] = []  # the reasons of candidates that failed, without those that a rule or limit refused
 
     def candidate(self, proposal: Proposal) -> None:
@@ -104,10 +115,10 @@ class Recorder:
         """Evaluate the networks from outside the space, except those at which another worker is."""
         for name, plan in plans.items():
             known = baseline_entries(self.trials.book).get(name, {})
-            if name not in self.tried and (FIGURES not in known or REASON in known):
+            if FIGURES not in known or name in self.again:
                 held = self.claims.take(self.study.name, [f"baseline {name}"])
                 if held is not None:
-                    self.tried.add(name)
+                    self.again.discard(name)
                     with self._begun(held):
                         self._baseline(name, plan, held)
 

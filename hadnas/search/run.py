@@ -56,6 +56,7 @@ def run_study(
     enqueued: Mapping[str, Arch] | None = None,
     evaluate: Train | None = None,
     watch: Watch = lambda progress: None,
+    retry: bool = True,
 ) -> Progress:
     """Run a study to its budget; a second call continues it to the same total.
 
@@ -64,6 +65,7 @@ def run_study(
               budget and from which the sampler learns; any other becomes a baseline of the study under its name
     evaluate: a function of your own that trains in place of the recipe (`hadnas.train.own.Train`); the study stores
               its name and the hash of its file, so pass it again to continue
+    retry: whether baselines that were refused before are tried again
 
     Raises DataError, SpecError or StudyError before any work starts if something does not fit, Interrupted on
     Ctrl-C. All measurements until then are in the ledger.
@@ -109,7 +111,7 @@ def run_study(
         with home.schema_lock():
             tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
         results = StudyResults(study.name, home)
-        run = _Run(results, evaluator, trials, tracker, watch, notes + more, deadline)
+        run = _Run(results, evaluator, trials, tracker, watch, notes + more, deadline, retry)
         try:
             with ledger.worker.alive():
                 run.open()
@@ -153,6 +155,7 @@ class _Run:
         watch: Watch,
         notes: tuple[str, ...],
         deadline: float,
+        retry: bool,
     ) -> None:
         self.study = study = evaluator.study
         self.evaluator, self.trials, self.tracker, self.watch = evaluator, trials, tracker, watch
@@ -164,7 +167,7 @@ class _Run:
         self.size = size(study.space)
         self.progress.worker = evaluator.ledger.worker.id
         self.progress.metric = study.metric_figure.removeprefix(VAL)
-        self.recorder = Recorder(evaluator, trials, self.mirror, self.say, self.begin)
+        self.recorder = Recorder(evaluator, trials, self.mirror, self.say, self.begin, retry=retry)
         self.problem = prospects(study.space, evaluator.task, study.objectives, study.constraints)
         self.overview = Overview(results, tracker, self.problem)
         self.sampler = make_sampler(study.sampler, study.seed, study.sampler_options, self.problem)

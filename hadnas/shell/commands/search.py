@@ -146,7 +146,7 @@ def work_command(
     results = StudyResults(study, opened)
     results.check_blocks()
     results.ledger.close()
-    _show(results.study, opened, run_search(results.study, opened, evaluate=function, **how))
+    _show(results.study, opened, run_search(results.study, opened, evaluate=function, retry=False, **how))
 
 
 def _show(study: "Study", home: "Home", progress: "Progress | None", queue: Mapping[str, "Arch"] | None = None) -> None:

@@ -29,13 +29,15 @@ class Link:
 
     pipe     the file descriptor to which messages are written
     place    the worker's number from 0, of `workers`
+    first    whether it is the command's first process, which tries refused baselines again
     timeout  seconds left of the search, or None
     width    columns of the supervisor's terminal
     """
 
-    def __init__(self, pipe: int, place: int, workers: int, timeout: float | None, width: int) -> None:
+    def __init__(self, pipe: int, place: int, workers: int, first: bool, timeout: float | None, width: int) -> None:
         os.set_inheritable(pipe, False)
-        self.place, self.workers, self.timeout, self.width = place, workers, timeout, width
+        self.place, self.workers, self.first = place, workers, first
+        self.timeout, self.width = timeout, width
         self._pipe = os.fdopen(pipe, "w", buffering=1, encoding="utf-8")
         self._answers: SimpleQueue[str] = SimpleQueue()
         self._showed_data = self._over = False

@@ -64,7 +64,9 @@ def supervised(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def run_search(study: "Study", home: "Home", *, device: str, timeout: float | None, **how: Any) -> "Progress | None":
+def run_search(
+    study: "Study", home: "Home", *, device: str, timeout: float | None, retry: bool = True, **how: Any
+) -> "Progress | None":
     """Run a study in this process; its last progress, or None in a worker if another one prints the results."""
     import signal
     from contextlib import redirect_stdout
@@ -77,10 +79,11 @@ def run_search(study: "Study", home: "Home", *, device: str, timeout: float | No
     if link is None:
         display = SearchDisplay()
         with display.bar, interrupted_by(signal.SIGTERM, signal.SIGHUP):
-            return run_study(study, home, device=device, timeout=timeout, watch=display, **how)
+            return run_study(study, home, device=device, timeout=timeout, watch=display, retry=retry, **how)
     link.share_device(device)
     with redirect_stdout(sys.stderr):  # what the code of candidates prints, beside the progress
-        progress = run_study(study, home, device=device, timeout=link.timeout, watch=link.watch, **how)
+        how |= {"watch": link.watch, "retry": retry and link.first}
+        progress = run_study(study, home, device=device, timeout=link.timeout, **how)
     reason = link.end(progress.ended, elsewhere=progress.ended == ELSEWHERE)
     if reason is None:
         return None

@@ -62,7 +62,7 @@ class Supervisor:
         self.messages: SimpleQueue[tuple[WorkerProcess, dict[str, Any]]] = SimpleQueue()
         self.processes: list[WorkerProcess] = []
         self.waiting = [*range(1, workers)]  # places whose workers start when the first has set up the study
-        self.deaths = 0
+        self.started = self.deaths = 0
         self.data_shown = False
         self.reason = ""  # why the search has ended
 
@@ -85,7 +85,8 @@ class Supervisor:
     def _start(self, place: int) -> None:
         left = None if self.timeout is None else max(0.0, self.timeout - (time.monotonic() - self.begun))
         width = self.display.console.width
-        link = {"place": place, "workers": self.workers, "timeout": left, "width": width}
+        link = {"place": place, "workers": self.workers, "first": not self.started, "timeout": left, "width": width}
+        self.started += 1
         environment = dict(os.environ)
         if self.workers > 1:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // self.workers)))
