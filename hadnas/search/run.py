@@ -21,12 +21,13 @@ from hadnas.search.evaluator import Evaluator
 from hadnas.search.mirror.candidates import mirror_of
 from hadnas.search.mirror.overview import Overview
 from hadnas.search.mirror.restore import end_stale_runs, rewrite
-from hadnas.search.progress import Progress, Watch, all_failed, standstill, tally
+from hadnas.search.progress import Progress, Watch
 from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch
 from hadnas.search.proposals.enqueued import enqueue
 from hadnas.search.proposals.propose import propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
+from hadnas.search.tally import all_failed, standstill, tally
 from hadnas.space import Params, size
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
@@ -55,6 +56,7 @@ def run_study(
     enqueued: Mapping[str, Arch] | None = None,
     evaluate: Train | None = None,
     watch: Watch = lambda progress: None,
+    retry: bool = True,
 ) -> Progress:
     """Run a study to its budget; a second call continues it to the same total.
 
@@ -63,6 +65,7 @@ def run_study(
               budget and from which the sampler learns; any other becomes a baseline of the study under its name
     evaluate: a function of your own that trains in place of the recipe (`hadnas.train.own.Train`); the study stores
               its name and the hash of its file, so pass it again to continue
+    retry: whether baselines that were refused before are tried again
 
     Raises DataError, SpecError or StudyError before any work starts if something does not fit, Interrupted on
     Ctrl-C. All measurements until then are in the ledger.
@@ -108,7 +111,7 @@ def run_study(
         with home.schema_lock():
             tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
         results = StudyResults(study.name, home)
-        run = _Run(results, evaluator, trials, tracker, watch, notes + more, deadline)
+        run = _Run(results, evaluator, trials, tracker, watch, notes + more, deadline, retry)
         try:
             with ledger.worker.alive():
                 run.open()
@@ -152,6 +155,7 @@ class _Run:
         watch: Watch,
         notes: tuple[str, ...],
         deadline: float,
+        retry: bool,
     ) -> None:
         self.study = study = evaluator.study
         self.evaluator, self.trials, self.tracker, self.watch = evaluator, trials, tracker, watch
@@ -161,7 +165,9 @@ class _Run:
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=notes)
         self.progress.data = summary(study.data, data, study.metric_figure.removeprefix(VAL))
         self.size = size(study.space)
-        self.recorder = Recorder(evaluator, trials, self.mirror, self.say)
+        self.progress.worker = evaluator.ledger.worker.id
+        self.progress.metric = study.metric_figure.removeprefix(VAL)
+        self.recorder = Recorder(evaluator, trials, self.mirror, self.say, self.begin, retry=retry)
         self.problem = prospects(study.space, evaluator.task, study.objectives, study.constraints)
         self.overview = Overview(results, tracker, self.problem)
         self.sampler = make_sampler(study.sampler, study.seed, study.sampler_options, self.problem)
@@ -213,6 +219,7 @@ class _Run:
         now = tally(trials, self.study.metric_figure)
         self.progress.done, self.progress.stopped = now.done, now.stopped
         self.progress.refused, self.progress.best = now.refused, now.best
+        self.progress.longest = now.longest
         self.progress.ended = now.end(self.study, self.size) or all_failed(now.done, self.recorder.failed)
         if patience and not self.progress.ended:
             self.progress.ended = standstill(self.problem, trials, patience)
@@ -223,4 +230,9 @@ class _Run:
     def say(self, label: str, phase: str, epoch: int = 0) -> None:
         """Report the progress of the search to the watcher."""
         self.progress.label, self.progress.phase, self.progress.epoch = label, phase, epoch
+        self.watch(self.progress)
+
+    def begin(self, item: str) -> None:
+        """Report the item at work to the watcher."""
+        self.progress.item = item
         self.watch(self.progress)
