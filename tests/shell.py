@@ -11,7 +11,8 @@ from hadnas.shell.cli import main
 
 
 def hadnas(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    """A command in this process; a search has no worker processes, as with --workers 0."""
+    return CliRunner(env={"HADNAS_WORKERS": "0"}).invoke(main, [str(argument) for argument in arguments])
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from hadnas.arch.task import Task
 from hadnas.blocks.registry import find_op, register
 from hadnas.errors import SpecError, at, unknown
 from hadnas.hosts.expression import expression
-from hadnas.hosts.graft.place import PARENT_MODULE, read_sites
+from hadnas.hosts.graft.place import PARENT_MODULE, ROLES_AT_SITES, read_sites
 from hadnas.hosts.graft.sites import default_size, fixed_size
 from hadnas.hosts.graft.weights import check_weights, named_weights, started
 from hadnas.hosts.graft.wrapper import Wrapper
@@ -192,7 +192,7 @@ def sized_timm_model(
     return network
 
 
-@register("host", name="timm", children={"sites": ("block", "graft")}, host=TimmHost())
+@register("host", name="timm", children={"sites": ROLES_AT_SITES}, host=TimmHost())
 def timm_network(
     *,
     model: str,

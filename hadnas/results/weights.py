@@ -9,21 +9,21 @@ from hadnas.hosts.build import trained
 from hadnas.results.candidate import Found
 from hadnas.results.table import StudyResults
 from hadnas.source.trace import hash_of
-from hadnas.store.home import weights_of
 from hadnas.store.records import Training
 from hadnas.store.study_store import edited_ops
+from hadnas.track.weights import fetched_weights
 from hadnas.train.device import chosen_device
 from hadnas.train.score import score_module
 
 
 def current_weights(results: StudyResults, found: Found) -> Path:
-    """The file of the weights of a trial or baseline. Raises StudyError as `weights_of` and `check_code` do."""
+    """The file of the weights of a trial or baseline. Raises StudyError as `fetched_weights` and `check_code` do."""
     results.check_blocks()
     training = results.training(found)
     if training is None:
         raise StudyError(f"{found.name} has no weights in the ledger: it is {found.state}")
     with at(found.name):
-        path = weights_of(training, results.home)
+        path = fetched_weights(training, results.home)
     check_code(results, found, training, path)
     return path
 

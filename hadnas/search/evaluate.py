@@ -58,6 +58,8 @@ def evaluate(job: Job, report: Report, data: Data, plan: Plan | None = None, own
         _measure(job, plan, report, data, outcome, fresh)
     except FAULTS as error:
         _refuse(outcome, str(error), {"trains": 1.0})
+    except SystemExit as error:  # a block may call sys.exit
+        _refuse(outcome, f"SystemExit: {error}", {"trains": 1.0})
     finally:
         with outcome.phase("track"):
             report.measured(outcome)
@@ -146,7 +148,7 @@ def _train(job: Job, report: Report, data: Data, outcome: Outcome, module: nn.Mo
             outcome.training = report.stopped(stopped) if stopped else report.trained(module, result)
     except LostClaim:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, HadnasError) and not isinstance(error, FAULTS):
             raise
         reason = str(error) if isinstance(error, HadnasError) else f"{type(error).__name__}: {error}"

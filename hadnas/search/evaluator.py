@@ -19,10 +19,11 @@ from hadnas.measure.latency.latency import protocol
 from hadnas.search.evaluate import evaluate, overruns
 from hadnas.search.job import Job, Outcome, StopRule, training_key
 from hadnas.search.timing import Quiet, timed
-from hadnas.store.home import Home, checkpoint_of, score_of, weights_of
+from hadnas.store.home import Home, checkpoint_of, score_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Claim, Costs, StoredLatency, Training, TrainingKey
 from hadnas.store.study import Study
+from hadnas.track.weights import fetched_weights
 from hadnas.train.data.spec import Data
 from hadnas.train.own import OwnTraining
 from hadnas.train.score import load_score, score_module
@@ -244,7 +245,7 @@ class Evaluator:
         with _ours():
             path = score_of(training, self.home, "val")
             if not path.exists() and metric not in training.metrics:
-                network = trained(plan, weights_of(training, self.home))
+                network = trained(plan, fetched_weights(training, self.home))
                 score_module(network, self.data, batch=self.study.recipe.evaluation_batch, device=self.device).save(
                     path
                 )

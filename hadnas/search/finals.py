@@ -28,14 +28,16 @@ from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
 from hadnas.search.mirror.candidates import mirror_finals
 from hadnas.search.mirror.restore import open_mirror, without_mlflow
-from hadnas.search.progress import REFUSALS, Progress, Watch
+from hadnas.search.progress import Progress, Watch
+from hadnas.search.tally import REFUSALS
 from hadnas.store.database import clear_errors
 from hadnas.store.health.outage import through_outages
-from hadnas.store.home import Home, score_of, weights_of
+from hadnas.store.home import Home, score_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study
 from hadnas.store.trials import OPENINGS, FinalEntry, Kind, mark_behind, note_finals
 from hadnas.track.failure import STORE_ERRORS, reason_of
+from hadnas.track.weights import fetched_weights
 from hadnas.train.device import chosen_device
 from hadnas.train.own import OwnTraining, Train
 from hadnas.train.score import check_defined, score_module
@@ -232,7 +234,7 @@ class _Finals:
             assert training is not None
             place = score_of(training, judge.home, "test")
             if self.ledger.get_test(key) is None or not (self.by_hits or place.exists()):
-                weights = weights_of(training, judge.home)  # before the split is opened
+                weights = fetched_weights(training, judge.home)  # before the split is opened
                 unscored.append((judge, plan, key, weights, place))
         if not unscored:
             return

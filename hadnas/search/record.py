@@ -33,19 +33,35 @@ from hadnas.store.worker import Held
 Say = Callable[[str, str, int], None]
 """Called with a label, a phase and an epoch."""
 
+Begin = Callable[[str], None]
+"""Called with the name of an item when it begins, with "" when it has ended."""
+
 
 class Recorder:
-    """Evaluates the claimed candidates of this worker and records them: in the ledger, the trial, the run."""
+    """Evaluates the claimed candidates of this worker and records them: in the ledger, the trial, the run.
 
-    def __init__(self, evaluator: Evaluator, trials: Trials, writer: Writer, say: Say) -> None:
-        self.evaluator, self.trials, self.writer, self.say = evaluator, trials, writer, say
+    retry: whether baselines that an earlier command refused are tried again, once
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        trials: Trials,
+        writer: Writer,
+        say: Say,
+        begin: Begin = lambda item: None,
+        *,
+        retry: bool = True,
+    ) -> None:
+        self.evaluator, self.trials, self.writer, self.say, self.begin = evaluator, trials, writer, say, begin
         self.study, self.claims = evaluator.study, evaluator.ledger.claims
-        self.tried: set[str] = set()  # baselines; the next command tries a refused one again
+        entries = baseline_entries(trials.book)
+        self.again = {name for name, entry in entries.items() if REASON in entry} if retry else set()
         self.failed: list[str] = []  # the reasons of candidates that failed, without those that a rule or limit refused
 
     def candidate(self, proposal: Proposal) -> None:
         """Evaluate a proposal and end its trial."""
-        with self.claims.holding(proposal.held):
+        with self._begun(proposal.held):
             self._candidate(proposal)
 
     def _candidate(self, proposal: Proposal) -> None:
@@ -101,11 +117,11 @@ class Recorder:
         """Evaluate the networks from outside the space, except those at which another worker is."""
         for name, plan in plans.items():
             known = baseline_entries(self.trials.book).get(name, {})
-            if name not in self.tried and (FIGURES not in known or REASON in known):
+            if FIGURES not in known or name in self.again:
                 held = self.claims.take(self.study.name, [f"baseline {name}"])
                 if held is not None:
-                    self.tried.add(name)
-                    with self.claims.holding(held):
+                    self.again.discard(name)
+                    with self._begun(held):
                         self._baseline(name, plan, held)
 
     def _baseline(self, name: str, plan: Plan, held: Held) -> None:
@@ -126,6 +142,13 @@ class Recorder:
             note_baseline(book, name, {**entry, FIGURES: outcome.figures, NOTES: notes})
             self.claims.end(held)
             live.end("KILLED" if outcome.reason else "FINISHED", outcome.reason)
+
+    @contextmanager
+    def _begun(self, held: Held) -> Iterator[None]:
+        self.begin(held.item)
+        with self.claims.holding(held):
+            yield
+        self.begin("")
 
     @contextmanager
     def _at_work(self, held: Held, live: Live) -> Iterator[None]:

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -20,12 +19,13 @@ from hadnas.search.compare import backends, compare
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.mirror.restore import OpenMirror, open_mirror, without_mlflow
 from hadnas.search.mirror.writer import Writer
-from hadnas.search.progress import Progress, Watch, all_failed, standstill, tally
+from hadnas.search.progress import Progress, Watch
 from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch
 from hadnas.search.proposals.enqueued import enqueue
 from hadnas.search.proposals.propose import propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
+from hadnas.search.tally import all_failed, standstill, tally
 from hadnas.space import Params, size
 from hadnas.store.database import clear_errors
 from hadnas.store.health.outage import through_outages
@@ -58,6 +58,7 @@ def run_study(
     enqueued: Mapping[str, Arch] | None = None,
     evaluate: Train | None = None,
     watch: Watch = lambda progress: None,
+    retry: bool = True,
 ) -> Progress:
     """Run a study to its budget; a second call continues it to the same total.
 
@@ -66,6 +67,7 @@ def run_study(
               budget and from which the sampler learns; any other becomes a baseline of the study under its name
     evaluate: a function of your own that trains in place of the recipe (`hadnas.train.own.Train`); the study stores
               its name and the hash of its file, so pass it again to continue
+    retry: whether baselines that were refused before are tried again
 
     Raises DataError, SpecError or StudyError before any work starts if something does not fit, Interrupted on
     Ctrl-C. All measurements until then are in the ledger.
@@ -109,7 +111,7 @@ def run_study(
         watch(Progress(study.name, study.trials, phase="opening MLflow"))
         results = StudyResults(study.name, home)
         writer = _writer(results, ledger.worker.id, evaluator.device)
-        run = _Run(evaluator, trials, writer, watch, notes + more, deadline)
+        run = _Run(evaluator, trials, writer, watch, notes + more, deadline, retry)
 
         def work() -> None:
             run.baselines(baselines)
@@ -137,8 +139,6 @@ def run_study(
                 finally:
                     writer.close(state, None if home.tracks_in_file else CLOSE_SECONDS)
         finally:
-            with suppress(StudyError):  # the database is away: the worker counts as dead soon
-                ledger.worker.leave()
             ledger.close()
             results.ledger.close()
     return run.progress
@@ -175,6 +175,7 @@ class _Run:
         watch: Watch,
         notes: tuple[str, ...],
         deadline: float,
+        retry: bool,
     ) -> None:
         self.study = study = evaluator.study
         self.evaluator, self.trials, self.writer, self.watch = evaluator, trials, writer, watch
@@ -183,7 +184,9 @@ class _Run:
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=notes)
         self.progress.data = summary(study.data, data, study.metric_figure.removeprefix(VAL))
         self.size = size(study.space)
-        self.recorder = Recorder(evaluator, trials, writer, self.say)
+        self.progress.worker = evaluator.ledger.worker.id
+        self.progress.metric = study.metric_figure.removeprefix(VAL)
+        self.recorder = Recorder(evaluator, trials, writer, self.say, self.begin, retry=retry)
         self.problem = prospects(study.space, evaluator.task, study.objectives, study.constraints)
         self.sampler = make_sampler(study.sampler, study.seed, study.sampler_options, self.problem)
 
@@ -223,6 +226,7 @@ class _Run:
         now = tally(trials, self.study.metric_figure)
         self.progress.done, self.progress.stopped = now.done, now.stopped
         self.progress.refused, self.progress.best = now.refused, now.best
+        self.progress.longest = now.longest
         self.progress.ended = now.end(self.study, self.size) or all_failed(now.done, self.recorder.failed)
         if patience and not self.progress.ended:
             self.progress.ended = standstill(self.problem, trials, patience)
@@ -233,4 +237,9 @@ class _Run:
     def say(self, label: str, phase: str, epoch: int = 0) -> None:
         """Report the progress of the search to the watcher."""
         self.progress.label, self.progress.phase, self.progress.epoch = label, phase, epoch
+        self.watch(self.progress)
+
+    def begin(self, item: str) -> None:
+        """Report the item at work to the watcher."""
+        self.progress.item = item
         self.watch(self.progress)

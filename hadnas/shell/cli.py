@@ -6,12 +6,14 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from hadnas.errors import HadnasError, Interrupted, printable
-from hadnas.shell.commands import bench, graft, home, network, shelf, study
+from hadnas.shell.commands import bench, graft, home, network, search, shelf, study
+from hadnas.shell.workers.link import this_link
 from hadnas.signals import interrupted_by
 
 
@@ -24,26 +26,40 @@ class Shell(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(found)
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
         kwargs["standalone_mode"] = False
+        arguments = [*(sys.argv[1:] if args is None else args)]
+        if (link := this_link()) is None:
+            return self._run(arguments, lambda said: click.echo(said, err=True), **kwargs)
+        failed: list[str] = []
         try:
-            return super().main(*args, **kwargs)
+            with interrupted_by(signal.SIGTERM, signal.SIGHUP):
+                return self._run(arguments, failed.append, **kwargs)
+        except BaseException as error:  # a worker that ends without a message has died
+            status = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+            link.fail("\n".join(failed), status)
+            raise
+
+    def _run(self, arguments: list[str], say: Callable[[str], object], **kwargs: Any) -> Any:
+        """Run a command; says an error in one sentence, and exits with its status."""
+        try:
+            return super().main(arguments, obj=arguments, **kwargs)
         except Interrupted as error:
-            click.echo(str(error), err=True)
+            say(str(error))
             sys.exit(130)
         except HadnasError as error:
-            click.echo(printable(f"error: {error}"), err=True)
+            say(printable(f"error: {error}"))
             sys.exit(2)
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
         except (click.Abort, KeyboardInterrupt):
-            click.echo("interrupted", err=True)
+            say("interrupted")
             sys.exit(130)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            click.echo(f"error: the disk is full ({error}); make room and run the same command again", err=True)
+            say(f"error: the disk is full ({error}); make room and run the same command again")
             sys.exit(2)
 
 
@@ -59,7 +75,9 @@ for command in (
     shelf.copy_command,
     shelf.check_command,
     graft.sites_command,
-    study.search_command,
+    search.search_command,
+    search.work_command,
+    study.status_command,
     study.top_command,
     study.finals_command,
     study.report_command,

@@ -7,8 +7,9 @@
       checkpoints/                          of trainings that run, were interrupted or stopped
       <study>/weights/<fingerprint>.safetensors
 
-Two things may be set: the directory (`--home`, `HADNAS_HOME`) and a database URL (`HADNAS_STORAGE`), for workers
-on several machines. With PostgreSQL the tracking store is a second database beside it, `<name>_mlflow`.
+Three things may be set: the directory (`--home`, `HADNAS_HOME`) and, for workers on several machines, a database URL
+(`HADNAS_STORAGE`) and the address of MLflow's server (`HADNAS_TRACKING`). With PostgreSQL the tracking store is by
+default a second database beside it, `<name>_mlflow`.
 """
 
 import os
@@ -44,7 +45,8 @@ SCHEMA = 20260617
 class Home:
     """The directory of all studies and the database they share.
 
-    `path` defaults to `HADNAS_HOME`, else `runs`; `storage` to `HADNAS_STORAGE`, else a SQLite file in the home.
+    `path` defaults to `HADNAS_HOME`, else `runs`; `storage` to `HADNAS_STORAGE`, else a SQLite file in the home;
+    `tracking`, MLflow's store, to `HADNAS_TRACKING`, else one beside the database.
     The directory is created if it is missing, unless it is only read (`reading`); even then it must be writable, as
     SQLite and the locks write beside the database. Raises `StudyError` if it cannot be written, if there is nothing to
     read, or if the URL is neither SQLite nor PostgreSQL.
@@ -68,7 +70,7 @@ class Home:
             missing = f"{shown(self.url)} is missing"
             raise StudyError(f"there is no study in {self.path}: {missing}; --home or HADNAS_HOME names a home")
         _make(self.path)
-        self.tracking_uri = tracking or self._tracking()
+        self.tracking_uri = tracking or os.environ.get("HADNAS_TRACKING") or self._tracking()
 
     def __repr__(self) -> str:
         return f"Home({str(self.path)!r}, {shown(self.url)!r})"
@@ -114,7 +116,8 @@ def weights_of(training: Training, home: Home) -> Path:
         raise StudyError(f"the training of {training.key.fingerprint} has no weights: it is {training.state}")
     path = home.path / training.weights
     if not path.is_file():
-        raise StudyError(f"the weights {path} are missing; they lie in the home in which they were trained")
+        host = training.host.partition(" ")[0]
+        raise StudyError(f"the weights {path} are missing; the home on {host}, where they were trained, has them")
     found, written = sha256_of(path), training.weights_sha256
     if written is not None and found != written:
         raise StudyError(

@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from hadnas.errors import StudyError
 
-VERSION = 6
+VERSION = 7
 
 
 def add_workers(connection: Connection) -> None:
@@ -44,8 +44,14 @@ def add_metrics(connection: Connection) -> None:
         connection.execute(text(f"alter table {table} add column metrics json"))
 
 
+def add_beginnings(connection: Connection) -> None:
+    """Version 7 adds when the worker of an item began it, and what its supervisor writes when it dies or is killed."""
+    connection.execute(text("alter table hadnas_item add column since double precision"))
+    connection.execute(text("alter table hadnas_item add column reason text"))
+
+
 Step = Callable[[Connection], None]
-STEPS: dict[int, Step] = {4: add_workers, 5: add_metrics}
+STEPS: dict[int, Step] = {4: add_workers, 5: add_metrics, 6: add_beginnings}
 """`STEPS[n]` turns a ledger of version n into one of version n + 1."""
 
 SCHEMA_LOCK = 0x6861646E6173
@@ -134,13 +140,18 @@ class WorkerRow(Table):
 
 
 class ItemRow(Table):
-    """A draw or a baseline of a study that is not finished, its worker, and the number of attempts."""
+    """A draw or a baseline of a study that is not finished, its worker, and the number of attempts.
+
+    `since` is when the worker began it; a supervisor writes as `reason` how the worker died, or why it was killed.
+    """
 
     __tablename__ = "hadnas_item"
     study: Mapped[str] = mapped_column(primary_key=True)
     item: Mapped[str] = mapped_column(primary_key=True)
     holder: Mapped[str | None]
     attempt: Mapped[int]
+    since: Mapped[float | None]
+    reason: Mapped[str | None]
 
 
 class TrainingRow(Table):

@@ -25,6 +25,7 @@ from hadnas.errors import StudyError
 from hadnas.track import keys, store
 from hadnas.track.failure import lost, reason_of
 from hadnas.track.names import PARAM_LENGTH, TAG_LENGTH, clip, mlflow_name, user, without_password
+from hadnas.track.weights import FOLDER
 
 End = Literal["FINISHED", "KILLED", "FAILED"]
 
@@ -201,6 +202,11 @@ class Tracker:
             self.client.log_text(run_id, text, path)
         except OSError as error:
             raise lost(self.tracking_uri, error) from error
+
+    def log_weights(self, run_id: str, path: Path) -> None:
+        """Store a file of weights on MLflow's server, for other machines; without a server it lies in the home."""
+        if store.is_server(self.tracking_uri) and path.is_file():
+            self.client.log_artifact(run_id, str(path), FOLDER)
 
     def log_rows(self, run_id: str, rows: Sequence[Mapping[str, object]], path: str) -> None:
         """Store rows of equal columns as the run's file `path`, which ends in `.csv`; MLflow shows it as a table."""

@@ -37,6 +37,11 @@ def place(artifact_root: Path, study: str) -> str:
     return (artifact_root.resolve() / study).as_uri()
 
 
+def is_server(tracking_uri: str) -> bool:
+    """Whether the store is an MLflow server, which stores the files of runs, too."""
+    return urlsplit(tracking_uri).scheme in ("http", "https")
+
+
 def is_elsewhere(tracking_uri: str, location: str, place: str) -> bool:
     """Whether the home was moved or copied since its files were written to `location`; `place` is their new folder.
 
@@ -63,7 +68,7 @@ def open_experiment(
         return str(known.experiment_id), None
     if known is not None:
         client.rename_experiment(known.experiment_id, f"{name} before a move ({known.experiment_id})")
-    return str(client.create_experiment(name, artifact_location=here)), known
+    return str(client.create_experiment(name, artifact_location=None if is_server(tracking_uri) else here)), known
 
 
 def leave_behind(client: "MlflowClient", moved: "Experiment", folder: Path, parent_run_id: str) -> None:

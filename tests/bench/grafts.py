@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -83,28 +84,34 @@ def latencies(study: StudyResults, backend: str) -> list[float]:
     return [timed[index] for index in range(len(NAMES))]
 
 
+COLORS = {"multiplies": "#0b6e99", "additive twin": "#d1662a", "dropped": "#555555"}
+
+
 def draw(leads: list[Estimate], macs: list[float], speed: dict[str, list[float]]) -> None:
     """A forest plot of the differences from the parent, with costs beside it."""
     figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.add_subplot()
+    axes, side = figure.subplots(1, 2, width_ratios=(3, 1), sharey=True)
     rows = range(1, len(NAMES))
-    products = {*TWINS, 5}
     for row, lead in zip(rows, leads, strict=True):
-        color = "#0b6e99" if row in products else "#d1662a" if row in TWINS.values() else "#555555"
-        axes.plot([100 * lead.low, 100 * lead.high], [row, row], color=color, linewidth=2)
-        axes.plot(100 * lead.mean, row, "o", color=color)
+        kind = "dropped" if "without" in NAMES[row] else "additive twin" if row in TWINS.values() else "multiplies"
+        axes.plot([100 * lead.low, 100 * lead.high], [row, row], color=COLORS[kind], linewidth=2)
+        axes.plot(100 * lead.mean, row, "o", color=COLORS[kind])
     axes.axvline(0, color="#333333", linewidth=0.8)
     axes.set_yticks(list(rows), NAMES[1:])
-    axes.set_ylim(len(NAMES) - 0.4, 0.2)
-    axes.set_xlabel("validation accuracy minus that of the parent fine-tuned as long, in percentage points")
-    columns = ("MACs", *BACKENDS)
-    for place, name in enumerate(columns):
-        axes.text(1.08 + 0.16 * place, 0.4, name, transform=axes.get_yaxis_transform(), ha="center", fontsize=8)
-        values = [value / macs[0] for value in macs] if name == "MACs" else speed[BACKENDS[place - 1]]
+    axes.set_ylim(len(NAMES) - 0.4, 0.4)
+    axes.set_xlabel("validation accuracy minus the parent's, in percentage points")
+    axes.legend(handles=[Line2D([], [], color=color, marker="o", label=kind) for kind, color in COLORS.items()])
+    columns = {"MACs": [value / macs[0] for value in macs], **{f"{name}\nlatency": speed[name] for name in BACKENDS}}
+    side.set_xlim(-0.5, len(columns) - 0.5)
+    side.set_xticks(range(len(columns)), list(columns))
+    side.xaxis.tick_top()
+    side.tick_params(length=0, labelleft=False)
+    side.set_xlabel("the parent's: 1")
+    for place, values in enumerate(columns.values()):
         for row in rows:
-            text = f"{values[row]:.2f}"
-            axes.text(1.08 + 0.16 * place, row, text, transform=axes.get_yaxis_transform(), ha="center", va="center")
+            side.text(place, row, f"{values[row]:.2f}", ha="center", va="center")
     axes.spines[["top", "right"]].set_visible(False)
+    side.spines[:].set_visible(False)
     figure.savefig(PICTURE, dpi=150)
 
 

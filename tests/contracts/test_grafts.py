@@ -130,7 +130,7 @@ def replacements(model: str, size: int) -> dict[str, Any]:
         "mixer": op("star", expand=1, kernel=3),
         "mlp": op("mlp", expand=1),
         "gate": "drop",
-        "block": op("conv_next", kernel=3),
+        "block": op("residual", block=op("conv_next", kernel=3), merge=op("add")),
         "activation": op("act", act=None),
         "linear": op("second_order", rank=2),
         "conv": op("input_product", project=False, alpha=0.5),

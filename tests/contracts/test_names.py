@@ -70,7 +70,7 @@ def test_a_name_is_printed_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     chosen, home = study(trials=1, baselines={NAME: "test_resnet"}), new_home(tmp_path)
     with monkeypatch.context() as terminal:
         terminal.setenv("FORCE_COLOR", "1")  # by which rich takes anything for one
-        shown = SearchDisplay(chosen)
+        shown = SearchDisplay()
         with shown.bar:
             run_study(chosen, home, device="cpu", watch=shown)
             shown(Progress("tiny", 1, epochs=1, label=NAME))

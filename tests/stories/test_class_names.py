@@ -150,7 +150,7 @@ def test_notes_on_the_images_reach_whoever_reads(tmp_path: Path, capsys: pytest.
         new_home(tmp_path / "home"),
         study(name="noted", data=source, trials=1, recipe=Recipe(epochs=1, batch=16)),
     )
-    shown = SearchDisplay(wanted)
+    shown = SearchDisplay()
     run_study(wanted, home, device="cpu", watch=shown)
     assert "note     1 of 60 test images are in an earlier split, too" in capsys.readouterr().err
     results = open_study("noted", home.path)

@@ -1,6 +1,7 @@
 """Many workers on one ledger: each training happens once, and a dead worker's is taken over."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from hadnas.errors import LostClaim, StudyError
 from hadnas.store.database import open_engine
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import TrainingKey
-from hadnas.store.worker import STALE, began, is_dead, this_host
+from hadnas.store.worker import STALE, Activity, Held, began, condemn, is_dead, note_death, this_host
 
 KEYS = [TrainingKey(f"f{i}", "t", "d", "r", 2, 0, "c") for i in range(8)]
 
@@ -77,6 +78,14 @@ def elsewhere(url):
 def silence(url):
     """Pretend that no worker has beaten for longer than a claim lasts: no test depends on how fast this machine is."""
     change(url, f"heartbeat = heartbeat - {2 * STALE}")
+
+
+def rows(url):
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        found = connection.execute(text("select count(*) from hadnas_worker")).scalar_one()
+    engine.dispose()
+    return found
 
 
 def is_alive(ledger, other):
@@ -215,3 +224,62 @@ def test_an_item_is_held_by_one_living_worker_and_its_deaths_are_counted(ledger,
     assert ledger.claims.take("s", items).attempt == held.attempt == 1
     first.close()
     second.close()
+
+
+def test_an_item_has_the_reason_that_a_supervisor_wrote(url):
+    first, second = Ledger(url), Ledger(url)
+    held = first.claims.take("s", ["draw 0"])
+    assert not condemn(first.database, "s", "draw 0", second.worker.id, "too slow")  # it is not at it
+    note_death(first.database, "s", "draw 0", first.worker.id, "SIGSEGV")
+    silence(url)
+    held = second.claims.take("s", ["draw 0"])
+    assert (held.attempt, held.is_hopeless) == (2, False)
+    assert condemn(first.database, "s", "draw 0", second.worker.id, "too slow")
+    note_death(first.database, "s", "draw 0", second.worker.id, "SIGKILL")  # by its supervisor, which has said why
+    silence(url)
+    held = first.claims.take("s", ["draw 0"])
+    assert held.is_hopeless and held.reason == "too slow"
+    first.claims.give_back(held)  # interrupted before it was refused
+    again = second.claims.take("s", ["draw 0"])
+    assert again.is_hopeless and again.reason == "too slow"
+    first.close()
+    second.close()
+
+
+def test_a_condemned_first_attempt_has_no_second(ledger):
+    held = ledger.claims.take("s", ["draw 0"])
+    assert condemn(ledger.database, "s", "draw 0", ledger.worker.id, "too slow")
+    silence(ledger.database.url)
+    held = Ledger(ledger.database.url).claims.take("s", ["draw 0"])
+    assert held.is_hopeless and held.reason == "too slow"
+
+
+def test_activities_say_who_is_at_what_since_when_and_what_was_left(ledger, url):
+    other = Ledger(url)
+    other.claims.take("s", ["draw 0"])
+    other.claims.take("s", ["draw 1"])
+    other.claims.take("elsewhere", ["draw 0"])
+    claim = other.claim(KEYS[0], study="s")
+    other.add_epoch(claim, 2, metrics={"accuracy": 0.5})
+    first, second = ledger.claims.activities("s")
+    assert (first.item, first.attempt, first.pid, first.epoch) == ("draw 0", 1, os.getpid(), 2)
+    assert first.seconds >= second.seconds >= 0 and first.host == platform.node()
+    silence(url)
+    assert ledger.claims.activities("s") == [Activity("draw 0", 1), Activity("draw 1", 1)]
+    other.close()
+
+
+def test_rows_of_dead_workers_are_deleted_and_a_living_one_writes_its_again(ledger, url):
+    others = [Ledger(url) for _ in range(3)]
+    for number, other in enumerate(others):
+        other.claims.take("s", [f"draw {number}"])
+    silence(url)
+    with others[0].worker.alive():
+        assert [is_alive(ledger, other) for other in others] == [True, False, False]
+        assert rows(url) == 1
+        assert ledger.claims.take("s", ["draw 1"]).attempt == 2
+        others[2].claims.check(Held("s", "draw 2", 1))  # its machine had slept
+        assert is_alive(ledger, others[2])
+    assert not is_alive(ledger, others[0])
+    for other in others:
+        other.close()

@@ -12,7 +12,7 @@ from torch import nn
 
 import hadnas
 from hadnas.exporter.deliver import facts
-from hadnas.search import progress
+from hadnas.search import tally
 from hadnas.train.data.spec import Data, load_data
 from hadnas.train.own import OwnTraining
 from tests.homes import new_home, study
@@ -157,7 +157,7 @@ def fails_while_broken(module: nn.Module, data: Data, until: int, report: Any) -
 def test_a_search_ends_where_no_training_succeeds_and_goes_on_with_the_same_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "FAILURES", 3)
+    monkeypatch.setattr(tally, "FAILURES", 3)
     home, chosen = new_home(tmp_path), study(trials=1, sampler="random")
     BROKEN[0] = True
     for run_before in (0, 1):  # the second one counts its own failures
@@ -166,7 +166,7 @@ def test_a_search_ends_where_no_training_succeeds_and_goes_on_with_the_same_comm
         assert len(hadnas.open_study("tiny", tmp_path).refused) == 3 * (run_before + 1)
     BROKEN[0] = False
     assert hadnas.run_study(chosen, home, device="cpu", evaluate=fails_while_broken).done == 1
-    assert not progress.all_failed(1, ["late"] * 3) and not progress.all_failed(0, ["late"] * 2)
+    assert not tally.all_failed(1, ["late"] * 3) and not tally.all_failed(0, ["late"] * 2)
 
 
 def test_what_is_scored_are_the_weights_that_are_stored() -> None:

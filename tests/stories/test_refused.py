@@ -12,8 +12,8 @@ from hadnas.errors import SpecError, StudyError, UnknownName
 from hadnas.hosts.build import build
 from hadnas.measure.cost import cost
 from hadnas.opened import open_study
-from hadnas.search.progress import tally
 from hadnas.search.run import run_study
+from hadnas.search.tally import tally
 from hadnas.source.user_file import run_file
 from hadnas.space import every, one_of, op
 from hadnas.store.home import Home

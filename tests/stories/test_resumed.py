@@ -1,5 +1,6 @@
 """A study that is stopped and goes on, or loses a trial to another worker, and studies that share a ledger."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from hadnas.samplers.sampler import make_sampler
 from hadnas.search.mirror.live import Live
 from hadnas.search.progress import Progress
 from hadnas.search.run import run_study
+from hadnas.search.status import StudyStatus, status
 from hadnas.space import one_of, op
 from hadnas.store.home import Home, optuna_storage
 from hadnas.store.ledger import Ledger
@@ -23,6 +25,7 @@ from hadnas.store.trials import Trials, draw_of
 from hadnas.track.runs import Tracker
 from tests.homes import new_home, study
 from tests.networks import TINY_SPACE, pyramid, residual
+from tests.shell import hadnas
 
 
 def test_same_seed_same_trials_also_when_stopped_and_resumed(tmp_path: Path) -> None:
@@ -72,14 +75,22 @@ def test_a_trial_that_another_worker_took_over_is_told_once(tmp_path: Path) -> N
 
 
 def test_a_worker_leaves_the_last_of_the_budget_to_one_that_is_at_it(tmp_path: Path) -> None:
+    """`hadnas status` names both; the second has nothing to do."""
     home = new_home(tmp_path)
     told: list[Progress] = []
+    seen: list[tuple[StudyStatus, str]] = []
 
     def join(progress: Progress) -> None:
-        if (progress.label, progress.phase, progress.epoch) == ("trial 0", "train", 0):
+        if (progress.label, progress.phase, progress.epoch) == ("trial 0", "train", 1):
+            seen.append((status("tiny", home), hadnas("status", "tiny", "--home", tmp_path).output))
             told.append(run_study(study(trials=1), home))
 
     assert run_study(study(trials=1), home, watch=join).done == 1
+    (now, text), (found,) = seen[0], seen[0][0].at_work.items()
+    assert (now.done, now.trials, now.workers, now.left) == (0, 1, 1, None)
+    assert (found[0], found[1].pid, found[1].epoch) == ("trial 0", os.getpid(), 1)
+    assert "0 of 1 architectures" in text and "trial 0  train, 1 of 1 epochs done" in text and str(os.getpid()) in text
+    assert hadnas("status", "tiny", "--home", tmp_path).output == "tiny: 1 of 1 architectures, 0 draws refused\n"
     assert told[0].done == 0 and told[0].ended == "other workers evaluate the rest"
     results = open_study("tiny", tmp_path)
     assert [found.number for found in results.found] == [0]

@@ -1,5 +1,6 @@
 """One evaluation on plain values: what is refused and with what, in which order, and what is asked of the report."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from hadnas.hosts.build import build_plan
 from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import cost
 from hadnas.measure.screen import Screen, screen
-from hadnas.search.evaluate import evaluate, overruns
+from hadnas.search.evaluate import SCREENED, evaluate, overruns
 from hadnas.search.job import Job, Outcome
 from hadnas.space import op
 from hadnas.store.records import Costs, CurvePoint, StoredLatency, Training, TrainingKey
@@ -221,6 +222,32 @@ def test_a_faulty_candidate_is_refused_before_it_is_trained_and_reported_once(
         found = evaluate(job(arch=plan.arch, latency="eager"), report, data, plan)
         assert starts in found.reason and found.broken == {"trains": 1.0}
         assert report.asked == [f"measured {found.reason}"] and ("macs" in found.figures) == counted
+
+
+class Leaving(nn.Module):
+    """Calls sys.exit where it is screened, or where it is trained."""
+
+    def __init__(self, dim: int, *, batch: int = 64, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.map, self.batch = nn.Conv2d(dim, dim, 1, device=device, dtype=dtype), batch
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) == self.batch and self.training:
+            sys.exit(3)
+        return self.map(x)
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_candidate_that_calls_sys_exit_is_refused(data: Data, job: Callable[..., Job]) -> None:
+    block(family="hadamard")(Leaving)
+    for batch, asked in (
+        (SCREENED, ["measured SystemExit: 3"]),
+        (64, ["measured", "training", "failed SystemExit: 3 False"]),
+    ):
+        plan = make_plan(pyramid((8, [op("leaving", batch=batch)])), TASK)
+        report = Noted(None)
+        found = evaluate(job(arch=plan.arch), report, data, plan)
+        assert (found.reason, found.broken, report.asked) == ("SystemExit: 3", {"trains": 1.0}, asked)
 
 
 def test_a_screen_takes_no_more_images_than_a_batch(

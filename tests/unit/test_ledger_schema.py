@@ -74,6 +74,21 @@ def test_an_older_ledger_is_brought_up_to_date_with_all_it_holds(older):
     assert version(older) == VERSION
 
 
+def test_an_item_of_version_6_is_taken_over(url):
+    fill(url)
+    ledger = Ledger(url)
+    ledger.claims.take("s", ["draw 0"])
+    ledger.close()
+    left = ("alter table hadnas_item drop column since", "alter table hadnas_item drop column reason")
+    run(url, *left, "delete from hadnas_worker", "update hadnas_schema set version = 6")
+    ledger = Ledger(url)
+    assert [(each.item, each.pid) for each in ledger.claims.activities("s")] == [("draw 0", None)]
+    assert ledger.claims.take("s", ["draw 0"]).attempt == 2
+    assert ledger.claims.activities("s")[0].seconds >= 0
+    ledger.close()
+    assert version(url) == VERSION
+
+
 def test_a_step_that_fails_changes_nothing(older, monkeypatch):
     def broken(connection):
         add_workers(connection)

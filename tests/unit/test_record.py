@@ -219,6 +219,9 @@ def test_baselines_are_noted_once_a_command_and_are_no_trials(made: Made, monkey
     runs = {name: made.tracker.client.get_run(first[name]) for name in plans}
     assert {name: run.info.status for name, run in runs.items()} == {"good": "FINISHED", "bad": "KILLED"}
     assert len(made.trials.book.trials) == trials and made.ledger.claims.at_work("tiny") == set()
+    replacement = Recorder(made.evaluator, made.trials, made.writer, lambda *said: None, retry=False)
+    replacement.baselines(plans)
+    assert baseline_entries(made.trials.book) == entries
     next_command = Recorder(made.evaluator, made.trials, made.writer, lambda *said: None)
     next_command.baselines(plans)  # tries the refused one again, and the other not
     again = baseline_entries(made.trials.book)

@@ -2,7 +2,7 @@
 
 from optuna.trial import TrialState, create_trial
 
-from hadnas.search.progress import tally
+from hadnas.search.tally import tally
 
 STATES = {"stopped": TrialState.PRUNED, "refused": TrialState.PRUNED, "complete": TrialState.COMPLETE}
 

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hadnas.samplers.problem import Problem, Prospect
 from hadnas.samplers.volume import FIRST, volume
-from hadnas.search.progress import standstill
+from hadnas.search.tally import standstill
 from hadnas.space import one_of
 
 SPACE = {"width": one_of(1, 10, 100, 1000)}

@@ -18,7 +18,8 @@ KEEP, DROP = "keep", "drop"
 PARENT_MODULE = Name("network.get_submodule(path)")
 """An argument that is the parent's module at the site `path`, in code and in a call."""
 
-ROLES_AT_SITES = ("block", "graft")
+REPLACING = ("block", "residual")
+ROLES_AT_SITES = (*REPLACING, "graft")
 
 
 def dropped(site: Site) -> Node:
@@ -39,14 +40,19 @@ def misfit(site: Site, op: Op) -> str:
         return "it changes the shape of its input; allowed are the ops second_order and act"
     if op.name in ("identity", "zero"):
         return ""
-    is_block, takes_block = "block" in op.roles, any("block" in slot.roles for slot in op.slots.values())
-    if is_block and site.masked:
+    replaces, takes_block = _replaces(op), any("block" in slot.roles for slot in op.slots.values())
+    if replaces and site.masked:
         return f"it is called with a mask or another tensor; allowed are {KEEP}, {DROP} and the op input_product"
-    if (is_block or takes_block) and (site.grid is None or site.layout == "windows"):
+    if (replaces or takes_block) and (site.grid is None or site.layout == "windows"):
         return f"its input of {site.shape} is no map or grid of tokens, which {op.name} needs; allowed is input_product"
     if "axis" in op.given and site.axis is None:
         return f"the axis of the channels is not known in its input of {site.shape}, which {op.name} needs"
     return ""
+
+
+def _replaces(op: Op) -> bool:
+    """Whether an op stands in place of a module, not around it."""
+    return any(role in op.roles for role in REPLACING)
 
 
 def read_sites(model: str, wanted: Any, shape: Shape | None, classes: int) -> dict[str, tuple[Node, Call]]:
@@ -89,7 +95,7 @@ def read_at(site: Site, node: Any, *, sized: bool, classes: int) -> tuple[Node, 
             raise SpecError(f"{op.name} cannot stand here: {reason}")
     place = Place(site.dim, site.dim, (site.grid or (1, 1)) if sized else None, classes)
     completed, call = read(node, ROLES_AT_SITES, place, path)
-    if "block" in find_op(completed["op"]).roles:
+    if _replaces(find_op(completed["op"])):
         return completed, _adapted(call, site, further=site.extras)
     slots = find_op(completed["op"]).slots
     inner = {name: _adapted(value, site) for name, value in call.kwargs.items() if "block" in slots[name].roles}

@@ -16,10 +16,13 @@ from hadnas.space.choices import Choice, one_of, op
 
 _PRODUCT = op("input_product", interact=one_of("mul", "sum"))
 _GATE = op("gate", block=op("se"))
+_BRANCH = {"merge": op("add"), "layer_scale": 0.1}
+"""Around a block in place of a residual one: near the identity at the start."""
+_RESIDUAL = tuple(op("residual", block=block, **_BRANCH) for block in (op("star", expand=2), op("conv_next")))
 _SECOND = op("second_order", interact=one_of("mul", "sum"))
 DEFAULT_OPTIONS: dict[str, tuple[Any, ...]] = {
     "stage": (KEEP, _PRODUCT),
-    "block": (KEEP, DROP, _PRODUCT, _GATE, op("star", expand=2), op("conv_next")),
+    "block": (KEEP, DROP, _PRODUCT, _GATE, *_RESIDUAL),
     "mixer": (KEEP, DROP, _PRODUCT, op("star", expand=1), op("conv_mod"), op("lka")),
     "attention": (KEEP, DROP, _PRODUCT, op("star", expand=1), op("conv_mod"), op("additive_attention")),
     "mlp": (KEEP, DROP, _PRODUCT, op("glu", interact=one_of("mul", "sum")), op("star", expand=2)),

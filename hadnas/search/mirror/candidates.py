@@ -68,6 +68,7 @@ class Mirror:
 
     settings: parameters that all of its runs have
     data: the images of all of its runs
+    home: the folder with the weights
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class Mirror:
         class_names: Sequence[str],
         settings: Mapping[str, object] | None = None,
         data: ImageData | None = None,
+        home: Path | None = None,
     ) -> None:
+        self.home = home
         self.tracker, self.moments, self.class_names = tracker, moments, class_names
         self.settings, self.data = settings or {}, data
 
@@ -114,6 +117,8 @@ class Mirror:
             self.tracker.log_rows(run_id, [_row(point) for point in curve], "curve.csv")
         if outcome.score is not None:
             self._predictions(run_id, outcome.score)
+        if self.home is not None and outcome.training.weights is not None:
+            self.tracker.log_weights(run_id, self.home / outcome.training.weights)
         if live and not outcome.reused:
             return
         points = [(point.epoch, _point(point)) for point in curve]
@@ -176,7 +181,7 @@ def _tree(arch: Arch) -> str:
 def mirror_of(results: StudyResults, tracker: Tracker, **settings: object) -> Mirror:
     """The mirror of a study's candidates; `settings` are shown with those of its recipe."""
     shared = {**recipe_settings(results.study), **settings}
-    return Mirror(tracker, results.moments(), results.class_names(), shared, image_data(results))
+    return Mirror(tracker, results.moments(), results.class_names(), shared, image_data(results), results.home.path)
 
 
 def mirror_finals(results: StudyResults, tracker: Tracker) -> None:

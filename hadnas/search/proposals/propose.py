@@ -7,7 +7,7 @@ from typing import Any
 
 from hadnas.samplers.draw import draw_from, drawn_by
 from hadnas.samplers.sampler import Seeded
-from hadnas.search.progress import tally
+from hadnas.search.tally import tally
 from hadnas.space import Params, meanings, replay
 from hadnas.store.study import Study
 from hadnas.store.trials import REASON, RUN_ID, RUNG, WORKER, Trials, draw_of

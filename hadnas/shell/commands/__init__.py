@@ -4,6 +4,7 @@ import math
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -38,18 +39,11 @@ BLOCKS_FILE = click.option(
 )
 
 
-def _function(context: click.Context, option: click.Parameter, text: str | None) -> Any:
-    if text is None:
-        return None
-    from hadnas.library import load_function
-
-    return load_function(text)
-
-
+OWN_BLOCKS = click.option("--blocks", metavar="FILE", help="Your file that defines the study's blocks; it is run.")
+DEVICE = click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
 EVALUATE = click.option(
     "--evaluate",
     metavar="FILE:FUNCTION",
-    callback=_function,
     show_default="training by the recipe",
     help="Your function that trains a candidate, as mine.py:train; the file is run.",
 )
@@ -85,6 +79,30 @@ class Duration(click.FloatRange):
         if seconds == 0:
             self.fail(f"{value!r} is not a time; allowed are seconds above 0, or such as 90s, 30m or 2h.", param, ctx)
         return seconds
+
+
+SEARCH_TIME = click.option(
+    "--timeout",
+    type=Duration(),
+    metavar="TIME",
+    show_default="no limit",
+    help="90s, 30m or 2h: no further training starts then, and the same command continues the search.",
+)
+
+
+def _without_password(context: click.Context, option: click.Parameter, uri: str | None) -> str | None:
+    if uri is not None and urlsplit(uri).password:
+        raise click.BadParameter("a command line is public; HADNAS_TRACKING takes an address with a password.")
+    return uri
+
+
+TRACKING = click.option(
+    "--tracking",
+    metavar="URI",
+    callback=_without_password,
+    show_default="HADNAS_TRACKING, else in the home",
+    help="MLflow's store, as http://host:5000 of a server.",
+)
 
 
 class Seconds(click.FloatRange):

@@ -8,124 +8,16 @@ import click
 
 from hadnas.limits import COUNT
 from hadnas.shell.commands import (
-    BATCHES,
     BLOCKS_FILE,
     COUNTS,
+    DEVICE,
     EVALUATE,
     HOME,
     SEED_COUNTS,
-    SEEDS,
-    SOURCES,
     SPLIT_SEEDS,
     TRIALS,
-    Duration,
     PathType,
 )
-from hadnas.shell.commands.data import reading
-from hadnas.shell.commands.graft import grafting, named_study
-from hadnas.shell.commands.overrides import AUGMENTATIONS, judging, limits, setting, updated_study
-
-
-@click.command("search")
-@click.argument("study")
-@HOME
-@setting("--trials", type=COUNTS, metavar="N", help="Budget: distinct architectures.")
-@click.option(
-    "--timeout",
-    type=Duration(),
-    metavar="TIME",
-    show_default="no limit",
-    help="90s, 30m or 2h: no further training starts then, and the same command continues the search.",
-)
-@setting("--data", metavar="DATA", help=f"{SOURCES}.")
-@reading
-@setting("--val-fraction", type=float, metavar="SHARE", help="Share of the images for validation, without a split.")
-@setting("--objectives", metavar="LIST", help="Figures to optimise: val/accuracy,macs or val/accuracy,latency_ratio.")
-@setting("--epochs", type=COUNTS, metavar="N", help="Epochs per candidate.")
-@setting("--batch", type=BATCHES, metavar="N", help="Images in a training batch.")
-@setting("--lr", type=float, metavar="RATE", help="Largest learning rate.")
-@setting("--augment", metavar="NAME", help=f"{AUGMENTATIONS}.")
-@click.option(
-    "--recipe",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Any other setting of the recipe, such as optimizer=sgd or ema=null; may be given several times.",
-)
-@EVALUATE
-@setting("--seed", type=SEEDS, metavar="N", help="Seed of the sampler and of every training.")
-@setting("--sampler", metavar="NAME", help="surrogate, tpe (Optuna's), nsga2, random or exhaustive.")
-@setting("--rungs", metavar="LIST", help="Epochs after which a training may be stopped: 2,4, or none.")
-@setting(
-    "--patience", type=COUNTS, metavar="N", help="End after so many architectures that hardly raise the hypervolume."
-)
-@click.option(
-    "--baseline",
-    "baselines",
-    metavar="NAME",
-    multiple=True,
-    show_default="the study's; three of its size for own images",
-    help="A timm model, published network or file; may be given several times.",
-)
-@click.option("--no-baselines", is_flag=True, help="Train no baselines.")
-@click.option(
-    "--enqueue",
-    multiple=True,
-    metavar="ARCH",
-    help="Judge this architecture first: an arch.json, an exported folder or a published network. If the space "
-    "contains it, it becomes a trial, which counts in the budget and from which the sampler learns; otherwise a "
-    "baseline under its name. May be given several times.",
-)
-@click.option(
-    "--name",
-    metavar="NAME",
-    show_default="that of STUDY, with -DATA for other data",
-    help="Name of the stored study, by which `hadnas top NAME` finds it.",
-)
-@judging
-@limits
-@setting("--backends", metavar="LIST", help="Further backends to time front and baselines on: compile,onnxruntime.")
-@grafting
-@click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
-def search_command(
-    study: str,
-    home: str | None,
-    sites: tuple[str, ...],
-    tied: bool,
-    weights: str | None,
-    device: str,
-    timeout: float | None,
-    enqueue: tuple[str, ...],
-    evaluate: Any,
-    **changes: Any,
-) -> None:
-    """Run a study; the same command again continues it to the same total.
-
-    STUDY is the name of a shipped study or search space, or the path of your .py file that defines STUDY or SPACE;
-    `hadnas list` has the names. timm:MODEL is a study of grafts into a model of timm. Like a search space, it makes a
-    study of scikit-learn's digits with 20 trials. Settings that no option changes are the study's: `hadnas show STUDY`
-    prints them.
-    """
-    from hadnas.shell.console import loading
-
-    with loading("torch, timm, Optuna and MLflow"):
-        from hadnas.library import load_named
-        from hadnas.search.run import run_study
-        from hadnas.shell.progress import SearchDisplay
-        from hadnas.shell.tables.study import show_enqueued, show_top
-        from hadnas.store.home import Home
-
-    chosen = updated_study(named_study(study, sites, weights, tied=tied), **changes)
-    queue, opened = load_named(enqueue), Home(home)
-    display = SearchDisplay(chosen)
-    with display.bar:
-        how: dict[str, Any] = {"device": device, "timeout": timeout, "evaluate": evaluate}
-        progress = run_study(chosen, opened, **how, enqueued=queue, watch=display)
-    stopped = f"; {progress.stopped} trainings were stopped at a rung" if chosen.rungs else ""
-    click.echo(f"{progress.ended}; {progress.refused} draws were refused{stopped}")
-    if queue:
-        show_enqueued(chosen.name, opened, queue)
-    if timeout is None or progress.best is not None:
-        show_top(chosen.name, opened, 5)
 
 
 @click.command("top")
@@ -146,6 +38,17 @@ def top_command(study: str | None, home: str | None, count: int) -> None:
         show_top(study, opened, count)
 
 
+@click.command("status")
+@click.argument("study")
+@HOME
+def status_command(study: str, home: str | None) -> None:
+    """Who works at a study, at what and since when, and about how long it will take."""
+    from hadnas.shell.tables.status import show_status
+    from hadnas.store.home import Home
+
+    show_status(study, Home(home, reading=True))
+
+
 @click.command("finals")
 @click.argument("study")
 @HOME
@@ -160,9 +63,10 @@ def top_command(study: str | None, home: str | None, count: int) -> None:
     help="Random candidates for comparison.",
 )
 @EVALUATE
-@click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
-def finals_command(study: str, home: str | None, **options: Any) -> None:
+@DEVICE
+def finals_command(study: str, home: str | None, evaluate: str | None, **options: Any) -> None:
     """Train the best and their controls with fresh seeds, and score them once on the test split."""
+    from hadnas.library import load_function
     from hadnas.opened import open_study
     from hadnas.results.finals import openings
     from hadnas.search.finals import run_finals
@@ -170,11 +74,10 @@ def finals_command(study: str, home: str | None, **options: Any) -> None:
     from hadnas.shell.tables.finals import show_finals
     from hadnas.store.home import Home
 
-    opened = Home(home, reading=True)
-    results = open_study(study, opened.path)
-    display = SearchDisplay(results.study)
+    function, opened = load_function(evaluate) if evaluate else None, Home(home, reading=True)
+    results, display = open_study(study, opened.path), SearchDisplay()
     with display.bar:
-        found = run_finals(study, opened, watch=display, **options)
+        found = run_finals(study, opened, watch=display, evaluate=function, **options)
     show_finals(study, found, openings(results))
 
 
@@ -247,7 +150,7 @@ def products_command(study: str, home: str | None, trial: int | None) -> None:
 @click.option("-n", "count", default=120, type=click.IntRange(100, COUNT), metavar="N", help="Candidates to time.")
 @click.option("--backend", default="eager", metavar="NAME", help="eager, compile or onnxruntime.")
 @click.option("--seed", default=0, type=SPLIT_SEEDS, metavar="N", help="Seed of the candidates.")
-@click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
+@DEVICE
 def predict_command(
     study: str,
     home: str | None,

@@ -1,17 +1,21 @@
 """Prints a data set before training: classes, splits, files left out, and what its validation split can tell apart."""
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.table import Table
 
 from hadnas.measure.figures import metric_words
 from hadnas.measure.metrics.metric import METRICS
-from hadnas.train.summary import DataSummary
+
+if TYPE_CHECKING:
+    from hadnas.train.summary import DataSummary
 
 LISTED_CLASSES = 10
 """The most classes that are named; of more the largest and the smallest are."""
 
 
-def show_data(found: DataSummary, console: Console) -> None:
+def show_data(found: "DataSummary", console: Console) -> None:
     """Print a summary, a few lines for any number of classes."""
     table = Table(box=None, show_header=False, title="data", title_justify="left", title_style="bold", pad_edge=False)
     table.add_column(no_wrap=True)
@@ -21,7 +25,7 @@ def show_data(found: DataSummary, console: Console) -> None:
     console.print(table)
 
 
-def _rows(found: DataSummary) -> list[tuple[str, str]]:
+def _rows(found: "DataSummary") -> list[tuple[str, str]]:
     train, val, test = (f"{size:,}" for size in found.sizes.values())
     channels, height, width = found.shape
     colours = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
@@ -48,7 +52,7 @@ def _rows(found: DataSummary) -> list[tuple[str, str]]:
     return rows
 
 
-def _targets(found: DataSummary) -> str:
+def _targets(found: "DataSummary") -> str:
     """The names with their training images, largest first, or with means and standard deviations."""
     if found.target == "values":
         moments = zip(found.names, found.values, strict=True)

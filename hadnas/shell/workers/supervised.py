@@ -1,0 +1,91 @@
+"""A command that searches, supervised: with workers it starts them, as a worker or without any it searches itself."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hadnas.errors import printable
+from hadnas.shell.commands import Duration
+from hadnas.shell.workers.link import this_link
+
+if TYPE_CHECKING:
+    from hadnas.search.progress import Progress
+    from hadnas.store.home import Home
+    from hadnas.store.study import Study
+
+MOST_WORKERS = 256
+
+
+def supervised(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of its workers; it must have `home` and `timeout`.
+
+    The process that the user starts supervises; the workers are processes with the same command line.
+    """
+
+    @click.option(
+        "--workers",
+        type=click.IntRange(0, MOST_WORKERS),
+        default=1,
+        envvar="HADNAS_WORKERS",
+        metavar="N",
+        help="Processes that search, each on one CUDA device or on its share of the processors; a dead one is "
+        "replaced. With 0 the command itself searches, unsupervised, as for a debugger.",
+    )
+    @click.option(
+        "--time-limit",
+        type=Duration(),
+        metavar="TIME",
+        show_default="10 times the longest so far, at least 10m",
+        help="Time for one candidate: then its worker is killed and the candidate refused.",
+    )
+    @click.pass_obj
+    @wraps(command)
+    def run(arguments: Sequence[str], /, workers: int, time_limit: float | None, **options: Any) -> None:
+        if workers == 0 or this_link() is not None:
+            command(**options)
+            return
+        from hadnas.shell.workers.process import Failure
+        from hadnas.shell.workers.supervisor import Supervisor
+
+        # Python puts the current folder into the path of a module; the workers' path shall be that of this process.
+        safe = [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
+        process = [sys.executable, *safe, "-m", "hadnas", *arguments]
+        limits = {"time_limit": time_limit, "timeout": options["timeout"]}
+        try:
+            Supervisor(process, workers, home=options["home"], **limits).run()
+        except Failure as failure:
+            click.echo(printable(failure.said), err=True)
+            sys.exit(failure.status)
+
+    return run
+
+
+def run_search(
+    study: "Study", home: "Home", *, device: str, timeout: float | None, retry: bool = True, **how: Any
+) -> "Progress | None":
+    """Run a study in this process; its last progress, or None in a worker if another one prints the results."""
+    import signal
+    from contextlib import redirect_stdout
+
+    from hadnas.search.run import ELSEWHERE, run_study
+    from hadnas.shell.progress import SearchDisplay
+    from hadnas.signals import interrupted_by
+
+    link = this_link()
+    if link is None:
+        display = SearchDisplay()
+        with display.bar, interrupted_by(signal.SIGTERM, signal.SIGHUP):
+            return run_study(study, home, device=device, timeout=timeout, watch=display, retry=retry, **how)
+    link.share_device(device)
+    with redirect_stdout(sys.stderr):  # what the code of candidates prints, beside the progress
+        how |= {"watch": link.watch, "retry": retry and link.first}
+        progress = run_study(study, home, device=device, timeout=link.timeout, **how)
+    reason = link.end(progress.ended, elsewhere=progress.ended == ELSEWHERE)
+    if reason is None:
+        return None
+    progress.ended = reason
+    return progress
