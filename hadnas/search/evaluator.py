@@ -18,7 +18,7 @@ from hadnas.measure.figures import VAL
 from hadnas.measure.latency.latency import protocol
 from hadnas.search.evaluate import evaluate, overruns
 from hadnas.search.job import Job, Outcome, StopRule, training_key
-from hadnas.search.timing import Quiet, timed
+from hadnas.search.latency.timing import Quiet, timed
 from hadnas.store.home import Home, checkpoint_of, score_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Claim, Costs, StoredLatency, Training, TrainingKey

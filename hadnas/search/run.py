@@ -15,8 +15,8 @@ from hadnas.measure.figures import VAL
 from hadnas.measure.latency.backends import require_backend
 from hadnas.results.table import StudyResults
 from hadnas.samplers.sampler import make_sampler
-from hadnas.search.compare import backends, compare
 from hadnas.search.evaluator import Evaluator
+from hadnas.search.latency.compare import backends, compare
 from hadnas.search.mirror.restore import OpenMirror, open_mirror, without_mlflow
 from hadnas.search.mirror.writer import Writer
 from hadnas.search.progress import Progress, Watch

@@ -139,9 +139,10 @@ class Campaign:
     def round(self, work: Callable[[], None], workers: int, phases: bool, longest: float) -> None:
         """Start workers and kill them, the first one by a phase; then compare the finished trials.
 
-        The budget grows, so that there is always work.
+        The budget of a search grows, so that there is always work.
         """
-        self.study = self.study.model_copy(update={"trials": len(self.known) + MORE})
+        if work == self.search:
+            self.study = self.study.model_copy(update={"trials": len(self.known) + MORE})
         phase = self.chance.choice(PHASES) if phases else None
         first = self.start(work, phase, self.chance.choice((1, 1, 2, 3, 5)))
         pids = [first, *(self.start(work) for _ in range(workers - 1))]

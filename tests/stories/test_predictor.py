@@ -15,8 +15,8 @@ from hadnas.errors import StudyError, UnknownName
 from hadnas.hosts.build import build
 from hadnas.measure.cost import cost
 from hadnas.measure.latency.latency import protocol, protocol_key
-from hadnas.search import timing
-from hadnas.search.predictor import cost_features, digest, fit_predictor, fit_ratios, load_predictor
+from hadnas.search.latency import timing
+from hadnas.search.latency.predictor import cost_features, digest, fit_predictor, fit_ratios, load_predictor
 from hadnas.space import one_of, op, size
 from hadnas.store.ledger import Ledger
 from hadnas.store.listing import num_rows
