@@ -12,7 +12,7 @@ from hadnas.arch.diagram import Box, values_text
 from hadnas.arch.node import Arch
 from hadnas.arch.read import Call, Node, read_host
 from hadnas.arch.task import Task
-from hadnas.errors import BuildError, HadnasError, first_line
+from hadnas.errors import BuildError, HadnasError, SpecError, first_line
 from hadnas.hosts.expression import calls, expression
 
 ENTRY = "build_model"
@@ -93,6 +93,18 @@ class Host(ABC):
     def check_start(self, plan: Plan) -> None:
         """Raise StudyError if the weights that a network starts from cannot be loaded; by default it has none."""
         return
+
+    def weights(self, plan: Plan) -> str | None:
+        """The name of the weights that the network starts from; by default it has none."""
+        return None
+
+    def origins(self, plan: Plan) -> dict[str, str]:
+        """Parameter -> that of the parent whose weights it starts from; by default none does."""
+        return {}
+
+    def teacher(self, plan: Plan, class_names: Sequence[str]) -> nn.Module:
+        """The parent with its weights, trained for the task and these classes. Raises SpecError if it has no such."""
+        raise SpecError(f"recipe: distill is not allowed for {plan.name}, which has no parent to learn from")
 
     def build(
         self, plan: Plan, device: Any = None, dtype: Any = None, *, start: bool = True, **timm_arguments: Any

@@ -17,7 +17,7 @@ from hadnas.errors import SpecError, at, unknown
 from hadnas.hosts.expression import expression
 from hadnas.hosts.graft.place import PARENT_MODULE, ROLES_AT_SITES, read_sites
 from hadnas.hosts.graft.sites import default_size, fixed_size
-from hadnas.hosts.graft.weights import check_weights, named_weights, started
+from hadnas.hosts.graft.weights import check_weights, described, named_weights, started
 from hadnas.hosts.graft.wrapper import Wrapper
 from hadnas.hosts.host import ENTRY, Host, Moments, Plan, instantiate
 from hadnas.hosts.pyramid import init_weights
@@ -76,16 +76,53 @@ class TimmHost(Host):
             raise SpecError(
                 f"{sorted(timm_arguments)} are of hadnas's own hosts; give them to timm.create_model itself"
             )
-        parent, kwargs = _parent(plan.call), plan.call.kwargs
-        weights = kwargs.get("weights") if start and str(device) != "meta" else None
-        sites = {
-            path: partial(_made, call, path, device, dtype)
-            for path, call in zip(kwargs.get("paths", ()), kwargs.get("sites", []), strict=True)
-        }
+        weights = self.weights(plan) if start and str(device) != "meta" else None
+        return self._started(plan, weights, _sites(plan, device, dtype), device, dtype)
+
+    def _started(self, plan: Plan, weights: str | None, sites: Any, device: Any, dtype: Any = None) -> nn.Module:
+        parent = _parent(plan.call)
         own = {("resolution" if name == "img_size" else name): value for name, value in parent.kwargs.items()}
         whole = Call(parent.op, timm_network, (), {**own, "weights": weights, "sites": sites})
         network: nn.Module = instantiate(whole, parent.op, device, dtype)
         return network
+
+    def weights(self, plan: Plan) -> str | None:
+        """See `Host.weights`."""
+        named: str | None = plan.call.kwargs.get("weights")
+        return named
+
+    def origins(self, plan: Plan) -> dict[str, str]:
+        """See `Host.origins`: all but those of grafts, of replaced modules and of a classifier for other classes."""
+        model, weights = plan.call.kwargs["model"], self.weights(plan)
+        if weights is None:
+            return {}
+        network = self._started(plan, None, {}, "meta")
+        new: tuple[str, ...] = ()
+        if described(model, weights).classes != plan.task.outputs:
+            last = timm.get_pretrained_cfg(model).classifier
+            new = tuple(f"{name}." for name in ((last,) if isinstance(last, str) else last))
+        before = {id(value): name for name, value in network.named_parameters() if not name.startswith(new)}
+        placed(network, _sites(plan, "meta", None))
+        return {name: before[id(value)] for name, value in network.named_parameters() if id(value) in before}
+
+    def teacher(self, plan: Plan, class_names: Sequence[str]) -> nn.Module:
+        """See `Host.teacher`; names of classes are compared if the weights have them."""
+        model, weights = plan.call.kwargs["model"], self.weights(plan)
+        if weights is None:
+            return super().teacher(plan, class_names)
+        known = described(model, weights)
+        if known.classes != plan.task.outputs:
+            found = f"{known.classes:,} classes, not the {plan.task.outputs:,} of the images"
+        elif known.class_names and class_names and known.class_names != tuple(class_names):
+            pairs = zip(known.class_names, class_names, strict=True)
+            place, (own, other) = next((place, pair) for place, pair in enumerate(pairs) if pair[0] != pair[1])
+            found = f"other classes: class {place} is {own!r}, not {other!r}"
+        else:
+            return self._started(plan, weights, {}, None)
+        raise SpecError(
+            f"recipe: distill is not allowed: the weights {weights} are of {found}; allowed is a parent that was "
+            f"trained for the classes of the images, as by hadnas retrain timm:{model}"
+        )
 
     def part(self, plan: Plan, call: Call) -> nn.Module:
         """See `Host.part`: the whole."""
@@ -93,7 +130,7 @@ class TimmHost(Host):
 
     def check_start(self, plan: Plan) -> None:
         """See `Host.check_start`."""
-        if weights := plan.call.kwargs.get("weights"):
+        if weights := self.weights(plan):
             check_weights(weights=weights, **_split(_parent(plan.call)))
 
     def source(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> str:
@@ -135,6 +172,13 @@ def _placed(call: Call) -> Iterator[str]:
     texts = [(path, expression(graft, "device=device, dtype=dtype")) for path, graft in sites]
     for text, run in groupby(texts, key=lambda one: one[1]):
         yield f"    for path in {[path for path, _ in run]!r}:\n        network.set_submodule(path, {text})"
+
+
+def _sites(plan: Plan, device: Any, dtype: Any) -> dict[str, Callable[[nn.Module], nn.Module]]:
+    """The makers of what stands at the sites of a plan, innermost first."""
+    kwargs = plan.call.kwargs
+    calls = zip(kwargs.get("paths", ()), kwargs.get("sites", []), strict=True)
+    return {path: partial(_made, call, path, device, dtype) for path, call in calls}
 
 
 def _made(call: Call, path: str, device: Any, dtype: Any, parent: nn.Module) -> nn.Module:
@@ -221,6 +265,11 @@ def timm_network(
         network = sized_timm_model(model=model, **arguments)
     else:
         network = timm_model(model=model, **arguments)
-    for path, make in (sites or {}).items():
+    return placed(network, sites or {})
+
+
+def placed(network: nn.Module, sites: Mapping[str, Callable[[nn.Module], nn.Module]]) -> nn.Module:
+    """A network with other modules at some of its sites."""
+    for path, make in sites.items():
         network.set_submodule(path, make(network.get_submodule(path)))
     return network
