@@ -177,8 +177,9 @@ def load_data(spec: DataSpec | str) -> Data:
     mean, std = train.moments(source.scale)
     if spec.mean:
         mean, std = (_for_channels(values, train.shape[0]) for values in (spec.mean, spec.std))
-    given = f"images are normalised by mean {_listed(mean)} and standard deviation {_listed(std)}" if spec.mean else ""
-    digest.update(given.encode())
+    given = f"images are normalised by the given mean {_listed(mean)} and standard deviation {_listed(std)}"
+    given = given if spec.mean else ""
+    digest.update(repr((spec.mean, spec.std)).encode() if spec.mean else b"")
     target_mean, target_std = target_moments(train, source)
     how = "by class" if source.target == "classes" else "at random"
     how += "" if source.groups is None else f" and without a common {spec.group}"
