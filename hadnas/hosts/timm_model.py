@@ -15,8 +15,8 @@ from hadnas.arch.task import Task
 from hadnas.blocks.registry import find_op, register
 from hadnas.errors import SpecError, at, unknown
 from hadnas.hosts.expression import expression
+from hadnas.hosts.graft.observe import default_size, fixed_size
 from hadnas.hosts.graft.place import PARENT_MODULE, ROLES_AT_SITES, read_sites
-from hadnas.hosts.graft.sites import default_size, fixed_size
 from hadnas.hosts.graft.weights import check_weights, described, named_weights, started
 from hadnas.hosts.graft.wrapper import Wrapper
 from hadnas.hosts.host import ENTRY, Host, Moments, Plan, instantiate

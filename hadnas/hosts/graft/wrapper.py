@@ -26,7 +26,7 @@ class Replacement(nn.Module):
     """A block on maps (B, C, H, W) at a site of another layout, or one that is called with further arguments.
 
     Tokens in front of those of the map pass unchanged. Raises ValueError for a mask, which a block cannot follow, and
-    for tokens of another grid.
+    for tokens of another grid; with `positions`, further tensors embed positions, which a block knows by itself.
 
     Shapes: that of the layout: (B, C, H, W) "nchw", (B, H, W, C) "nhwc", (B, N, C) "tokens", (B, C, N) "channels".
     """
@@ -38,6 +38,7 @@ class Replacement(nn.Module):
         layout: Literal["nchw", "nhwc", "tokens", "channels"],
         grid: tuple[int, int] = (1, 1),
         prefix: int = 0,
+        positions: bool = False,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -46,9 +47,10 @@ class Replacement(nn.Module):
         self.layout = layout
         self.grid = grid
         self.prefix = prefix
+        self.positions = positions
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        further = [*args, *kwargs.values()]
+        further = [one for one in (*args, *kwargs.values()) if not (self.positions and isinstance(one, Tensor))]
         if any(value is True or not (value is None or isinstance(value, int)) for value in further):
             raise ValueError("found a mask or another tensor; at this site only arguments that are None are allowed")
         if self.layout == "nchw":
