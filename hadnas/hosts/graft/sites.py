@@ -137,7 +137,7 @@ class _Reader:
                 found[path] = self._site(path, leaves[path], inner=True)
             elif path in parts:
                 inner = any(outer in parts and outer not in stages for outer in _outer(path))
-                if not inner and not self._has_weights(path):
+                if not inner and not _has_weights(self.modules[path]):
                     others[path] = "has no parameters and is in no block"
                     continue
                 part: SiteKind = "stage" if path in stages else self._part_kind(path, parts, inner=inner)
@@ -157,13 +157,13 @@ class _Reader:
             return (
                 f"maps {_text(seen.given)} to {_text(seen.returned)}; allowed are equal shapes, or one linear or Conv2d"
             )
-        if not self._has_weights(path):
+        if not _has_weights(module):
             return self._free_reason(path, module)
         if all(parameter.dim() <= _NORMED for parameter in module.parameters()):
             return "is a norm or a scale"
         if not any(True for _ in module.children()) and not self._spatial(path):
             return "is a layer of another kind"
-        within = [f"{path}.{name}" for name, _ in module.named_children() if self._has_weights(f"{path}.{name}")]
+        within = [f"{path}.{name}" for name, child in module.named_children() if _has_weights(child)]
         if len(within) == 1 and not any(True for _ in module.parameters(recurse=False)):
             one = self.once.seen[within[0]]
             if one.calls == 1 and (one.given, one.returned) == (seen.given, seen.returned):
@@ -176,10 +176,7 @@ class _Reader:
         if given is None or layout not in _SPACE or not mixes(module, given, _SPACE[layout]):
             return "has no parameters and mixes no positions"
         outer = next(_outer(path), "")
-        return f"is a part of {outer}" if not self._has_weights(outer) else ""
-
-    def _has_weights(self, path: str) -> bool:
-        return any(True for _ in self.modules[path].parameters())
+        return f"is a part of {outer}" if not _has_weights(self.modules[outer]) else ""
 
     def _spatial(self, path: str) -> bool:
         """Whether a module's input follows the image."""
@@ -277,6 +274,10 @@ def _leaf_kind(module: nn.Module) -> SiteKind | None:
     if type(module) in (nn.Conv2d, Conv2dSame):  # a subclass may compute its weights
         return "conv"
     return "activation" if is_activation(module) else None
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())
 
 
 def _outer(path: str) -> Iterator[str]:
