@@ -15,7 +15,7 @@ from torch import nn
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.errors import ARCHITECTURE, BuildError, SpecError, StudyError, check_kind
-from hadnas.hosts.graft.weights import CLASS_NAMES, IMAGES
+from hadnas.hosts.graft.weights import CLASS_NAMES, TRAINING_IMAGES
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.limits import check_memory
 from hadnas.paths import sha256_of
@@ -86,7 +86,7 @@ def save_weights(
     half = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        known = {CLASS_NAMES: list(class_names), IMAGES: images}
+        known = {CLASS_NAMES: list(class_names), TRAINING_IMAGES: images}
         metadata = {key: json.dumps(value) for key, value in known.items() if value} or None
         tensors = {key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()}
         save_file(tensors, half, metadata)

@@ -116,10 +116,8 @@ class Trainer:
         device: torch.device | str = "cpu",
         start: Start | None = None,
     ) -> None:
-        if recipe.batch > (most := len(data.train)):
-            raise DataError(
-                f"{data.name}: batch {recipe.batch} is larger than the training split; allowed: 2 to {most}"
-            )
+        if recipe.batch > (n := len(data.train)):
+            raise DataError(f"{data.name}: batch {recipe.batch} is larger than the training split; allowed: 2 to {n}")
         if isinstance(recipe.augment, Policy):
             check_channels(data)
         began, start = time.perf_counter(), start or Start()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import docs.grafts as grafts_page
 import hadnas
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
@@ -228,3 +229,17 @@ def test_a_wrapper_has_the_attributes_of_its_module() -> None:
     assert network.forward_features(images(32)).shape[1] == network.num_features
     final, maps = network.forward_intermediates(images(32), indices=2)
     assert len(maps) == 2 and final.shape[0] == 2
+
+
+def test_the_page_of_families_is_that_of_its_command() -> None:
+    """At least 40 networks, of which each has every site replaced, an exact start and code of equal logits."""
+    text = grafts_page.PAGE.read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    versions = text.partition("lists them); ")[2].partition(". What was")[0]
+    assert grafts_page.page(rows, versions) == text, "run `python -m docs.grafts`"
+    assert [row.split("`")[1] for row in rows] == list(grafts_page.MODELS) and len(rows) >= 40
+    row = grafts_page.checked("test_resnet", 32)
+    assert (row.exact, row.trained, row.code) == ("yes", "yes", "yes")
+    assert row.sites["block"] == (1, "conv_next") and row.sites["conv"][1] == "second_order"
+    broken = grafts_page.Row("m", 8, {"block": (2, None), "gate": (1, "identity")}, "yes", "yes", "other logits")
+    assert "| 2 (none fits) |" in str(broken) and "| 1 (identity) |" in str(broken)

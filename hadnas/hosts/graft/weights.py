@@ -23,7 +23,7 @@ from hadnas.errors import HadnasError, SpecError, StudyError, first_line
 from hadnas.paths import as_path
 
 PRETRAINED = "pretrained"
-CLASS_NAMES, IMAGES = KNOWN = "class_names", "images"
+CLASS_NAMES, TRAINING_IMAGES = KNOWN = "class_names", "images"
 """Keys of the metadata of exported weights: JSON of the names, and of mean, std and shape of the training images."""
 
 _HASHED = re.compile(r"(.+)#([0-9a-f]{16})")
@@ -135,7 +135,7 @@ def described(model: str, weights: str) -> Described:
 
 def expected(file: Path) -> Expected | None:
     """The images of the training of weights in a file, if `save_weights` wrote it and knew them."""
-    images = _metadata(file).get(IMAGES)
+    images = _metadata(file).get(TRAINING_IMAGES)
     return Expected(**{name: tuple(value) for name, value in images.items()}) if images else None
 
 
