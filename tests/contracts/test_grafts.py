@@ -207,8 +207,12 @@ def test_a_block_on_another_layout_gets_the_same_map(layout: Any) -> None:
     site = Replacement(block=block, layout=layout, grid=(4, 5), prefix=prefix)
     given, form = forms[layout](maps, first), forms[layout]
     assert torch.equal(site(given, None, mask=False), form(expected, first))
-    with pytest.raises(ValueError, match="mask"):
-        site(given, torch.ones(2))
+    assert torch.equal(site(given, (4, 5), size=[4, 5]), form(expected, first))
+    for mask in (torch.ones(2), (torch.ones(2), 3), True):
+        with pytest.raises(ValueError, match="mask"):
+            site(given, mask)
+    known = Replacement(block=block, layout=layout, grid=(4, 5), prefix=prefix, positions=True)
+    assert torch.equal(known(given, rope=torch.ones(20, 2)), form(expected, first))
     if prefix:
         with pytest.raises(ValueError, match="18 tokens of a map"):
             site(given[:, :20] if layout == "tokens" else given[:, :, :20])

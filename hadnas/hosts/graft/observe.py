@@ -166,9 +166,10 @@ def _hooks(network: nn.Module, found: Pass, running: list[Seen]) -> Iterator[Non
 
         def enter(_: nn.Module, args: Any, kwargs: Any) -> None:
             seen.calls += 1
-            more = [*args[1:], *kwargs.values()]
+            others = (*args[1:], *kwargs.values())
+            more = [part for one in others for part in (one if isinstance(one, tuple | list) else [one])]
             seen.given = tuple(args[0].shape) if args and isinstance(args[0], Tensor) else None
-            seen.extras = bool(more)
+            seen.extras = bool(others)
             seen.tensors = tuple(tuple(value.shape) for value in more if isinstance(value, Tensor))
             running.append(seen)
             paths.append(path)

@@ -50,9 +50,11 @@ class Replacement(nn.Module):
         self.positions = positions
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        further = [one for one in (*args, *kwargs.values()) if not (self.positions and isinstance(one, Tensor))]
-        if any(value is True or not (value is None or isinstance(value, int)) for value in further):
-            raise ValueError("found a mask or another tensor; at this site only arguments that are None are allowed")
+        further = [
+            part for one in (*args, *kwargs.values()) for part in (one if isinstance(one, tuple | list) else [one])
+        ]  # a size of the image, as a tuple, says nothing new
+        if any(one is True or (isinstance(one, Tensor) and not self.positions) for one in further):
+            raise ValueError("found a mask or another tensor; at this site no further tensors are allowed")
         if self.layout == "nchw":
             return self.block(x)
         if self.layout == "nhwc":

@@ -100,7 +100,7 @@ def frozen_parameters(module: nn.Module, recipe: Recipe, start: Start) -> list[n
     groups: dict[str, int] = group_parameters(ParentNames(module, start.origins), matcher(coarse=False), reverse=True)
     inside = [group for name, group in groups.items() if f"{name}.".startswith(f"{last}.")]
     if not inside:
-        layers = {".".join(name.split(".")[:depth]): None for name in groups for depth in (1, 2)}
+        layers = {".".join(name.split(".")[:-1][:depth]): None for name in groups for depth in (1, 2) if "." in name}
         raise unknown("layer", last, layers)
     if max(inside) == max(groups.values()):
         raise SpecError(
