@@ -223,6 +223,9 @@ def test_a_wrapper_has_the_attributes_of_its_module() -> None:
     wrapped = SecondOrder(nn.Conv2d(3, 5, 1))
     assert (wrapped.in_channels, wrapped.weight.shape) == (3, (5, 3, 1, 1))
     assert copy.deepcopy(wrapped).weight is not wrapped.weight
+    linear = nn.Linear(4, 4)
+    linear.alpha = 0.2  # as a block of nfnet has
+    assert [w.alpha.item() for w in (Gate(linear, block=nn.Tanh()), InputProduct(linear, 4, -1))] == [0, 0]
     with pytest.raises(AttributeError, match="nothing"):
         _ = wrapped.nothing
     task = task_of(32)

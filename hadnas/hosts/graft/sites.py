@@ -28,9 +28,6 @@ _AXES: dict[str, int] = {"nchw": -3, "nhwc": -1, "tokens": -1, "channels": -2, "
 _SPACE: dict[str, tuple[int, ...]] = {"nchw": (2, 3), "nhwc": (1, 2), "tokens": (1,), "channels": (2,)}
 """The axes of the positions."""
 
-_NORMED = 1
-"""The most axes of a parameter of a norm, a scale or a bias."""
-
 
 @dataclass(frozen=True)
 class Site:
@@ -159,7 +156,7 @@ class _Reader:
             )
         if not _has_weights(module):
             return self._free_reason(path, module)
-        if all(parameter.dim() <= _NORMED for parameter in module.parameters()):
+        if all(_is_scale(parameter, seen.given) for parameter in module.parameters()):
             return "is a norm or a scale"
         if not any(True for _ in module.children()) and not self._spatial(path):
             return "is a layer of another kind"
@@ -278,6 +275,11 @@ def _leaf_kind(module: nn.Module) -> SiteKind | None:
 
 def _has_weights(module: nn.Module) -> bool:
     return any(True for _ in module.parameters())
+
+
+def _is_scale(parameter: nn.Parameter, given: Shape) -> bool:
+    """Whether a parameter is one of a norm, a scale or a bias: numbers, or one for each channel."""
+    return parameter.dim() <= 1 or (parameter.numel() == max(parameter.shape) and parameter.numel() in given[1:])
 
 
 def _outer(path: str) -> Iterator[str]:

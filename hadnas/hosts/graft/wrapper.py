@@ -7,10 +7,15 @@ from torch import Tensor, nn
 
 
 class Wrapper(nn.Module):
-    """A module around the parent's module of a site, with all its attributes, as timm reads some of them."""
+    """A module around the parent's module of a site, with all its attributes, as timm reads some of them.
 
-    def __init__(self, parent: nn.Module) -> None:
+    `parameters` are its own, by name; the parent's module may have attributes of these names, as nfnet's `alpha`.
+    """
+
+    def __init__(self, parent: nn.Module, **parameters: nn.Parameter) -> None:
         super().__init__()
+        for name, value in parameters.items():  # before the module is there, as torch refuses a name that it has
+            self.register_parameter(name, value)
         self.parent = parent
 
     def __getattr__(self, name: str) -> Any:
