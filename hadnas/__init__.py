@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hadnas.retraining import retrain
     from hadnas.samplers.surrogate import SurrogateSampler
     from hadnas.search.finals import run_finals
-    from hadnas.search.predictor import load_predictor
+    from hadnas.search.latency.predictor import load_predictor
     from hadnas.search.proposals.prospects import prospects
     from hadnas.search.run import run_study
     from hadnas.space import int_range, one_of, op, repeat
@@ -49,7 +49,7 @@ _PUBLIC = {
     "int_range": "hadnas.space",
     "latency": "hadnas.measure.latency.latency",
     "load": "hadnas.library",
-    "load_predictor": "hadnas.search.predictor",
+    "load_predictor": "hadnas.search.latency.predictor",
     "log_trial": "hadnas.objective",
     "one_of": "hadnas.space",
     "op": "hadnas.space",

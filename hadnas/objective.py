@@ -21,7 +21,9 @@ from hadnas.search.mirror.candidates import Mirror
 from hadnas.space import Params, resolve
 from hadnas.space.data import as_data, from_data
 from hadnas.store.home import Home
-from hadnas.track.runs import Tracker, store_errors
+from hadnas.store.trials import trial_name
+from hadnas.track.failure import store_errors
+from hadnas.track.runs import Tracker
 from hadnas.track.view import set_view
 
 
@@ -59,7 +61,7 @@ def log_trial(
         set_view(tracker, [*figures, *ours], lowest_first=trial.study.directions[0] == StudyDirection.MINIMIZE)
         channels = task.shape[0]
         mirror = Mirror(tracker, ((0.0,) * channels, (1.0,) * channels), ())
-        name = f"trial-{trial.number:04d}"
+        name = trial_name(trial.number)
         run_id = mirror.start(trial.number, "trial", name, arch, trial.params)
         found = Outcome(figures={**values("cost", counted), **figures}, counted=counted)
         mirror.measured(run_id, name, plan, found)

@@ -1,9 +1,6 @@
 """Threads of the tests, and databases for those of the ledger: a SQLite file, PostgreSQL where the machine has it."""
 
 import os
-import shutil
-import socket
-import subprocess
 import uuid
 from collections.abc import Iterator
 from importlib import import_module
@@ -13,6 +10,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from hadnas.store.database import close_engines
+from tests.servers import installed_postgres, running_postgres
 
 
 def pytest_configure() -> None:
@@ -47,32 +45,11 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.get_uri()
         server.cleanup()
         return
-    found = shutil.which("initdb") or max(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), default="")
-    if not found:
+    binaries = installed_postgres()
+    if binaries is None:
         pytest.fail("no PostgreSQL: set HADNAS_TEST_PG, or install pgserver or the server's binaries")
-    yield from _own_server(Path(found).parent, folder)
-
-
-def _own_server(binaries: Path, folder: Path) -> Iterator[str]:
-    user = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
-    home = Path(f"/var/tmp/hadnas-postgres-{uuid.uuid4().hex}")  # short, for the socket, and open to that user
-    home.mkdir()
-    shutil.chown(home, user) if user else None
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home} -c fsync=off"
-    start = [binaries / "pg_ctl", "-D", home / "data", "-w", "-t", "120", "-l", home / "log", "-o", options, "start"]
-    stop = [binaries / "pg_ctl", "-D", home / "data", "-w", "-m", "fast", "stop"]
-    initdb = [binaries / "initdb", "-D", home / "data", "-U", "hadnas", "-A", "trust", "-N"]
-    quiet = {"check": True, "user": user, "cwd": home, "stdout": subprocess.DEVNULL}
-    try:
-        subprocess.run(initdb, **quiet)
-        subprocess.run(start, **quiet)
-        yield f"postgresql://hadnas@127.0.0.1:{port}/postgres"
-        subprocess.run(stop, **quiet)
-    finally:
-        shutil.rmtree(home)
+    with running_postgres(binaries) as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import atexit
 import shutil
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,3 +48,6 @@ class Unseen:
     def measured(self, outcome: Outcome) -> None: ...
 
     def epoch(self, epoch: Epoch) -> None: ...
+
+    def quiet(self) -> AbstractContextManager[None]:
+        return nullcontext()

@@ -12,7 +12,7 @@ from hadnas.measure.metrics.error import standard_error
 from hadnas.space import meanings
 from hadnas.store.stored import check_entry
 from hadnas.store.study import Study
-from hadnas.store.trials import FIGURES, FINGERPRINT, NOTES, PHASES, REASON, RUN_ID, rung_of
+from hadnas.store.trials import FIGURES, FINGERPRINT, NOTES, PHASES, REASON, RUN_ID, rung_of, trial_name
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -91,10 +91,10 @@ def of_trial(
 ) -> Found:
     """A trial as a value; one that cannot be read has the state damaged, with the reason.
 
-    run_id: of the rewritten MLflow run, if any
+    run_id: of its MLflow run, unless it was noted with the trial
     known: returns an architecture by its fingerprint
     """
-    name = f"trial-{number:04d}"
+    name = trial_name(number)
     try:
         if isinstance(trial, StudyError):
             raise trial
@@ -109,15 +109,20 @@ def of_trial(
     return _found(number, name, state, arch, stored, params, run_id, feasible, study.metric_figure, rung)
 
 
-def of_baseline(name: str, entry: dict[str, Any], study: Study, known: Callable[[str], Arch]) -> Found:
-    """A finished or failed baseline as a value; one that cannot be read has the state damaged, with the reason."""
+def of_baseline(
+    name: str, entry: dict[str, Any], run_id: str | None, study: Study, known: Callable[[str], Arch]
+) -> Found:
+    """A finished or failed baseline as a value; one that cannot be read has the state damaged, with the reason.
+
+    run_id: of its MLflow run, unless it is in the entry, as in earlier versions
+    """
     trained = REASON not in entry
     try:
         check_entry(entry, f"baseline {name!r}", needed=[study.metric_figure] if trained else ())
         arch = known(entry[FINGERPRINT])
     except HadnasError as error:
         return _damaged(None, name, study, error)
-    state, run_id = "complete" if trained else "pruned", entry.get(RUN_ID)
+    state, run_id = "complete" if trained else "pruned", run_id or entry.get(RUN_ID)
     return _found(None, name, state, arch, entry, {}, run_id, trained, study.metric_figure)
 
 

@@ -16,7 +16,8 @@ from hadnas.results.insight import insight
 from hadnas.results.predictions import score_in
 from hadnas.results.statistics import Estimate
 from hadnas.results.table import StudyResults
-from hadnas.track.runs import Tracker, store_errors
+from hadnas.track.failure import store_errors
+from hadnas.track.runs import Tracker
 from hadnas.train.data.spec import Data
 
 

@@ -20,7 +20,7 @@ from hadnas.store.ledger import Ledger
 from hadnas.store.records import StoredLatency, Training
 from hadnas.store.stored import read_trials, whole_latency
 from hadnas.store.study_store import class_names, reordered, stored_study, unknown_blocks
-from hadnas.store.trials import FIGURES, REASON, STUDY, baseline_entries, latency_of, rewritten_run
+from hadnas.store.trials import FIGURES, REASON, STUDY, baseline_entries, latency_of, noted_run
 from hadnas.train.data.spec import Data, load_data
 
 NOISY_RATIO = "~: the interquartile range of the ratio is above 5 %"
@@ -66,18 +66,17 @@ class StudyResults:
     @cached_property
     def found(self) -> list[Found]:
         """Every trial in order, without failed ones (interrupted and drawn again)."""
-        attributes = self.book.user_attrs
-        return [
-            of_trial(number, trial, rewritten_run(attributes, number), self.study, self._known)
-            for number, trial in read_trials(self.book, self.home)
-        ]
+        known, trials = self.book.user_attrs, read_trials(self.book, self.home)
+        return [of_trial(number, each, noted_run(known, number), self.study, self._known) for number, each in trials]
 
     @cached_property
     def baselines(self) -> list[Found]:
         """The networks from outside the space, trained by the same recipe."""
-        entries = baseline_entries(self.book)
+        entries, attributes = baseline_entries(self.book), self.book.user_attrs
         measured = [name for name in self.study.baselines or () if FIGURES in entries.get(name, {})]
-        return [of_baseline(name, entries[name], self.study, self._known) for name in measured]
+        return [
+            of_baseline(name, entries[name], noted_run(attributes, name), self.study, self._known) for name in measured
+        ]
 
     @property
     def distinct(self) -> list[Found]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Protocol
@@ -10,15 +10,15 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.errors import HadnasError, LostClaim, StudyError
 from hadnas.hosts.build import build_seeded, save_weights, trained
 from hadnas.hosts.host import Plan
 from hadnas.measure.figures import VAL
-from hadnas.measure.latency.latency import alone, latency, protocol, protocol_key
+from hadnas.measure.latency.latency import protocol
 from hadnas.search.evaluate import evaluate, overruns
 from hadnas.search.job import Job, Outcome, StopRule, training_key
+from hadnas.search.latency.timing import Quiet, timed
 from hadnas.store.home import Home, checkpoint_of, score_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Claim, Costs, StoredLatency, Training, TrainingKey
@@ -29,34 +29,6 @@ from hadnas.train.own import OwnTraining
 from hadnas.train.score import load_score, score_module
 from hadnas.train.summary import dummy
 from hadnas.train.trainer import Epoch, Fit
-
-SECONDS = 0.6
-"""Of warm-up and timing; with copies and the first call a candidate's eager latency takes at most 1.5 s."""
-
-
-def timed(
-    arch: Arch, task: Task, code: str, fresh: Callable[[], nn.Module], ledger: Ledger, *, device: str, backend: str
-) -> StoredLatency:
-    """The latency of `arch` at batch 1 on one thread; `fresh()` is built and timed only if the ledger has none.
-
-    `code` is a hash of the blocks: an edited block is a new block. The architecture must be in the ledger. Raises
-    MeasurementError if the module or the backend fails, UnknownName for a backend that does not exist.
-    """
-    said = protocol(task.shape, device=device, backend=backend)
-    key = protocol_key(said)
-    place = arch.fingerprint, str(task), code, key
-    known = ledger.measured.get_latency(*place)
-    if known is not None:
-        return known
-    # Measurements on one machine wait for each other: the one before may have been this one.
-    with alone():
-        if (known := ledger.measured.get_latency(*place)) is None:
-            taken = asdict(latency(fresh(), task.shape, device=device, backend=backend, seconds=SECONDS))
-            ledger.measured.put_latency(*place, taken.pop("protocol"), taken)
-            known = ledger.measured.get_latency(*place)
-    assert known is not None
-    return known
-
 
 _POINTS = ("train_loss", "val_loss", "metrics", "seconds")
 
@@ -69,6 +41,9 @@ class Shown(Protocol):
 
     def epoch(self, epoch: Epoch) -> None:
         """An epoch has ended."""
+
+    def quiet(self) -> AbstractContextManager[None]:
+        """A timing runs, during which nothing is shown."""
 
 
 class LedgerReport:
@@ -88,14 +63,15 @@ class LedgerReport:
 
     def __exit__(self, *raised: object) -> None:
         if self.claim is not None:  # not the candidate's fault: another attempt may follow
-            with suppress(LostClaim):
+            with suppress(StudyError):  # lost, or the database is away: then this worker soon counts as dead
                 self.ledger.release(self.claim)
 
     def time(self, fresh: Callable[[], nn.Module]) -> StoredLatency:
         """From the ledger, or measured now and stored there."""
         job = self.job
         assert job.latency is not None
-        return timed(job.arch, job.task, self.key.code, fresh, self.ledger, device=job.device, backend=job.latency)
+        how: dict[str, Any] = {"device": job.device, "backend": job.latency, "quiet": self.shown.quiet}
+        return timed(job.arch, job.task, self.key.code, fresh, self.ledger, **how)
 
     def measured(self, outcome: Outcome) -> None:
         """Store the costs that were counted, and show the outcome."""
@@ -284,9 +260,10 @@ class Evaluator:
         """The constraints of a trained candidate, for the sampler: name -> value / limit - 1."""
         return overruns(self.study.constraints, outcome.figures)
 
-    def latency(self, plan: Plan, backend: str) -> StoredLatency:
+    def latency(self, plan: Plan, backend: str, quiet: Quiet = nullcontext) -> StoredLatency:
         """From the ledger, or measured now. Raises MeasurementError if the module or the backend fails."""
         self.keep(plan)
         fresh: partial[nn.Module] = partial(build_seeded, plan, self.study.seed)
         code = self.key(plan).code
-        return timed(plan.arch, self.task, code, fresh, self.ledger, device=self.device, backend=backend)
+        how: dict[str, Any] = {"device": self.device, "backend": backend, "quiet": quiet}
+        return timed(plan.arch, self.task, code, fresh, self.ledger, **how)

@@ -9,7 +9,9 @@ split once more, which is counted and said.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,15 +27,16 @@ from hadnas.results.table import StudyResults
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
 from hadnas.search.mirror.candidates import mirror_finals
-from hadnas.search.mirror.overview import overview_of
+from hadnas.search.mirror.restore import open_mirror, without_mlflow
 from hadnas.search.progress import Progress, Watch
 from hadnas.search.tally import REFUSALS
 from hadnas.store.database import clear_errors
+from hadnas.store.health.outage import through_outages
 from hadnas.store.home import Home, score_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study
-from hadnas.store.trials import OPENINGS, FinalEntry, Kind, note_finals
-from hadnas.track.runs import Tracker, store_errors
+from hadnas.store.trials import OPENINGS, FinalEntry, Kind, mark_behind, note_finals
+from hadnas.track.failure import STORE_ERRORS, reason_of
 from hadnas.track.weights import fetched_weights
 from hadnas.train.device import chosen_device
 from hadnas.train.own import OwnTraining, Train
@@ -84,25 +87,27 @@ def run_finals(
     if data.sizes["test"] < 2:
         raise StudyError(f"{data.name}: the test split has {data.sizes['test']} image; finals need two or more")
     ledger = Ledger(home.url)
-    with clear_errors(home.url), store_errors(home.tracking_uri):
+    with clear_errors(home.url):
         try:
             own = OwnTraining(evaluate) if evaluate else None
             judge = Evaluator(_plain(results), data, home, ledger, chosen_device(device), own)
             candidates = results.num_met if candidates is None else candidates
             with ledger.worker.alive():
-                _Finals(results, ledger, judge, watch).hold(seeds, top, candidates)
+                through_outages(lambda: _Finals(results, ledger, judge, watch).hold(seeds, top, candidates))
         except KeyboardInterrupt:
             raise Interrupted(f"the finals of {name!r} were interrupted; the same command goes on from here") from None
         finally:
             ledger.close()
         found = read_finals(results)
-        tracker = Tracker(home.tracking_uri, home.artifacts, name)
         try:
-            with tracker.alone():  # a search that starts now would close these runs as left open
-                mirror_finals(results, tracker)
-            overview_of(results, tracker).close(data)
-        finally:
-            tracker.leave()
+            mirror = open_mirror(results)
+            with mirror.tracker.alone():  # a search that starts now would close these runs as left open
+                mirror_finals(results, mirror.tracker)
+            mirror.overview.close(data)
+            mirror.tracker.leave()
+        except STORE_ERRORS as error:
+            mark_behind(results.book, True)
+            logging.getLogger(__name__).warning("%s (%s)", without_mlflow(results), reason_of(error))
     return found
 
 
@@ -123,6 +128,10 @@ class _Shown:
 
     def epoch(self, epoch: Epoch) -> None:
         self.say(epoch.epoch)
+
+    def quiet(self) -> AbstractContextManager[None]:
+        """Nothing is written meanwhile."""
+        return nullcontext()
 
 
 class _Finals:

@@ -9,20 +9,24 @@ from hadnas.errors import HadnasError, LostClaim
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
-from hadnas.search.mirror.candidates import Live, Mirror
+from hadnas.search.mirror.live import Live
+from hadnas.search.mirror.writer import Writer
 from hadnas.search.proposals.propose import Proposal
 from hadnas.search.rungs import reason_to_stop
+from hadnas.store.health.outage import is_lost
 from hadnas.store.trials import (
     FIGURES,
     FINGERPRINT,
     NOTES,
     PHASES,
     REASON,
-    RUN_ID,
     RUNG,
+    WORKER,
     Trials,
     baseline_entries,
     note_baseline,
+    note_run,
+    trial_name,
 )
 from hadnas.store.worker import Held
 
@@ -43,13 +47,13 @@ class Recorder:
         self,
         evaluator: Evaluator,
         trials: Trials,
-        mirror: Mirror,
+        writer: Writer,
         say: Say,
         begin: Begin = lambda item: None,
         *,
         retry: bool = True,
     ) -> None:
-        self.evaluator, self.trials, self.mirror, self.say, self.begin = evaluator, trials, mirror, say, begin
+        self.evaluator, self.trials, self.writer, self.say, self.begin = evaluator, trials, writer, say, begin
         self.study, self.claims = evaluator.study, evaluator.ledger.claims
         entries = baseline_entries(trials.book)
         self.again = {name for name, entry in entries.items() if REASON in entry} if retry else set()
@@ -61,8 +65,7 @@ class Recorder:
             self._candidate(proposal)
 
     def _candidate(self, proposal: Proposal) -> None:
-        if proposal.left is not None:
-            self.mirror.tracker.interrupt(proposal.left)
+        number = proposal.number
         if proposal.held.is_hopeless:
             self._tell(proposal, Outcome(reason=proposal.held.reason, broken={"trains": 1.0}))
             return
@@ -71,27 +74,26 @@ class Recorder:
         except HadnasError as error:
             self._tell(proposal, Outcome(reason=str(error), broken={"valid": 1.0}))
             return
-        name = f"trial-{proposal.number:04d}"
         self.evaluator.keep(plan)  # before the trial names it
-        self.trials.note(proposal.number, **{FINGERPRINT: plan.arch.fingerprint})
-        run_id = self.mirror.start(proposal.number, "trial", name, plan.arch, proposal.params)
-        self.trials.note(proposal.number, **{RUN_ID: run_id})
-        with self._at_work(proposal.held, run_id):
-            outcome = self._evaluate(name, f"trial {proposal.number}", plan, run_id, held=True)
+        self.trials.note(number, **{FINGERPRINT: plan.arch.fingerprint})
+        note, say = partial(self.trials.note_run, number), partial(self.say, f"trial {number}")
+        live = Live(self.writer, trial_name(number), plan, note, say)
+        live.start(number, "trial", proposal.params, proposal.left)
+        with self._at_work(proposal.held, live):
+            outcome = self._evaluate(plan, live, held=True)
             outcome.phases["sample"] = proposal.seconds
             self.claims.check(proposal.held)
-            self.mirror.end(run_id, "KILLED" if outcome.reason else "FINISHED", outcome.reason)
             self._tell(proposal, outcome)
+            live.end("KILLED" if outcome.reason else "FINISHED", outcome.reason)
 
-    def _evaluate(self, name: str, label: str, plan: Plan, run_id: str, *, held: bool) -> Outcome:
+    def _evaluate(self, plan: Plan, live: Live, *, held: bool) -> Outcome:
         """Measure and train one candidate, shown in MLflow and to the watcher meanwhile."""
-        self.say(label, "measure", 0)
-        live = Live(self.mirror, run_id, name, plan, partial(self.say, label))
+        live.say("measure", 0)
         evaluator = self.evaluator
         rule = partial(reason_to_stop, self.study, evaluator.key(plan), self.trials, evaluator.ledger) if held else None
         outcome = evaluator.evaluate(plan, live, held=held, rule=rule)
         if outcome.training is not None:
-            self.mirror.trained(run_id, outcome)
+            live.trained(outcome)
         return outcome
 
     def _tell(self, proposal: Proposal, outcome: Outcome) -> None:
@@ -125,23 +127,21 @@ class Recorder:
     def _baseline(self, name: str, plan: Plan, held: Held) -> None:
         """Evaluate a baseline: it gets a ledger row and a run, but no trial."""
         self.evaluator.keep(plan)
-        entry: dict[str, Any] = {FINGERPRINT: plan.arch.fingerprint}
-        note_baseline(self.trials.book, name, entry)
-        entry[RUN_ID] = run_id = self.mirror.start(None, "baseline", name, plan.arch, {})
-        note_baseline(self.trials.book, name, entry)
-        with self._at_work(held, run_id):
-            outcome = (
-                Outcome(reason=held.reason)
-                if held.is_hopeless
-                else self._evaluate(name, name, plan, run_id, held=False)
-            )
+        book = self.trials.book
+        note_run(book, name, None)  # until there is another
+        entry: dict[str, Any] = {FINGERPRINT: plan.arch.fingerprint, WORKER: self.claims.worker.id}
+        note_baseline(book, name, entry)
+        live = Live(self.writer, name, plan, partial(note_run, book, name), partial(self.say, name))
+        live.start(None, "baseline", {})
+        with self._at_work(held, live):
+            outcome = Outcome(reason=held.reason) if held.is_hopeless else self._evaluate(plan, live, held=False)
             self.claims.check(held)
-            self.mirror.end(run_id, "KILLED" if outcome.reason else "FINISHED", outcome.reason)
             if outcome.reason:
                 entry[REASON] = outcome.reason
             notes = {**outcome.notes, "reused": outcome.reused}
-            note_baseline(self.trials.book, name, {**entry, FIGURES: outcome.figures, NOTES: notes})
+            note_baseline(book, name, {**entry, FIGURES: outcome.figures, NOTES: notes})
             self.claims.end(held)
+            live.end("KILLED" if outcome.reason else "FINISHED", outcome.reason)
 
     @contextmanager
     def _begun(self, held: Held) -> Iterator[None]:
@@ -151,14 +151,14 @@ class Recorder:
         self.begin("")
 
     @contextmanager
-    def _at_work(self, held: Held, run_id: str) -> Iterator[None]:
+    def _at_work(self, held: Held, live: Live) -> Iterator[None]:
         """Close the run if the body does not complete."""
         try:
             yield
         except LostClaim:
-            self.mirror.end(run_id, "KILLED", "taken over by another worker")
+            live.end("KILLED", "taken over by another worker")
         except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt)
+            stopped = isinstance(error, KeyboardInterrupt) or is_lost(error)
             said = "interrupted" if stopped else f"{type(error).__name__}: {error}"
-            self.mirror.end(run_id, "KILLED" if stopped or held.item.startswith("baseline") else "FAILED", said)
+            live.end("KILLED" if stopped or held.item.startswith("baseline") else "FAILED", said)
             raise

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -16,12 +15,11 @@ from hadnas.measure.figures import VAL
 from hadnas.measure.latency.backends import require_backend
 from hadnas.results.table import StudyResults
 from hadnas.samplers.sampler import make_sampler
-from hadnas.search.compare import backends, compare
 from hadnas.search.evaluate import check_start
 from hadnas.search.evaluator import Evaluator
-from hadnas.search.mirror.candidates import mirror_of
-from hadnas.search.mirror.overview import Overview
-from hadnas.search.mirror.restore import end_stale_runs, rewrite
+from hadnas.search.latency.compare import backends, compare
+from hadnas.search.mirror.restore import OpenMirror, open_mirror, without_mlflow
+from hadnas.search.mirror.writer import Writer
 from hadnas.search.progress import Progress, Watch
 from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch, images_of_weights
 from hadnas.search.proposals.enqueued import enqueue
@@ -31,13 +29,14 @@ from hadnas.search.record import Recorder
 from hadnas.search.tally import all_failed, standstill, tally
 from hadnas.space import Params, size
 from hadnas.store.database import clear_errors
+from hadnas.store.health.outage import through_outages
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study
 from hadnas.store.study_store import open_trials, user_defined_ops
-from hadnas.store.trials import Trials
-from hadnas.track.runs import Tracker, store_errors
-from hadnas.train.data.spec import load_data
+from hadnas.store.trials import Trials, mark_behind
+from hadnas.track.runs import End
+from hadnas.train.data.spec import Data, load_data
 from hadnas.train.device import chosen_device
 from hadnas.train.loss import Loss
 from hadnas.train.own import OwnTraining, Train
@@ -45,6 +44,9 @@ from hadnas.train.score import check_defined
 from hadnas.train.summary import summary
 
 ELSEWHERE = "other workers evaluate the rest"
+OPEN_SECONDS, CLOSE_SECONDS = 10.0, 120.0
+"""The longest waits for a tracking server, before and after a search."""
+
 TIME_OVER = "the time limit is over; the same command continues the search"
 
 
@@ -106,39 +108,58 @@ def run_study(
     with at(f"study {study.name!r}"):
         check_user_defined(blocks, study.space, evaluator.task, [*baselines.values()], study.seed)
     home.make_place(study.name)
-    with clear_errors(home.url), store_errors(home.tracking_uri):
+    with clear_errors(home.url):
         trials = open_trials(study, home, evaluator.facts)
-        watch(Progress(study.name, study.trials, phase="opening MLflow's database"))
-        home.make_tracking_database()
-        with home.schema_lock():
-            tracker = Tracker(home.tracking_uri, home.artifacts, study.name)
+        watch(Progress(study.name, study.trials, phase="opening MLflow"))
         results = StudyResults(study.name, home)
-        run = _Run(results, evaluator, trials, tracker, watch, notes + more, deadline, retry)
+        writer = _writer(results, ledger.worker.id, evaluator.device)
+        run = _Run(evaluator, trials, writer, watch, notes + more, deadline, retry)
+
+        def work() -> None:
+            run.baselines(baselines)
+            run.enqueued(queue.draws)
+            run.candidates()
+            run.baselines(baselines)  # those of workers that died meanwhile
+            if not run.is_over():
+                compare(study, home, evaluator, writer, lambda name, on: run.say(f"{name} on {on}", "latency"))
+
+        state: End = "FAILED"
         try:
             with ledger.worker.alive():
-                run.open()
-                run.baselines(baselines)
-                run.enqueued(queue.draws)
-                run.candidates()
-                run.baselines(baselines)  # those of workers that died meanwhile
-                if not run.is_over():
-                    compare(study, home, evaluator, run.mirror, lambda name, on: run.say(f"{name} on {on}", "latency"))
-                run.tidy()
-                if run.progress.ended != ELSEWHERE:
-                    run.overview.close(data)
-        except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt)
-            with suppress(Exception):  # the tracking store may be what failed
-                tracker.close("KILLED" if stopped else "FAILED")
-            if stopped:
-                message = f"study {study.name!r} was interrupted; the same command continues it"
-                raise Interrupted(message) from None
-            raise
+                try:
+                    trials.mend()
+                    writer.open(None if home.tracks_in_file else OPEN_SECONDS)
+                    through_outages(work)
+                    run.say("", "writing to MLflow")
+                    finish = partial(_finish, data=data if run.progress.ended != ELSEWHERE else None)
+                    writer.add(finish, opens=True, now=True)
+                    state = "FINISHED"
+                except KeyboardInterrupt:
+                    state = "KILLED"
+                    message = f"study {study.name!r} was interrupted; the same command continues it"
+                    raise Interrupted(message) from None
+                finally:
+                    writer.close(state, None if home.tracks_in_file else CLOSE_SECONDS)
         finally:
             ledger.close()
             results.ledger.close()
-        tracker.close("FINISHED")
     return run.progress
+
+
+def _writer(results: StudyResults, worker: str, device: str) -> Writer:
+    """The thread that writes a study to MLflow."""
+    return Writer(
+        partial(open_mirror, results, worker, device=device),
+        partial(mark_behind, results.book),
+        without_mlflow(results),
+    )
+
+
+def _finish(mirror: OpenMirror, data: Data | None) -> None:
+    """Close what dead workers left open; with the images of a study that ended, write its report."""
+    mirror.tidy()
+    if data is not None:
+        mirror.overview.close(data)
 
 
 def _baseline(node: dict[str, Any] | str, evaluator: Evaluator) -> Plan:
@@ -150,40 +171,26 @@ class _Run:
 
     def __init__(
         self,
-        results: StudyResults,
         evaluator: Evaluator,
         trials: Trials,
-        tracker: Tracker,
+        writer: Writer,
         watch: Watch,
         notes: tuple[str, ...],
         deadline: float,
         retry: bool,
     ) -> None:
         self.study = study = evaluator.study
-        self.evaluator, self.trials, self.tracker, self.watch = evaluator, trials, tracker, watch
+        self.evaluator, self.trials, self.writer, self.watch = evaluator, trials, writer, watch
         self.deadline = deadline
         self.claims, data = evaluator.ledger.claims, evaluator.data
-        self.mirror = mirror_of(results, tracker, device=evaluator.device)
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=notes)
         self.progress.data = summary(study.data, data, study.metric_figure.removeprefix(VAL))
         self.size = size(study.space)
         self.progress.worker = evaluator.ledger.worker.id
         self.progress.metric = study.metric_figure.removeprefix(VAL)
-        self.recorder = Recorder(evaluator, trials, self.mirror, self.say, self.begin, retry=retry)
+        self.recorder = Recorder(evaluator, trials, writer, self.say, self.begin, retry=retry)
         self.problem = prospects(study.space, evaluator.task, study.objectives, study.constraints)
-        self.overview = Overview(results, tracker, self.problem)
         self.sampler = make_sampler(study.sampler, study.seed, study.sampler_options, self.problem)
-
-    def open(self) -> None:
-        """Close what dead workers left open, and set up the study in MLflow, written again if it is missing there."""
-        self.trials.mend()
-        self.tidy()
-        rewrite(self.overview, partial(self.say, phase="written to MLflow again"))
-
-    def tidy(self) -> None:
-        """Close the runs in MLflow that dead workers left open."""
-        with self.tracker.alone():
-            end_stale_runs(self.trials.book, self.tracker, self.claims.at_work(self.study.name))
 
     def is_over(self) -> bool:
         """Whether the time of the search is over."""
@@ -207,7 +214,7 @@ class _Run:
         """Propose, evaluate, record, until the study ends or other workers evaluate the rest."""
         study = self.study
         while not self._ended():
-            self.overview.update()
+            self.writer.add(lambda mirror: mirror.overview.update())
             proposal = propose(study, self.trials, self.claims, self.sampler)
             if proposal is not None:
                 self.recorder.candidate(proposal)

@@ -11,7 +11,7 @@ from hadnas.samplers.rungs import Course, stops
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import CurvePoint, TrainingKey
 from hadnas.store.study import Study
-from hadnas.store.trials import FIGURES, FINGERPRINT, NOTES, Trials
+from hadnas.store.trials import FIGURES, FINGERPRINT, NOTES, Trials, trial_name
 from hadnas.train.trainer import Epoch
 
 _COSTS = ("macs", "params")
@@ -64,7 +64,7 @@ def _finished(study: Study, key: TrainingKey, trials: Sequence[FrozenTrial], led
         curve = curves.get((fingerprint, trial.user_attrs[NOTES].get("code", "")), [])
         known = all(metric in point.metrics for point in curve)  # before version 6 the accuracy alone
         if len(curve) == study.recipe.epochs and known:
-            found[f"trial-{trial.number:04d}"] = _course(study, trial.user_attrs[FIGURES], curve)
+            found[trial_name(trial.number)] = _course(study, trial.user_attrs[FIGURES], curve)
     return found
 
 

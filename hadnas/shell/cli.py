@@ -14,7 +14,7 @@ import click
 from hadnas.errors import HadnasError, Interrupted, printable
 from hadnas.shell.commands import bench, graft, home, network, search, shelf, study
 from hadnas.shell.workers.link import this_link
-from hadnas.track.server import interrupted_by
+from hadnas.signals import interrupted_by
 
 
 class Shell(click.Group):
@@ -86,6 +86,8 @@ for command in (
     study.proxies_command,
     home.ledger_command,
     home.ui_command,
+    home.sync_command,
+    home.doctor_command,
     bench.bench_command,
     study.compare_command,
     network.pick_command,
@@ -116,7 +118,8 @@ def run() -> None:
 
     atexit.register(leave)  # registered first, so it runs after the handlers of all libraries
     try:
-        main()
+        with interrupted_by(signal.SIGTERM, signal.SIGHUP):
+            main()
         status = 0
     except SystemExit as error:
         status = int(error.code or 0)

@@ -144,18 +144,18 @@ class Database:
 
     def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
         self.url = url
-        self._engine = open_engine(url, timeout)
-        self._reader = self._engine.execution_options(reading=True)
-        self.dialect = dialect(self._engine.url)
+        self.engine = open_engine(url, timeout)
+        self._reader = self.engine.execution_options(reading=True)
+        self.dialect = dialect(self.engine.url)
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self.engine.dispose()
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session in one transaction, alone among the writers of a SQLite file."""
-        with clear_errors(self.url), Session(self._engine, expire_on_commit=False) as session, session.begin():
+        with clear_errors(self.url), Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager

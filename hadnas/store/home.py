@@ -31,6 +31,7 @@ from hadnas.store.database import (
     shown,
     sqlite_url,
 )
+from hadnas.store.health.outage import wait_for_server
 from hadnas.store.records import Training, TrainingKey
 
 if TYPE_CHECKING:
@@ -94,6 +95,11 @@ class Home:
     def _tracking(self) -> str:
         return dialect(self.url).tracking(self.path)
 
+    @property
+    def tracks_in_file(self) -> bool:
+        """Whether MLflow's store is a file, not a server."""
+        return self.tracking_uri.startswith("sqlite")
+
     def make_tracking_database(self) -> None:
         """Create MLflow's database on PostgreSQL if it is missing; MLflow creates a SQLite file itself."""
         if self.tracking_uri == self._tracking():
@@ -153,7 +159,7 @@ def optuna_storage(home: Home, timeout: float = TIMEOUT) -> "RDBStorage":
             storage = RDBStorage(home.url, engine_kwargs=dialect(home.url).options(timeout))
         except RuntimeError as error:
             raise StudyError(f"{shown(home.url)}: {error}") from error
-    closed_at_exit(storage.engine)
+    wait_for_server(closed_at_exit(storage.engine))
     return storage
 
 

@@ -32,6 +32,7 @@ from sqlalchemy.orm import Session
 
 from hadnas.errors import LostClaim, StudyError
 from hadnas.store.database import TIMEOUT, Database, clear_errors, shown
+from hadnas.store.health.outage import wait_for_server
 from hadnas.store.home import weights_name
 from hadnas.store.measured import Measured, numbers
 from hadnas.store.records import Claim, CurvePoint, State, Status, Test, Training, TrainingKey, record
@@ -59,6 +60,7 @@ class Ledger:
         try:
             with clear_errors(url), self.database.dialect.alone(SCHEMA_LOCK), self.database.write() as session:
                 prepare(session.connection(), where=shown(url))
+            wait_for_server(self.database.engine)
         except BaseException:
             self.close()
             raise
@@ -96,14 +98,8 @@ class Ledger:
             now = self.database.dialect.now(session)
             start: dict[str, Any] = {"state": "running", "reason": None, "worker": worker, "host": this_host()}
             self.worker.beat(session)
-            start |= {
-                "holder": self.worker.id,
-                "pid": os.getpid(),
-                "versions": versions,
-                "started": now,
-                "heartbeat": now,
-                "finished": None,
-            }
+            start |= {"holder": self.worker.id, "pid": os.getpid(), "versions": versions}
+            start |= {"started": now, "heartbeat": now, "finished": None}
             new = self.database.dialect.insert(TrainingRow).values(**asdict(key), **start, study=study, attempt=1)
             mine = session.scalar(new.on_conflict_do_nothing().returning(TrainingRow.id)) is not None
             row = session.scalars(_of(key).with_for_update()).one()

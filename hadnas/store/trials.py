@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from pydantic import Field
 
 from hadnas.store.records import TrainingKey
 
-DRAW = "draw"  # of a trial: the number of its draw
+DRAW, WORKER = "draw", "worker"  # of a trial: the number of its draw, and the id of the worker at it
 FINGERPRINT, RUN_ID, REASON = "fingerprint", "run_id", "reason"  # of its candidate; REASON where it was refused
 RUNG = "rung"  # the epoch after which its training was stopped, with a REASON
 FIGURES, NOTES, PHASES = "figures", "notes", "phases"  # the results, and the seconds of each phase
@@ -24,7 +25,9 @@ _EARLIER_DRAW = "hadnas:draw"  # a system attribute, of trials of earlier versio
 
 STUDY = "study"  # of a study: the study as data, with the facts of its images
 FINALS, FINALS_RUNS, OPENINGS = "finals", "finals_runs", "test_opened_for"
-BASELINE, RUN, LATENCY = "baseline", "run", "latency"  # `baseline:<name>`, `run:<trial>`, `latency:<fingerprint>:<on>`
+BEHIND = "mlflow_behind"  # whether MLflow lacks something that could not be written
+# `baseline:<name>`, `run:<trial>`, `run:baseline:<name>`, `latency:<fingerprint>:<on>`
+BASELINE, RUN, LATENCY = "baseline", "run", "latency"
 
 
 def draw_of(trial: FrozenTrial) -> int:
@@ -72,13 +75,14 @@ class Trials:
         answers: dict[str, Any],
         distributions: dict[str, BaseDistribution],
         kept: dict[str, Any],
+        worker: str | None = None,
     ) -> FrozenTrial:
         """Add a running trial in one step; `kept` are the system attributes that its sampler stores."""
         trial = create_trial(
             state=TrialState.RUNNING,
             params=answers,
             distributions=distributions,
-            user_attrs={DRAW: draw},
+            user_attrs={DRAW: draw, WORKER: worker},
             system_attrs=kept,
         )
         self.book.add_trial(trial)
@@ -91,6 +95,13 @@ class Trials:
         trial = self._trial(number)
         for name, value in attributes.items():
             trial.set_user_attr(name, value)
+
+    def note_run(self, number: int, run_id: str) -> None:
+        """Store the run of a trial, which may have ended meanwhile: runs are opened by another thread."""
+        try:
+            self._trial(number).set_user_attr(RUN_ID, run_id)
+        except UpdateFinishedTrialError:
+            note_run(self.book, number, run_id)
 
     def tell(self, number: int, constraints: Mapping[str, float], values: Sequence[float] | None) -> None:
         """End a trial: complete with its values, or pruned without, so that the sampler learns from its constraints.
@@ -144,6 +155,28 @@ class FinalEntry:
     reason: str | None
 
 
+def trial_name(number: int) -> str:
+    """The name of a trial, as of its run."""
+    return f"trial-{number:04d}"
+
+
+def workers_at(book: optuna.Study) -> dict[str, str]:
+    """The id of the last worker at each trial and baseline, by name; earlier versions stored none."""
+    trials = {trial_name(trial.number): trial.user_attrs for trial in book.get_trials(deepcopy=False)}
+    return {name: kept[WORKER] for name, kept in {**trials, **baseline_entries(book)}.items() if kept.get(WORKER)}
+
+
+def is_behind(book: optuna.Study) -> bool:
+    """Whether MLflow lacks something of a study that could not be written."""
+    return bool(book.user_attrs.get(BEHIND))
+
+
+def mark_behind(book: optuna.Study, behind: bool) -> None:
+    """Store whether MLflow lacks something of a study."""
+    if is_behind(book) != behind:
+        book.set_user_attr(BEHIND, behind)
+
+
 def note_finals(book: optuna.Study, entries: Sequence[FinalEntry]) -> None:
     """Store the networks of the finals; those of earlier finals are replaced."""
     book.set_user_attr(FINALS, [asdict(entry) for entry in entries])
@@ -155,15 +188,19 @@ def final_entries(book: optuna.Study) -> list[FinalEntry]:
     return [FinalEntry(**{**entry, "keys": [TrainingKey(**key) for key in entry["keys"]]}) for entry in kept]
 
 
-def note_run(book: optuna.Study, number: int, run_id: str) -> None:
-    """Store the new run of a finished trial with the study, as Optuna does not change a finished trial."""
-    book.set_user_attr(f"{RUN}:{number}", run_id)
+def note_run(book: optuna.Study, candidate: int | str, run_id: str | None) -> None:
+    """Store the run of a finished trial or of a baseline with the study: Optuna does not change a finished trial."""
+    book.set_user_attr(_run_key(candidate), run_id)
 
 
-def rewritten_run(book_attributes: Mapping[str, Any], number: int) -> str | None:
-    """The new run of a finished trial, from the attributes of its study; None if its first run exists."""
-    found: str | None = book_attributes.get(f"{RUN}:{number}")
+def noted_run(book_attributes: Mapping[str, Any], candidate: int | str) -> str | None:
+    """What `note_run` stored, from the attributes of the study; None if nothing."""
+    found: str | None = book_attributes.get(_run_key(candidate))
     return found
+
+
+def _run_key(candidate: int | str) -> str:
+    return f"{RUN}:{candidate}" if isinstance(candidate, int) else f"{RUN}:{BASELINE}:{candidate}"
 
 
 def note_latency(book: optuna.Study, fingerprint: str, backend: str, entry: Mapping[str, Any]) -> None:

@@ -28,6 +28,10 @@ STALE = 120.0
 """Seconds without a heartbeat after which a worker counts as dead."""
 
 
+_LEFT: set[str] = set()
+"""Workers of this process that have left."""
+
+
 class Worker:
     """This process, as the other workers of a database see it."""
 
@@ -45,10 +49,16 @@ class Worker:
 
     def is_alive(self, session: Session, holder: str | None) -> bool:
         """Whether this worker has a recent heartbeat and, if it runs on this machine, its process exists."""
-        row = session.get(WorkerRow, holder) if holder is not None else None
+        row = session.get(WorkerRow, holder) if holder is not None and holder not in _LEFT else None
         if row is None or row.heartbeat < self.database.dialect.now(session) - self.stale:
             return False
         return not is_dead(row.host, row.pid, row.began)
+
+    def living(self) -> set[str]:
+        """The ids of the other living workers."""
+        with self.database.read() as session:
+            ids = session.scalars(select(WorkerRow.id).where(WorkerRow.id != self.id)).all()
+            return {each for each in ids if self.is_alive(session, each)}
 
     def forget_dead(self, session: Session) -> None:
         """Delete the rows of dead workers: a worker without a row counts as dead, and writes it again if it is not."""
@@ -76,6 +86,7 @@ class Worker:
         finally:
             over.set()
             thread.join()
+            _LEFT.add(self.id)  # also if the database is away
             with suppress(StudyError), self.database.write() as session:
                 session.execute(delete(WorkerRow).filter_by(id=self.id))
 
@@ -203,7 +214,7 @@ class Claims:
         try:
             yield
         except BaseException:
-            with suppress(LostClaim):
+            with suppress(StudyError):  # lost, or the database is away: then this worker soon counts as dead
                 self.give_back(held)
             raise
 

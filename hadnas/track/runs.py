@@ -8,27 +8,24 @@ several workers write to one study at once without a lock.
 import csv
 import io
 import logging
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import DatasetInput, Metric, Param, RunTag
+from mlflow.entities import Run as Run
+from mlflow.exceptions import MlflowException
 
 from hadnas.errors import StudyError
 from hadnas.track import keys, store
+from hadnas.track.failure import lost, reason_of
 from hadnas.track.names import PARAM_LENGTH, TAG_LENGTH, clip, mlflow_name, user, without_password
 from hadnas.track.weights import FOLDER
-
-# MLflow reads it when imported: a search sends nothing anywhere.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-
-from mlflow import MlflowClient
-from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
 
 End = Literal["FINISHED", "KILLED", "FAILED"]
 
@@ -72,13 +69,15 @@ class Tracker:
         except Exception as error:  # of SQLAlchemy, MLflow or the system
             raise StudyError(
                 f"study {study!r}: MLflow cannot store its runs in {without_password(tracking_uri)} with files in "
-                f"{artifact_root} ({_reason(error)}); allowed: a database of its own, as sqlite:////path/mlflow.db, "
+                f"{artifact_root} ({reason_of(error)}); allowed: a database of its own, as sqlite:////path/mlflow.db, "
                 "and a folder that can be written; a damaged database may be deleted: the search writes it again"
             ) from error
 
     def _open_parent(self) -> str:
-        for run in self.search(f"tags.`{keys.KIND}` = 'study'"):
+        for run in self.search(f"tags.`{keys.KIND}` = 'study'", "ALL"):
             run_id = str(run.info.run_id)
+            if run.info.lifecycle_stage == "deleted":  # in the UI, but the study continues
+                self.client.restore_run(run_id)
             self._found = str(run.info.status)
             self.client.update_run(run_id, status="RUNNING")
             return run_id
@@ -202,7 +201,7 @@ class Tracker:
         try:
             self.client.log_text(run_id, text, path)
         except OSError as error:
-            raise _lost(self.tracking_uri, error) from error
+            raise lost(self.tracking_uri, error) from error
 
     def log_weights(self, run_id: str, path: Path) -> None:
         """Store a file of weights on MLflow's server, for other machines; without a server it lies in the home."""
@@ -249,6 +248,11 @@ class Tracker:
             if run.info.status != "KILLED":
                 self._interrupt(run)
 
+    def delete(self, run_id: str) -> None:
+        """Close and delete a run that was written in part, as in the UI: it can be restored there."""
+        self.client.set_terminated(run_id, "KILLED")
+        self.client.delete_run(run_id)
+
     def _interrupt(self, run: Run) -> None:
         self._notes[run.info.run_id] = run.data.tags.get(keys.NOTE, "")
         self.end_trial(run.info.run_id, "KILLED", "interrupted")
@@ -260,27 +264,6 @@ class Tracker:
     def leave(self) -> None:
         """Put the parent run back as it was found: a search may be running elsewhere."""
         self.client.update_run(self.parent_run_id, status=self._found)
-
-
-@contextmanager
-def store_errors(tracking_uri: str) -> Iterator[None]:
-    """Turn errors of MLflow, as of a locked, damaged or missing store, into a StudyError that names the store."""
-    try:
-        yield
-    except MlflowException as error:
-        raise _lost(tracking_uri, error) from error
-
-
-def _lost(tracking_uri: str, error: Exception) -> StudyError:
-    return StudyError(
-        f"{without_password(tracking_uri)}: MLflow cannot use it any more ({_reason(error)}); all measurements "
-        "are in the ledger, and the same command continues"
-    )
-
-
-def _reason(error: Exception) -> str:
-    said = str(getattr(error.__cause__, "orig", None) or error)  # the database's own message, if any
-    return said.splitlines()[0] if said else type(error).__name__
 
 
 def _tags(tags: Mapping[str, object]) -> list[RunTag]:

@@ -11,16 +11,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 from urllib.parse import urlencode
 
 from hadnas.errors import StudyError, UnknownName
+from hadnas.signals import interrupted_by
 from hadnas.track import store
 from hadnas.track.keys import CURRENT, WHOLE
 from hadnas.track.names import experiment_name
@@ -148,22 +147,3 @@ def free_port(wanted: int) -> int:
             probe.bind((HOST, port))
             return int(probe.getsockname()[1])
     raise StudyError(f"no port of {HOST} can be bound")
-
-
-@contextmanager
-def interrupted_by(*signals: signal.Signals) -> Iterator[None]:
-    """Let these signals interrupt the block as Ctrl-C does, so that it stops what it started."""
-
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    ignored = {one for one in signals if signal.getsignal(one) is signal.SIG_IGN}  # as under nohup
-    before = {one: signal.signal(one, interrupt) for one in signals if one not in ignored}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)

@@ -84,6 +84,18 @@ def leave_behind(client: "MlflowClient", moved: "Experiment", folder: Path, pare
     client.delete_experiment(moved.experiment_id)
 
 
+def known_runs(tracking_uri: str, study: str) -> "list[Run]":
+    """The runs of a study, also those deleted in the UI; nothing is created."""
+    from mlflow import MlflowClient
+
+    file = _file(tracking_uri)
+    if file is not None and not file.exists():
+        return []
+    client = MlflowClient(tracking_uri)
+    experiment = client.get_experiment_by_name(experiment_name(study))
+    return [] if experiment is None else list(runs(client, experiment.experiment_id, "", "ALL"))
+
+
 def runs(client: "MlflowClient", experiment_id: str, query: str, view: str) -> Iterator["Run"]:
     """The runs of an experiment, oldest first; `view` is ACTIVE_ONLY, or ALL with those deleted in the UI."""
     from mlflow.entities import ViewType

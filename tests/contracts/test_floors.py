@@ -18,6 +18,7 @@ FLOORS = [
     "paths",
     "plain",
     "shipped",
+    "signals",
     "targets",
     "space",
     "blocks",
@@ -40,6 +41,7 @@ FLOORS += [
     "opened",
     "library",
     "retraining",
+    "doctor",
     "shell",
     "__main__",
 ]

@@ -8,7 +8,7 @@ import pytest
 
 import hadnas
 from hadnas.measure.figures import TABLE, constraints
-from hadnas.shell.commands.study import search_command
+from hadnas.shell.commands.search import search_command
 from hadnas.store.records import Costs
 from hadnas.track import keys
 

@@ -64,7 +64,7 @@ def test_the_pages_together_show_every_command() -> None:
 def test_ci_runs_the_test_commands_of_the_readme_and_of_contributing() -> None:
     whole = re.compile(rf"(python3 -m pip install uv && )?{PYTEST}( -m \w+)?")
     shown = [line for page in (README, ROOT / "CONTRIBUTING.md") for line in shell_lines(page) if whole.fullmatch(line)]
-    assert len(shown) == 5 and {line for line in shown if not any(run.endswith(line) for run in CI)} == set()
+    assert len(shown) == 6 and {line for line in shown if not any(run.endswith(line) for run in CI)} == set()
     assert shown[0] in CI
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     marks = {mark.partition(":")[0] for mark in settings["tool"]["pytest"]["ini_options"]["markers"]}

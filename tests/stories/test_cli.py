@@ -18,7 +18,7 @@ from hadnas.measure.latency.reference import NAME
 from hadnas.opened import open_study
 from hadnas.results.statistics import Correlation
 from hadnas.search.finals import run_finals
-from hadnas.search.predictor import Predictor, cost_features, digest
+from hadnas.search.latency.predictor import Predictor, cost_features, digest
 from hadnas.store.home import Home
 from tests.homes import new_home
 from tests.shell import hadnas

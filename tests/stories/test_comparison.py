@@ -11,7 +11,7 @@ import pytest
 from hadnas.errors import MeasurementError, UnknownName
 from hadnas.opened import open_study
 from hadnas.results.comparison import Comparison, comparison
-from hadnas.search.compare import backends
+from hadnas.search.latency.compare import backends
 from hadnas.search.run import run_study
 from hadnas.shell.commands.overrides import updated_study
 from hadnas.shell.tables.study import show_top

@@ -13,7 +13,7 @@ from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.opened import open_study
 from hadnas.results.finals import read_finals
 from hadnas.search.finals import run_finals
-from hadnas.search.predictor import digest, load_predictor
+from hadnas.search.latency.predictor import digest, load_predictor
 from hadnas.search.run import run_study
 from hadnas.store.home import Home
 from tests.homes import new_home, study

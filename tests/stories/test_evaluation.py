@@ -61,7 +61,7 @@ def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monk
     (tmp_path / "after.py").write_text(text.replace("self.conv(x)", "self.conv(self.conv(x))"))
     space = pyramid((8, [residual(op("widened"))]))
     timed = Study(name="own", space=space, recipe=STUDY.recipe, latency="eager")
-    monkeypatch.setattr("hadnas.search.evaluator.SECONDS", 0.01)
+    monkeypatch.setattr("hadnas.search.latency.timing.SECONDS", 0.01)
     macs, taken = [], []
     for file in ("before.py", "after.py"):
         with isolated():
@@ -78,7 +78,7 @@ def test_cost_and_latency_of_an_edited_block_are_taken_anew(tmp_path: Path, monk
 
 
 def test_one_architecture_is_timed_once_by_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hadnas.search.evaluator.SECONDS", 0.2)
+    monkeypatch.setattr("hadnas.search.latency.timing.SECONDS", 0.2)
     evaluator, plan = made(STUDY, tmp_path)
     workers = [threading.Thread(target=evaluator.latency, args=(plan, "eager")) for _ in range(2)]
     for worker in workers:

@@ -15,8 +15,8 @@ from hadnas.errors import StudyError, UnknownName
 from hadnas.hosts.build import build
 from hadnas.measure.cost import cost
 from hadnas.measure.latency.latency import protocol, protocol_key
-from hadnas.search import evaluator
-from hadnas.search.predictor import cost_features, digest, fit_predictor, fit_ratios, load_predictor
+from hadnas.search.latency import timing
+from hadnas.search.latency.predictor import cost_features, digest, fit_predictor, fit_ratios, load_predictor
 from hadnas.space import one_of, op, size
 from hadnas.store.ledger import Ledger
 from hadnas.store.listing import num_rows
@@ -56,7 +56,7 @@ def test_the_regression_finds_a_law_of_calls_and_macs_and_the_ledger_keeps_it(tm
 
 @pytest.mark.slow
 def test_a_fit_times_through_the_ledger_and_is_kept_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluator, "SECONDS", 0.02)
+    monkeypatch.setattr(timing, "SECONDS", 0.02)
     ledger = Ledger(f"sqlite:///{tmp_path / 'hadnas.db'}")
     said: list[int] = []
     found = fit_predictor(TINY_SPACE, TASK, ledger, n=20, say=said.append)
@@ -70,7 +70,7 @@ def test_a_fit_times_through_the_ledger_and_is_kept_there(tmp_path: Path, monkey
 
 
 def test_what_cannot_be_fitted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluator, "SECONDS", 0.02)
+    monkeypatch.setattr(timing, "SECONDS", 0.02)
     ledger = Ledger(f"sqlite:///{tmp_path / 'hadnas.db'}")
     few = pyramid((8, [residual(op("mlp", expand=one_of(1, 2)))]))
     with pytest.raises(StudyError, match=r"2 candidates.* 20"):

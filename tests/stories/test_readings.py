@@ -23,7 +23,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose study timed and trained two candidates and a baseline, and read each once to evaluate it."""
     home = new_home(tmp_path_factory.mktemp("home"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hadnas.search.evaluator.SECONDS", 0.01)
+        patch.setattr("hadnas.search.latency.timing.SECONDS", 0.01)
         read = readings(patch, PyramidHost)
         run_study(study(trials=2, latency="eager", baselines={"plain": PLAIN}), home, device="cpu")
     results = open_study("tiny", home.path)

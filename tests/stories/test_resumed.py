@@ -14,6 +14,7 @@ from hadnas.errors import Interrupted
 from hadnas.opened import open_study
 from hadnas.samplers.draw import draw_from
 from hadnas.samplers.sampler import make_sampler
+from hadnas.search.mirror.live import Live
 from hadnas.search.progress import Progress
 from hadnas.search.run import run_study
 from hadnas.search.status import StudyStatus, status
@@ -172,7 +173,7 @@ def test_an_interrupt_before_a_run_is_open_is_no_death(tmp_path: Path, monkeypat
 
     for _ in range(3):
         with monkeypatch.context() as patch, pytest.raises(Interrupted):
-            patch.setattr(Tracker, "start_trial", stop)
+            patch.setattr(Live, "start", stop)
             run_study(study(trials=1), home)
     assert run_study(study(trials=1), home).done == 1
     assert [found.state for found in open_study("tiny", tmp_path).found] == ["complete"]

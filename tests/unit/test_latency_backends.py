@@ -10,8 +10,8 @@ from hadnas.errors import MeasurementError
 from hadnas.hosts.host import make_plan
 from hadnas.measure.latency.backends import BACKENDS, Backend, versions
 from hadnas.measure.latency.latency import latency
-from hadnas.search.compare import backends
 from hadnas.search.evaluator import Evaluator
+from hadnas.search.latency.compare import backends
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.train.data.spec import load_data
@@ -85,7 +85,7 @@ def test_an_entry_is_enough_for_a_backend(monkeypatch, tmp_path):
         return lambda: fast(image)
 
     monkeypatch.setitem(BACKENDS, "traced", Backend(traced))
-    monkeypatch.setattr("hadnas.search.evaluator.SECONDS", 0.02)
+    monkeypatch.setattr("hadnas.search.latency.timing.SECONDS", 0.02)
     chosen = study(latency="traced", backends=("compile", "traced"))
     assert backends(chosen) == ("eager", "traced", "compile")
     home = Home(tmp_path)

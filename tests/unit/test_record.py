@@ -9,19 +9,22 @@ import pytest
 from mlflow.entities import Metric, Run
 
 from hadnas.arch.read import complete
-from hadnas.errors import StudyError
 from hadnas.hosts.build import build_plan
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.cost import cost
+from hadnas.results.table import StudyResults
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
 from hadnas.search.mirror.candidates import Mirror
+from hadnas.search.mirror.overview import overview_of
+from hadnas.search.mirror.restore import OpenMirror
+from hadnas.search.mirror.writer import Writer
 from hadnas.search.proposals.propose import Proposal
 from hadnas.search.record import Recorder
 from hadnas.space import op
 from hadnas.store.ledger import Ledger
 from hadnas.store.study_store import open_trials
-from hadnas.store.trials import baseline_entries
+from hadnas.store.trials import baseline_entries, noted_run
 from hadnas.track.runs import Tracker
 from hadnas.train.data.spec import load_data
 from tests.homes import new_home, study
@@ -44,7 +47,11 @@ class Made:
         self.said: list[tuple[str, str, int]] = []
         data = self.evaluator.data
         mirror = Mirror(self.tracker, (data.mean, data.std), data.class_names)
-        self.recorder = Recorder(self.evaluator, self.trials, mirror, lambda *said: self.said.append(said))
+        overview = overview_of(StudyResults("tiny", home), self.tracker)
+        opened = OpenMirror(self.tracker, mirror, overview, self.ledger.worker.id)
+        self.writer = Writer(lambda breathe: opened, lambda behind: None, "MLflow is away")
+        self.writer.open(None)
+        self.recorder = Recorder(self.evaluator, self.trials, self.writer, lambda *said: self.said.append(said))
         for name in BLOCKS:
             plan = self.plan(name)
             self.evaluator.keep(plan)
@@ -64,10 +71,13 @@ class Made:
         return Proposal(held, self.trials.add(draw, {}, {}, {}).number, node, {"block": draw}, None, 0.25)
 
     def told(self, proposal: Proposal) -> optuna.trial.FrozenTrial:
+        self.writer.wait(None)
         return self.trials.book.trials[proposal.number]
 
     def run(self, proposal: Proposal) -> Run:
-        return self.tracker.client.get_run(self.told(proposal).user_attrs["run_id"])
+        trial = self.told(proposal)
+        attributes = self.trials.book.user_attrs
+        return self.tracker.client.get_run(noted_run(attributes, trial.number) or trial.user_attrs["run_id"])
 
     def history(self, run: Run, name: str) -> list[Metric]:
         found: list[Metric] = self.tracker.client.get_metric_history(run.info.run_id, name)
@@ -79,7 +89,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     place = tmp_path_factory.mktemp("record")
     found = Made(new_home(place / "home"), npz(place))
     yield found
-    found.tracker.close("FINISHED")
+    found.writer.close("FINISHED", None)
     found.ledger.close()
     found.other.close()
 
@@ -193,23 +203,6 @@ def test_what_is_no_fault_of_the_candidate_ends_its_run_and_gives_the_draw_back(
         made.ledger.claims.end(again)
 
 
-def test_files_that_cannot_be_written_are_no_fault_of_the_candidate(
-    made: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They are written by a thread, whose error is not lost."""
-
-    def full(run_id: str, text: str, path: str) -> None:
-        if path == "arch.txt":
-            raise StudyError("no space left")
-
-    chosen = made.proposal(8, DRAWN["basic"])
-    monkeypatch.setattr(made.tracker, "log_text", full)
-    with pytest.raises(StudyError, match="no space left"):
-        made.recorder.candidate(chosen)
-    assert made.told(chosen).state.name == "RUNNING" and made.run(chosen).info.status == "FAILED"
-    made.ledger.claims.end(chosen.held)
-
-
 def test_baselines_are_noted_once_a_command_and_are_no_trials(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     limited = made.study.model_copy(update={"constraints": {"macs": 1.0}})  # to which baselines are not held
     monkeypatch.setattr(made.evaluator, "study", limited)
@@ -221,13 +214,17 @@ def test_baselines_are_noted_once_a_command_and_are_no_trials(made: Made, monkey
     assert baseline_entries(made.trials.book) == entries
     assert entries["good"]["figures"]["val/accuracy"] == 0.75 and "reason" not in entries["good"]
     assert entries["bad"]["reason"] == "loss is nan"
-    runs = {name: made.tracker.client.get_run(entries[name]["run_id"]) for name in plans}
+    made.writer.wait(None)
+    first = {name: noted_run(made.trials.book.user_attrs, name) for name in plans}
+    runs = {name: made.tracker.client.get_run(first[name]) for name in plans}
     assert {name: run.info.status for name, run in runs.items()} == {"good": "FINISHED", "bad": "KILLED"}
     assert len(made.trials.book.trials) == trials and made.ledger.claims.at_work("tiny") == set()
-    replacement = Recorder(made.evaluator, made.trials, made.recorder.mirror, lambda *said: None, retry=False)
+    replacement = Recorder(made.evaluator, made.trials, made.writer, lambda *said: None, retry=False)
     replacement.baselines(plans)
     assert baseline_entries(made.trials.book) == entries
-    next_command = Recorder(made.evaluator, made.trials, made.recorder.mirror, lambda *said: None)
+    next_command = Recorder(made.evaluator, made.trials, made.writer, lambda *said: None)
     next_command.baselines(plans)  # tries the refused one again, and the other not
     again = baseline_entries(made.trials.book)
-    assert again["good"] == entries["good"] and again["bad"]["run_id"] != entries["bad"]["run_id"]
+    made.writer.wait(None)
+    runs_now = {name: noted_run(made.trials.book.user_attrs, name) for name in plans}
+    assert again == entries and runs_now["good"] == first["good"] and runs_now["bad"] != first["bad"]

@@ -17,8 +17,9 @@ from mlflow.entities import Run
 
 from hadnas.errors import StudyError
 from hadnas.track import parent, runs
+from hadnas.track.failure import store_errors
 from hadnas.track.names import mlflow_name, without_password
-from hadnas.track.runs import Tracker, store_errors
+from hadnas.track.runs import Tracker
 
 DEPTH = {"stages.0.depth": 2}
 

@@ -1,14 +1,9 @@
-"""Candidates of a search as runs in MLflow: visible from their start, with their curve while they train.
-
-A thread writes the files while the network trains, never while it is timed: diagram, code and cost table would take a
-good part of a short training.
-"""
+"""Candidates of a search as runs in MLflow: parameters, figures, curves and files."""
 
 import hashlib
 import json
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -69,7 +64,7 @@ TREE_WIDTH = 60
 
 
 class Mirror:
-    """Writes one process's candidates to MLflow, one at a time.
+    """Writes candidates to MLflow.
 
     settings: parameters that all of its runs have
     data: the images of all of its runs
@@ -88,8 +83,6 @@ class Mirror:
         self.home = home
         self.tracker, self.moments, self.class_names = tracker, moments, class_names
         self.settings, self.data = settings or {}, data
-        self._writer = ThreadPoolExecutor(1)
-        self._files: Future[None] | None = None
 
     def start(self, number: int | None, kind: str, name: str, arch: Arch, params: Mapping[str, Any]) -> str:
         """Open the run of a candidate and return its id."""
@@ -103,10 +96,10 @@ class Mirror:
         return run_id
 
     def measured(self, run_id: str, name: str, plan: Plan, outcome: Outcome) -> None:
-        """Log the figures, and begin to write the files."""
+        """Log the figures and the files."""
         timed = {keys.LATENCY: json.dumps(outcome.latency.protocol)} if outcome.latency is not None else {}
         self.tracker.log_metrics(run_id, outcome.figures, timed)
-        self._files = self._writer.submit(self._write, run_id, name, plan, outcome.counted)
+        self._write(run_id, name, plan, outcome.counted)
 
     def epoch(self, run_id: str, epoch: Epoch) -> None:
         """Add a point to the curves."""
@@ -144,13 +137,8 @@ class Mirror:
         self.tracker.log_metrics(run_id, figures, {f"{keys.LATENCY}.{backend}": json.dumps(latency.protocol)})
 
     def end(self, run_id: str, state: End, reason: str | None = None) -> None:
-        """Close the run when its files are written."""
-        files, self._files = self._files, None
-        try:
-            if files is not None:
-                files.result()
-        finally:
-            self.tracker.end_trial(run_id, state, reason)
+        """Close the run."""
+        self.tracker.end_trial(run_id, state, reason)
 
     def _write(self, run_id: str, name: str, plan: Plan, counted: Cost | None) -> None:
         """Write data, tree, diagram, cost by module (counted now if it is not given) and code."""
@@ -194,24 +182,6 @@ def mirror_of(results: StudyResults, tracker: Tracker, **settings: object) -> Mi
     """The mirror of a study's candidates; `settings` are shown with those of its recipe."""
     shared = {**recipe_settings(results.study), **settings}
     return Mirror(tracker, results.moments(), results.class_names(), shared, image_data(results), results.home.path)
-
-
-class Live:
-    """Shows a candidate while it is evaluated: in its run and in the progress of the search."""
-
-    def __init__(self, mirror: Mirror, run_id: str, name: str, plan: Plan, say: Callable[[str, int], None]) -> None:
-        self.mirror, self.run_id, self.name, self.plan, self.say = mirror, run_id, name, plan, say
-
-    def measured(self, outcome: Outcome) -> None:
-        """Log the figures."""
-        self.mirror.measured(self.run_id, self.name, self.plan, outcome)
-        if not outcome.reason:
-            self.say("train", 0)
-
-    def epoch(self, epoch: Epoch) -> None:
-        """Add a point to the curves."""
-        self.mirror.epoch(self.run_id, epoch)
-        self.say("train", epoch.epoch)
 
 
 def mirror_finals(results: StudyResults, tracker: Tracker) -> None:

@@ -10,7 +10,7 @@ from hadnas.samplers.sampler import Seeded
 from hadnas.search.tally import tally
 from hadnas.space import Params, meanings, replay
 from hadnas.store.study import Study
-from hadnas.store.trials import REASON, RUN_ID, RUNG, Trials, draw_of
+from hadnas.store.trials import REASON, RUN_ID, RUNG, WORKER, Trials, draw_of
 from hadnas.store.worker import Claims, Held
 
 
@@ -58,14 +58,16 @@ def propose(
             if answers is None and earlier >= study.trials - tally(known, study.metric_figure).done:
                 claims.give_back(held)
                 return None
-            return _proposal(study, trials, sampler, held, draw, answers)
+            return _proposal(study, trials, sampler, held, draw, answers, claims.worker.id)
 
 
-def _proposal(study: Study, trials: Trials, sampler: Seeded, held: Held, draw: int, answers: Params | None) -> Proposal:
+def _proposal(
+    study: Study, trials: Trials, sampler: Seeded, held: Held, draw: int, answers: Params | None, worker: str
+) -> Proposal:
     if (trial := trials.running(draw)) is not None:
         left = trial.user_attrs.get(RUN_ID)
         unsaid = [name for name in (REASON, RUNG) if name in trial.user_attrs]  # by one that died before it told
-        trials.note(trial.number, **dict.fromkeys([RUN_ID, *unsaid]))  # until there is another
+        trials.note(trial.number, **dict.fromkeys([RUN_ID, *unsaid]), **{WORKER: worker})  # until there is another
         params = meanings(study.space, trial.params)
         return Proposal(held, trial.number, replay(study.space, trial.params), params, left, 0.0)
     start = time.perf_counter()
@@ -74,7 +76,7 @@ def _proposal(study: Study, trials: Trials, sampler: Seeded, held: Held, draw: i
     else:
         drawn = draw_from(study.space, sampler(draw), study.directions, trials.all())
     seconds = time.perf_counter() - start
-    added = trials.add(draw, drawn.answers, drawn.distributions, drawn.kept)
+    added = trials.add(draw, drawn.answers, drawn.distributions, drawn.kept, worker)
     return Proposal(held, added.number, drawn.node, drawn.params, None, seconds)
 
 

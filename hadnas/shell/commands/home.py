@@ -1,11 +1,12 @@
 """Commands on a home: its ledger, and its studies in MLflow."""
 
+import sys
 from pathlib import Path
 
 import click
 
-from hadnas.errors import StudyError, at, unknown
-from hadnas.shell.commands import COUNTS, HOME, PathType
+from hadnas.errors import StudyError, at, printable, unknown
+from hadnas.shell.commands import BLOCKS_FILE, COUNTS, HOME, PathType
 
 
 @click.command("ledger")
@@ -27,6 +28,43 @@ def ledger_command(table: str | None, home: str | None, csv: Path | None, force:
         click.echo(f"wrote {table or 'trainings'} to {csv}")
     else:
         show_ledger(book, table, count)
+
+
+@click.command("sync")
+@click.argument("study")
+@HOME
+@BLOCKS_FILE
+def sync_command(study: str, home: str | None) -> None:
+    """Write to MLflow what it lacks of a study, from the database; again, it changes nothing.
+
+    Candidates without a run, or with one that was written in part, get a new one; runs that were deleted are restored;
+    runs that dead workers left open are closed.
+    """
+    from hadnas.search.mirror.restore import restore
+    from hadnas.store.home import Home
+
+    mirror = restore(study, Home(home, reading=True), lambda name: None, undelete=True)
+    counts = {"written": len(mirror.written), "restored": len(mirror.restored), "closed": mirror.closed}
+    click.echo(f"study {study!r} in MLflow: " + ", ".join(f"{count} runs {what}" for what, count in counts.items()))
+
+
+@click.command("doctor")
+@HOME
+def doctor_command(home: str | None) -> None:
+    """Examine a home: database, weights, claims of dead workers, and MLflow; exit with 1 if something is wrong.
+
+    Each fault is printed with what mends it. Nothing is changed.
+    """
+    from hadnas.doctor import examine
+    from hadnas.store.home import Home
+
+    opened, count = Home(home, reading=True), 0
+    for fault in examine(opened):
+        count += 1
+        click.echo(printable(f"{fault.place}: {fault.wrong}\n    mend: {fault.mend}"))
+    click.echo(f"{opened.path}: {count or 'no'} fault{'s' * (count != 1)}")
+    if count:
+        sys.exit(1)
 
 
 @click.command("ui")

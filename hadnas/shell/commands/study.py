@@ -165,7 +165,7 @@ def predict_command(
     from hadnas.library import load_architecture
     from hadnas.measure.cost import cost
     from hadnas.opened import open_study
-    from hadnas.search.predictor import fit_predictor, load_predictor
+    from hadnas.search.latency.predictor import fit_predictor, load_predictor
     from hadnas.shell.tables.rankings import show_prediction, show_predictor
     from hadnas.train.device import chosen_device
 

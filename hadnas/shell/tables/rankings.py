@@ -4,7 +4,7 @@ from hadnas.measure.cost import Cost
 from hadnas.measure.figures import metric_words
 from hadnas.results.scores import score_study
 from hadnas.results.table import StudyResults
-from hadnas.search.predictor import Predictor
+from hadnas.search.latency.predictor import Predictor
 from hadnas.shell.tables import console
 from hadnas.shell.tables.grid import Column, Grid
 

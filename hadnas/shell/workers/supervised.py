@@ -73,7 +73,7 @@ def run_search(
 
     from hadnas.search.run import ELSEWHERE, run_study
     from hadnas.shell.progress import SearchDisplay
-    from hadnas.track.server import interrupted_by
+    from hadnas.signals import interrupted_by
 
     link = this_link()
     if link is None:

@@ -17,7 +17,7 @@ from hadnas.search.progress import Progress
 from hadnas.shell.progress import SearchDisplay, clock
 from hadnas.shell.workers.link import LEAVE, SHOW
 from hadnas.shell.workers.process import Failure, WorkerProcess
-from hadnas.track.server import interrupted_by
+from hadnas.signals import interrupted_by
 
 if TYPE_CHECKING:
     from hadnas.store.database import Database

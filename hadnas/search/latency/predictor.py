@@ -29,7 +29,7 @@ from hadnas.measure.figures import constraints
 from hadnas.measure.latency.backends import require_backend
 from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.results.statistics import Correlation, rank_correlation
-from hadnas.search.evaluator import timed
+from hadnas.search.latency.timing import timed
 from hadnas.source.trace import hash_of
 from hadnas.space.data import as_data
 from hadnas.store.ledger import Ledger

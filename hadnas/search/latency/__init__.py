@@ -1,0 +1,1 @@
+"""Latencies of candidates, in the ledger: one, those of the front on several backends, and predicted ones."""
