@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast, get_args
 
+import timm
 from pydantic import ValidationError
 from torch import nn
 
@@ -28,6 +29,9 @@ from hadnas.plain import from_json, from_json_file
 from hadnas.source.user_file import run_file
 from hadnas.space.data import as_data, from_data
 from hadnas.store.study import Study, one_sentence
+
+TIMM = "timm:"
+"""In front of the name of a timm model, where a study or an architecture is named."""
 
 Shelf = Literal["studies", "search_spaces", "published"]
 SHELVES: tuple[Shelf, ...] = get_args(Shelf)
@@ -144,15 +148,23 @@ def _exported(path: Path, task: Task) -> nn.Module:
 
 
 def load_architecture(name: str | Path) -> Arch:
-    """An Arch by the path of an exported folder or of a .json file, or by the name of a published network.
+    """An Arch by the path of an exported folder or of a .json file, or by the name of a published network or of timm's.
 
-    Raises UnknownName if there is none, SpecError if it is not an architecture.
+    `timm:NAME` is always one of timm. Raises UnknownName if there is none, SpecError if it is not an architecture.
     """
-    folder = as_path(name).absolute()
-    found = load(folder if (folder / "arch.json").is_file() else name)  # a study may have the folder's name
+    text, folder = str(name), as_path(name).absolute()
+    if text.startswith(TIMM):
+        return complete({"op": "timm", "model": text.removeprefix(TIMM)})
+    try:
+        found = load(folder if (folder / "arch.json").is_file() else name)  # a study may have the folder's name
+    except UnknownName:
+        if not timm.is_model(text):
+            raise
+        return complete({"op": "timm", "model": text})
     if not isinstance(found, Arch):
         raise SpecError(
-            f"{name} is not an architecture; allowed are a published network, an arch.json or an exported folder"
+            f"{name} is not an architecture; allowed are a published network, an arch.json, an exported folder and "
+            f"{TIMM}MODEL"
         )
     return found
 

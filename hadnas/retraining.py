@@ -16,10 +16,13 @@ from hadnas.errors import ARCHITECTURE, SpecError, check_kind
 from hadnas.exporter.card import Facts, Single
 from hadnas.exporter.folder import export
 from hadnas.hosts.build import build_plan, check_size, save_weights, trained
+from hadnas.hosts.graft.weights import expected
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.cost import cost
 from hadnas.measure.figures import values
 from hadnas.measure.metrics.metric import DEFAULT_METRIC
+from hadnas.search.evaluate import check_start, start_of
+from hadnas.search.proposals.defaults import images_as, images_of_weights
 from hadnas.source.module import plan_source
 from hadnas.store.study import one_sentence
 from hadnas.targets import TargetKind
@@ -29,6 +32,7 @@ from hadnas.train.loss import Loss
 from hadnas.train.recipe import Policy, Recipe
 from hadnas.train.score import Score, check_defined, score_module
 from hadnas.train.trainer import Epoch, Fit, fit
+from hadnas.train.tuning.start import Start
 
 RAND = Policy(auto_augment="rand-m9-mstd0.5-inc1")
 LONG_RECIPE = Recipe(epochs=50, augment=RAND, mixup=0.2, label_smoothing=0.1, ema=0.995)
@@ -50,7 +54,7 @@ SEEN = (
 class Retrained:
     """A network on the CPU in eval mode, its training, and its score on the test split, opened once at the end.
 
-    started_from: the file of the initial weights; None for fresh ones
+    started_from: the initial weights, a file or those that the architecture names; None for fresh ones
     """
 
     plan: Plan
@@ -58,7 +62,7 @@ class Retrained:
     data: Data
     recipe: Recipe
     seed: int
-    started_from: Path | None
+    started_from: str | None
     fit: Fit
     test: Score
 
@@ -133,8 +137,9 @@ def retrain(
     device: str = "auto",
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Retrained:
-    """Train `arch` on `data`, from scratch or from `weights` (.safetensors), for its shape and classes.
+    """Train `arch` on `data`, from scratch or from weights, for its shape and classes.
 
+    `weights` are a .safetensors file of the architecture, by default those that a network of timm names in it, if any.
     `recipe` is by default that of `long_recipe`. `seed` sets the initial weights and the order of batches. `on_epoch`
     is called after every epoch, with its validation score. Raises SpecError if the architecture or the weights do not
     fit the data, BuildError if the network cannot be exported, DataError or TrainingError as `fit` does, and DataError
@@ -142,23 +147,32 @@ def retrain(
     """
     check_kind(arch, Arch, "arch", ARCHITECTURE)
     if not isinstance(data, Data):
-        data = load_data(data)
+        data = load_data(images_for(DataSpec(source=data) if isinstance(data, str) else data, arch, weights))
     device, recipe = chosen_device(device), recipe or long_recipe(data.target)
     check_defined(DEFAULT_METRIC[data.target], data, "val")
     check_defined(DEFAULT_METRIC[data.target], data, "test")
     task = Task.image(*data.shape, **{data.target: data.classes})
     plan = make_plan(arch.node, task)
     check_size(plan)
+    if weights is None:
+        check_start(plan, recipe, data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build_plan(plan) if weights is None else trained(plan, Path(weights))
+    start = start_of(plan, recipe, data.class_names)
     if weights is not None:
         Loss(data).unsettle(module)
+        start = Start(str(weights), {name: name for name, _ in module.named_parameters()})
     plan_source(plan, {})  # raises for a network that cannot be exported before it is trained
-    result = fit(module, data, recipe, seed=seed, device=device, on_epoch=on_epoch)
+    result = fit(module, data, recipe, seed=seed, device=device, start=start, on_epoch=on_epoch)
     test = score_module(module, data, "test", batch=recipe.evaluation_batch, device=device)
-    started_from = None if weights is None else Path(weights)
+    started_from = plan.host.weights(plan) if weights is None else str(weights)
     return Retrained(plan, module.cpu(), data, recipe, seed, started_from, result, test)
+
+
+def images_for(spec: DataSpec, arch: Arch, weights: str | Path | None) -> DataSpec:
+    """Images as the weights expect them from which an architecture is trained."""
+    return images_of_weights(spec, arch.node) if weights is None else images_as(spec, expected(Path(weights)))
 
 
 def updated_recipe(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:

@@ -45,8 +45,12 @@ class Case:
 
     def build(self, **dd: Any) -> nn.Module:
         """The module, with the simplest children: a pointwise convolution and the additive merge."""
-        sizes = {"dim": self.dim, "in_dim": IN_DIM, "classes": CLASSES}
-        inherited: dict[str, Any] = {**sizes, "resolution": (self.height, self.width)}
+        module: nn.Module = self.op.cls(**self.arguments(**dd), **dd)
+        return module
+
+    def arguments(self, **dd: Any) -> dict[str, Any]:
+        """The arguments of the op's class, without device and dtype."""
+        inherited = self.inherited(**dd)
         given = {key: inherited[key] for key in self.op.given if key in inherited}
         children: dict[str, Any] = {}
         for slot in self.op.slots.values():
@@ -55,8 +59,12 @@ class Case:
             elif slot.roles:
                 merged = "merge" in slot.roles
                 children[slot.name] = find_op("add").cls(self.dim, **dd) if merged else pointwise(self.dim, **dd)
-        module: nn.Module = self.op.cls(**given, **self.values, **children, **dd)
-        return module
+        return {**given, **self.values, **children}
+
+    def inherited(self, **dd: Any) -> dict[str, Any]:
+        """What comes from the parent of a node."""
+        sizes = {"dim": self.dim, "in_dim": IN_DIM, "classes": CLASSES}
+        return {**sizes, "resolution": (self.height, self.width)}
 
     def inputs(self, batch: int = 2, **dd: Any) -> tuple[Tensor, ...]:
         """Random maps: two for a merge, else one."""

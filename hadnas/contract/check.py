@@ -3,7 +3,7 @@
     check_op(find_op("star")) == []
 
 A finding names the op, the case, what was found and what is allowed. Hosts are not checked: they are
-whole models; nor are grafts, which need a module around which they stand.
+whole models. A graft is checked around or in place of a module of every kind of site at which it may stand.
 """
 
 import inspect
@@ -27,6 +27,7 @@ from hadnas.blocks.layers import Act, Norm
 from hadnas.blocks.registry import Op, find_op
 from hadnas.contract.cases import Case, cases, pointwise, randomise, state
 from hadnas.contract.formula import compute, degree, lines
+from hadnas.contract.graft_cases import around, at_sites
 from hadnas.contract.state_dict import outside_state_dict
 from hadnas.errors import HadnasError, SpecError
 from hadnas.measure.cost import cost
@@ -133,9 +134,9 @@ def family(case: Case) -> Iterator[str]:
 def counts(case: Case) -> tuple[int, int, int]:
     """Parameters, MACs and products of a case."""
     module = case.build(device="meta")
-    channels = case.inputs(device="meta")[0].shape[1]
+    channels, height, width = case.inputs(device="meta")[0].shape[1:]
     merged = "merge" in case.op.roles
-    found = cost(Joined(module) if merged else module, (channels * (1 + merged), case.height, case.width))
+    found = cost(Joined(module) if merged else module, (channels * (1 + merged), height, width))
     return sum(p.numel() for p in module.parameters()), found.macs, found.products
 
 
@@ -221,7 +222,8 @@ def autocast(case: Case) -> Iterator[str]:
     module, inputs = case.build(), [x.requires_grad_() for x in case.inputs()]
     with torch.autocast("cpu", torch.bfloat16):
         out = module(*inputs)
-    out.float().square().mean().backward()
+    if out.requires_grad:
+        out.float().square().mean().backward()
     if not out.isfinite().all() or not all(p.grad is None or p.grad.isfinite().all() for p in module.parameters()):
         yield "the output or a gradient is not finite under autocast to torch.bfloat16"
 
@@ -269,24 +271,25 @@ def strange_values(case: Case) -> Iterator[str]:
 
 
 Check = Callable[[Case], Iterator[str]]
-PER_CASE: tuple[Check, ...] = (behaviour, outside_state_dict, docstring, interaction_degree, twin)
+PER_CASE: tuple[Check, ...] = (behaviour, around, outside_state_dict, docstring, interaction_degree, twin)
 ONCE: tuple[Check, ...] = (family, stack, autocast, head, strange_values)
 
 
 def check_op(op: Op, seed: int = 0) -> list[str]:
     """Every finding about `op`; none if it satisfies the contract. The caller's random state is unchanged."""
-    if "host" in op.roles or "graft" in op.roles:
+    if "host" in op.roles:
         return []
     try:
-        found = cases(op)
+        base = cases(op)
     except HadnasError as error:
         return [str(error)]
     except Exception as error:
         return [f"{op.name}: its rules fail with {type(error).__name__}: {error}"]
     findings: list[str] = []
+    found, first = [other for case in base for other in at_sites(case)], at_sites(base[0])
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # torch warns of empty tensors and broadcasts, errors of an op
-        for case, rule in [*itertools.product(found, PER_CASE), *itertools.product(found[:1], ONCE)]:
+        for case, rule in [*itertools.product(found, PER_CASE), *itertools.product(first, ONCE)]:
             torch.manual_seed(seed)
             try:
                 named = rule is strange_values  # its findings name their own cases

@@ -11,6 +11,7 @@ from hadnas.arch.random import TRIES, distinct
 from hadnas.arch.task import Task
 from hadnas.blocks.registry import ops
 from hadnas.contract.cases import Case
+from hadnas.contract.graft_cases import at_sites
 from hadnas.contract.state_dict import outside_state_dict
 from hadnas.errors import StudyError
 from hadnas.hosts.expression import calls
@@ -56,4 +57,4 @@ def _cases(names: set[str], plans: Iterator[Plan]) -> Iterator[Case]:
             if (key := json.dumps([op.name, values])) not in seen:
                 seen.add(key)
                 varied = ", ".join(f"{name}={value!r}" for name, value in values.items()) or "defaults"
-                yield Case(op, values, call.place.dim, *call.place.size, varied)
+                yield from at_sites(Case(op, values, call.place.dim, *call.place.size, varied))

@@ -157,7 +157,7 @@ def _use(plan: Plan, needed: str, moments: Moments | None, class_map: str) -> st
     if plan.task.target == "classes":
         by_name += f""" timm's training script trains it, too:
 `PYTHONPATH=. python train.py DATA --device-modules model --model {plan.name} --input-size {options}`."""
-    by_name = f"{by_name}\n" if plan.host.in_timm else ""
+    by_name += "\n"
     pools = (str(node.get("pool")) for node in nodes(plan.arch.node))
     if pool := next((pool for pool in pools if "avgmax" in pool), ""):
         by_name += f"\nTorchScript does not compile timm's pooling `{pool}`; `torch.export` and ONNX support it.\n"

@@ -89,7 +89,8 @@ def export(
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         (place / "model.py").write_text(source, encoding="utf-8")
-        save_weights(network, place / FILES[1], class_names)
+        images = {"mean": moments[0], "std": moments[1], "shape": task.shape} if moments else None
+        save_weights(network, place / FILES[1], class_names, images)
         (place / "arch.json").write_text(json.dumps({"format": FORMAT, **plan.arch.node, **beside}, indent=1) + "\n")
         if mappable:
             (place / CLASS_MAP).write_text(_class_map(class_names), encoding="utf-8")

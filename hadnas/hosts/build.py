@@ -1,7 +1,7 @@
 """From an architecture to a module, fresh or with weights from a file."""
 
 import json
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import nn
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.errors import ARCHITECTURE, BuildError, SpecError, StudyError, check_kind
+from hadnas.hosts.graft.weights import CLASS_NAMES, TRAINING_IMAGES
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.limits import check_memory
 from hadnas.paths import sha256_of
@@ -73,16 +74,20 @@ def trained(plan: Plan, weights: Path) -> nn.Module:
     return network.eval()
 
 
-def save_weights(network: nn.Module, path: Path, class_names: Sequence[str] = ()) -> str:
+def save_weights(
+    network: nn.Module, path: Path, class_names: Sequence[str] = (), images: Mapping[str, Any] | None = None
+) -> str:
     """Write the weights to a file for `trained`, whole or not at all, and return its `sha256_of`.
 
-    Weights with two names in the network are written twice. The class names, in the order of the logits, go into the
-    metadata as a JSON list. Raises StudyError if the file cannot be written.
+    Weights with two names in the network are written twice. The metadata have, as JSON, the class names in the order of
+    the logits, and of the images of its training `mean`, `std` and `shape`. Raises StudyError if the file cannot be
+    written.
     """
     half = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"class_names": json.dumps(list(class_names))} if class_names else None
+        known = {CLASS_NAMES: list(class_names), TRAINING_IMAGES: images}
+        metadata = {key: json.dumps(value) for key, value in known.items() if value} or None
         tensors = {key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()}
         save_file(tensors, half, metadata)
         written = sha256_of(half)

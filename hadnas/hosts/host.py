@@ -1,9 +1,9 @@
 """The network around the blocks (`Host`), and an architecture for a task as constructor calls (`Plan`)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from timm.models import build_model_with_cfg
 from torch import nn
@@ -12,7 +12,7 @@ from hadnas.arch.diagram import Box, values_text
 from hadnas.arch.node import Arch
 from hadnas.arch.read import Call, Node, read_host
 from hadnas.arch.task import Task
-from hadnas.errors import BuildError, HadnasError, first_line
+from hadnas.errors import BuildError, HadnasError, SpecError, first_line
 from hadnas.hosts.expression import calls, expression
 
 ENTRY = "build_model"
@@ -59,9 +59,6 @@ class Host(ABC):
     `in_chans` and `num_classes`, and exported code registers it with timm.
     """
 
-    in_timm: ClassVar[bool] = True
-    """Whether `build` takes the arguments of `timm.create_model` and exported code registers the network."""
-
     @abstractmethod
     def read(self, node: Node, task: Task | None) -> tuple[Node, Call]:
         """The completed node and its call; without a task, checks that need one are left out.
@@ -94,6 +91,18 @@ class Host(ABC):
         """Raise StudyError if the weights that a network starts from cannot be loaded; by default it has none."""
         return
 
+    def weights(self, plan: Plan) -> str | None:
+        """The name of the weights that the network starts from; by default it has none."""
+        return None
+
+    def origins(self, plan: Plan) -> dict[str, str]:
+        """Parameter -> that of the parent whose weights it starts from; by default none does."""
+        return {}
+
+    def teacher(self, plan: Plan, class_names: Sequence[str]) -> nn.Module:
+        """The parent with its weights, trained for the task and these classes. Raises SpecError if it has no such."""
+        raise SpecError(f"recipe: distill is not allowed for {plan.name}, which has no parent to learn from")
+
     def build(
         self, plan: Plan, device: Any = None, dtype: Any = None, *, start: bool = True, **timm_arguments: Any
     ) -> nn.Module:
@@ -108,7 +117,7 @@ class Host(ABC):
                 plan.name,
                 pretrained=False,
                 pretrained_cfg=self.config(plan),
-                feature_cfg={"out_indices": self._indices(plan), "flatten_sequential": True},
+                feature_cfg=self.features(plan),
                 **{**parts, **timm_arguments},
                 device=device,
                 dtype=dtype,
@@ -119,8 +128,9 @@ class Host(ABC):
             raise BuildError(f"{plan.call.op} cannot be built: {type(error).__name__}: {first_line(error)}") from error
         return model
 
-    def _indices(self, plan: Plan) -> tuple[int, ...]:
-        return tuple(range(len(self.stages(plan.arch.node))))
+    def features(self, plan: Plan) -> dict[str, Any]:
+        """timm's settings of `features_only`; by default the outputs of all stages."""
+        return {"out_indices": tuple(range(len(self.stages(plan.arch.node)))), "flatten_sequential": True}
 
     def config(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> dict[str, Any]:
         """The default configuration that timm keeps with a network.
@@ -149,28 +159,46 @@ class Host(ABC):
     def source(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> str:
         """Code that defines ENTRY, below the classes of the plan; it may use Any, Path and timm's builder."""
         config, kwargs = self.config(plan, moments, class_names), dict(plan.call.kwargs)
-        cls, channels = plan.call.cls.__name__, kwargs.pop("in_chans")
+        cls = plan.call.cls.__name__
+        kwargs.pop("in_chans")
         parts = "\n".join(f"        {key}={expression(value)}," for key, value in kwargs.items() if _is_part(value))
         plain = {key: value for key, value in kwargs.items() if not _is_part(value)}
+        note = f"# {normalisation_text(moments, '`mean`', '`std`')}"
+        return f"\n{note}\n{self.registration(plan, cls, config, parts, plain)}"
+
+    def registration(
+        self, plan: Plan, make: str, config: Mapping[str, Any], parts: str, plain: Mapping[str, Any]
+    ) -> str:
+        """Code that registers a network with timm, and defines ENTRY.
+
+        make    the class or function that makes it
+        config  that of timm
+        parts   lines of arguments of `make`, which have modules; `plain`, others
+        """
         settings = ", ".join(f"{key!r}: {value!r}" for key, value in plain.items())
         known = ", ".join(f"{key!r}: {value!r}" for key, value in config.items())
-        return f'''
-# {normalisation_text(moments, "`mean`", "`std`")}
-# timm reads this when the network is registered.
+        features = ", ".join(f"{key!r}: {value!r}" for key, value in self.features(plan).items())
+        kind = make if make[0].isupper() else "nn.Module"
+        return f'''# timm reads this when the network is registered.
 default_cfgs = {{{plan.name!r}: {{{known}, "file": str(Path(__file__).with_name("model.safetensors"))}}}}
 
 
 @register_model
 def {plan.name}(
-    pretrained: bool = False, *, in_chans: int = {channels}, device: Any = None, dtype: Any = None, **kwargs: Any
-) -> {cls}:
+    pretrained: bool = False,
+    *,
+    in_chans: int = {plan.task.shape[0]},
+    device: Any = None,
+    dtype: Any = None,
+    **kwargs: Any,
+) -> {kind}:
     """The network, for `timm.create_model` by this name; `pretrained` loads model.safetensors beside this file."""
     dd = {{"device": device, "dtype": dtype}}
     return build_model_with_cfg(
-        {cls},
+        {make},
         {plan.name!r},
         pretrained,
-        feature_cfg={{"out_indices": {self._indices(plan)!r}, "flatten_sequential": True}},
+        feature_cfg={{{features}}},
 {parts}
         in_chans=in_chans,
         **{{{settings}, **kwargs}},

@@ -1,12 +1,12 @@
 """The timm host: any network of timm by name, as a baseline or with grafts."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
-from itertools import groupby
+from functools import partial
 from typing import Any
 
 import timm
+from timm.models import build_model_with_cfg
 from torch import nn
 
 from hadnas.arch.diagram import Box, boxes, values_text
@@ -14,13 +14,18 @@ from hadnas.arch.read import Call, Node, checked_values
 from hadnas.arch.task import Task
 from hadnas.blocks.registry import find_op, register
 from hadnas.errors import SpecError, at, unknown
-from hadnas.hosts.expression import expression
-from hadnas.hosts.graft.place import PARENT_MODULE, ROLES_AT_SITES, read_sites
-from hadnas.hosts.graft.sites import default_size, fixed_size
-from hadnas.hosts.graft.weights import check_weights, named_weights, started
-from hadnas.hosts.graft.wrapper import Wrapper
-from hadnas.hosts.host import ENTRY, Host, Moments, Plan, instantiate
-from hadnas.hosts.pyramid import init_weights
+from hadnas.hosts.expression import Name, expression
+from hadnas.hosts.graft.observe import default_size, fixed_size
+from hadnas.hosts.graft.place import ROLES_AT_SITES, read_sites
+from hadnas.hosts.graft.weights import check_weights, described, named_weights, started
+from hadnas.hosts.host import Host, Moments, Plan, instantiate, normalisation_text
+from hadnas.hosts.parent import convolutions, makers, parent_call, placed, placing, renamed, split_call
+
+TIMM_ARGUMENTS = ("features_only", "feature_cls", "num_classes", "out_indices")
+"""Arguments of `timm.create_model` for a network of timm; others, such as `drop_rate`, are those of the parent."""
+
+STAGES = 5
+"""The most stages of a network; more features are those of blocks."""
 
 
 class TimmHost(Host):
@@ -29,8 +34,6 @@ class TimmHost(Host):
     The completed node has neither `weights` nor `sites` if there are none, and no site inside a replaced one. Its call
     is that of the parent; with `sites`, a list of calls, and their `paths`, innermost first.
     """
-
-    in_timm = False
 
     def read(self, node: Node, task: Task | None) -> tuple[Node, Call]:
         """See `Host.read`. Raises UnknownName for a name that timm lacks, SpecError for what does not fit a site."""
@@ -59,7 +62,7 @@ class TimmHost(Host):
 
     def layers(self, node: Node) -> dict[str, int]:
         """Its convolutions; empty with linear layers before the classifier, as these may be of any family."""
-        count = _convolutions(node["model"])
+        count = convolutions(node["model"])
         return {} if count is None else {"convolution": count}
 
     def columns(self, node: Node) -> list[tuple[str, list[Box]]]:
@@ -72,20 +75,85 @@ class TimmHost(Host):
         self, plan: Plan, device: Any = None, dtype: Any = None, *, start: bool = True, **timm_arguments: Any
     ) -> nn.Module:
         """See `Host.build`; on the meta device it loads no weights. Raises StudyError if they cannot be loaded."""
-        if timm_arguments:
-            raise SpecError(
-                f"{sorted(timm_arguments)} are of hadnas's own hosts; give them to timm.create_model itself"
-            )
-        parent, kwargs = _parent(plan.call), plan.call.kwargs
-        weights = kwargs.get("weights") if start and str(device) != "meta" else None
-        sites = {
-            path: partial(_made, call, path, device, dtype)
-            for path, call in zip(kwargs.get("paths", ()), kwargs.get("sites", []), strict=True)
-        }
-        own = {("resolution" if name == "img_size" else name): value for name, value in parent.kwargs.items()}
-        whole = Call(parent.op, timm_network, (), {**own, "weights": weights, "sites": sites})
-        network: nn.Module = instantiate(whole, parent.op, device, dtype)
+        weights = self.weights(plan) if start and str(device) != "meta" else None
+        make = partial(self._started, plan, weights, makers(plan, device, dtype), device, dtype)
+        if not timm_arguments:
+            return make()
+        if other := sorted(timm_arguments.keys() - TIMM_ARGUMENTS):
+            raise SpecError(f"{other} are not allowed for {plan.arch.node['model']}; allowed are {TIMM_ARGUMENTS}")
+        known = {"in_chans": plan.task.shape[0], "num_classes": plan.task.outputs, **timm_arguments}
+        network: nn.Module = build_model_with_cfg(
+            make, plan.name, False, pretrained_cfg=self.config(plan), feature_cfg=self.features(plan), **known
+        )
         return network
+
+    def _started(
+        self, plan: Plan, weights: str | None, sites: Any, device: Any, dtype: Any = None, **timm_arguments: Any
+    ) -> nn.Module:
+        parent = parent_call(plan.call)
+        own = {**parent.kwargs, "weights": weights, "sites": sites, **timm_arguments}
+        own = {("resolution" if name == "img_size" else name): value for name, value in own.items()}
+        network: nn.Module = instantiate(replace(parent, cls=timm_network, kwargs=own), parent.op, device, dtype)
+        return network
+
+    def features(self, plan: Plan) -> dict[str, Any]:
+        """See `Host.features`: of more than five, as of the blocks of a transformer, the last three."""
+        network = self._started(plan, None, {}, "meta")
+        number = len(getattr(network, "feature_info", ()))
+        found: dict[str, Any] = {"out_indices": tuple(range(0 if number <= STAGES else number - 3, number))}
+        return found | ({"feature_cls": "getter"} if hasattr(network, "forward_intermediates") else {})
+
+    def config(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> dict[str, Any]:
+        """See `Host.config`; without moments, images are those of timm's configuration of the parent."""
+        cfg, call = timm.get_pretrained_cfg(plan.call.kwargs["model"]), plan.call
+        known = super().config(plan, moments, class_names)
+        if moments is None and len(cfg.mean) == plan.task.shape[0]:
+            known |= {key: getattr(cfg, key) for key in ("mean", "std", "crop_pct", "crop_mode", "interpolation")}
+        names = {origin.rpartition(".")[0]: name.rpartition(".")[0] for name, origin in self._names(plan).items()}
+        known |= {key: renamed(getattr(cfg, key), names) for key in ("first_conv", "classifier")}
+        return known | {"fixed_input_size": "img_size" in call.kwargs}
+
+    def weights(self, plan: Plan) -> str | None:
+        """See `Host.weights`."""
+        named: str | None = plan.call.kwargs.get("weights")
+        return named
+
+    def origins(self, plan: Plan) -> dict[str, str]:
+        """See `Host.origins`: all but those of grafts, of replaced modules and of a classifier for other classes."""
+        model, weights = plan.call.kwargs["model"], self.weights(plan)
+        if weights is None:
+            return {}
+        new: tuple[str, ...] = ()
+        if described(model, weights).classes != plan.task.outputs:
+            last = timm.get_pretrained_cfg(model).classifier
+            new = tuple(f"{name}." for name in ((last,) if isinstance(last, str) else last))
+        return {name: origin for name, origin in self._names(plan).items() if not origin.startswith(new)}
+
+    def _names(self, plan: Plan) -> dict[str, str]:
+        """Parameter -> its name in the parent; without those of grafts and replaced modules."""
+        network = self._started(plan, None, {}, "meta")
+        before = {id(value): name for name, value in network.named_parameters()}
+        placed(network, makers(plan, "meta", None))
+        return {name: before[id(value)] for name, value in network.named_parameters() if id(value) in before}
+
+    def teacher(self, plan: Plan, class_names: Sequence[str]) -> nn.Module:
+        """See `Host.teacher`; names of classes are compared if the weights have them."""
+        model, weights = plan.call.kwargs["model"], self.weights(plan)
+        if weights is None:
+            return super().teacher(plan, class_names)
+        known = described(model, weights)
+        if known.classes != plan.task.outputs:
+            found = f"{known.classes:,} classes, not the {plan.task.outputs:,} of the images"
+        elif known.class_names and class_names and known.class_names != tuple(class_names):
+            pairs = zip(known.class_names, class_names, strict=True)
+            place, (own, other) = next((place, pair) for place, pair in enumerate(pairs) if pair[0] != pair[1])
+            found = f"other classes: class {place} is {own!r}, not {other!r}"
+        else:
+            return self._started(plan, weights, {}, None)
+        raise SpecError(
+            f"recipe: distill is not allowed: the weights {weights} are of {found}; allowed is a parent that was "
+            f"trained for the classes of the images, as by hadnas retrain timm:{model}"
+        )
 
     def part(self, plan: Plan, call: Call) -> nn.Module:
         """See `Host.part`: the whole."""
@@ -93,71 +161,32 @@ class TimmHost(Host):
 
     def check_start(self, plan: Plan) -> None:
         """See `Host.check_start`."""
-        if weights := plan.call.kwargs.get("weights"):
-            check_weights(weights=weights, **_split(_parent(plan.call)))
+        if weights := self.weights(plan):
+            check_weights(weights=weights, **split_call(parent_call(plan.call)))
 
     def source(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> str:
-        """Code that defines ENTRY by `timm.create_model`; moments and class names replace timm's own."""
-        known: dict[str, Any] = {} if moments is None else {"mean": moments[0], "std": moments[1]}
-        known |= {"label_names": tuple(class_names)} if class_names else {}
-        given = "".join(f"\n{text}" for text in _placed(plan.call))
-        if moments is not None:
-            given += """
-    # Images are pixels scaled to 0..1, minus `mean`, over `std`: those of its training images, not timm's."""
-        if known:
-            given += f"""
-    network.pretrained_cfg = {{**network.pretrained_cfg, **{known!r}}}"""
+        """See `Host.source`."""
+        parent, config = parent_call(plan.call), self.config(plan, moments, class_names)
+        given = {"in_chans": Name("in_chans"), "num_classes": Name("num_classes")}
+        sized = "" if "img_size" not in parent.kwargs else f"\n    img_size: Any = {parent.kwargs['img_size']!r},"
+        given |= {"img_size": Name("img_size")} if sized else {}
+        made = expression(replace(parent, kwargs={**parent.kwargs, **given}), "device=device, dtype=dtype")
         return f'''
-def {ENTRY}(pretrained: bool = False, *, device: Any = None, dtype: Any = None) -> nn.Module:
-    """The network; `pretrained` loads model.safetensors beside this file."""
-    network = {expression(_parent(plan.call), "device=device, dtype=dtype")}{given}
-    if pretrained:
-        timm.models.load_checkpoint(network, str(Path(__file__).with_name("model.safetensors")))
+def make_network(
+    *,
+    in_chans: int = {plan.task.shape[0]},
+    num_classes: int = {plan.task.outputs},{sized}
+    device: Any = None,
+    dtype: Any = None,
+) -> nn.Module:
+    """timm's {parent.kwargs["model"]}{" with other modules at some of its sites" * ("sites" in plan.call.kwargs)}."""
+    network = {made}{"".join(f"{chr(10)}{text}" for text in placing(plan.call))}
     return network
+
+
+{f"# {normalisation_text(moments, '`mean`', '`std`')}" if moments else ""}
+{self.registration(plan, "make_network", config, "", {"num_classes": plan.task.outputs})}
 '''
-
-
-def _parent(call: Call) -> Call:
-    """The call of the parent alone, with fresh weights."""
-    own = {name: value for name, value in call.kwargs.items() if name not in ("weights", "sites", "paths")}
-    return replace(call, kwargs=own)
-
-
-def _split(parent: Call) -> dict[str, Any]:
-    """The model of a parent's call, and the other arguments of `timm.create_model`."""
-    arguments = dict(parent.kwargs)
-    return {"model": arguments.pop("model"), "arguments": arguments}
-
-
-def _placed(call: Call) -> Iterator[str]:
-    """The statements that place the grafts; equal ones that follow each other are a loop."""
-    sites = zip(call.kwargs.get("paths", ()), call.kwargs.get("sites", []), strict=True)
-    texts = [(path, expression(graft, "device=device, dtype=dtype")) for path, graft in sites]
-    for text, run in groupby(texts, key=lambda one: one[1]):
-        yield f"    for path in {[path for path, _ in run]!r}:\n        network.set_submodule(path, {text})"
-
-
-def _made(call: Call, path: str, device: Any, dtype: Any, parent: nn.Module) -> nn.Module:
-    """The module of a graft at a site; new layers start as those of every network here."""
-    args = tuple(parent if value is PARENT_MODULE else value for value in call.args)
-    made: nn.Module = instantiate(replace(call, args=args), f"sites.{path}", device, dtype)
-    new = [made] if not isinstance(made, Wrapper) else [part for part in made.children() if part is not parent]
-    for part in new:
-        init_weights(part)
-    return made.train(parent.training)
-
-
-@cache
-def _convolutions(model: str) -> int | None:
-    """Convolution layers of a timm network; None if it has linear ones before its classifier, or cannot be built."""
-    if not timm.is_model(model):
-        return None
-    try:
-        network = timm.create_model(model, num_classes=0, device="meta")
-    except Exception:  # of any type; measuring the network refuses it, with the reason
-        return None
-    layers = list(network.modules())
-    return None if any(isinstance(m, nn.Linear) for m in layers) else sum(isinstance(m, nn.Conv2d) for m in layers)
 
 
 def timm_model(
@@ -221,6 +250,4 @@ def timm_network(
         network = sized_timm_model(model=model, **arguments)
     else:
         network = timm_model(model=model, **arguments)
-    for path, make in (sites or {}).items():
-        network.set_submodule(path, make(network.get_submodule(path)))
-    return network
+    return placed(network, sites or {})

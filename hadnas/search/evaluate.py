@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from hadnas.train.loss import Loss
 from hadnas.train.own import OwnTraining
 from hadnas.train.recipe import Recipe
 from hadnas.train.trainer import Trainer
+from hadnas.train.tuning.start import Start
 
 SCREENED = 32
 """Images of the screen; a batch if that is less."""
@@ -68,7 +69,7 @@ def evaluate(job: Job, report: Report, data: Data, plan: Plan | None = None, own
         outcome.reused = outcome.training is not None
         if outcome.training is None:
             try:
-                _train(job, report, data, outcome, fresh(), own)
+                _train(job, plan, report, data, outcome, fresh(), own)
             except LostClaim:  # to another worker, as this machine slept: wait for its training
                 fresh.cache_clear()
     if outcome.training is not None:
@@ -134,11 +135,33 @@ def _step(recipe: Recipe) -> float | None:
     return recipe.lr if recipe.optimizer in SIGN_LIKE else None
 
 
-def _train(job: Job, report: Report, data: Data, outcome: Outcome, module: nn.Module, own: OwnTraining | None) -> None:
+def start_of(plan: Plan, recipe: Recipe, class_names: Sequence[str]) -> Start:
+    """What a recipe must know of the weights that a network starts from."""
+    if plan.host.weights(plan) is None or not (recipe.of_weights or recipe.layer_decay):
+        return Start(plan.name)
+    return Start(plan.name, plan.host.origins(plan), partial(plan.host.teacher, plan, class_names))
+
+
+def check_start(plan: Plan, recipe: Recipe, data: Data) -> None:
+    """Check the weights that a network starts from, and the recipe that fine-tunes it.
+
+    Raises StudyError for weights that cannot be loaded, SpecError or UnknownName for a recipe that does not fit them.
+    """
+    plan.host.check_start(plan)
+    if recipe.of_weights:
+        start = start_of(plan, recipe, data.class_names)
+        start.check(build_plan(plan, device="meta"), recipe, data.target)
+        start.distillation(recipe, torch.device("cpu"))
+
+
+def _train(
+    job: Job, plan: Plan, report: Report, data: Data, outcome: Outcome, module: nn.Module, own: OwnTraining | None
+) -> None:
     try:
         with outcome.phase("train"):
             if own is None:
-                trainer = Trainer(module, data, job.recipe, seed=job.seed, device=job.device)
+                start = start_of(plan, job.recipe, data.class_names)
+                trainer = Trainer(module, data, job.recipe, seed=job.seed, device=job.device, start=start)
                 _go_on(trainer, job.checkpoint)
                 stopped, result = _to_the_end(trainer, job, report), trainer.result
             else:

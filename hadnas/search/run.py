@@ -15,12 +15,13 @@ from hadnas.measure.figures import VAL
 from hadnas.measure.latency.backends import require_backend
 from hadnas.results.table import StudyResults
 from hadnas.samplers.sampler import make_sampler
+from hadnas.search.evaluate import check_start
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.latency.compare import backends, compare
 from hadnas.search.mirror.restore import OpenMirror, open_mirror, without_mlflow
 from hadnas.search.mirror.writer import Writer
 from hadnas.search.progress import Progress, Watch
-from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch
+from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch, images_of_weights
 from hadnas.search.proposals.enqueued import enqueue
 from hadnas.search.proposals.propose import propose
 from hadnas.search.proposals.prospects import prospects
@@ -86,6 +87,7 @@ def run_study(
     for backend in (*backends(study), *([study.latency] if study.latency else [])):
         require_backend(backend, device)
     watch(Progress(study.name, study.trials, phase="reading the images"))
+    study = study.model_copy(update={"data": images_of_weights(study.data, study.space)})
     data = load_data(study.data)
     study, notes = fitting_batch(study, len(data.train))
     study = study.for_target(data.target, data.classes)
@@ -101,7 +103,7 @@ def run_study(
     evaluator.study = study = queue.study
     baselines = {name: _baseline(node, evaluator) for name, node in (study.baselines or {}).items()}
     for plan in (make_plan(first, evaluator.task), *baselines.values()):
-        plan.host.check_start(plan)
+        check_start(plan, study.recipe, data)
     blocks = user_defined_ops(study.model_dump(mode="json"))
     with at(f"study {study.name!r}"):
         check_user_defined(blocks, study.space, evaluator.task, [*baselines.values()], study.seed)

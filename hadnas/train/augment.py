@@ -20,7 +20,7 @@ from torchvision.transforms.functional import to_pil_image
 from hadnas.errors import DataError
 from hadnas.train.data.images import Batches, Split, loaded
 from hadnas.train.data.spec import Data
-from hadnas.train.recipe import PLAIN, Policy
+from hadnas.train.recipe import PLAIN, Policy, Recipe
 from hadnas.train.seeds import seeded
 
 CHANNELS = (1, 3)
@@ -84,6 +84,18 @@ class Augmented(Dataset[tuple[Tensor, Tensor]]):
         """The images of `order`, each augmented by a seed that `generator` draws: (B, C, H, W) with targets."""
         seeds = torch.randint(2**32, (len(order),), generator=generator)
         return loaded(self, list(zip(order.tolist(), seeds.tolist(), strict=True)), size, device)
+
+
+def augmented(split: Split, recipe: Recipe, device: torch.device, order: Tensor, generator: torch.Generator) -> Batches:
+    """The images of `order` in batches, augmented as a recipe says."""
+    if isinstance(recipe.augment, Policy):
+        yield from Augmented(split, recipe.augment).batches(recipe.batch, device, order, generator)
+    elif recipe.augment == "none":
+        yield from split.batches(recipe.batch, device, order)
+    else:
+        shifts = Shifts(recipe.augment, len(order), generator, device)
+        for images, targets in split.batches(recipe.batch, device, order):
+            yield shifts(images), targets
 
 
 class Shifts:

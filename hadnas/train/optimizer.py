@@ -1,7 +1,7 @@
 """The optimiser and the learning rate of a recipe, and their states, from which a training continues."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hadnas.train.recipe import Recipe
+from hadnas.train.tuning.start import ParentNames
 
 _TIMM: dict[str, dict[str, Any]] = {
     "cosine": {"sched": "cosine"},
@@ -33,15 +34,20 @@ class Schedule(Protocol):
         """Set the rate of the update that comes after `num_updates`."""
 
 
-def make_optimizer(module: nn.Module, recipe: Recipe) -> Optimizer:
-    """The optimiser of a module's parameters, fused if torch has it so: else updates take a fifth of a training."""
+def make_optimizer(module: nn.Module, recipe: Recipe, origins: Mapping[str, str] | None = None) -> Optimizer:
+    """The optimiser of a module's parameters, fused if torch has it so: else updates take a fifth of a training.
+
+    origins: parameter -> the parameter of a parent whose weights it starts from; others are new
+    """
     chosen = get_optimizer_class(recipe.optimizer, bind_defaults=False)
     fused = {"fused": True} if "fused" in inspect.signature(chosen).parameters else {}
-    undecayed = _undecayed(module)
+    named, undecayed = ParentNames(module, origins or {}), _undecayed(module, origins or {})
     if recipe.layer_decay is None:
-        groups = param_groups_weight_decay(module, recipe.weight_decay, no_weight_decay_list=undecayed)
+        groups = param_groups_weight_decay(named, recipe.weight_decay, no_weight_decay_list=undecayed)
     else:
-        groups = param_groups_layer_decay(module, recipe.weight_decay, undecayed, layer_decay=recipe.layer_decay)
+        groups = param_groups_layer_decay(named, recipe.weight_decay, undecayed, layer_decay=recipe.layer_decay)
+    if recipe.new_rate is not None:
+        groups = _faster(groups, {p for name, p in module.named_parameters() if name not in (origins or {})}, recipe)
     made: Optimizer = create_optimizer_v2(groups, opt=recipe.optimizer, lr=recipe.lr, **fused)
     return made
 
@@ -125,8 +131,19 @@ def _placed(value: Tensor, saved: Tensor, parameter: Tensor) -> Tensor:
     return value.to(saved.dtype, copy=True)
 
 
-def _undecayed(module: nn.Module) -> set[str]:
+def _faster(groups: list[dict[str, Any]], new: set[nn.Parameter], recipe: Recipe) -> list[dict[str, Any]]:
+    """The groups with new parameters apart, at `new_rate` times the rate."""
+    split = []
+    for group in groups:
+        for factor, chosen in ((1.0, False), (recipe.new_rate, True)):
+            if parameters := [p for p in group["params"] if (p in new) == chosen]:
+                scale = group.get("lr_scale", 1.0) * factor
+                split.append({**group, "params": parameters, "lr_scale": scale})
+    return split
+
+
+def _undecayed(module: nn.Module, origins: Mapping[str, str]) -> set[str]:
     """Parameters without weight decay beside one-dimensional ones: single numbers and those that the module names."""
     spared = {name for name, parameter in module.named_parameters() if parameter.numel() == 1}
     named: Callable[[], set[str]] = getattr(module, "no_weight_decay", set)
-    return spared | set(named())
+    return {origins.get(name, name) for name in spared | set(named())}

@@ -19,6 +19,10 @@ LARGEST_WEIGHT = 1e6
 Weight = Annotated[float, Field(gt=0, le=LARGEST_WEIGHT)]
 
 
+TEMPERATURE = 4.0
+"""The temperature of distillation by default."""
+
+
 class Policy(BaseModel):
     """timm's augmentation of single images; the fields are arguments of `timm.data.create_transform`.
 
@@ -91,6 +95,12 @@ class Recipe(BaseModel):
     the Beta distribution by which the images and labels of a batch are blended. `class_weights` weight the classes in
     the loss, or the images that have a label: one number for each, or "balanced", in inverse proportion to their
     images. With `sampling` "balanced" an epoch draws as many images of each class, with replacement, on average.
+    Of networks that start from weights: `new_rate` multiplies the rate of new parameters, those of grafts and of a new
+    classifier. `freeze` names a layer, such as "layer2" or "blocks.5", up to which parameters with weights from before
+    do not change, by timm's groups of layers; modules without other parameters run in evaluation mode, so that batch
+    norms keep their averages and nothing is dropped. `distill` is the share of the loss that comes from the logits of
+    the parent, both softened by `temperature` (`hadnas.train.tuning`); the parent must have been trained for
+    these classes, which it sees as the module does, augmented and mixed.
     `amp`: "auto" is bfloat16 autocast on CUDA devices that have it, and off on a CPU; weights and validation stay
     float32. `channels_last`: "auto" is on with autocast and on a CPU.
     """
@@ -106,6 +116,12 @@ class Recipe(BaseModel):
     schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
     decay: float | None = Field(default=None, gt=0, le=1, exclude_if=lambda decay: decay is None)
     layer_decay: float | None = Field(default=None, gt=0, le=1, exclude_if=lambda decay: decay is None)
+    new_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False, exclude_if=lambda rate: rate is None)
+    freeze: str | None = Field(default=None, min_length=1, exclude_if=lambda layer: layer is None)
+    distill: float | None = Field(default=None, gt=0, le=1, exclude_if=lambda share: share is None)
+    temperature: float = Field(
+        default=TEMPERATURE, gt=0, allow_inf_nan=False, exclude_if=lambda value: value == TEMPERATURE
+    )
     warmup_epochs: int = Field(default=1, ge=0, le=COUNT)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     clip_grad: float | None = Field(default=1.0, gt=0)
@@ -123,6 +139,18 @@ class Recipe(BaseModel):
     def evaluation_batch(self) -> int:
         """Images that are scored at once: two batches without gradients need no more memory than training on one."""
         return 2 * self.batch
+
+    @property
+    def of_weights(self) -> dict[str, Any]:
+        """The settings that are for networks which start from weights, as far as they are set."""
+        settings = {"new_rate": self.new_rate, "freeze": self.freeze, "distill": self.distill}
+        return {name: value for name, value in settings.items() if value is not None}
+
+    @model_validator(mode="after")
+    def _temperature_of_distill(self) -> Self:
+        if self.temperature != TEMPERATURE and self.distill is None:
+            raise SpecError(f"temperature = {self.temperature} is not allowed without distill, whose logits it softens")
+        return self
 
     @model_validator(mode="after")
     def _decay_of_wsd(self) -> Self:

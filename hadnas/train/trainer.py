@@ -18,8 +18,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from hadnas.errors import DataError, SpecError, TrainingError, cut
-from hadnas.train.augment import Augmented, Shifts, check_channels
-from hadnas.train.data.images import Batches
+from hadnas.train.augment import augmented, check_channels
 from hadnas.train.data.spec import Data
 from hadnas.train.device import machine_errors, training_dtype
 from hadnas.train.loss import Loss
@@ -27,6 +26,7 @@ from hadnas.train.optimizer import load_optimizer, make_optimizer, make_schedule
 from hadnas.train.recipe import Policy, Recipe
 from hadnas.train.score import Score, check_losses, checked_outputs, score_module
 from hadnas.train.seeds import drawing_from, global_generators, seeded, shuffled
+from hadnas.train.tuning.start import Frozen, Start
 
 # Steps between two checks of the losses: each check waits for the device.
 LOOK_EVERY = 50
@@ -69,13 +69,14 @@ def fit(
     *,
     seed: int,
     device: torch.device | str = "cpu",
+    start: Start | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Fit:
     """Train `module` in place to its recipe's last epoch, as a `Trainer` does.
 
     An exception of `on_epoch` ends the training and is passed on.
     """
-    trainer = Trainer(module, data, recipe, seed=seed, device=device)
+    trainer = Trainer(module, data, recipe, seed=seed, device=device, start=start)
     for epoch in trainer.train(recipe.epochs):
         if on_epoch is not None:
             on_epoch(epoch)
@@ -89,7 +90,8 @@ class Trainer:
     it has the weights that were scored (the averaged ones if the recipe has `ema`), contiguous and in eval mode. An
     incomplete last batch is used unless it has a single image, which gives a batch norm no variance; with mixup, the
     last of an odd number of images is left out as well. A module of values is trained on standardised ones; after the
-    last epoch its last layer is changed so that it gives the data's own units.
+    last epoch its last layer is changed so that it gives the data's own units. `start` is the module's parent, for
+    recipes that fine-tune.
 
         trainer = Trainer(module, data, recipe, seed=0)
         for epoch in trainer.train(3): ...
@@ -100,21 +102,26 @@ class Trainer:
         for epoch in trainer.train(recipe.epochs): ...  # from epoch 4
 
     Raises DataError if a batch is larger than the training split or timm cannot augment such images, SpecError if the
-    recipe does not fit the target, TrainingError if a module of values does not end in a linear layer, MachineError if
-    memory runs out or a device fails.
+    recipe does not fit target and start, TrainingError if a module of values does not end in a linear layer,
+    MachineError if memory runs out or a device fails.
     """
 
     def __init__(
-        self, module: nn.Module, data: Data, recipe: Recipe, *, seed: int, device: torch.device | str = "cpu"
+        self,
+        module: nn.Module,
+        data: Data,
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        start: Start | None = None,
     ) -> None:
-        if recipe.batch > len(data.train):
-            most = len(data.train)
-            raise DataError(
-                f"{data.name}: batch {recipe.batch} is larger than the training split; allowed: 2 to {most}"
-            )
+        if recipe.batch > (n := len(data.train)):
+            raise DataError(f"{data.name}: batch {recipe.batch} is larger than the training split; allowed: 2 to {n}")
         if isinstance(recipe.augment, Policy):
             check_channels(data)
-        began = time.perf_counter()
+        began, start = time.perf_counter(), start or Start()
+        start.check(module, recipe, data.target)
         self.module, self.data, self.recipe, self.seed, self.device = module, data, recipe, seed, torch.device(device)
         self.curve: list[Epoch] = []
         self._score: Score | None = None  # after the last epoch of the curve
@@ -130,10 +137,12 @@ class Trainer:
         with seeded(seed, self.device), machine_errors():
             self._global = global_generators(self.device)
             module.to(self.device).to(memory_format=self._format)
-            self.optimizer = make_optimizer(module, recipe)
+            self._frozen = Frozen(module, recipe, start)
+            self.optimizer = make_optimizer(module, recipe, start.origins)
             self._schedule = make_schedule(self.optimizer, recipe, self._steps)
             self._ema = ModelEmaV3(module, decay=recipe.ema, use_warmup=True) if recipe.ema is not None else None
             self._loss.check(module)
+            self._distillation = start.distillation(recipe, self.device)
         self._parameters = [p for p in module.parameters() if p.requires_grad]
         self._lr = recipe.lr
         self.seconds = time.perf_counter() - began
@@ -243,6 +252,7 @@ class Trainer:
         if self._ema is not None:
             self.module.load_state_dict(self._ema.module.state_dict())
         self.module.to(memory_format=torch.contiguous_format).eval()
+        self._frozen.release()
         self._loss.settle(self.module)
 
     def _scored(self, epoch: int) -> Score:
@@ -254,12 +264,13 @@ class Trainer:
     def _pass(self, epoch: int) -> float:
         """One pass over the training split; returns the mean loss per image."""
         recipe, device = self.recipe, self.device
-        self.module.train()
+        self._frozen.train(self.module)
         labels, balanced = self.data.train.labels, recipe.sampling == "balanced"
         order = shuffled(labels, self._generator, balanced=balanced)[: self._images]
         losses = torch.zeros(self._steps, device=device)
         seen = torch.zeros(self._steps)
-        for step, (images, targets) in enumerate(self._batches(order)):
+        batches = augmented(self.data.train, recipe, device, order, self._generator)
+        for step, (images, targets) in enumerate(batches):
             if recipe.mixup > 0:
                 images, targets = self._loss.mixed(images, targets)
             loss = self._update(images, targets, (epoch - 1) * self._steps + step)
@@ -269,23 +280,14 @@ class Trainer:
         check_losses(losses, epoch)
         return float((losses.cpu() * seen).sum() / seen.sum())
 
-    def _batches(self, order: Tensor) -> Batches:
-        """The training images of `order`, augmented."""
-        train, kind, size, device = self.data.train, self.recipe.augment, self.recipe.batch, self.device
-        if isinstance(kind, Policy):
-            yield from Augmented(train, kind).batches(size, device, order, self._generator)
-        elif kind == "none":
-            yield from train.batches(size, device, order)
-        else:
-            shifts = Shifts(kind, len(order), self._generator, device)
-            for images, targets in train.batches(size, device, order):
-                yield shifts(images), targets
-
     def _update(self, images: Tensor, targets: Tensor, done: int) -> Tensor:
         """One step, with `done` before it; `targets` are those of the data, or of mixup."""
         with self._autocast:
-            outputs = checked_outputs(self.module, images.contiguous(memory_format=self._format), self.data.classes)
+            images = images.contiguous(memory_format=self._format)
+            outputs = checked_outputs(self.module, images, self.data.classes)
             loss = self._loss(outputs, targets)
+            if self._distillation is not None:
+                loss = self._distillation(loss, images, outputs)
         loss.backward(create_graph=getattr(self.optimizer, "is_second_order", False))  # type: ignore[no-untyped-call]
         if self.recipe.clip_grad is not None:
             nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip_grad)

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from hadnas.blocks.registry import ops
+from hadnas.contract.check import check_op
 from tests.readme import DOCS
 from tests.shell import hadnas
 
@@ -121,3 +123,87 @@ def test_a_block_with_a_twin_need_not_say_what_it_costs(tmp_path: Path) -> None:
     (tmp_path / "twofold.py").write_text(TWOFOLD)
     done = hadnas("check", tmp_path / "twofold.py")
     assert done.exit_code == 0 and "twofold" in done.output, done.output
+
+
+GRAFTS = (
+    FILE.partition("@block")[0].replace("from hadnas import block", "from hadnas import register")
+    + """
+from hadnas.hosts.graft.wrapper import Wrapper
+
+
+class Around(Wrapper):
+    def __init__(self, parent: nn.Module, *, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(parent)
+        self.alpha = nn.Parameter(torch.zeros((), device=device, dtype=dtype))
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return (1 + self.alpha) * self.parent(x, *args, **kwargs)
+
+
+@register("graft")
+class Good(Around):
+    pass
+
+
+@register("graft", kinds=("linear", "conv"))
+class GoodLayer(Around):
+    pass
+
+
+@register("graft")
+class Deaf(Around):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+@register("graft")
+class Forgetful(Around):
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return super().forward(x)
+
+
+@register("graft", kinds=("conv",))
+class Bare(nn.Module):
+    def __init__(self, parent: nn.Module, *, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.inner = parent
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+
+@register("graft", kinds=("linear",))
+class Hidden(Around):
+    def __init__(self, parent: nn.Module, *, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(parent, device=device, dtype=dtype)
+        self.scale = [torch.randn((), device=device, dtype=dtype)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale[0] * super().forward(x)
+
+
+@register("graft", kinds=("conv",))
+class Shrinking(Around):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[..., 1:]
+"""
+)
+FOUND = {
+    "good": "good: satisfies the contract",
+    "good_layer": "good_layer: satisfies the contract",
+    "deaf": "which it must pass on",
+    "forgetful": "it passes [(), {}] to the module at the site",
+    "bare": "it lacks ['in_channels'] of the module at the site",
+    "hidden": "hidden (defaults, 16x7x5) at a site of kind linear: two builds under different seeds",
+    "shrinking": "the output has the shape (2, 32, 4, 2); allowed is (2, 32, 4, 3)",
+}
+
+
+def test_grafts_are_checked_around_a_module_of_every_kind_of_site(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(GRAFTS)
+    done = hadnas("check", tmp_path / "mine.py")
+    said = " ".join(done.output.split())
+    assert done.exit_code == 2
+    for name, text in FOUND.items():
+        assert text in said, (name, said)
+    assert all(check_op(op) == [] for op in ops("graft").values() if op.cls.__module__.startswith("hadnas."))

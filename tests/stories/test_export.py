@@ -36,6 +36,7 @@ from hadnas.search_spaces import four_families, star_or_sum_blocks
 from hadnas.source.module import licence, plan_source
 from hadnas.space import op
 from tests.networks import pyramid, residual
+from tests.stories.test_export_timm import imported
 
 DIGITS = Task.image(1, 8, 8, classes=10)
 BLOCKS, MERGES = tuple(ops("block")), tuple(ops("merge"))  # before a test registers its own
@@ -235,13 +236,13 @@ def test_timm_makes_the_exported_network(
         assert timm.create_model(f"hadnas_{arch.fingerprint}", num_classes=3)(images).shape == (2, 3)
 
 
-def test_a_network_of_timm_says_what_its_images_are_normalised_with() -> None:
+def test_a_network_of_timm_says_what_its_images_are_normalised_with(tmp_path: Path) -> None:
     """Those of the study's images, not those of timm's weights."""
-    text = plan_source(make_plan(complete(op("timm", model="resnet10t"), DIGITS), DIGITS), {}, ((0.3,), (0.2,)))
-    known: dict[str, Any] = {"__name__": "of_timm", "__file__": "model.py"}
-    exec(text, known)
-    config = known["build_model"](device="meta").pretrained_cfg
-    assert (config["mean"], config["std"], config["architecture"]) == ((0.3,), (0.2,), "resnet10t")
+    arch = complete(op("timm", model="resnet10t"), DIGITS)
+    (tmp_path / "model.py").write_text(plan_source(make_plan(arch, DIGITS), {}, ((0.3,), (0.2,))))
+    with imported(tmp_path / "model.py") as exported:
+        config = exported.build_model(device="meta").pretrained_cfg
+    assert (config["mean"], config["std"], config["first_conv"]) == ((0.3,), (0.2,), "conv1.0")
 
 
 def test_timm_reads_images_as_hadnas_did(exported: tuple[Arch, nn.Module, Path]) -> None:

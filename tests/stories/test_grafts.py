@@ -1,20 +1,25 @@
 """A search among grafts into a timm network that starts from weights of a file, from the command line to the export."""
 
+import json
 import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from timm.layers import HardSwish
+from torch import Tensor, nn
 
 import hadnas
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.errors import SpecError, StudyError, UnknownName
 from hadnas.hosts.build import build_seeded
+from hadnas.hosts.graft.observe import is_activation
 from hadnas.hosts.graft.sites import find_sites
 from hadnas.hosts.graft.weights import check_weights
 from hadnas.hosts.host import make_plan
@@ -44,7 +49,18 @@ def test_a_search_starts_every_network_from_the_weights_and_needs_them_no_longer
     monkeypatch.chdir(tmp_path)
     new_home(tmp_path / "runs")
     sites = ("--sites", "layer1.*", "--sites", "layer4.0.conv*")
-    command = ("search", "timm:test_resnet", *sites, "--weights", "parent.safetensors", *SEARCH, "--home", "runs")
+    tuned = ("--recipe", "freeze=layer2", "--recipe", "new_rate=5")
+    command = (
+        "search",
+        "timm:test_resnet",
+        *sites,
+        "--weights",
+        "parent.safetensors",
+        *tuned,
+        *SEARCH,
+        "--home",
+        "runs",
+    )
     done = shell.hadnas(*command)
     assert done.exit_code == 0, done.output
     results = open_study("test_resnet_grafts", tmp_path / "runs")
@@ -52,6 +68,8 @@ def test_a_search_starts_every_network_from_the_weights_and_needs_them_no_longer
     hashed = baseline.arch.node["weights"]
     assert re.fullmatch(r"parent\.safetensors#[0-9a-f]{16}", hashed) and "sites" not in baseline.arch.node
     assert {found.arch.node["weights"] for found in results.ranked} == {hashed}
+    assert results.moments() == ((0.5,), (0.5,))  # as timm's configuration says
+    assert results.data().mean == (0.5,)
     start = load_file(weights)
     network = build_seeded(make_plan(baseline.arch, results.task()), 3).state_dict()
     same = [key for key in start if key in network and torch.equal(start[key], network[key])]
@@ -64,6 +82,42 @@ def test_a_search_starts_every_network_from_the_weights_and_needs_them_no_longer
     assert "timm.create_model" in (tmp_path / "out" / "model.py").read_text()
     again = shell.hadnas(*command)
     assert again.exit_code == 2 and "parent.safetensors" in again.output
+
+
+@pytest.mark.slow
+def test_a_network_of_timm_is_trained_and_then_the_start_of_a_study_that_learns_from_it(tmp_path: Path) -> None:
+    """The export knows its classes and images; a parent of other classes is refused before any training."""
+    short = ("--data", "digits", "--epochs", "1", "--augment", "none", "--mixup", "0", "--device", "cpu")
+    done = shell.hadnas("retrain", "timm:test_resnet", *short, "--out", tmp_path / "parent")
+    assert done.exit_code == 0, done.output
+    new_home(tmp_path / "runs")
+    weights = tmp_path / "parent" / "model.safetensors"
+    command = (
+        "search",
+        "timm:test_resnet",
+        "--sites",
+        "layer1.*",
+        "--weights",
+        weights,
+        *SEARCH,
+        "--recipe",
+        "distill=0.5",
+    )
+    done = shell.hadnas(*command, "--home", tmp_path / "runs")
+    assert done.exit_code == 0, done.output
+    (baseline,) = open_study("test_resnet_grafts", tmp_path / "runs").baselines
+    network = build_seeded(make_plan(baseline.arch, DIGITS), 0).state_dict()
+    assert all(torch.equal(network[key], value) for key, value in load_file(weights).items())
+    np.savez(tmp_path / "few.npz", train_images=np.zeros((40, 8, 8), np.uint8), train_labels=np.arange(40) % 2)
+    refused = shell.hadnas(*command, "--data", tmp_path / "few.npz", "--home", tmp_path / "runs")
+    assert refused.exit_code == 2 and "10 classes, not the 2" in refused.output
+
+    graft = tmp_path / "graft.json"
+    graft.write_text(json.dumps({"format": 1, **baseline.arch.node, "sites": {"layer1.0": {"op": "input_product"}}}))
+    done = shell.hadnas("retrain", graft, *short, "--out", tmp_path / "longer")
+    assert done.exit_code == 0, done.output
+    card = (tmp_path / "longer" / "README.md").read_text()
+    assert f"| started from | {baseline.arch.node['weights']} |" in card and "too high" in done.output
 
 
 def test_other_weights_in_the_file_make_another_architecture(weights: Path) -> None:
@@ -122,6 +176,46 @@ def test_a_space_of_grafts_has_a_choice_at_every_site_or_one_for_all() -> None:
         assert chosen == {} or chosen["layer1.0"] == chosen["layer1.1"]
     default = hadnas.graft("test_vit", "kind:attention")
     assert {choice.options[0] for choice in default["sites"].values()} == {"keep"} and size(default) > 5**6
+
+
+def test_a_mixer_without_weights_is_a_site_and_what_mixes_nothing_is_none() -> None:
+    sites = find_sites("poolformer_s12", (3, 64, 64))
+    mixer = sites.found["stages.0.blocks.0.token_mixer"]
+    assert (mixer.kind, mixer.params, mixer.layout, mixer.inner) == ("mixer", 0, "nchw", True)
+    assert "token_mixer" in sites.others["stages.0.blocks.0.token_mixer.pool"]
+    for name in ("drop_path1", "mlp.drop1", "res_scale1"):
+        assert sites.others[f"stages.0.blocks.0.{name}"] == "has no parameters and mixes no positions"
+
+
+def test_rotary_embeddings_of_positions_are_no_mask() -> None:
+    """A block in place of eva's attention gets them and needs none; swin's masks are refused."""
+    task = Task.image(3, 56, 56, classes=3)
+    node = op("timm", model="eva02_tiny_patch14_224", sites={"blocks.{0,11}.attn": op("star", expand=1)})
+    network = hadnas.build(complete(node, task), task)
+    assert network(torch.randn(2, 3, 56, 56)).shape == (2, 3)
+    site = find_sites("eva02_tiny_patch14_224", (3, 56, 56)).found["blocks.0.attn"]
+    assert (site.positions, site.masked, site.grid, site.prefix) == (True, False, (4, 4), 1)
+
+
+class Sharp(nn.Module):
+    """A function of single numbers, of no library."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.abs().clamp(max=2)
+
+
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [
+        *((nn.GELU(), True), (nn.ReLU(inplace=True), True), (HardSwish(), True), (Sharp(), True)),
+        *((nn.Softmax(-1), False), (nn.Dropout(0.5).eval(), False), (nn.Identity(), False), (nn.PReLU(), False)),
+        *((nn.GroupNorm(1, 4, affine=False), False), (nn.BatchNorm2d(4, affine=False).eval(), False)),
+        *((nn.AvgPool2d(3, 1, 1), False), (nn.Flatten(), False), (nn.GLU(), False)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_activation_is_a_function_of_single_numbers(module: nn.Module, found: bool) -> None:
+    assert is_activation(module) is found
 
 
 STAR = op("star")

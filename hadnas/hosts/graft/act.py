@@ -17,7 +17,7 @@ class OtherActivation(nn.Module):
     Shapes: any.
     """
 
-    def __init__(self, *, act: Act | None, device: Any = None, dtype: Any = None) -> None:
+    def __init__(self, *, act: Act | None = "gelu", device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         self.act = activation(act, device=device, dtype=dtype)
 

@@ -23,11 +23,12 @@ class Gate(Wrapper):
         Bachlechner et al., "ReZero is all you need", 2020, arXiv 2003.04887.
     """
 
+    alpha: nn.Parameter
+
     def __init__(
         self, parent: nn.Module, *, block: nn.Module, alpha: float = 0.0, device: Any = None, dtype: Any = None
     ) -> None:
-        super().__init__(parent)
-        self.alpha = nn.Parameter(torch.full((), alpha, device=device, dtype=dtype))
+        super().__init__(parent, alpha=nn.Parameter(torch.full((), alpha, device=device, dtype=dtype)))
         self.block = block
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

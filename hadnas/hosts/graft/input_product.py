@@ -26,6 +26,8 @@ class InputProduct(Wrapper):
         a trained module; alpha = 0 at the start as in Chrysos et al., 2023, arXiv 2303.13896.
     """
 
+    alpha: nn.Parameter
+
     def __init__(
         self,
         parent: nn.Module,
@@ -39,8 +41,7 @@ class InputProduct(Wrapper):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(parent)
-        self.alpha = nn.Parameter(torch.full((), alpha, device=device, dtype=dtype))
+        super().__init__(parent, alpha=nn.Parameter(torch.full((), alpha, device=device, dtype=dtype)))
         self.project = nn.Linear(dim, dim, bias=False, device=device, dtype=dtype) if project else nn.Identity()
         self.norm = nn.RMSNorm(dim, elementwise_affine=False) if norm else nn.Identity()
         self.axis = axis

@@ -1,10 +1,12 @@
 """One forward pass of a network on the meta device, as seen by hooks: who is called, with what shapes."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +21,18 @@ _PRODUCTS = {
 """Functions that multiply matrices."""
 
 
+def fixed_size(model: str) -> bool:
+    """Whether a timm model is built for one size of images, its argument `img_size`."""
+    cfg = timm.get_pretrained_cfg(model)
+    return cfg is not None and bool(cfg.fixed_input_size)
+
+
+def default_size(model: str) -> Shape:
+    """(C, H, W) of a timm model's images."""
+    cfg = timm.get_pretrained_cfg(model)
+    return (3, 224, 224) if cfg is None else tuple(cfg.input_size)
+
+
 @dataclass
 class Seen:
     """A module in one forward pass.
@@ -27,7 +41,7 @@ class Seen:
     given     shape of its first argument, None unless that is a tensor
     returned  shape of its result, None unless that is a tensor
     extras    whether it got arguments beside the first
-    tensors   whether a further argument is a tensor, such as a mask
+    tensors   shapes of the tensors among these, such as a mask
     products  whether it or a module in it multiplies matrices of two activations, as attention does
     """
 
@@ -35,7 +49,7 @@ class Seen:
     given: Shape | None = None
     returned: Shape | None = None
     extras: bool = False
-    tensors: bool = False
+    tensors: tuple[Shape, ...] = ()
     products: bool = False
 
 
@@ -63,6 +77,13 @@ class _Products(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def observed(model: str, shape: Shape) -> tuple[nn.Module, Pass]:
+    """A timm model on the meta device and its pass with an image batch of `shape`. Raises what the model raises."""
+    size = {"img_size": shape[2:]} if fixed_size(model) else {}
+    network = timm.create_model(model, in_chans=shape[1], **size, device="meta")
+    return network, observe(network, shape)
+
+
 def observe(network: nn.Module, shape: Shape) -> Pass:
     """Run a network of the meta device on an image batch of `shape`. Raises what the network raises."""
     found = Pass({path: Seen() for path, _ in network.named_modules()})
@@ -70,6 +91,68 @@ def observe(network: nn.Module, shape: Shape) -> Pass:
     with torch.no_grad(), torch.device("meta"), _hooks(network, found, running), _Products(running):
         network.eval()(torch.empty(shape))
     return found
+
+
+def embeds_positions(seen: tuple[Seen, Seen, Seen], space: tuple[int, ...], prefix: int) -> bool:
+    """Whether the tensors beside the first argument embed positions: each has a row for every one, `prefix` left out.
+
+    seen   a module in passes with one batch, a larger batch and a larger image
+    space  the axes of the positions in its first argument
+    """
+    once, larger, wider = seen
+    if once.given is None or once.tensors != larger.tensors or len(once.tensors) != len(wider.tensors):
+        return False
+    number = math.prod(once.given[axis] for axis in space)
+    grown = [
+        [a for a, b in zip(*pair, strict=False) if a != b] for pair in zip(once.tensors, wider.tensors, strict=True)
+    ]
+    return all(axes in ([number], [number - prefix]) for axes in grown)
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Whether a module without weights is a function of single numbers, and not the identity."""
+    if any(True for _ in module.children()) or module.state_dict():
+        return False
+    x, order = _random(2, 4, 3, 5), torch.randperm(120, generator=torch.Generator().manual_seed(0))
+    other = x.clone()
+    other[1, 2, 1, 3] += 1
+    found = _outputs(module, x, other, x.flatten()[order].view(x.shape))
+    if found is None or torch.equal(found[0], x):
+        return False
+    y, moved, shuffled = found
+    alone = int((moved != y).sum()) <= 1
+    return alone and torch.allclose(shuffled.flatten(), y.flatten()[order], rtol=1e-5, atol=1e-6)
+
+
+def mixes(module: nn.Module, shape: Shape, space: tuple[int, ...]) -> bool:
+    """Whether a module without weights makes an output of other positions, along axes of `space`, than its own."""
+    if module.state_dict():
+        return False
+    x, first = _random(*shape), [slice(None)] * len(shape)
+    for axis in space:
+        first[axis] = slice(0, 1)
+    other = x.clone()
+    other[tuple(first)] += 1
+    found = _outputs(module, x, other)
+    if found is None:
+        return False
+    moved = found[0] != found[1]
+    moved[tuple(first)] = False
+    return bool(moved.any())
+
+
+def _random(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _outputs(module: nn.Module, *inputs: Tensor) -> list[Tensor] | None:
+    """The outputs for inputs of one shape; None unless they are of this shape."""
+    with torch.no_grad():
+        try:
+            found = [module(x.clone()) for x in inputs]
+        except Exception:  # of any type: it takes other inputs
+            return None
+    return found if all(isinstance(y, Tensor) and y.shape == inputs[0].shape for y in found) else None
 
 
 @contextmanager
@@ -83,9 +166,11 @@ def _hooks(network: nn.Module, found: Pass, running: list[Seen]) -> Iterator[Non
 
         def enter(_: nn.Module, args: Any, kwargs: Any) -> None:
             seen.calls += 1
-            more = [*args[1:], *kwargs.values()]
+            others = (*args[1:], *kwargs.values())
+            more = [part for one in others for part in (one if isinstance(one, tuple | list) else [one])]
             seen.given = tuple(args[0].shape) if args and isinstance(args[0], Tensor) else None
-            seen.extras, seen.tensors = bool(more), any(isinstance(value, Tensor) for value in more)
+            seen.extras = bool(others)
+            seen.tensors = tuple(tuple(value.shape) for value in more if isinstance(value, Tensor))
             running.append(seen)
             paths.append(path)
             if leaf:

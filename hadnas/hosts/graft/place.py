@@ -107,7 +107,9 @@ def read_at(site: Site, node: Any, *, sized: bool, classes: int) -> tuple[Node, 
 def _adapted(call: Call, site: Site, *, further: bool = False) -> Call:
     """The call of a block, on maps, as one for the layout of a site; `further`: it gets further arguments there."""
     layout = "nchw" if call.op == "identity" else site.layout
-    if layout == "nchw":
-        return Call(call.op, Replacement, (), {"block": call, "layout": layout}, call.place) if further else call
-    arguments = {"block": call, "layout": layout, "grid": site.grid, "prefix": site.prefix}
+    if layout == "nchw" and not further:
+        return call
+    arguments: dict[str, Any] = {"block": call, "layout": layout}
+    arguments |= {} if layout == "nchw" else {"grid": site.grid, "prefix": site.prefix}
+    arguments |= {"positions": True} if further and site.positions else {}
     return Call(call.op, Replacement, (), arguments, call.place)

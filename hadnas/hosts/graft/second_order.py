@@ -31,6 +31,8 @@ class SecondOrder(Wrapper):
     Source: QuadEnhancer, 2025, arXiv 2510.03276, with A and B of low rank; alpha = 0 at the start.
     """
 
+    alpha: nn.Parameter
+
     def __init__(
         self,
         parent: nn.Module,
@@ -41,8 +43,7 @@ class SecondOrder(Wrapper):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(parent)
-        self.alpha = nn.Parameter(torch.full((), alpha, device=device, dtype=dtype))
+        super().__init__(parent, alpha=nn.Parameter(torch.full((), alpha, device=device, dtype=dtype)))
         self.a = like(parent, rank, device=device, dtype=dtype)
         self.b = like(parent, rank, device=device, dtype=dtype)
         self.multiply = interact == "mul"

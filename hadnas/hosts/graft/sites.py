@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args
 
-import timm
 from timm.layers import Conv2dSame
 from torch import nn
 
 from hadnas.errors import SpecError, first_line
-from hadnas.hosts.graft.observe import Pass, Shape, observe
+from hadnas.hosts.graft.observe import Pass, Shape, default_size, embeds_positions, is_activation, mixes, observed
 
 SiteKind = Literal["stage", "block", "mixer", "attention", "mlp", "gate", "linear", "conv", "activation"]
 SITE_KINDS: tuple[str, ...] = get_args(SiteKind)
@@ -26,10 +25,8 @@ Layout = Literal["nchw", "nhwc", "tokens", "channels", "windows"]
 
 _AXES: dict[str, int] = {"nchw": -3, "nhwc": -1, "tokens": -1, "channels": -2, "windows": -1}
 
-_ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")
-_NO_ACTIVATIONS = (nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.Softmax2d)
-_NORMED = 1
-"""The most axes of a parameter of a norm, a scale or a bias."""
+_SPACE: dict[str, tuple[int, ...]] = {"nchw": (2, 3), "nhwc": (1, 2), "tokens": (1,), "channels": (2,)}
+"""The axes of the positions."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,8 @@ class Site:
     grid    height and width of its map or of its tokens; None for windows, and if they cannot be known
     prefix  tokens in front of those of the map
     params  parameters, those of the modules in it included
-    extras  whether it is called with further arguments; `masked`, with tensors among them
+    extras  whether it is called with further arguments; `positions`, with embeddings of positions; `masked`, with other
+            tensors among them
     inner   whether it is inside a block, where nothing in its place means zero, not its input
     """
 
@@ -58,6 +56,7 @@ class Site:
     params: int
     extras: bool
     masked: bool
+    positions: bool
     inner: bool
 
     @property
@@ -75,18 +74,6 @@ class Sites:
     others: dict[str, str]
 
 
-def fixed_size(model: str) -> bool:
-    """Whether a timm model is built for one size of images, its argument `img_size`."""
-    cfg = timm.get_pretrained_cfg(model)
-    return cfg is not None and bool(cfg.fixed_input_size)
-
-
-def default_size(model: str) -> Shape:
-    """(C, H, W) of a timm model's images."""
-    cfg = timm.get_pretrained_cfg(model)
-    return (3, 224, 224) if cfg is None else tuple(cfg.input_size)
-
-
 @cache
 def find_sites(model: str, shape: Shape | None = None) -> Sites:
     """The sites of a timm model for images of `shape` (C, H, W), by default the model's own size.
@@ -96,7 +83,7 @@ def find_sites(model: str, shape: Shape | None = None) -> Sites:
     own = default_size(model)
     channels, *size = shape or own
     try:
-        network, actual = _observed(model, (2, channels, *size))
+        network, actual = observed(model, (2, channels, *size))
     except Exception as error:  # of any type, from the code of the model
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise SpecError(
@@ -105,19 +92,13 @@ def find_sites(model: str, shape: Shape | None = None) -> Sites:
         ) from error
     for height, width in (own[1:], size):  # of a small image, maps of 1 x 1 would follow nothing
         try:
-            _, once = _observed(model, (2, channels, height, width))
-            _, larger = _observed(model, (3, channels, height, width))
-            _, wider = _observed(model, (2, channels, 2 * height, 2 * width))
+            _, once = observed(model, (2, channels, height, width))
+            _, larger = observed(model, (3, channels, height, width))
+            _, wider = observed(model, (2, channels, 2 * height, 2 * width))
             return _Reader(model, network, actual, (once, larger, wider), size[0] / size[1]).sites()
         except Exception:  # of any type: the model takes one size only
             continue
     return _Reader(model, network, actual, (actual, actual, actual), size[0] / size[1]).sites()
-
-
-def _observed(model: str, shape: Shape) -> tuple[nn.Module, Pass]:
-    size = {"img_size": shape[2:]} if fixed_size(model) else {}
-    network = timm.create_model(model, in_chans=shape[1], **size, device="meta")
-    return network, observe(network, shape)
 
 
 class _Reader:
@@ -152,9 +133,12 @@ class _Reader:
             if path in leaves:
                 found[path] = self._site(path, leaves[path], inner=True)
             elif path in parts:
-                around = [outer for outer in _outer(path) if outer in parts and outer not in stages]
-                part: SiteKind = "stage" if path in stages else self._part_kind(path, parts, inner=bool(around))
-                found[path] = self._site(path, part, inner=bool(around))
+                inner = any(outer in parts and outer not in stages for outer in _outer(path))
+                if not inner and not _has_weights(self.modules[path]):
+                    others[path] = "has no parameters and is in no block"
+                    continue
+                part: SiteKind = "stage" if path in stages else self._part_kind(path, parts, inner=inner)
+                found[path] = self._site(path, part, inner=inner)
         return Sites(self.model, found, others)
 
     def _reason(self, path: str, module: nn.Module) -> str:
@@ -166,23 +150,30 @@ class _Reader:
             return "does not map one tensor to one tensor"
         if _leaf_kind(module):
             return ""
-        if not any(True for _ in module.parameters()):
-            return "has no parameters"
         if seen.given != seen.returned:
             return (
                 f"maps {_text(seen.given)} to {_text(seen.returned)}; allowed are equal shapes, or one linear or Conv2d"
             )
-        if all(parameter.dim() <= _NORMED for parameter in module.parameters()):
+        if not _has_weights(module):
+            return self._free_reason(path, module)
+        if all(_is_scale(parameter, seen.given) for parameter in module.parameters()):
             return "is a norm or a scale"
         if not any(True for _ in module.children()) and not self._spatial(path):
             return "is a layer of another kind"
-        held = [child for child in module.children() if any(True for _ in child.parameters())]
-        if len(held) == 1 and not any(True for _ in module.parameters(recurse=False)):
-            inner = next(f"{path}.{name}" for name, child in module.named_children() if child is held[0])
-            one = self.once.seen[inner]
+        within = [f"{path}.{name}" for name, child in module.named_children() if _has_weights(child)]
+        if len(within) == 1 and not any(True for _ in module.parameters(recurse=False)):
+            one = self.once.seen[within[0]]
             if one.calls == 1 and (one.given, one.returned) == (seen.given, seen.returned):
-                return f"only passes its input to {inner}"
+                return f"only passes its input to {within[0]}"
         return ""
+
+    def _free_reason(self, path: str, module: nn.Module) -> str:
+        """Why a module without parameters, of equal shape, is no site, or "": it mixes positions, as a pooling does."""
+        given, (layout, _) = self.once.seen[path].given, self._layout(path)
+        if given is None or layout not in _SPACE or not mixes(module, given, _SPACE[layout]):
+            return "has no parameters and mixes no positions"
+        outer = next(_outer(path), "")
+        return f"is a part of {outer}" if not _has_weights(self.modules[outer]) else ""
 
     def _spatial(self, path: str) -> bool:
         """Whether a module's input follows the image."""
@@ -198,8 +189,8 @@ class _Reader:
         )
 
     def _part_kind(self, path: str, parts: list[str], *, inner: bool) -> SiteKind:
-        first = self.once.first[path]
-        if self._spatial(path) and not self._spatial(first):
+        first = self.once.first.get(path)  # none without parameters
+        if first is not None and self._spatial(path) and not self._spatial(first):
             return "gate"
         if not inner:
             return "block"
@@ -231,9 +222,14 @@ class _Reader:
             prefix=prefix,
             params=sum(parameter.numel() for parameter in module.parameters()),
             extras=seen.extras,
-            masked=seen.tensors,
+            masked=bool(seen.tensors) and not self._embeds(path, layout, prefix),
+            positions=bool(seen.tensors),
             inner=inner,
         )
+
+    def _embeds(self, path: str, layout: Layout | None, prefix: int) -> bool:
+        passes = self.once.seen[path], self.larger.seen[path], self.wider.seen[path]
+        return layout in _SPACE and embeds_positions(passes, _SPACE[layout], prefix)
 
     def _layout(self, path: str) -> tuple[Layout | None, int]:
         """The layout of a module's input, and the number of its prefix tokens."""
@@ -274,8 +270,16 @@ def _leaf_kind(module: nn.Module) -> SiteKind | None:
         return "linear"
     if type(module) in (nn.Conv2d, Conv2dSame):  # a subclass may compute its weights
         return "conv"
-    plain = not any(True for _ in module.parameters()) and not isinstance(module, _NO_ACTIVATIONS)
-    return "activation" if plain and type(module).__module__ in _ACTIVATIONS else None
+    return "activation" if is_activation(module) else None
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())
+
+
+def _is_scale(parameter: nn.Parameter, given: Shape) -> bool:
+    """Whether a parameter is one of a norm, a scale or a bias: numbers, or one for each channel."""
+    return parameter.dim() <= 1 or (parameter.numel() == max(parameter.shape) and parameter.numel() in given[1:])
 
 
 def _outer(path: str) -> Iterator[str]:

@@ -1,18 +1,21 @@
 """The weights that a timm network starts from: timm's own, those of a file, or none.
 
 In a completed architecture a file is named with the first 16 digits of its SHA-256, as
-`parent.safetensors#0123456789abcdef`, so that other weights make another architecture, and another training.
+`parent.safetensors#0123456789abcdef`, and timm's weights with their tag, as `pretrained#a1_in1k`, so that other weights
+make another architecture, and another training: also those that a later timm may choose.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import timm
+from safetensors import SafetensorError, safe_open
 from timm.models import is_model_pretrained, load_state_dict
 from torch import Tensor, nn
 
@@ -20,7 +23,27 @@ from hadnas.errors import HadnasError, SpecError, StudyError, first_line
 from hadnas.paths import as_path
 
 PRETRAINED = "pretrained"
+CLASS_NAMES, TRAINING_IMAGES = KNOWN = "class_names", "images"
+"""Keys of the metadata of exported weights: JSON of the names, and of mean, std and shape of the training images."""
+
 _HASHED = re.compile(r"(.+)#([0-9a-f]{16})")
+_TAGGED = re.compile(rf"{PRETRAINED}#([\w.-]+)")
+
+
+class Expected(NamedTuple):
+    """The images of a training: `mean` and `std` of each channel, which normalised them, and `shape` (C, H, W)."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    shape: tuple[int, int, int]
+
+
+class Described(NamedTuple):
+    """What is known of weights: outputs of the classifier, their names or (), and the images of their training."""
+
+    classes: int
+    class_names: tuple[str, ...]
+    images: Expected
 
 
 def named_weights(model: str, weights: str | None) -> str | None:
@@ -33,8 +56,28 @@ def named_weights(model: str, weights: str | None) -> str | None:
     if weights == PRETRAINED:
         if not is_model_pretrained(model):
             raise SpecError(f"weights = {PRETRAINED!r}: timm has none of {model}; allowed are None and a file")
+        tag = timm.get_pretrained_cfg(model).tag
+        return f"{PRETRAINED}#{tag}" if tag else PRETRAINED
+    if (tagged := _TAGGED.fullmatch(weights)) and not is_model_pretrained(_named(model, weights)):
+        own = f"{model.partition('.')[0]}.*"
+        raise SpecError(
+            f"weights = {weights!r}: timm has none of {model} with the tag {tagged[1]}; allowed are "
+            f"{', '.join(name.partition('.')[2] for name in timm.list_pretrained(own))}"
+        )
+    if tagged:
         return weights
     return weights if _HASHED.fullmatch(weights) else f"{weights}#{_hash(weights)}"
+
+
+def is_pretrained(weights: str) -> bool:
+    """Whether weights are timm's own."""
+    return weights == PRETRAINED or _TAGGED.fullmatch(weights) is not None
+
+
+def _named(model: str, weights: str) -> str:
+    """timm's name of a model with pretrained weights, their tag included."""
+    tagged = _TAGGED.fullmatch(weights)
+    return f"{model.partition('.')[0]}.{tagged[1]}" if tagged else model
 
 
 def _hash(name: str) -> str:
@@ -59,12 +102,9 @@ def started(model: str, weights: str, arguments: dict[str, Any]) -> nn.Module:
 
     Raises StudyError if the weights cannot be read or do not fit.
     """
-    overlay: dict[str, Any] = {}
-    if weights != PRETRAINED:
-        state, name = _read(weights), weights.rpartition("#")[0]
-        overlay = _described(model, state, name)
+    overlay, name = _overlay(model, weights), _named(model, weights)
     with _clear(model, weights):
-        network: nn.Module = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
+        network: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
     cfg, known = timm.get_pretrained_cfg(model), cast(dict[str, Any], network.pretrained_cfg)
     for key in overlay:  # those of the file, its tensors among them, stay no longer with the network
         known[key] = getattr(cfg, key, None)
@@ -73,14 +113,44 @@ def started(model: str, weights: str, arguments: dict[str, Any]) -> nn.Module:
 
 def check_weights(model: str, weights: str, arguments: dict[str, Any]) -> None:
     """Raise StudyError unless weights can be read and fit a model tensor by tensor."""
-    if weights == PRETRAINED:
-        started(model, weights, arguments)
-        return
-    state, name = _read(weights), weights.rpartition("#")[0]
-    overlay = _described(model, state, name)
-    own = {**arguments, "in_chans": overlay["input_size"][0], "num_classes": overlay["num_classes"]}
+    overlay = _overlay(model, weights)
+    own = {**arguments, "in_chans": overlay["input_size"][0], "num_classes": overlay["num_classes"]} if overlay else {}
     with _clear(model, weights):
-        timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay, **own)
+        timm.create_model(_named(model, weights), pretrained=True, pretrained_cfg_overlay=overlay, **(own or arguments))
+
+
+@cache
+def described(model: str, weights: str) -> Described:
+    """What is known of named weights: by timm's configuration, or by the file, as hadnas exports it.
+
+    Raises StudyError if a file cannot be read or does not fit.
+    """
+    cfg = timm.get_pretrained_cfg(_named(model, weights))
+    images = Expected(cfg.mean, cfg.std, cfg.input_size)
+    if is_pretrained(weights):
+        return Described(cfg.num_classes, tuple(cfg.label_names or ()), images)
+    classes, file = _overlay(model, weights)["num_classes"], as_path(weights.rpartition("#")[0])
+    return Described(classes, tuple(_metadata(file).get(CLASS_NAMES) or ()), expected(file) or images)
+
+
+def expected(file: Path) -> Expected | None:
+    """The images of the training of weights in a file, if `save_weights` wrote it and knew them."""
+    images = _metadata(file).get(TRAINING_IMAGES)
+    return Expected(**{name: tuple(value) for name, value in images.items()}) if images else None
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """The metadata that `save_weights` writes, {} of any other file."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {key: json.loads(value) for key, value in (file.metadata() or {}).items() if key in KNOWN}
+    except (OSError, SafetensorError, ValueError):  # a file of torch, or metadata of others
+        return {}
+
+
+def _overlay(model: str, weights: str) -> dict[str, Any]:
+    """Changes of timm's configuration that load a file of weights; none for timm's own."""
+    return {} if is_pretrained(weights) else _described(model, _read(weights), weights.rpartition("#")[0])
 
 
 def _read(weights: str) -> dict[str, Tensor]:
@@ -121,10 +191,10 @@ def _clear(model: str, weights: str) -> Iterator[None]:
         yield
     except Exception as error:  # of Hugging Face's client, timm and torch, of any type
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        if weights == PRETRAINED:
+        if is_pretrained(weights):
             raise StudyError(
-                f"the pretrained weights of {model} cannot be loaded ({reason}); without a network, give a file with "
-                "--weights FILE, or none"
+                f"the pretrained weights of {_named(model, weights)} cannot be loaded ({reason}); without a network, "
+                "give a file with --weights FILE, or none"
             ) from error
         name = weights.rpartition("#")[0]
         raise StudyError(f"{name} does not fit {model}: {reason}; allowed are weights of {model}") from error

@@ -7,10 +7,15 @@ from torch import Tensor, nn
 
 
 class Wrapper(nn.Module):
-    """A module around the parent's module of a site, with all its attributes, as timm reads some of them."""
+    """A module around the parent's module of a site, with all its attributes, as timm reads some of them.
 
-    def __init__(self, parent: nn.Module) -> None:
+    `parameters` are its own, by name; the parent's module may have attributes of these names, as nfnet's `alpha`.
+    """
+
+    def __init__(self, parent: nn.Module, **parameters: nn.Parameter) -> None:
         super().__init__()
+        for name, value in parameters.items():  # before the module is there, as torch refuses a name that it has
+            self.register_parameter(name, value)
         self.parent = parent
 
     def __getattr__(self, name: str) -> Any:
@@ -26,7 +31,7 @@ class Replacement(nn.Module):
     """A block on maps (B, C, H, W) at a site of another layout, or one that is called with further arguments.
 
     Tokens in front of those of the map pass unchanged. Raises ValueError for a mask, which a block cannot follow, and
-    for tokens of another grid.
+    for tokens of another grid; with `positions`, further tensors embed positions, which a block knows by itself.
 
     Shapes: that of the layout: (B, C, H, W) "nchw", (B, H, W, C) "nhwc", (B, N, C) "tokens", (B, C, N) "channels".
     """
@@ -38,6 +43,7 @@ class Replacement(nn.Module):
         layout: Literal["nchw", "nhwc", "tokens", "channels"],
         grid: tuple[int, int] = (1, 1),
         prefix: int = 0,
+        positions: bool = False,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -46,11 +52,14 @@ class Replacement(nn.Module):
         self.layout = layout
         self.grid = grid
         self.prefix = prefix
+        self.positions = positions
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        further = [*args, *kwargs.values()]
-        if any(value is True or not (value is None or isinstance(value, int)) for value in further):
-            raise ValueError("found a mask or another tensor; at this site only arguments that are None are allowed")
+        further = [
+            part for one in (*args, *kwargs.values()) for part in (one if isinstance(one, tuple | list) else [one])
+        ]  # a size of the image, as a tuple, says nothing new
+        if any(one is True or (isinstance(one, Tensor) and not self.positions) for one in further):
+            raise ValueError("found a mask or another tensor; at this site no further tensors are allowed")
         if self.layout == "nchw":
             return self.block(x)
         if self.layout == "nhwc":

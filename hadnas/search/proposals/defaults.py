@@ -2,22 +2,26 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
 from hadnas.arch.random import distinct
 from hadnas.arch.task import Task
 from hadnas.errors import HadnasError, StudyError, UnknownName
 from hadnas.hosts.build import build_plan
+from hadnas.hosts.graft.weights import Expected, described, named_weights
 from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import cost
 from hadnas.measure.figures import values
 from hadnas.search.evaluate import overruns
+from hadnas.space.choices import Choice
 from hadnas.store.home import Home
 from hadnas.store.study import Study
 from hadnas.store.study_store import stored_study
+from hadnas.train.data.reader import options_of
+from hadnas.train.data.spec import DataSpec
 
 CANDIDATES = 9
 """Random candidates, the median of whose MACs is the size of the baselines."""
@@ -50,6 +54,43 @@ def fitting_batch(study: Study, images: int) -> tuple[Study, tuple[str, ...]]:
     recipe = study.recipe.model_copy(update={"batch": fitting})
     note = f"batch = {fitting} instead of {batch}, as the training split has {images} images; --batch sets another"
     return study.model_copy(update={"recipe": recipe}), (note,)
+
+
+def images_of_weights(spec: DataSpec, space: Any) -> DataSpec:
+    """Images as the weights in a search space or architecture expect them: by their mean and std, and files their size.
+
+    Weights that differ in this change nothing. Raises StudyError if they cannot be read.
+    """
+    found = {described(model, weights).images for model, weights in _parents(space)}
+    return images_as(spec, found.pop()) if len(found) == 1 else spec
+
+
+def images_as(spec: DataSpec, wanted: Expected | None) -> DataSpec:
+    """Images as weights expect them, if that is known; what the spec sets itself stays."""
+    if wanted is None or spec.mean:
+        return spec
+    (_, height, width), update = wanted.shape, {"mean": wanted.mean, "std": wanted.std}
+    if spec.size is None and height == width and "size" in options_of(spec.source):
+        return spec.model_copy(update={**update, "size": height})
+    return spec.model_copy(update=update)
+
+
+def _parents(space: Any) -> Iterator[tuple[str, str]]:
+    """Models and named weights of the networks of timm in a search space."""
+    if isinstance(space, dict) and space.get("op") == "timm":
+        for model, weights in product(*(_options(space.get(key)) for key in ("model", "weights"))):
+            if (named := named_weights(model, weights)) is not None:
+                yield model, named
+    elif isinstance(space, dict | list | tuple):
+        for value in space.values() if isinstance(space, dict) else space:
+            yield from _parents(value)
+    elif isinstance(space, Choice):
+        yield from _parents(space.options)
+
+
+def _options(value: Any) -> list[Any]:
+    """What a choice may give, its choices included."""
+    return [one for option in value.options for one in _options(option)] if isinstance(value, Choice) else [value]
 
 
 def chosen_baselines(study: Study, task: Task, home: Home) -> tuple[Study, tuple[str, ...]]:

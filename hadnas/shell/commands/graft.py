@@ -8,9 +8,6 @@ import click
 if TYPE_CHECKING:
     from hadnas.store.study import Study
 
-MODEL = "timm:"
-"""In front of a model's name, where a study is named."""
-
 
 @click.command("sites")
 @click.argument("model")
@@ -21,10 +18,11 @@ def sites_command(model: str, size: str | None) -> None:
     `hadnas search timm:MODEL --sites PATTERN` searches there. PATTERN is a name here, also with `*` for any part
     between two dots, `**` for any parts, {8-11} for numbers and {a,b} for names, or `kind:` and a kind.
     """
+    from hadnas.library import TIMM
     from hadnas.shell.commands.overrides import sides
     from hadnas.shell.tables.sites import show_sites
 
-    show_sites(model.removeprefix(MODEL), None if size is None else sides(size))
+    show_sites(model.removeprefix(TIMM), None if size is None else sides(size))
 
 
 def grafting(command: Callable[..., None]) -> Callable[..., None]:
@@ -51,11 +49,11 @@ def grafting(command: Callable[..., None]) -> Callable[..., None]:
 
 def named_study(name: str, sites: Sequence[str], weights: str | None, *, tied: bool) -> "Study":
     """The study of a name, a path or `timm:MODEL`. Raises as `load_study`, `graft_study` and `started_from`."""
-    from hadnas.library import graft_study, load_study, started_from
+    from hadnas.library import TIMM, graft_study, load_study, started_from
 
-    if name.startswith(MODEL):
-        return graft_study(name.removeprefix(MODEL), sites or ("kind:block",), weights, tied=tied)
+    if name.startswith(TIMM):
+        return graft_study(name.removeprefix(TIMM), sites or ("kind:block",), weights, tied=tied)
     if sites or tied:
-        raise click.UsageError(f"--sites and --tied need a study {MODEL}NAME, such as {MODEL}resnet18.")
+        raise click.UsageError(f"--sites and --tied need a study {TIMM}NAME, such as {TIMM}resnet18.")
     study = load_study(name)
     return started_from(study, weights) if weights else study

@@ -171,18 +171,23 @@ def retrain_command(
     force: bool,
     **settings: Any,
 ) -> None:
-    """Train ARCH (arch.json, an exported folder, a published network) longer, and export it with its new weights."""
+    """Train ARCH longer, and export it with its new weights.
+
+    ARCH is an arch.json, an exported folder, a published network or one of timm, as timm:resnet18. The exported
+    model.safetensors of a network of timm is a start for grafts: `hadnas search timm:MODEL --weights FILE`.
+    """
     from hadnas.exporter.folder import check_folder, usage
     from hadnas.library import load_architecture
     from hadnas.measure.metrics.metric import METRICS
-    from hadnas.retraining import LONG_RECIPE, SEEN, long_recipe, retrain, updated_recipe
+    from hadnas.retraining import LONG_RECIPE, SEEN, images_for, long_recipe, retrain, updated_recipe
     from hadnas.shell.progress import TrainingDisplay
     from hadnas.train.data.spec import READING, DataSpec, load_data
 
     check_folder(out, force=force)
     given = {name: value for name in READING if (value := settings.pop(name))}
     found, _ = load_architecture(arch), updated_recipe(LONG_RECIPE, settings)  # refused before the images are read
-    images = load_data(DataSpec(source=data, split_seed=split_seed, **given))
+    spec = DataSpec(source=data, split_seed=split_seed, **given)
+    images = load_data(images_for(spec, found, weights))
     for note in images.notes:
         click.echo(f"images: {note}", err=True)
     recipe = updated_recipe(long_recipe(images.target), settings)

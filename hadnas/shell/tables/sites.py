@@ -9,7 +9,8 @@ import timm
 from hadnas.arch.task import Task
 from hadnas.errors import unknown
 from hadnas.hosts.build import build_plan
-from hadnas.hosts.graft.sites import SITE_KINDS, Site, default_size, find_sites
+from hadnas.hosts.graft.observe import default_size
+from hadnas.hosts.graft.sites import SITE_KINDS, Site, find_sites
 from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import Counts, cost
 from hadnas.shell.tables import console

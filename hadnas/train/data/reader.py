@@ -55,20 +55,33 @@ def read_source(source: str, options: Mapping[str, Any]) -> Source:
 
     Raises DataError, also for an option that the reader does not take, and SpecError for an invalid path.
     """
-    import_all("hadnas.train.data.sources")
-    path = as_path(source)
-    known = sorted(_READERS.values(), key=lambda one: (not one.named, one.about))
-    chosen = next((one for one in known if one.takes(source)), None)
-    if chosen is None:
-        wrong = "is of no known kind" if path.exists() else f"not found in {Path.cwd()}"
-        raise DataError(f"data source {source!r} {wrong}; allowed are {'; '.join(one.about for one in known)}")
+    chosen = _reader_of(source)
     for name, value in options.items():
         if value and name not in chosen.options:
-            fit = "; or ".join(one.about for one in known if name in one.options)
+            fit = "; or ".join(one.about for one in _known() if name in one.options)
             raise DataError(f"{source}: `{name}` is not an option of this source; it is one of {fit}")
     found = chosen.read(source, **{name: options[name] for name in chosen.options})
     check_targets(found, source)
     return found
+
+
+def options_of(source: str) -> tuple[str, ...]:
+    """The fields of a `DataSpec` that the reader of a source takes. Raises as `read_source`."""
+    return _reader_of(source).options
+
+
+def _known() -> list[Reader]:
+    import_all("hadnas.train.data.sources")
+    return sorted(_READERS.values(), key=lambda one: (not one.named, one.about))
+
+
+def _reader_of(source: str) -> Reader:
+    path, known = as_path(source), _known()
+    chosen = next((one for one in known if one.takes(source)), None)
+    if chosen is None:
+        wrong = "is of no known kind" if path.exists() else f"not found in {Path.cwd()}"
+        raise DataError(f"data source {source!r} {wrong}; allowed are {'; '.join(one.about for one in known)}")
+    return chosen
 
 
 def ordered_names(names: Iterable[object], where: object) -> tuple[str, ...]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hadnas.errors import SpecError
 from hadnas.limits import SIDE, SPLIT_SEED
 from hadnas.plain import plain_fields
 from hadnas.targets import TargetKind
@@ -49,6 +50,10 @@ class DataSpec(BaseModel):
     `split_column` name its columns, by default found by common names. One label column has classes, several are labels
     of 0 and 1; `value_columns` have numbers to predict. Images of one value of the column `group`, such as a patient,
     are never in two splits.
+
+    `mean` and `std`, for each channel of pixels scaled to 0..1, normalise the images; by default those of the training
+    split do. Images of another number of channels, such as grey ones, have the average of all in each. A study of
+    networks that start from weights takes by default those of its weights, and for files their size of images.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +71,17 @@ class DataSpec(BaseModel):
     value_columns: tuple[str, ...] = _COLUMNS
     split_column: str | None = _COLUMN
     group: str | None = _COLUMN
+    mean: tuple[float, ...] = _COLUMNS
+    std: tuple[float, ...] = _COLUMNS
+
+    @model_validator(mode="after")
+    def _moments_together(self) -> Self:
+        if len(self.mean) != len(self.std) or not all(value > 0 for value in self.std):
+            raise SpecError(
+                f"mean = {self.mean} and std = {self.std} are not allowed; allowed are as many means as standard "
+                "deviations above 0, or neither"
+            )
+        return self
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -159,6 +175,11 @@ def load_data(spec: DataSpec | str) -> Data:
 
     check_varied(train, source, spec.source)
     mean, std = train.moments(source.scale)
+    if spec.mean:
+        mean, std = (_for_channels(values, train.shape[0]) for values in (spec.mean, spec.std))
+    given = f"images are normalised by the given mean {_listed(mean)} and standard deviation {_listed(std)}"
+    given = given if spec.mean else ""
+    digest.update(repr((spec.mean, spec.std)).encode() if spec.mean else b"")
     target_mean, target_std = target_moments(train, source)
     how = "by class" if source.target == "classes" else "at random"
     how += "" if source.groups is None else f" and without a common {spec.group}"
@@ -172,7 +193,7 @@ def load_data(spec: DataSpec | str) -> Data:
         class_names=source.class_names,
         mean=mean,
         std=std,
-        notes=(*source.notes, *([shared] if shared else [])),
+        notes=(*source.notes, *(note for note in (shared, given) if note)),
         target=source.target,
         target_mean=target_mean,
         target_std=target_std,
@@ -180,3 +201,12 @@ def load_data(spec: DataSpec | str) -> Data:
         val=Split(val, normalise),
         _test=Split(test, normalise),
     )
+
+
+def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """A value of every channel; the average of all, if there are more or fewer channels than values."""
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
