@@ -23,7 +23,7 @@ from hadnas.search.mirror.overview import Overview
 from hadnas.search.mirror.restore import end_stale_runs, rewrite
 from hadnas.search.progress import Progress, Watch, all_failed, standstill, tally
 from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch
-from hadnas.search.proposals.enqueued import enqueue
+from hadnas.search.proposals.enqueued import enqueue, queue_of
 from hadnas.search.proposals.propose import propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
@@ -92,7 +92,7 @@ def run_study(
     evaluator = Evaluator(study, data, home, ledger, device, own)
     first = random_arch(study.space, evaluator.task)  # refuses a space without a valid draw before any work
     study, more = chosen_baselines(study, evaluator.task, home)
-    queue = enqueue(study, enqueued or {}, evaluator.task)
+    queue = enqueue(study, {**queue_of(study.name, home), **(enqueued or {})}, evaluator.task)
     evaluator.study = study = queue.study
     baselines = {name: _baseline(node, evaluator) for name, node in (study.baselines or {}).items()}
     for plan in (make_plan(first, evaluator.task), *baselines.values()):

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hadnas.errors import HadnasError, Interrupted, printable
-from hadnas.shell.commands import bench, graft, home, network, shelf, study
+from hadnas.shell.commands import bench, distill, graft, home, network, shelf, study
 
 
 class Shell(click.Group):
@@ -58,6 +58,7 @@ for command in (
     shelf.check_command,
     graft.sites_command,
     study.search_command,
+    distill.distill_command,
     study.top_command,
     study.finals_command,
     study.report_command,
