@@ -57,10 +57,11 @@ def read_options(space: dict[str, Any], task: Task) -> tuple[Plan, tuple[SiteCho
     else, without weights, with more than MOST options, or in which no option replaces a module.
     """
     sites, fixed = space.get("sites"), {key: value for key, value in space.items() if key != "sites"}
-    if fixed.get("op") != "timm" or not sites or not all(isinstance(value, str) for value in fixed.values()):
+    one = fixed.get("op") == "timm" and all(isinstance(value, str) for value in fixed.values())
+    if not one or not isinstance(sites, dict) or not sites:
         raise SpecError(
-            f"the space of the host {cut(fixed.get('op'))} has no sites in one network; allowed are timm:MODEL and "
-            "spaces of hadnas.graft(MODEL, sites, weights=FILE)"
+            f"the space of the host {cut(fixed.get('op'))} has no choices site by site in one network; allowed are "
+            "timm:MODEL and spaces of hadnas.graft(MODEL, sites, weights=FILE)"
         )
     if "weights" not in fixed:
         raise SpecError(

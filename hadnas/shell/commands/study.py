@@ -122,8 +122,7 @@ def search_command(
         progress = run_study(chosen, opened, **how, enqueued=queue, watch=display)
     stopped = f"; {progress.stopped} trainings were stopped at a rung" if chosen.rungs else ""
     click.echo(f"{progress.ended}; {progress.refused} draws were refused{stopped}")
-    if queue:
-        show_enqueued(chosen.name, opened, queue)
+    show_enqueued(chosen.name, opened, queue)
     if timeout is None or progress.best is not None:
         show_top(chosen.name, opened, 5)
 
