@@ -19,7 +19,7 @@ from hadnas.measure.cost import Counts
 from hadnas.measure.figures import TABLE, constraints
 from hadnas.search.distill.combination import Program
 from hadnas.search.distill.divergence import Divergence
-from hadnas.search.distill.measurements import Measurements, Say
+from hadnas.search.distill.measurements import Measurements, SayDone
 from hadnas.search.distill.options import Option, SiteChoice, read_options
 from hadnas.search.proposals.enqueued import put_in_queue
 from hadnas.space import Params, replay
@@ -30,7 +30,7 @@ from hadnas.store.study_store import user_defined_ops
 from hadnas.train.data.spec import load_data
 from hadnas.train.device import chosen_device
 
-STEPS = 300
+UPDATES = 300
 """Updates of every module that imitates another."""
 
 
@@ -102,9 +102,9 @@ def distill(
     *,
     figure: str = "macs",
     best: int = 8,
-    steps: int = STEPS,
+    steps: int = UPDATES,
     device: str = "auto",
-    say: Say = lambda label, done, total: None,
+    say: SayDone = lambda label, done, total: None,
 ) -> Distilled:
     """Score the options of a study of grafts alone, and enqueue the best combinations for its search.
 

@@ -15,13 +15,13 @@ from hadnas.train.data.images import evenly_spaced
 from hadnas.train.data.spec import Data
 from hadnas.train.score import checked_outputs
 
-IMAGES = 1024
+SCORED_IMAGES = 1024
 """The most validation images on which an option is scored."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """The logits (N, K) of a network on the first IMAGES, evenly spaced, of the validation split, and the classes."""
+    """The logits (N, K) of a network on validation images, at most SCORED_IMAGES evenly spaced, and their classes."""
 
     logits: Tensor
     labels: Tensor
@@ -42,7 +42,7 @@ class Outputs:
 def outputs(network: nn.Module, data: Data, device: torch.device, batch: int) -> Outputs:
     """Run a network in eval mode on these images."""
     network.to(device).eval()
-    places = evenly_spaced(IMAGES, len(data.val))
+    places = evenly_spaced(SCORED_IMAGES, len(data.val))
     found = [checked_outputs(network, images, data.classes) for images, _ in data.val.batches(batch, device, places)]
     return Outputs(torch.cat(found).double().cpu(), data.val.labels[places])
 

@@ -16,7 +16,7 @@ from hadnas.hosts.build import build_plan, build_seeded
 from hadnas.hosts.host import Plan
 from hadnas.measure.cost import cost
 from hadnas.measure.figures import TABLE
-from hadnas.search.distill.divergence import IMAGES, Divergence, Outputs, diverged, load_divergence, outputs
+from hadnas.search.distill.divergence import SCORED_IMAGES, Divergence, Outputs, diverged, load_divergence, outputs
 from hadnas.search.distill.imitation import RECIPE, imitate
 from hadnas.search.distill.options import Option, SiteChoice
 from hadnas.search.evaluator import timed
@@ -28,7 +28,7 @@ from hadnas.store.study import Study
 from hadnas.train.data.spec import Data
 from hadnas.train.device import machine_errors
 
-Say = Callable[[str, int, int], None]
+SayDone = Callable[[str, int, int], None]
 """Called with the decision at work, the updates done, and their number in all."""
 
 
@@ -60,7 +60,7 @@ class Measurements:
         how: dict[str, Any] = {"device": self.device, "backend": self.study.latency}
         return TABLE[name].of(timed(plan.arch, self.task, code, fresh, self.ledger, **how).figures)
 
-    def scores(self, choices: Sequence[SiteChoice], say: Say) -> dict[str, Divergence]:
+    def scores(self, choices: Sequence[SiteChoice], say: SayDone) -> dict[str, Divergence]:
         """The divergence of every option, by the fingerprint of its architecture; new ones are stored."""
         nothing = torch.zeros(len(self.parent.labels), dtype=torch.float64)
         found: dict[str, Divergence] = {}
@@ -111,7 +111,7 @@ class Measurements:
 
     def _path(self, plan: Plan) -> Path:
         """The file of an option's score: of this architecture on these images, trained so, whatever the study."""
-        how = json.dumps({"imitation": RECIPE.model_dump(mode="json"), "steps": self.steps, "images": IMAGES})
+        how = json.dumps({"imitation": RECIPE.model_dump(mode="json"), "steps": self.steps, "images": SCORED_IMAGES})
         key = TrainingKey(
             plan.arch.fingerprint,
             str(self.task),
@@ -124,5 +124,5 @@ class Measurements:
         return checkpoint_of(key, self.home).with_suffix(".safetensors")
 
 
-def _say_from(say: Say, label: str, before: int, total: int, done: int) -> None:
+def _say_from(say: SayDone, label: str, before: int, total: int, done: int) -> None:
     say(label, before + done, total)
