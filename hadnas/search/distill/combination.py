@@ -10,18 +10,17 @@ from hadnas.search.distill.options import SiteChoice
 
 
 class Program:
-    """One option of each decision, so that the sum of their scores is least and that of their changes within a limit.
+    """One option of each decision, so that the sum of scores is least and that of changes within a limit.
 
     A module inside a replaced one is not there any more, so no option changes it.
 
     choices  the decisions
-    scores   of every option, decision by decision; an infinite one is never chosen
-    changes  of every option: what it adds to the figure of the parent
+    changes  of every option, decision by decision: what it adds to the figure of the parent
     """
 
-    def __init__(self, choices: Sequence[SiteChoice], scores: Sequence[float], changes: Sequence[float]) -> None:
+    def __init__(self, choices: Sequence[SiteChoice], changes: Sequence[float]) -> None:
         options = [(number, option) for number, choice in enumerate(choices) for option in choice.options]
-        self.scores, self.changes = np.array(scores), np.array(changes)
+        self.changes = np.array(changes)
         rows = [[number == decision for number, _ in options] for decision in range(len(choices))]
         one_each = LinearConstraint(np.array(rows, float), 1, 1)
         pairs = [
@@ -32,31 +31,28 @@ class Program:
             )
         ]
         self.constraints = [one_each, *([LinearConstraint(np.array(pairs, float), -np.inf, 1)] if pairs else [])]
-        self.bounds = Bounds(0, np.isfinite(self.scores).astype(float))
 
     def least_change(self) -> float | None:
         """The least sum of changes of any combination; None if there is no combination."""
-        chosen = self._solve(self.changes)
+        chosen = self._least(self.changes)
         return None if chosen is None else float(self.changes[chosen].sum())
 
-    def best(self, limit: float) -> list[int] | None:
-        """The places of the chosen options, one of each decision; None if no combination is within the limit."""
-        return self._solve(
-            np.where(np.isfinite(self.scores), self.scores, 0),
-            LinearConstraint(self.changes[None] / self._scale, -np.inf, limit / self._scale),
-        )
+    def best(self, scores: Sequence[float], limit: float) -> list[int] | None:
+        """The places of the chosen options, one of each decision; None if no combination is within the limit.
 
-    @property
-    def _scale(self) -> float:
-        """The largest change: the solver's tolerance is absolute, and MACs are millions."""
-        return float(np.abs(self.changes).max()) or 1.0
+        An option of infinite score is never chosen.
+        """
+        size = float(np.abs(self.changes).max()) or 1.0  # the solver's tolerance is absolute, and MACs are millions
+        within = LinearConstraint(self.changes[None] / size, -np.inf, limit / size)
+        return self._least(np.array(scores), within)
 
-    def _solve(self, costs: np.ndarray, *within: LinearConstraint) -> list[int] | None:
-        size = float(np.abs(costs).max()) or 1.0
+    def _least(self, values: np.ndarray, *within: LinearConstraint) -> list[int] | None:
+        finite = np.isfinite(values)
+        values = np.where(finite, values, 0)
         found = milp(
-            costs / size,
-            integrality=np.ones(len(costs)),
-            bounds=self.bounds,
+            values / (float(np.abs(values).max()) or 1.0),
+            integrality=np.ones(len(values)),
+            bounds=Bounds(0, finite.astype(float)),
             constraints=[*self.constraints, *within],
             options={"mip_rel_gap": 0.0},
         )

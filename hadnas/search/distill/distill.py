@@ -4,7 +4,7 @@ After Bercovich et al., "Puzzle: distillation-based NAS for inference-optimized 
 3 and 4. Differences: no weights go into the fine-tuning, and the score of an option is of the validation images.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +18,7 @@ from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.cost import Counts
 from hadnas.measure.figures import TABLE, constraints
 from hadnas.search.distill.combination import Program
-from hadnas.search.distill.divergence import Divergence
+from hadnas.search.distill.divergence import Divergence, error_of_mean
 from hadnas.search.distill.measurements import Measurements, SayDone
 from hadnas.search.distill.options import Option, SiteChoice, read_options
 from hadnas.search.proposals.enqueued import put_in_queue
@@ -119,6 +119,8 @@ def distill(
     """
     check_kind(study, Study, "study", "a Study whose space hadnas.graft made, with weights")
     check_kind(home, Home, "home", "a home: hadnas.Home(folder)")
+    if not study.name:
+        raise StudyError("the study has no name, under which its search is stored; give it one, as Study(name='mine')")
     if figure not in summed_figures():
         raise unknown("figure of a limit", figure, summed_figures())
     device = chosen_device(device)
@@ -131,61 +133,58 @@ def distill(
     task = Task.image(*data.shape, classes=data.classes)
     parent, choices = read_options(study.space, task)
     parent.host.check_start(parent)
-    plans = [option.plan for choice in choices for option in choice.options]
-    check_user_defined(user_defined_ops(study.model_dump(mode="json")), study.space, task, plans, study.seed)
+    own = user_defined_ops({**study.model_dump(mode="json"), "baselines": {}})
+    every = [(choice, option) for choice in choices for option in choice.options]
+    check_user_defined(own, study.space, task, [option.plan for _, option in every], study.seed)
     ledger = Ledger(home.url)
     try:
         work = Measurements(study, home, ledger, data, task, parent, device, steps)
-        scores = work.scores(choices, say)
         value = partial(work.figure, figure)
         at_parent = value(parent)
-        options = tuple(
-            Scored(choice, option, scores[option.plan.arch.fingerprint], value(option.plan) - at_parent)
-            for choice in choices
-            for option in choice.options
-        )
-        found = _combinations(study, task, choices, options, figure, at_parent, best, value)
+        changes = [value(option.plan) - at_parent for _, option in every]
+        program = Program(choices, changes)
+        limits = _limits(program, study, figure, at_parent, best)
+        scores = work.scores(choices, say)
+        options = [
+            Scored(choice, option, scores[option.plan.arch.fingerprint], change)
+            for (choice, option), change in zip(every, changes, strict=True)
+        ]
+        found: dict[str, Combination] = {}
+        for limit in limits:
+            places = program.best([one.divergence.mean for one in options], limit - at_parent)
+            if places is None:  # the one with the least figure has outputs that are not finite
+                continue
+            chosen = tuple(options[place] for place in places)
+            plan = _plan(chosen, study, task)
+            if plan.arch != parent.arch and plan.arch.fingerprint not in found:
+                kl = torch.stack([one.divergence.kl for one in chosen]).sum(0)
+                new = Combination(plan.arch, limit, float(kl.mean()), error_of_mean(kl), value(plan), chosen)
+                found[plan.arch.fingerprint] = new
     finally:
         ledger.close()
-    put_in_queue(study.name, home, {one.name: one.arch for one in found})
-    known = work.parent
-    return Distilled(
-        study.name, figure, at_parent, float(known.hits.double().mean()), len(known.labels), options, found
-    )
+    put_in_queue(study.name, home, {one.name: one.arch for one in found.values()})
+    hits = work.parent.hits
+    accuracy = float(hits.double().mean())
+    return Distilled(study.name, figure, at_parent, accuracy, len(hits), tuple(options), tuple(found.values()))
 
 
-def _combinations(
-    study: Study,
-    task: Task,
-    choices: Sequence[SiteChoice],
-    options: Sequence[Scored],
-    figure: str,
-    at_parent: float,
-    best: int,
-    value: Callable[[Plan], float],
-) -> tuple[Combination, ...]:
-    """The best combination for each of `best` limits, each once."""
-    program = Program(choices, [one.divergence.mean for one in options], [one.change for one in options])
-    least, most = program.least_change(), min(0.0, study.constraints.get(figure, at_parent) - at_parent)
-    if least is None or least > most or not any(one.change < 0 for one in options):
-        lowest = "none" if least is None else f"{at_parent + least:,.6g} at least"
+def _limits(program: Program, study: Study, figure: str, at_parent: float, best: int) -> list[float]:
+    """Evenly spaced limits, the largest first: below the parent's own figure, or from the study's limit on it.
+
+    Raises StudyError if no combination is below.
+    """
+    most = min(at_parent, study.constraints.get(figure, at_parent))
+    least = program.least_change()
+    if least is None or least >= 0 or at_parent + least > most:
+        lowest = "no combination" if least is None else f"{at_parent + least:,.6g} at least"
         raise StudyError(
-            f"no combination of options lowers {figure} to {at_parent + most:,.6g}: found {lowest}; give options that "
-            "cost less, or another --limit"
+            f"no combination of options has a {figure} below {most:,.6g}: found {lowest}; give options that cost less, "
+            "or another --limit"
         )
-    found: dict[str, Combination] = {}
-    for part in range(best, 0, -1):  # the parent itself is no combination
-        limit = least + (most - least) * part / (best + (most == 0))
-        places = program.best(limit)
-        assert places is not None  # the least one is within every limit
-        chosen = tuple(options[place] for place in places)
-        params: Params = {name: answer for one in chosen for name, answer in one.option.params.items()}
-        plan = make_plan(replay(study.space, params), task)
-        if plan.arch.fingerprint in found or not plan.arch.node.get("sites"):
-            continue
-        images = torch.stack([one.divergence.kl for one in chosen]).sum(0)
-        error = float(images.std() / len(images) ** 0.5)
-        found[plan.arch.fingerprint] = Combination(
-            plan.arch, at_parent + limit, float(images.mean()), error, value(plan), chosen
-        )
-    return tuple(found.values())
+    parts = best + (most == at_parent)  # the parent itself is no combination
+    return [at_parent + least + (most - at_parent - least) * part / parts for part in range(best, 0, -1)]
+
+
+def _plan(chosen: Sequence[Scored], study: Study, task: Task) -> Plan:
+    params: Params = {name: answer for one in chosen for name, answer in one.option.params.items()}
+    return make_plan(replay(study.space, params), task)

@@ -71,12 +71,12 @@ class Divergence:
     @property
     def error(self) -> float:
         """The standard error of the mean over the images."""
-        return _error(self.kl)
+        return error_of_mean(self.kl)
 
     @property
     def is_costly(self) -> bool:
         """Whether more than five standard errors of accuracy are lost."""
-        return float(self.lost.mean()) > 5 * _error(self.lost)
+        return float(self.lost.mean()) > 5 * error_of_mean(self.lost)
 
     def save(self, path: Path) -> None:
         """Write a file, whole or not at all. Raises StudyError if it cannot be written."""
@@ -111,5 +111,6 @@ def load_divergence(path: Path) -> Divergence:
         raise StudyError(f"the score in {path} cannot be read: {first_line(error)}; remove the file") from error
 
 
-def _error(values: Tensor) -> float:
+def error_of_mean(values: Tensor) -> float:
+    """The standard error of the mean of values (N,) over the images."""
     return float(values.std() / len(values) ** 0.5)
