@@ -30,7 +30,7 @@ from hadnas.store.study_store import user_defined_ops
 from hadnas.train.data.spec import load_data
 from hadnas.train.device import chosen_device
 
-UPDATES = 300
+DEFAULT_UPDATES = 300
 """Updates of every module that imitates another."""
 
 
@@ -102,7 +102,7 @@ def distill(
     *,
     figure: str = "macs",
     best: int = 8,
-    steps: int = UPDATES,
+    steps: int = DEFAULT_UPDATES,
     device: str = "auto",
     say: SayDone = lambda label, done, total: None,
 ) -> Distilled:
