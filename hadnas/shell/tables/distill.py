@@ -53,7 +53,9 @@ def show_distilled(found: Distilled) -> None:
             f"warning: no option alone costs more than five standard errors of accuracy ({found.accuracy:.4f}), so the "
             "network does not need these modules and the scores rank nothing; train it longer, or choose other sites"
         )
-    console.print(f"hadnas search with the same study, data and sites trains these {len(found.combinations)} first")
+    console.print(
+        f"{len(found.combinations)} enqueued: hadnas search with the same study, data and sites trains them first"
+    )
 
 
 def _change(figure: Figure, change: float) -> str:
