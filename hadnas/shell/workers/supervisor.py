@@ -186,10 +186,13 @@ class Supervisor:
         from hadnas.store.worker import condemn
 
         reason = f"it exceeded the time limit of {clock(limit)} (--time-limit)"
-        with suppress(StudyError), self._database() as database:  # if it is away, it is asked again
-            if condemn(database, now.study, now.item, now.worker, reason):
-                process.condemned = reason
-                process.kill()
+        try:
+            with self._database() as database:
+                if condemn(database, now.study, now.item, now.worker, reason):
+                    process.condemned = reason
+                    process.kill()
+        except StudyError:  # the database is away, and the worker may wait for it: its time begins again
+            process.since = time.monotonic()
 
     @contextmanager
     def _database(self) -> "Iterator[Database]":
