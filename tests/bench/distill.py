@@ -3,11 +3,12 @@
 python tests/bench/distill.py MODEL PARENT.safetensors IMAGES.npz HOME  # appends to distill.csv, or continues it
 python tests/bench/distill.py                                          # prints the figures of docs/distillation.md
 
-PARENT is a file that `hadnas retrain` wrote, IMAGES what it was trained on, with the default split; IMAGES_USED of the
-training images are used, for the distillation and for the fine-tuning. HOME is an empty folder. POOL combinations of the
-options that replace a block, from few to many changed sites, are fine-tuned by RECIPE, with fresh blocks (as a search
-does) and from their distilled weights. Three searches are compared: distillation with its BEST combinations, random
-architectures and the default sampler; of the last two, those networks that took no more time of the processor, and all.
+PARENT is a file that `hadnas retrain` wrote, IMAGES what it was trained on, with the default split; IMAGES_USED of
+the training images are used, for the distillation and for the fine-tuning. HOME is an empty folder. POOL combinations
+of the options that replace a block, from few to many changed sites, are fine-tuned by RECIPE, with fresh blocks (as a
+search does) and from their distilled weights. Three searches are compared: distillation with its BEST combinations,
+random architectures and the default sampler; of the last two, those networks that took no more time of the processor,
+and all.
 """
 
 import argparse
