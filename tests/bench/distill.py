@@ -3,11 +3,12 @@
 python tests/bench/distill.py MODEL PARENT.safetensors IMAGES.npz HOME  # appends to distill.csv, or continues it
 python tests/bench/distill.py                                          # prints the figures of docs/distillation.md
 
-IMAGES are those that the parent was trained on, with the default split; IMAGES_USED of its training images are used,
-for the distillation and for the fine-tuning. HOME is an empty folder. POOL combinations of the options that replace a
-block, from few to many changed sites, are fine-tuned by RECIPE, with fresh blocks (as a search does) and from their
-distilled weights. Three searches take the same time of the processor: distillation with its BEST combinations, random
-architectures, and the default sampler, which trains as many.
+PARENT is a file that `hadnas retrain` wrote, IMAGES what it was trained on, with the default split; IMAGES_USED of
+the training images are used, for the distillation and for the fine-tuning. HOME is an empty folder. POOL combinations
+of the options that replace a block, from few to many changed sites, are fine-tuned by RECIPE, with fresh blocks (as a
+search does) and from their distilled weights. Three searches are compared: distillation with its BEST combinations,
+random architectures and the default sampler; of the last two, those networks that took no more time of the processor,
+and all.
 """
 
 import argparse
@@ -166,12 +167,18 @@ def facts() -> Iterator[str]:
     parent = next(row for row in rows() if row["arm"] == "parent")
     whole, limit = float(parent["macs"]), float(parent["fresh"])
     yield f"parent, fine-tuned alike: {limit:.4f}, {whole / 1e6:.2f}M MACs"
-    for arm in ("distilled", "random", "surrogate"):
-        own = [(float(row["fresh"]), float(row["macs"])) for row in rows() if row["arm"] == arm]
-        volume = hypervolume(own, ("maximize", "minimize"), (0.1, whole)) / whole
-        best = [max((a for a, macs in own if macs <= share * whole), default=0) for share in LIMITS]
-        shares = ", ".join(f"{value:.4f} below {share:.2f}" for value, share in zip(best, LIMITS, strict=True))
-        yield f"{arm}: {len(own)} networks, hypervolume {volume:.4f}; best accuracy {shares} of the parent's MACs"
+    arms = {arm: [row for row in rows() if row["arm"] == arm] for arm in ("distilled", "random", "surrogate")}
+    seconds = {arm: float(own[0]["scoring"]) + float(own[0]["seconds"]) for arm, own in arms.items()}
+    for arm, own in arms.items():
+        number = min(len(own), round(len(own) * seconds["distilled"] / seconds[arm]))
+        for found in {number: None, len(own): None}:
+            networks = sorted(own, key=lambda row: int(row["number"]))[:found]
+            values = [(float(row["fresh"]), float(row["macs"])) for row in networks]
+            volume = hypervolume(values, ("maximize", "minimize"), (0.1, whole)) / whole
+            best = [max((a for a, macs in values if macs <= share * whole), default=0) for share in LIMITS]
+            shares = ", ".join(f"{value:.4f} below {share:.2f}" for value, share in zip(best, LIMITS, strict=True))
+            time_ = f"{found} networks, {seconds[arm] * found / len(own):.0f} s"
+            yield f"{arm}: {time_}, hypervolume {volume:.4f}; best accuracy {shares} of the parent's MACs"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from hadnas.search.distill.combination import Program
 from hadnas.search.distill.divergence import Divergence, error_of_mean
 from hadnas.search.distill.measurements import Measurements, SayDone
 from hadnas.search.distill.options import Option, SiteChoice, read_options
+from hadnas.search.proposals.defaults import images_of_weights
 from hadnas.search.proposals.enqueued import put_in_queue
 from hadnas.space import Params, replay
 from hadnas.store.home import Home
@@ -127,7 +128,7 @@ def distill(
     if TABLE[figure].source == "latency" and study.latency is None:
         raise StudyError(f"study {study.name!r} times nothing, so no limit can be on {figure}; allowed are costs")
     say("reading the images", 0, 1)
-    data = load_data(study.data)
+    data = load_data(images_of_weights(study.data, study.space))
     if data.target != "classes":
         raise DataError(f"{data.name}: its target is {data.target}; block-wise distillation needs classes")
     task = Task.image(*data.shape, classes=data.classes)
