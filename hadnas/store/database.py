@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from hadnas.errors import HadnasError, StudyError, first_line
+from hadnas.errors import HadnasError, StudyError, cut, first_line
 from hadnas.paths import as_path
 
 TIMEOUT = 60.0
@@ -207,6 +207,8 @@ class SqliteConnection(sqlite3.Connection):
 def open_file(url: str, timeout: float = TIMEOUT) -> None:
     """Create a missing SQLite file, and raise `StudyError` for a file that is no database, before anything opens it.
 
+    Also for a database with triggers or views: these are programs, which run when rows are read or written.
+
     A new file gets a write-ahead log, with which readers and the writer do not wait for each other.
 
     Nothing but SQLite may open the file: when a process closes a file, POSIX releases all its locks on that file,
@@ -232,6 +234,9 @@ def _opened(path: Path, timeout: float) -> bool:
     with closing(sqlite3.connect(path, timeout=timeout)) as connection:
         try:
             connection.execute("pragma journal_mode = wal" if new else "pragma schema_version")
+            program = connection.execute("select type, name from sqlite_master where type in ('trigger', 'view')")
+            if (found := program.fetchone()) is not None:
+                raise StudyError(f"{path}: the database has the {found[0]} {cut(found[1])}; a home has tables only")
         except sqlite3.OperationalError as error:
             if new and error.sqlite_errorname in _BUSY:
                 return False

@@ -19,8 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Literal
 
-from hadnas.errors import StudyError
-from hadnas.paths import as_path, sha256_of
+from hadnas.errors import StudyError, cut
+from hadnas.paths import as_path, locked, sha256_of
 from hadnas.store.database import (
     TIMEOUT,
     checked_url,
@@ -87,9 +87,7 @@ class Home:
     @contextmanager
     def schema_lock(self) -> Iterator[None]:
         """The lock under which a schema is created, Optuna's or MLflow's: two processes at once would break it."""
-        from filelock import FileLock
-
-        with FileLock(self.path / ".schema.lock"), clear_errors(self.url), dialect(self.url).alone(SCHEMA):
+        with locked(self.path / ".schema.lock"), clear_errors(self.url), dialect(self.url).alone(SCHEMA):
             yield
 
     def _tracking(self) -> str:
@@ -114,7 +112,7 @@ def weights_of(training: Training, home: Home) -> Path:
     """
     if training.weights is None:
         raise StudyError(f"the training of {training.key.fingerprint} has no weights: it is {training.state}")
-    path = home.path / training.weights
+    path = _inside(home, training.weights)
     if not path.is_file():
         host = training.host.partition(" ")[0]
         raise StudyError(f"the weights {path} are missing; the home on {host}, where they were trained, has them")
@@ -130,7 +128,14 @@ def weights_of(training: Training, home: Home) -> Path:
 def score_of(training: Training, home: Home, split: Literal["val", "test"]) -> Path:
     """The file of a finished training's outputs on a split, beside its weights; those before version 6 have none."""
     assert training.weights is not None
-    return (home.path / training.weights).with_suffix(f".{split}.safetensors")
+    return _inside(home, training.weights).with_suffix(f".{split}.safetensors")
+
+
+def _inside(home: Home, place: str) -> Path:
+    """The path of `place`, a path of the ledger. Raises StudyError if it leaves the home, as a changed row may."""
+    if os.path.isabs(place) or ".." in Path(place).parts or "\0" in place:
+        raise StudyError(f"the ledger names the weights {cut(place)}; allowed are paths inside the home {home.path}")
+    return home.path / place
 
 
 def checkpoint_of(key: TrainingKey, home: Home) -> Path:
