@@ -14,7 +14,7 @@ import pytest
 from hadnas.errors import StudyError, UnknownName
 from hadnas.track import server
 from hadnas.track.runs import Tracker
-from hadnas.track.view import set_view, view_url
+from hadnas.track.view import set_view, view_path
 from tests.homes import new_home
 
 SERVE = """
@@ -55,7 +55,7 @@ def test_serves_the_view_on_a_free_port_and_stops_whole(tmp_path: Path) -> None:
             address = ui.stdout.readline().strip()
             port = urlsplit(address).port
             assert port is not None and port != taken
-            assert address == view_url(port, study.experiment_id)
+            assert address == f"http://127.0.0.1:{port}/{view_path(study.experiment_id)}"
             assert server.get(port, "/health")[0] == 200
             with pytest.raises(UnknownName, match="'digitz'"):
                 server.experiment_id(port, "digitz")
