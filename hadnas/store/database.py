@@ -207,11 +207,8 @@ class SqliteConnection(sqlite3.Connection):
 def open_file(url: str, timeout: float = TIMEOUT) -> None:
     """Create a missing SQLite file, and raise `StudyError` for a file that is no database, before anything opens it.
 
-    Also for a database with triggers or views: these are programs, which run when rows are read or written.
-
-    A new file gets a write-ahead log, with which readers and the writer do not wait for each other.
-
-    Nothing but SQLite may open the file: when a process closes a file, POSIX releases all its locks on that file,
+    Also for triggers and views: these are programs, which run when rows are read or written. A new file gets a
+    write-ahead log, with which readers and the writer do not wait for each other. Nothing but SQLite may open the file: when a process closes a file, POSIX releases all its locks on that file,
     those of its other connections, too; another process may then delete the log to which these write, and their
     writes are lost (sqlite.org/howtocorrupt.html, section 2.2).
     """
@@ -234,9 +231,10 @@ def _opened(path: Path, timeout: float) -> bool:
     with closing(sqlite3.connect(path, timeout=timeout)) as connection:
         try:
             connection.execute("pragma journal_mode = wal" if new else "pragma schema_version")
-            program = connection.execute("select type, name from sqlite_master where type in ('trigger', 'view')")
-            if (found := program.fetchone()) is not None:
-                raise StudyError(f"{path}: the database has the {found[0]} {cut(found[1])}; a home has tables only")
+            for kind, name in connection.execute(
+                "select type, name from sqlite_master where type in ('trigger', 'view')"
+            ):
+                raise StudyError(f"{path}: the database has the {kind} {cut(name)}; a home has tables only")
         except sqlite3.OperationalError as error:
             if new and error.sqlite_errorname in _BUSY:
                 return False

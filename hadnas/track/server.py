@@ -25,7 +25,7 @@ from hadnas.track.keys import CURRENT, WHOLE
 from hadnas.track.names import experiment_name, without_password
 from hadnas.track.view import view_path
 
-HOST, EVERYWHERE = "127.0.0.1", "0.0.0.0"
+HOST, ANY_ADDRESS = "127.0.0.1", "0.0.0.0"
 START_SECONDS = 300.0  # for a cold disk and a busy machine; usually five
 STOP_SECONDS = 10.0
 MAX_EXPERIMENTS = 10_000
@@ -147,7 +147,7 @@ def is_local(host: str) -> bool:
 
 def names(host: str) -> list[str]:
     """The names and addresses by which browsers reach a server that listens at `host`."""
-    if host != EVERYWHERE:
+    if host != ANY_ADDRESS:
         return [host]
     name = socket.gethostname()
     with suppress(OSError):  # the name has no address
@@ -156,7 +156,7 @@ def names(host: str) -> list[str]:
 
 
 def get(port: int, path: str, host: str = HOST) -> tuple[int, bytes]:
-    here = HOST if host == EVERYWHERE else host
+    here = HOST if host == ANY_ADDRESS else host
     connection = http.client.HTTPConnection(here, port, timeout=START_SECONDS)  # its first answer opens the store
     try:
         connection.request("GET", path)
@@ -174,5 +174,5 @@ def free_port(wanted: int, host: str = HOST) -> int:
             probe.bind((host, port))
             return int(probe.getsockname()[1])
     raise StudyError(
-        f"no port of {host!r} can be bound; allowed is an address of this machine, or {EVERYWHERE} for all"
+        f"no port of {host!r} can be bound; allowed is an address of this machine, or {ANY_ADDRESS} for all"
     )

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import random
 import shutil
 import sqlite3
 from contextlib import closing
@@ -11,16 +12,18 @@ import pytest
 import torch
 
 from hadnas.arch.task import Task
-from hadnas.errors import HadnasError, SpecError, StudyError
+from hadnas.errors import DataError, HadnasError, SpecError, StudyError
 from hadnas.hosts.build import build, save_weights
 from hadnas.library import copy, load_arch
 from hadnas.opened import open_study
 from hadnas.results.report import write_report
 from hadnas.search.mirror.restore import restore
 from hadnas.search.run import run_study
+from hadnas.store.database import close_engines
 from hadnas.store.home import Home
 from hadnas.track.runs import Tracker
 from hadnas.train.checkpoint import load_checkpoint, save_checkpoint
+from hadnas.train.data.spec import load_data
 from hadnas.train.score import load_score
 from tests.homes import new_home, study
 from tests.shell import hadnas
@@ -202,7 +205,39 @@ def test_a_pickle_is_not_run(write: object, tmp_path: Path) -> None:
     grafted = load_arch(f'{{"op": "timm", "model": "resnet18", "weights": "{evil}"}}')
     with pytest.raises(HadnasError, match="no file of weights"):
         build(grafted, TASK)
+    for name, place in (("cifar10", "cifar-10-batches-py/data_batch_1"), ("mnist", "MNIST/processed/training.pt")):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_bytes(evil.read_bytes())
+        (tmp_path / place).with_name("test.pt").write_bytes(evil.read_bytes())
+        with pytest.raises(DataError, match=f"timm cannot read 'torch/{name}'"):
+            load_data(f"torch/{name}:{tmp_path}")
     assert not ran.exists()
     with open(evil, "rb") as file, pytest.raises(Exception, match=r".*"):  # it would have: the attack is real
         torch.load(file, weights_only=False)["conv1.weight"].no_attribute  # noqa: B018
     assert ran.exists()
+
+
+VALUES = [None, "", "x", "{", "[]", "5", "null", 5, -1, 1e300, 2**62, b"\xff\0", "../../x", "\0", "\x1b[31m", "[" * 500]
+
+
+@pytest.mark.slow
+def test_any_other_value_of_any_row_is_read_or_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every column of every table of the database, each with a few values."""
+    whole, chosen = (home / "hadnas.db").read_bytes(), random.Random(0)
+    with closing(sqlite3.connect(home / "hadnas.db")) as opened:
+        tables = [name for (name,) in opened.execute("select name from sqlite_master where type = 'table'")]
+        columns = [(table, row[1]) for table in tables for row in opened.execute(f"pragma table_info({table})")]
+    monkeypatch.chdir(home.parent)
+    for table, column in columns:
+        for value in chosen.sample(VALUES, 3):
+            close_engines()
+            for path in home.glob("hadnas.db*"):
+                path.unlink()
+            (home / "hadnas.db").write_bytes(whole)
+            try:
+                changed(home, (f"update or ignore {table} set {column} = ?", value))
+            except sqlite3.Error:  # it may not be empty, or may not occur twice
+                continue
+            for command in (("top", "tiny"), ("ledger", "trainings"), ("products", "tiny"), ("predict", "tiny")):
+                done = hadnas(*command, "--home", home)
+                assert done.exit_code in (0, 2) and "\x1b" not in done.output, (table, column, value, done.exception)

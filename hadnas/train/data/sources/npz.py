@@ -132,6 +132,7 @@ def _array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
     if key not in archive.files:
         some = ", ".join([*archive.files[:LISTED], "..."][: len(archive.files)]) or "none"
         raise DataError(f"{path}: no array {key!r} (found: {some})")
+    assert archive.zip is not None  # it is open
     whole, packed = next(
         (i.file_size, i.compress_size) for i in archive.zip.infolist() if i.filename in (key, f"{key}.npy")
     )
