@@ -223,13 +223,15 @@ VALUES = [None, "", "x", "{", "[]", "5", "null", 5, -1, 1e300, 2**62, b"\xff\0",
 @pytest.mark.slow
 def test_any_other_value_of_any_row_is_read_or_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every column of every table of the database, each with a few values."""
-    whole, chosen = (home / "hadnas.db").read_bytes(), random.Random(0)
+    chosen, tried = random.Random(0), 0
     with closing(sqlite3.connect(home / "hadnas.db")) as opened:
+        opened.execute("pragma wal_checkpoint(truncate)")
         tables = [name for (name,) in opened.execute("select name from sqlite_master where type = 'table'")]
         columns = [(table, row[1]) for table in tables for row in opened.execute(f"pragma table_info({table})")]
+    whole = (home / "hadnas.db").read_bytes()
     monkeypatch.chdir(home.parent)
     for table, column in columns:
-        for value in chosen.sample(VALUES, 3):
+        for value in chosen.sample(VALUES, 2):
             close_engines()
             for path in home.glob("hadnas.db*"):
                 path.unlink()
@@ -238,6 +240,8 @@ def test_any_other_value_of_any_row_is_read_or_refused(home: Path, monkeypatch: 
                 changed(home, (f"update or ignore {table} set {column} = ?", value))
             except sqlite3.Error:  # it may not be empty, or may not occur twice
                 continue
-            for command in (("top", "tiny"), ("ledger", "trainings"), ("products", "tiny"), ("predict", "tiny")):
+            tried += 1
+            for command in (("top", "tiny"), ("ledger", "trainings")):
                 done = hadnas(*command, "--home", home)
                 assert done.exit_code in (0, 2) and "\x1b" not in done.output, (table, column, value, done.exception)
+    assert tried > 150
