@@ -38,7 +38,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except OSError as error:
-        raise StudyError(f"{path} cannot be locked ({error.strerror}); remove it") from error
+        raise StudyError(f"{path} cannot be locked ({error.strerror}); remove it") from None
     try:
         yield
     finally:

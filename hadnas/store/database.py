@@ -25,9 +25,7 @@ TIMEOUT = 60.0
 """Seconds that a connection waits for a lock that another process holds."""
 
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_LOCKED_SHAREDCACHE")
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
-_PROGRAMS = "select type, name from sqlite_master where type in ('trigger', 'view')"
-_FOREIGN_KEY = ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
+_DAMAGED, _FOREIGN_KEY = ("SQLITE_CORRUPT", "SQLITE_NOTADB"), ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
 """Codes of the drivers' errors: names in SQLite, five characters in PostgreSQL."""
 _LOCKED = "another process holds its lock and did not release it in time; nothing was changed"
 
@@ -208,10 +206,9 @@ class SqliteConnection(sqlite3.Connection):
 def open_file(url: str, timeout: float = TIMEOUT) -> None:
     """Create a missing SQLite file, and raise `StudyError` for a file that is no database, before anything opens it.
 
-    Also for triggers and views: these are programs, which run when rows are read or written. A new file gets a
-    write-ahead log, with which readers and the writer do not wait for each other. Nothing but
-    SQLite may open the file: a process that closes a file releases all its locks on it, by POSIX, those of other
-    connections, too; another may then delete the log to which these write (sqlite.org/howtocorrupt.html, 2.2).
+    Also for triggers and views, programs that run when rows are read or written. A new file gets a write-ahead log:
+    readers and the writer do not wait for each other. Nothing but SQLite may open the file: when a process closes it,
+    POSIX releases the locks of all its connections, and another may delete their log (sqlite.org/howtocorrupt, 2.2).
     """
     kind, until = dialect(url), time.monotonic() + timeout
     if not isinstance(kind, Sqlite):
@@ -232,7 +229,8 @@ def _opened(path: Path, timeout: float) -> bool:
     with closing(sqlite3.connect(path, timeout=timeout)) as connection:
         try:
             connection.execute("pragma journal_mode = wal" if new else "pragma schema_version")
-            for kind, name in connection.execute(_PROGRAMS):
+            programs = "select type, name from sqlite_master where type in ('trigger', 'view')"
+            for kind, name in connection.execute(programs):
                 raise StudyError(f"{path}: the database has the {kind} {cut(name)}; a home has tables only")
         except sqlite3.OperationalError as error:
             if new and error.sqlite_errorname in _BUSY:

@@ -90,6 +90,13 @@ def test_weights_lie_in_the_home(home: Path, place: str) -> None:
         results.network(results.best)
 
 
+def test_a_training_that_goes_on_writes_into_the_home(home: Path) -> None:
+    changed(home, ("update hadnas_training set state = 'interrupted', weights = '../out' || id || '.safetensors'",))
+    with pytest.raises(StudyError, match=r"the ledger names the weights '\.\./out"):
+        run_study(study(name="again", sampler="random", trials=1), Home(home))
+    assert not list(home.parent.glob("out*"))
+
+
 def test_changed_weights_are_refused(home: Path) -> None:
     path = home / open_study("tiny", home).best.notes["weights"]
     content = bytearray(path.read_bytes())
