@@ -187,7 +187,7 @@ def test_links_are_replaced_and_not_followed(home: Path, victim: Path, monkeypat
 def test_a_lock_that_is_a_link_is_refused(home: Path, victim: Path, lock: str) -> None:
     (home / lock).unlink(missing_ok=True)
     (home / lock).symlink_to(victim)
-    with pytest.raises(StudyError, match=r"\.lock cannot be locked"):
+    with pytest.raises(StudyError, match=r"\.lock cannot be locked|\(Too many levels of symbolic links\)"):
         restore("tiny", Home(home))
     assert victim.read_text() == PRECIOUS
 
