@@ -23,7 +23,7 @@ from hadnas.search.mirror.writer import Writer
 from hadnas.search.progress import Progress, Watch
 from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch, images_of_weights
 from hadnas.search.proposals.enqueued import enqueue, queue_of
-from hadnas.search.proposals.propose import propose
+from hadnas.search.proposals.propose import clear_done, propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
 from hadnas.search.tally import all_failed, standstill, tally
@@ -128,6 +128,7 @@ def run_study(
             with ledger.worker.alive():
                 try:
                     trials.mend()
+                    clear_done(study.name, trials, ledger.claims)
                     writer.open(None if home.tracks_in_file else OPEN_SECONDS)
                     through_outages(work)
                     run.say("", "writing to MLflow")

@@ -14,7 +14,7 @@ default a second database beside it, `<name>_mlflow`.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Literal
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 20260617
 """The key of the server's lock under which schemas are created."""
+REPAIR = 20261128
+"""The key of that under which the runs of a study are repaired."""
 
 
 class Home:
@@ -97,6 +99,10 @@ class Home:
         """The lock under which a schema is created, Optuna's or MLflow's: two processes at once would break it."""
         with locked(self.path / ".schema.lock"), clear_errors(self.url), dialect(self.url).alone(SCHEMA):
             yield
+
+    def repair_lock(self) -> AbstractContextManager[None]:
+        """The lock of the server under which one machine repairs the runs of a study; with SQLite nothing."""
+        return dialect(self.url).alone(REPAIR)
 
     def _tracking(self) -> str:
         return dialect(self.url).tracking(self.path)

@@ -8,7 +8,7 @@ import os
 import platform
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,6 +222,13 @@ class Claims:
         """The item is done."""
         with self.database.write() as session:
             session.execute(delete(ItemRow).filter_by(study=held.study, item=held.item))
+
+    def clear(self, study: str, done: Collection[str]) -> None:
+        """Remove the items that are done: a worker may die between the end of a trial and that of its item."""
+        with self.database.write() as session:
+            items = session.scalars(select(ItemRow.item).filter_by(study=study)).all()
+            left = [item for item in items if item in done]
+            session.execute(delete(ItemRow).where(ItemRow.study == study, ItemRow.item.in_(left)))
 
     def at_work(self, study: str) -> set[str]:
         """The items of living workers."""

@@ -281,7 +281,7 @@ def campaign(
         made.finish(made.search, workers)
     for _ in range(3 * kills):  # in some rounds a worker ends by itself
         if made.kills.total() < kills:
-            made.round(work, workers, phases, 3.0)
+            made.round(work, workers, phases, 20.0 if after else 3.0)
     made.finish(work, workers)
     return made.kills.total(), list(made.faults(after)), dict(made.kills)
 

@@ -19,6 +19,7 @@ from hadnas.search.progress import Progress
 from hadnas.search.run import run_study
 from hadnas.search.status import StudyStatus, status
 from hadnas.space import one_of, op
+from hadnas.store.health.check import left_items
 from hadnas.store.home import Home, optuna_storage
 from hadnas.store.ledger import Ledger
 from hadnas.store.trials import Trials, draw_of
@@ -163,6 +164,17 @@ def test_a_candidate_at_which_two_workers_died_is_refused_with_the_reason(tmp_pa
     assert [found.state for found in results.found] == ["pruned", "complete", "complete"]
     said = "2 workers died at it (a crash, an abort, out of memory or a kill)"
     assert results.found[0].reason == said and results.baselines[0].reason == said
+
+
+def test_an_item_whose_worker_died_when_its_trial_had_ended_is_removed(tmp_path: Path) -> None:
+    home = new_home(tmp_path)
+    run_study(study(trials=1), home)
+    die_at(home, "draw 0")
+    ledger = Ledger(home.url)
+    assert left_items(ledger) == [("tiny", "draw 0")]
+    run_study(study(trials=1), home)
+    assert left_items(ledger) == []
+    ledger.close()
 
 
 def test_an_interrupt_before_a_run_is_open_is_no_death(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

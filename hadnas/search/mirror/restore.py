@@ -90,7 +90,7 @@ def open_mirror(
     with home.schema_lock():
         tracker = Tracker(home.tracking_uri, home.artifacts, results.name)
     overview, mirror = overview_of(results, tracker), mirror_of(results, tracker, **settings)
-    with tracker.alone():
+    with tracker.alone(), home.repair_lock():
         overview.open()
         every = every or not tracker.is_whole or is_behind(results.book)
         runs = {str(run.info.run_id): run for run in (tracker.search("", "ALL") if every else tracker.runs("RUNNING"))}

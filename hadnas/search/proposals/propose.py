@@ -10,7 +10,7 @@ from hadnas.samplers.sampler import Seeded
 from hadnas.search.tally import tally
 from hadnas.space import Params, meanings, replay
 from hadnas.store.study import Study
-from hadnas.store.trials import REASON, RUN_ID, RUNG, WORKER, Trials, draw_of
+from hadnas.store.trials import FIGURES, REASON, RUN_ID, RUNG, WORKER, Trials, baseline_entries, draw_of
 from hadnas.store.worker import Claims, Held
 
 
@@ -78,6 +78,14 @@ def _proposal(
     seconds = time.perf_counter() - start
     added = trials.add(draw, drawn.answers, drawn.distributions, drawn.kept, worker)
     return Proposal(held, added.number, drawn.node, drawn.params, None, seconds)
+
+
+def clear_done(study: str, trials: Trials, claims: Claims) -> None:
+    """Remove the items of finished draws and trained baselines, which dead workers left."""
+    done = {_item(draw_of(trial)) for trial in trials.all() if trial.state.is_finished()}
+    entries = baseline_entries(trials.book).items()
+    done |= {f"baseline {name}" for name, entry in entries if FIGURES in entry and REASON not in entry}
+    claims.clear(study, done)
 
 
 def _item(draw: object) -> str:
