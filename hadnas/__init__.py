@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hadnas.results.report import write_report
     from hadnas.retraining import retrain
     from hadnas.samplers.surrogate import SurrogateSampler
+    from hadnas.search.distill.distill import distill
     from hadnas.search.finals import run_finals
     from hadnas.search.latency.predictor import load_predictor
     from hadnas.search.proposals.prospects import prospects
@@ -44,6 +45,7 @@ _PUBLIC = {
     "block": "hadnas.blocks.registry",
     "build": "hadnas.hosts.build",
     "cost": "hadnas.measure.cost",
+    "distill": "hadnas.search.distill.distill",
     "export": "hadnas.exporter.folder",
     "graft": "hadnas.hosts.graft.space",
     "int_range": "hadnas.space",

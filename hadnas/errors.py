@@ -16,6 +16,7 @@ A message states what was found, where, what is allowed and, for a name, the nea
 Inner code states the fact; the public boundary adds the path once, with `at`.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -102,6 +103,14 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownName:
 def printable(text: str) -> str:
     """`text` with every control or unprintable character escaped as in a Python string."""
     return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
+
+
+def markdown(text: object) -> str:
+    """`text` in one line of Markdown that means these characters: names, paths and reasons come from users and files.
+
+    Neither a mark nor HTML remains, nor the end of a table's cell.
+    """
+    return re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", " ".join(printable(str(text)).split()))
 
 
 def check_kind(value: object, kind: type | tuple[type, ...], what: str, allowed: str) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import pkgutil
 import shutil
 import warnings
@@ -248,7 +249,7 @@ def copy(name: str, folder: str | Path = ".") -> Path:
             source = package / f"{stem}.{'json' if kind == 'published' else 'py'}"
             target = as_path(folder) / source.name
             try:
-                if target.exists():
+                if os.path.lexists(target):  # a link to a missing file would be followed
                     raise StudyError(f"{target} exists already; move it or copy into another folder")
                 shutil.copyfile(str(source), target)
             except OSError as error:

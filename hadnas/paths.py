@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hadnas.errors import SpecError, StudyError
@@ -25,6 +27,22 @@ def as_path(text: str | Path) -> Path:
         shown = str(text) if len(str(text)) <= 100 else f"{str(text)[:100]}..."
         raise SpecError(f"the path {shown!r} cannot be used: {reason[:1].lower()}{reason[1:]}") from error
     return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, one process at a time. Raises StudyError for a link, which another may have put there."""
+    from filelock import FileLock
+
+    lock = FileLock(path)
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise StudyError(f"{path} cannot be locked ({error.strerror}); remove it") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def new_file(path: Path, *, force: bool) -> None:

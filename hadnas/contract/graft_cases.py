@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hadnas.contract.cases import Case
 
-LAST = ("linear", "tokens")
+CHANNELS_LAST = ("linear", "tokens")
 """Sites whose input has its channels last; others have maps (B, C, H, W)."""
 
 
@@ -25,7 +25,7 @@ class GraftCase(Case):
         """The module at the site."""
         if self.kind == "activation":
             return nn.GELU()
-        if self.kind in LAST:
+        if self.kind in CHANNELS_LAST:
             return nn.Linear(self.dim, self.dim * (1 + (self.kind == "linear")), **dd)
         if self.kind == "conv":
             return nn.Conv2d(self.dim, 2 * self.dim, 3, stride=2, padding=1, **dd)
@@ -33,13 +33,13 @@ class GraftCase(Case):
 
     def inherited(self, **dd: Any) -> dict[str, Any]:
         """See `Case.inherited`; the module at the site and the axis of its channels come with it."""
-        axis = -1 if self.kind in LAST else -3
+        axis = -1 if self.kind in CHANNELS_LAST else -3
         return {**super().inherited(**dd), "parent": self.parent(**dd), "axis": axis}
 
     def inputs(self, batch: int = 2, **dd: Any) -> tuple[Tensor, ...]:
         """A random input of the site."""
         (x,) = super().inputs(batch, **dd)
-        return (x.movedim(1, -1).contiguous() if self.kind in LAST else x,)
+        return (x.movedim(1, -1).contiguous() if self.kind in CHANNELS_LAST else x,)
 
     @property
     def shape_out(self) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 import timm
 
 from hadnas.arch.node import nodes
+from hadnas.errors import markdown
 from hadnas.hosts.host import Moments, Plan, normalisation_text
 from hadnas.measure.figures import shown_in
 from hadnas.measure.metrics.metric import METRICS
@@ -140,7 +141,7 @@ def card(
     if facts.recipe:
         parts += ["## Training", _table(("setting", ""), facts.recipe.items())]
     if facts.limits:
-        parts += ["## Limits", "\n".join(f"- {limit}" for limit in facts.limits)]
+        parts += ["## Limits", "\n".join(f"- {markdown(limit)}" for limit in facts.limits)]
     if facts.origin:
         parts += ["## Origin", _table(("what", ""), facts.origin.items())]
     rights = "The licence of the training images may restrict the use of the weights." if trained else ""
@@ -190,10 +191,11 @@ def _figures(facts: Facts) -> list[tuple[str, str, str]]:
 
 def _protocol(used: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in used["versions"].items())
+    device, versions = markdown(used["device_name"]), markdown(versions)
     return (
         "MACs and operations are those of one image. Latency is that of one forward pass: "
         f"batch {used['batch']}, {used['dtype']}, {used['memory_format']}, backend {used['backend']}, "
-        f"{used['device']} ({used['device_name']}), {used['threads']} thread{'s' if used['threads'] != 1 else ''}, "
+        f"{used['device']} ({device}), {used['threads']} thread{'s' if used['threads'] != 1 else ''}, "
         f"{versions}; the ratio is to the fixed network {used['reference']}, timed alternately with this one."
     )
 
@@ -203,5 +205,5 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *([str(cell).replace("|", "&#124;") for cell in row] for row in rows)]
+    lines = [head, ["---"] * len(head), *([*map(markdown, row)] for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -86,6 +86,7 @@ def save_weights(
     half = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        half.unlink(missing_ok=True)  # a link there would be followed
         known = {CLASS_NAMES: list(class_names), TRAINING_IMAGES: images}
         metadata = {key: json.dumps(value) for key, value in known.items() if value} or None
         tensors = {key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()}

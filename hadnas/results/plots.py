@@ -141,7 +141,7 @@ def plot_intervals(names: Sequence[str], values: Sequence[tuple[float, float, fl
         axes.plot([low, high], [place, place], color=colour, linewidth=1.2)
         axes.scatter([mean], [place], s=22, c=colour, zorder=3)
     axes.axvline(0, color=BLACK, linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(names)), names, fontsize="small")
+    axes.set_yticks(range(len(names)), map(_label, names), fontsize="small")
     axes.invert_yaxis()
     axes.set_xlabel(label)
     return _text(figure)

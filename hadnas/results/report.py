@@ -37,7 +37,10 @@ def write_report(results: StudyResults, out: str | Path | None = None) -> Path:
     html, figures = _page(results, None)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(html, encoding="utf-8")
+        half = path.with_name(f"{path.name}.part")
+        half.unlink(missing_ok=True)
+        half.write_text(html, encoding="utf-8")
+        half.replace(path)  # a link is replaced, not followed
     except OSError as error:
         raise StudyError(f"{path} cannot be written: {error.strerror}") from error
     tracker = Tracker(results.home.tracking_uri, results.home.artifacts, results.name)

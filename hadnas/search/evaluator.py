@@ -121,7 +121,7 @@ class LedgerReport:
         """Write the weights and close the training."""
         assert self.claim is not None
         with _ours():
-            place, score = self.home.path / self.ledger.place_weights(self.claim), result.score
+            place, score = self.home.file(self.ledger.place_weights(self.claim)), result.score
             written = save_weights(module, place)
             score.save(place.with_suffix(".val.safetensors"))
         claim, self.claim = self.claim, None

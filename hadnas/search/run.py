@@ -22,7 +22,7 @@ from hadnas.search.mirror.restore import OpenMirror, open_mirror, without_mlflow
 from hadnas.search.mirror.writer import Writer
 from hadnas.search.progress import Progress, Watch
 from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch, images_of_weights
-from hadnas.search.proposals.enqueued import enqueue
+from hadnas.search.proposals.enqueued import enqueue, queue_of
 from hadnas.search.proposals.propose import clear_done, propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
@@ -99,7 +99,7 @@ def run_study(
     evaluator = Evaluator(study, data, home, ledger, device, own)
     first = random_arch(study.space, evaluator.task)  # refuses a space without a valid draw before any work
     study, more = chosen_baselines(study, evaluator.task, home)
-    queue = enqueue(study, enqueued or {}, evaluator.task)
+    queue = enqueue(study, {**queue_of(study.name, home), **(enqueued or {})}, evaluator.task)
     evaluator.study = study = queue.study
     baselines = {name: _baseline(node, evaluator) for name, node in (study.baselines or {}).items()}
     for plan in (make_plan(first, evaluator.task), *baselines.values()):

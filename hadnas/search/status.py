@@ -13,7 +13,7 @@ from hadnas.store.home import Home
 from hadnas.store.trials import NOTES, PHASES, draw_of, ended
 from hadnas.store.worker import Activity
 
-LAST = 20
+RECENT = 20
 """The architectures whose time is the basis of the time left."""
 
 
@@ -56,7 +56,7 @@ def status(name: str, home: Home) -> StudyStatus:
         found = {_label(activity, trials): activity for activity in ledger.claims.activities(name)}
     counts = tally(trials, results.study.metric_figure)
     known = [trial.user_attrs for trial in ended(trials)]
-    times = [sum(kept[PHASES].values()) for kept in known if PHASES in kept and not kept[NOTES].get("reused")][-LAST:]
+    times = [sum(kept[PHASES].values()) for kept in known if PHASES in kept and not kept[NOTES].get("reused")][-RECENT:]
     each = median(times) if times else None
     return StudyStatus(
         counts.done, results.study.trials, counts.refused, results.study.recipe.epochs, found, each, len(times)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from hadnas.errors import HadnasError, Interrupted, printable
-from hadnas.shell.commands import bench, graft, home, network, search, shelf, study
+from hadnas.shell.commands import bench, distill, graft, home, network, search, shelf, study
 from hadnas.shell.workers.link import this_link
 from hadnas.signals import interrupted_by
 
@@ -76,6 +76,7 @@ for command in (
     shelf.check_command,
     graft.sites_command,
     search.search_command,
+    distill.distill_command,
     search.work_command,
     study.status_command,
     study.top_command,

@@ -107,6 +107,22 @@ class SearchDisplay:
             self.bar.remove_task(self.candidates.pop(worker))
 
 
+class DistillDisplay:
+    """Displays block-wise distillation, inside `with display.bar`: a bar in a terminal, else a line per decision."""
+
+    def __init__(self) -> None:
+        self.console = PlainConsole(stderr=True)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeElapsedColumn())
+        self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console, disable=not self.console.is_terminal)
+        self.steps, self.label = self.bar.add_task("", total=None), ""
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        self.bar.update(self.steps, description=printable(label), completed=done, total=total)
+        if not self.console.is_terminal and label != self.label:
+            self.console.print(f"{label}: {done}/{total} updates", soft_wrap=True)
+        self.label = label
+
+
 def clock(seconds: float) -> str:
     """Minutes and seconds, as 12:05."""
     minutes, rest = divmod(round(seconds), 60)

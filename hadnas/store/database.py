@@ -18,15 +18,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from hadnas.errors import HadnasError, StudyError, first_line
+from hadnas.errors import HadnasError, StudyError, cut, first_line
 from hadnas.paths import as_path
 
 TIMEOUT = 60.0
 """Seconds that a connection waits for a lock that another process holds."""
 
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_LOCKED_SHAREDCACHE")
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
-_FOREIGN_KEY = ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
+_DAMAGED, _FOREIGN_KEY = ("SQLITE_CORRUPT", "SQLITE_NOTADB"), ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
 """Codes of the drivers' errors: names in SQLite, five characters in PostgreSQL."""
 _LOCKED = "another process holds its lock and did not release it in time; nothing was changed"
 
@@ -207,11 +206,9 @@ class SqliteConnection(sqlite3.Connection):
 def open_file(url: str, timeout: float = TIMEOUT) -> None:
     """Create a missing SQLite file, and raise `StudyError` for a file that is no database, before anything opens it.
 
-    A new file gets a write-ahead log, with which readers and the writer do not wait for each other.
-
-    Nothing but SQLite may open the file: when a process closes a file, POSIX releases all its locks on that file,
-    those of its other connections, too; another process may then delete the log to which these write, and their
-    writes are lost (sqlite.org/howtocorrupt.html, section 2.2).
+    Also for triggers and views, programs that run when rows are read or written. A new file gets a write-ahead log:
+    readers and the writer do not wait for each other. Nothing but SQLite may open the file: when a process closes it,
+    POSIX releases the locks of all its connections, and another may delete their log (sqlite.org/howtocorrupt, 2.2).
     """
     kind, until = dialect(url), time.monotonic() + timeout
     if not isinstance(kind, Sqlite):
@@ -232,6 +229,9 @@ def _opened(path: Path, timeout: float) -> bool:
     with closing(sqlite3.connect(path, timeout=timeout)) as connection:
         try:
             connection.execute("pragma journal_mode = wal" if new else "pragma schema_version")
+            programs = "select type, name from sqlite_master where type in ('trigger', 'view')"
+            for kind, name in connection.execute(programs):
+                raise StudyError(f"{path}: the database has the {kind} {cut(name)}; a home has tables only")
         except sqlite3.OperationalError as error:
             if new and error.sqlite_errorname in _BUSY:
                 return False

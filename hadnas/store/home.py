@@ -19,8 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Literal
 
-from hadnas.errors import StudyError
-from hadnas.paths import as_path, sha256_of
+from hadnas.errors import StudyError, cut
+from hadnas.paths import as_path, locked, sha256_of
 from hadnas.store.database import (
     TIMEOUT,
     checked_url,
@@ -82,6 +82,14 @@ class Home:
         """The folder of MLflow's files."""
         return self.path / "artifacts"
 
+    def file(self, place: str) -> Path:
+        """The path of a file that the ledger names. Raises `StudyError` if it leaves the home, as a changed row may."""
+        if os.path.isabs(place) or ".." in Path(place).parts or "\0" in place:
+            raise StudyError(
+                f"the ledger names the weights {cut(place)}; allowed are paths inside the home {self.path}"
+            )
+        return self.path / place
+
     def make_place(self, study: str) -> None:
         """Create the folder of a study's weights. Raises `StudyError` if it cannot be written, before any work."""
         _make(self.path / study / "weights")
@@ -89,9 +97,7 @@ class Home:
     @contextmanager
     def schema_lock(self) -> Iterator[None]:
         """The lock under which a schema is created, Optuna's or MLflow's: two processes at once would break it."""
-        from filelock import FileLock
-
-        with FileLock(self.path / ".schema.lock"), clear_errors(self.url), dialect(self.url).alone(SCHEMA):
+        with locked(self.path / ".schema.lock"), clear_errors(self.url), dialect(self.url).alone(SCHEMA):
             yield
 
     def repair_lock(self) -> AbstractContextManager[None]:
@@ -120,7 +126,7 @@ def weights_of(training: Training, home: Home) -> Path:
     """
     if training.weights is None:
         raise StudyError(f"the training of {training.key.fingerprint} has no weights: it is {training.state}")
-    path = home.path / training.weights
+    path = home.file(training.weights)
     if not path.is_file():
         host = training.host.partition(" ")[0]
         raise StudyError(f"the weights {path} are missing; the home on {host}, where they were trained, has them")
@@ -136,7 +142,7 @@ def weights_of(training: Training, home: Home) -> Path:
 def score_of(training: Training, home: Home, split: Literal["val", "test"]) -> Path:
     """The file of a finished training's outputs on a split, beside its weights; those before version 6 have none."""
     assert training.weights is not None
-    return (home.path / training.weights).with_suffix(f".{split}.safetensors")
+    return home.file(training.weights).with_suffix(f".{split}.safetensors")
 
 
 def checkpoint_of(key: TrainingKey, home: Home) -> Path:

@@ -120,6 +120,8 @@ def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
         study = Study.model_validate(fields)
     except ValidationError as error:
         raise StudyError(f"the stored study {name!r} is damaged: {one_sentence(error, '')}") from None
+    if study.name != name:  # files are named after it; only the name in the study was checked
+        raise StudyError(f"the stored study {name!r} is damaged: its own name is {study.name!r}")
     return study, book
 
 

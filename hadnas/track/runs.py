@@ -10,18 +10,18 @@ import io
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, Metric, Param, RunTag
 from mlflow.entities import Run as Run
 from mlflow.exceptions import MlflowException
 
-from hadnas.errors import StudyError
+from hadnas.errors import StudyError, markdown
+from hadnas.paths import locked
 from hadnas.track import keys, store
 from hadnas.track.failure import lost, reason_of
 from hadnas.track.names import PARAM_LENGTH, TAG_LENGTH, clip, mlflow_name, user, without_password
@@ -56,10 +56,10 @@ class Tracker:
         self._points: dict[str, list[Metric]] = {}  # of curves, not written yet
         self._wrote: dict[str, int] = {}  # when, in milliseconds since 1970
         try:
-            artifact_root = artifact_root.resolve()
+            self._artifacts = artifact_root = artifact_root.resolve()
             artifact_root.mkdir(parents=True, exist_ok=True)
             # Two processes that open a new store at once would each create its tables, the experiment and the parent.
-            with FileLock(artifact_root / ".open.lock"):
+            with locked(artifact_root / ".open.lock"):
                 store.make(tracking_uri, artifact_root)
                 self.client = MlflowClient(tracking_uri)
                 self.experiment_id, moved = store.open_experiment(self.client, tracking_uri, artifact_root, study)
@@ -83,9 +83,9 @@ class Tracker:
             return run_id
         return self._create(self.study, {keys.KIND: "study", keys.STUDY: self.study})
 
-    def alone(self) -> FileLock:
+    def alone(self) -> AbstractContextManager[None]:
         """The lock under which a process of this machine repairs the study's runs or writes those of finals."""
-        return FileLock(self._lock)
+        return locked(self._lock)
 
     @property
     def is_whole(self) -> bool:
@@ -196,8 +196,9 @@ class Tracker:
     def log_text(self, run_id: str, text: str, path: str) -> None:
         """Store `text` as the run's file `path`, as `model.py` or `figures/front.svg`.
 
-        Raises `StudyError` if it cannot be written.
+        Raises `StudyError` if it cannot be written, or would lie outside the home.
         """
+        store.check_inside(self.tracking_uri, self._artifacts, self.client.get_run(run_id), path)
         try:
             self.client.log_text(run_id, text, path)
         except OSError as error:
@@ -224,7 +225,7 @@ class Tracker:
         self._write_points(run_id)
         note = self._notes.pop(run_id, "")
         if reason:
-            described = f"**{state.lower()}**: {reason}" + (f"\n\n{note}" if note else "")
+            described = f"**{state.lower()}**: {markdown(reason)}" + (f"\n\n{note}" if note else "")
             self.log_tags(run_id, {keys.REASON: reason, keys.NOTE: described})
         self.client.set_terminated(run_id, state)
         self._mine.discard(run_id)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
+from hadnas.errors import StudyError, cut
 from hadnas.track import keys
 from hadnas.track.names import experiment_name
 
@@ -78,6 +79,8 @@ def leave_behind(client: "MlflowClient", moved: "Experiment", folder: Path, pare
     """
     for run in runs(client, moved.experiment_id, "", "ALL"):
         files = folder / run.info.run_id / "artifacts"
+        if files.resolve().parent.parent != folder.resolve():  # a changed database may name any run `../..`
+            continue
         if run.data.tags.get(keys.KIND) == "study" and files.is_dir():
             client.log_artifacts(parent_run_id, str(files))
         shutil.rmtree(files.parent, ignore_errors=True)
@@ -97,6 +100,16 @@ def known_runs(tracking_uri: str, artifact_root: Path, study: str) -> "tuple[lis
         return [], False
     moved = is_elsewhere(tracking_uri, experiment.artifact_location, place(artifact_root, study))
     return list(runs(client, experiment.experiment_id, "", "ALL")), moved
+
+
+def check_inside(tracking_uri: str, artifact_root: Path, run: "Run", path: str) -> None:
+    """Raise StudyError if a run's file would lie outside the home, by a changed row of the store or by a link."""
+    file = Path(unquote(urlsplit(run.info.artifact_uri).path)) / path
+    if _file(tracking_uri) is not None and not file.resolve().is_relative_to(artifact_root.resolve()):
+        raise StudyError(
+            f"MLflow's run {cut(run.info.run_id)} has its files in {cut(run.info.artifact_uri)}, outside "
+            f"{artifact_root}; delete mlflow.db there, it is written again"
+        )
 
 
 def runs(client: "MlflowClient", experiment_id: str, query: str, view: str) -> Iterator["Run"]:

@@ -107,8 +107,3 @@ def view_path(experiment_id: str) -> str:
         f"#/experiments/{experiment_id}/runs"
         f"?workflowType=machine_learning&viewStateShareKey={KEY}&compareRunsMode=CHART"
     )
-
-
-def view_url(port: int, experiment_id: str) -> str:
-    """The address of the view on a server of this machine."""
-    return f"http://127.0.0.1:{port}/{view_path(experiment_id)}"

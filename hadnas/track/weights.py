@@ -17,7 +17,7 @@ FOLDER = "weights"
 def fetched_weights(training: Training, home: Home) -> Path:
     """The file of a training's weights, fetched from MLflow's server if it is missing here. Raises as `weights_of`."""
     if training.weights is not None and store.is_server(home.tracking_uri):
-        place = home.path / training.weights
+        place = home.file(training.weights)
         if not place.is_file():
             _fetch(training, place, home)
     return weights_of(training, home)

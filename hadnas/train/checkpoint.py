@@ -15,6 +15,7 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     half = _half(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        half.unlink(missing_ok=True)  # a link there would be followed
         torch.save(state, half)
         half.replace(path)
     except (OSError, RuntimeError) as error:  # torch raises the latter if the disk is full

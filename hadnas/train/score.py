@@ -75,6 +75,7 @@ class Score:
         half = path.with_name(f"{path.name}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            half.unlink(missing_ok=True)  # a link there would be followed
             tensors = {"outputs": self.outputs.contiguous(), "targets": self.targets.contiguous()}
             save_file(tensors, half, {"target": self.target, "loss": repr(self.loss)})
             half.replace(path)

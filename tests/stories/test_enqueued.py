@@ -42,7 +42,7 @@ def test_a_search_ends_when_its_time_is_over_and_goes_on_later(tmp_path: Path) -
     seen: list[str] = []
     ended = run_study(chosen, home, device="cpu", timeout=1e-6, watch=lambda now: seen.append(now.label or now.phase))
     assert "time limit" in ended.ended and ended.done == 0
-    assert seen == ["reading the images", "opening MLflow's database"]
+    assert seen == ["reading the images", "opening MLflow", "writing to MLflow"]
     assert "budget of 2" in run_study(chosen, home, device="cpu", timeout=600).ended
 
 

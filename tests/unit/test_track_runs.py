@@ -97,7 +97,7 @@ def test_end_states_carry_their_reason(home: Path) -> None:
     assert "hadnas.reason" not in seen(home, kept).data.tags
     assert seen(home, refused).info.status == "KILLED"
     assert seen(home, refused).data.tags["hadnas.reason"] == "macs 12 M > 10 M"
-    assert seen(home, refused).data.tags["mlflow.note.content"] == "**killed**: macs 12 M > 10 M\n\nthe tree"
+    assert seen(home, refused).data.tags["mlflow.note.content"] == "**killed**: macs 12 M \\> 10 M\n\nthe tree"
     assert seen(home, broken).info.status == "FAILED"
     assert "optuna.trial" not in seen(home, broken).data.tags
 

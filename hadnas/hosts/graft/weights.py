@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from timm.models import is_model_pretrained, load_state_dict
 from torch import Tensor, nn
 
-from hadnas.errors import HadnasError, SpecError, StudyError, first_line
+from hadnas.errors import HadnasError, SpecError, StudyError, cut, first_line
 from hadnas.paths import as_path
 
 PRETRAINED = "pretrained"
@@ -53,6 +53,8 @@ def named_weights(model: str, weights: str | None) -> str | None:
     """
     if weights is None or weights == "none":
         return None
+    if not weights.isprintable():  # it is written into code, cards and MLflow
+        raise SpecError(f"weights = {cut(weights)} is not allowed; allowed is a path without control characters")
     if weights == PRETRAINED:
         if not is_model_pretrained(model):
             raise SpecError(f"weights = {PRETRAINED!r}: timm has none of {model}; allowed are None and a file")
@@ -160,7 +162,7 @@ def _read(weights: str) -> dict[str, Tensor]:
     try:
         if (now := _hash(name)) != hash_:
             raise StudyError(f"{name} has other weights than the architecture names: {now} instead of {hash_}")
-        state: dict[str, Tensor] = load_state_dict(str(as_path(name)))
+        state: dict[str, Tensor] = load_state_dict(str(as_path(name)), weights_only=True)
     except HadnasError as error:
         raise StudyError(str(error)) from error
     except Exception as error:  # of torch, safetensors and pickle, of any type

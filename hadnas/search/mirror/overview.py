@@ -1,12 +1,12 @@
 """A study as a whole in MLflow: settings, curves over its architectures, its front as a table, in the end a report."""
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hadnas.errors import markdown
 from hadnas.measure.figures import TABLE, metric_words, shown_in
 from hadnas.measure.front import pareto_front
 from hadnas.results.comparison import cost_axis
@@ -50,7 +50,7 @@ class Overview:
             tracker,
             f"[Runs and charts]({view_path(tracker.experiment_id)}) and "
             f"[summary]({parent.link(tracker, tracker.parent_run_id)}) of an architecture search on "
-            f"{_escaped(Path(study.data.source).name)} for {goals}.",
+            f"{markdown(Path(study.data.source).name)} for {goals}.",
         )
         settings: dict[str, object] = {"metric": study.metric_figure, "objectives": ", ".join(study.objectives)}
         settings |= {"constraints": study.limits or "none", "sampler": study.sampler}
@@ -88,7 +88,7 @@ class Overview:
             parent.log_points(tracker, points)
             front = [found.run_id for found in results.front if found.run_id is not None]
             parent.recolour(tracker, BLUE, front, SKY)
-            parent.describe_parent(tracker, f"{_escaped(heading)}\n\n{_table(results, tracker)}")
+            parent.describe_parent(tracker, f"{markdown(heading)}\n\n{_table(results, tracker)}")
 
 
 def overview_of(results: StudyResults, tracker: Tracker) -> Overview:
@@ -143,15 +143,10 @@ def _table(results: StudyResults, tracker: Tracker) -> str:
     columns, rows = front_table(results)
     lines = [columns, ["---"] * len(columns)]
     for found, (kind, name, *rest) in rows[:MAX_ROWS]:
-        linked = _escaped(name) if found.run_id is None else f"[{_escaped(name)}]({parent.link(tracker, found.run_id)})"
-        lines.append([f"{cell}&emsp;" for cell in (kind, linked, *map(_escaped, rest))])
+        linked = markdown(name) if found.run_id is None else f"[{markdown(name)}]({parent.link(tracker, found.run_id)})"
+        lines.append([f"{cell}&emsp;" for cell in (kind, linked, *map(markdown, rest))])
     more = f"\n\n{len(rows) - MAX_ROWS} more are left out." if len(rows) > MAX_ROWS else ""
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + more
-
-
-def _escaped(text: str) -> str:
-    """Text without the marks of Markdown."""
-    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", text)
 
 
 def _set_view(results: StudyResults, tracker: Tracker) -> None:

@@ -10,9 +10,14 @@ from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.errors import HadnasError, StudyError, at
 from hadnas.hosts.host import make_plan
+from hadnas.plain import from_json_file
 from hadnas.space import Params, replay
 from hadnas.space.match import matches
+from hadnas.store.home import Home
 from hadnas.store.study import Study
+
+QUEUE = "enqueued"
+"""The folder of architectures that wait for the study's next search."""
 
 CHECKED = 100
 """The most draws that match an architecture's node and are completed, to compare their fingerprints."""
@@ -52,3 +57,28 @@ def enqueue(study: Study, archs: Mapping[str, Arch], task: Task) -> Enqueued:
         elif baselines.setdefault(name, arch.node) != arch.node:
             raise StudyError(f"study {study.name!r} has another baseline named {name!r}; rename the file")
     return Enqueued(study.model_copy(update={"baselines": baselines}), tuple(draws))
+
+
+def put_in_queue(study: str, home: Home, archs: Mapping[str, Arch]) -> None:
+    """Write architectures by name into the study's folder; its next search judges them first, as if they were given.
+
+    Raises StudyError if a file cannot be written.
+    """
+    folder = home.path / study / QUEUE
+    for name, arch in archs.items():
+        path = folder / f"{name}.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".part").write_text(arch.json, encoding="utf-8")
+            path.with_suffix(".part").replace(path)
+        except OSError as error:
+            raise StudyError(f"{path} cannot be written: {error}") from error
+
+
+def queue_of(study: str, home: Home) -> dict[str, Arch]:
+    """The architectures that `put_in_queue` wrote, by name. Raises SpecError for a damaged file."""
+    found = {}
+    for path in sorted((home.path / study / QUEUE).glob("*.json")):
+        with at(str(path)):
+            found[path.stem] = complete(from_json_file(path))
+    return found

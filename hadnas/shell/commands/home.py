@@ -67,15 +67,24 @@ def doctor_command(home: str | None) -> None:
         sys.exit(1)
 
 
+OPEN = (
+    "warning: MLflow asks for no password: whoever reaches {} can read, change and delete every run; without --host, "
+    "only this machine can, and `ssh -L 5000:127.0.0.1:5000 MACHINE` lets one person in"
+)
+
+
 @click.command("ui")
 @HOME
 @click.option("--port", default=5000, type=click.IntRange(1, 65535), metavar="N", help="Port of the server.")
+@click.option(
+    "--host", default="127.0.0.1", metavar="ADDRESS", help="Address to listen at; 0.0.0.0 lets other machines in."
+)
 @click.argument("study", required=False)
-def ui_command(home: str | None, port: int, study: str | None) -> None:
+def ui_command(home: str | None, port: int, host: str, study: str | None) -> None:
     """Serve MLflow's UI, on this machine only, until Ctrl-C; opens at STUDY, or the latest one."""
     from hadnas.store.home import Home
     from hadnas.store.study_store import study_names
-    from hadnas.track.server import serve
+    from hadnas.track.server import is_local, serve
     from hadnas.track.view import FRONT_PAGE
 
     def ready(url: str) -> None:
@@ -90,7 +99,7 @@ def ui_command(home: str | None, port: int, study: str | None) -> None:
         try:
             restore(name, opened)
         except StudyError as error:  # the other studies can be seen all the same
-            click.echo(f"study {name!r}: its runs cannot be rewritten: {error}", err=True)
+            click.echo(printable(f"study {name!r}: its runs cannot be rewritten: {error}"), err=True)
 
     opened = Home(home)
     names = study_names(opened)
@@ -98,4 +107,6 @@ def ui_command(home: str | None, port: int, study: str | None) -> None:
         with at(f"home {opened.path}"):
             raise unknown("study", study, names)
     chosen = study or (names[-1] if names else None)
-    serve(opened.tracking_uri, opened.artifacts, chosen, port, ready, restored)
+    if not is_local(host):
+        click.echo(OPEN.format(host), err=True)
+    serve(opened.tracking_uri, opened.artifacts, chosen, port, ready, restored, host)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hadnas.errors import printable
 from hadnas.shell.commands import (
     BATCHES,
     BLOCKS_FILE,
@@ -189,7 +190,7 @@ def retrain_command(
     spec = DataSpec(source=data, split_seed=split_seed, **given)
     images = load_data(images_for(spec, found, weights))
     for note in images.notes:
-        click.echo(f"images: {note}", err=True)
+        click.echo(printable(f"images: {note}"), err=True)
     recipe = updated_recipe(long_recipe(images.target), settings)
     display = TrainingDisplay(recipe.epochs, len(images.val))
     with display.bar:

@@ -158,7 +158,6 @@ def _show(study: "Study", home: "Home", progress: "Progress | None", queue: Mapp
         return
     stopped = f"; {progress.stopped} trainings were stopped at a rung" if study.rungs else ""
     click.echo(f"{progress.ended}; {progress.refused} draws were refused{stopped}")
-    if queue:
-        show_enqueued(study.name, home, queue)
+    show_enqueued(study.name, home, queue or {})
     if progress.ended != TIME_OVER or progress.best is not None:
         show_top(study.name, home, 5)

@@ -13,6 +13,7 @@ from hadnas.measure.metrics.metric import METRICS
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import Overlay, comparison
 from hadnas.results.table import NOISY_RATIO, StudyResults
+from hadnas.search.proposals.enqueued import queue_of
 from hadnas.shell.tables import console
 from hadnas.shell.tables.grid import Column, Grid, drop_columns, print_left_out
 from hadnas.store.home import Home
@@ -179,7 +180,10 @@ def add_network(grid: Grid, results: StudyResults, found: Found, label: str) -> 
 
 
 def show_enqueued(name: str, home: Home, queue: Mapping[str, Arch]) -> None:
-    """What became of each enqueued architecture: its trial or baseline with its figures."""
+    """What became of each enqueued architecture, now or by `hadnas distill`: its trial or baseline with its figures."""
+    queue = {**queue_of(name, home), **queue}
+    if not queue:
+        return
     results = StudyResults(name, home)
     trials = {found.arch.fingerprint: found for found in results.found if found.arch}
     baselines = {found.name: found for found in results.baselines}

@@ -1,5 +1,6 @@
 """Decodes an image file to upright 8-bit pixels on white, grey or colour; refuses files that Pillow would truncate."""
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -197,6 +198,8 @@ def squared(image: Image.Image, size: int) -> Image.Image:
     """The image resized bilinearly so that its shorter side is `size`, then cropped to the centre of the longer."""
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
+    if width * height > max(Image.MAX_IMAGE_PIXELS or math.inf, 16 * size * size):  # of a line of pixels
+        raise DataError(f"{sides_text(image.size)} pixels are {sides_text((width, height))} if resized; crop it first")
     left, top = (width - size) // 2, (height - size) // 2
     resized = image.resize((width, height), Image.Resampling.BILINEAR)
     return resized.crop((left, top, left + size, top + size))

@@ -18,6 +18,9 @@ NAMES = {
 }  # fmt: skip
 """Column -> the names by which it is found, in lower case, in this order."""
 
+_CELLS = 10**8
+"""The most cells of a table: those of ten million images in ten columns."""
+
 _MISSING = ("", "nan", "NaN", "NA", "null")
 
 
@@ -108,6 +111,7 @@ def _text(path: Path) -> tuple[list[str], list[Sequence[object]], list[int]]:
     if not records:
         raise DataError(f"{path}: not a readable table (it is empty)")
     (_, names), *records = records
+    _check_cells(path, len(names), len(records))
     for row, cells in records:
         if len(cells) > len(names):
             raise DataError(f"{path}, row {row}: not a readable table ({len(cells)} cells, but {len(names)} columns)")
@@ -119,7 +123,16 @@ def _text(path: Path) -> tuple[list[str], list[Sequence[object]], list[int]]:
 
 def _parquet(path: Path) -> tuple[list[str], list[Sequence[object]], list[int]]:
     import pandas as pd  # late: the import takes half a second
+    from pyarrow.parquet import read_metadata  # type: ignore[import-untyped]
 
+    found = read_metadata(path)
+    _check_cells(path, found.num_columns, found.num_rows)
     table = pd.read_parquet(path)
     columns = [cells.astype(object).where(cells.notna(), "").tolist() for _, cells in table.items()]
     return [*map(str, table.columns)], columns, [*range(len(table))]
+
+
+def _check_cells(path: Path, columns: int, rows: int) -> None:
+    """Raise DataError for a table that takes more memory than any list of images; its file may be small."""
+    if columns * rows > _CELLS:
+        raise DataError(f"{path}: {columns:,} columns of {rows:,} rows; a table has at most {_CELLS:,} cells")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.lib.npyio import NpzFile
 
-from hadnas.errors import DataError
+from hadnas.errors import LISTED, DataError, cut
 from hadnas.paths import as_path
 from hadnas.targets import TargetKind
 from hadnas.train.data.images import HeldImages, Source, checked_names
@@ -22,6 +22,9 @@ from hadnas.train.data.target import as_float32
 
 LAYOUT = "layout"
 """The array with the value "NHWC", which states that channels are last if the shape of images is ambiguous."""
+
+_LARGE, _RATIO = 2**30, 200
+"""An array above so many bytes must not grow by more than this when it is unpacked; a bomb grows a thousand times."""
 
 _CHUNK = 1024  # images converted at once: a whole set as float64 would take eight times its memory
 
@@ -127,7 +130,17 @@ def _keys(found: Iterable[str], split: str, path: Path) -> tuple[str, str] | Non
 
 def _array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
     if key not in archive.files:
-        raise DataError(f"{path}: no array {key!r} (found: {', '.join(archive.files) or 'none'})")
+        some = ", ".join([*archive.files[:LISTED], "..."][: len(archive.files)]) or "none"
+        raise DataError(f"{path}: no array {key!r} (found: {some})")
+    assert archive.zip is not None  # it is open
+    whole, packed = next(
+        (i.file_size, i.compress_size) for i in archive.zip.infolist() if i.filename in (key, f"{key}.npy")
+    )
+    if whole > max(_LARGE, _RATIO * packed):
+        raise DataError(
+            f"{path}: array {key!r} grows from {packed:,} bytes to {whole:,}; save it with "
+            "np.savez, which packs nothing"
+        )
     try:
         return np.asarray(archive[key])
     except Exception as error:  # pickled objects, a truncated or damaged file, a header that is larger than the data
@@ -263,7 +276,7 @@ def _classes(
     known = checked_names(found.tolist(), path)
     classes = given or (ordered_names(known, path) if texts else known)
     if unknown := [name for name in known if name not in classes]:
-        raise DataError(f"{path}: the label {unknown[0]!r} is not in class_names {list(classes)}")
+        raise DataError(f"{path}: the label {unknown[0]!r} is not in class_names {cut(list(classes))}")
     ranks = np.array([classes.index(name) for name in known], np.int64)[places]
     ends = np.cumsum([len(array) for array in labels.values()])[:-1]
     return classes, dict(zip(labels, np.split(ranks, ends), strict=True))

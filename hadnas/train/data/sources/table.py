@@ -95,7 +95,13 @@ def _files(table: Cells, column: str, root: Path) -> tuple[list[Path], dict[Path
                 f"{table.at(place)}: the column {column!r} is {cut(name)}, which cannot be a file's path "
                 f"({error.strerror})"
             ) from None
-        other = seen.setdefault(os.path.abspath(path), place)  # without `folder/..`
+        whole = os.path.abspath(path)  # without `folder/..`
+        if not Path(whole).is_relative_to(os.path.abspath(root)):
+            raise DataError(
+                f"{table.at(place)}: the column {column!r} is {cut(name)}, outside of {root}; name a folder that has "
+                "all images as --images"
+            )
+        other = seen.setdefault(whole, place)
         if other != place:
             raise DataError(
                 f"{table.at(place)}: names {name!r}, as does row {table.rows[other]}; one row for each image"
