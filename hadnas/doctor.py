@@ -90,7 +90,7 @@ def _runs(results: StudyResults) -> Iterator[Fault]:
     place = f"study {results.name}"
     quieten()
     try:
-        runs = known_runs(results.home.tracking_uri, results.name)
+        runs, moved = known_runs(results.home.tracking_uri, results.home.artifacts, results.name)
         absent = unwritten(results, runs)
         active = [run for run in runs if run.info.lifecycle_stage == "active"]
         left = stale_runs(results, [run for run in active if run.info.status == "RUNNING"])
@@ -99,6 +99,8 @@ def _runs(results: StudyResults) -> Iterator[Fault]:
         wrong = f"MLflow cannot be used at {where}: {reason_of(error)}"
         yield Fault(place, wrong, f"start its server, or delete a damaged file; {_sync(results)}")
         return
+    if moved:
+        yield Fault(place, "the home was moved, and MLflow looks for files at its place before", _sync(results))
     if absent:
         yield Fault(place, f"MLflow lacks {len(absent)} candidates: {', '.join(absent[:5])}", _sync(results))
     if left:

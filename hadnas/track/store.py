@@ -87,16 +87,19 @@ def leave_behind(client: "MlflowClient", moved: "Experiment", folder: Path, pare
     client.delete_experiment(moved.experiment_id)
 
 
-def known_runs(tracking_uri: str, study: str) -> "list[Run]":
-    """The runs of a study, also those deleted in the UI; nothing is created."""
+def known_runs(tracking_uri: str, artifact_root: Path, study: str) -> "tuple[list[Run], bool]":
+    """The runs of a study, also those deleted in the UI, and whether its files were moved; nothing is created."""
     from mlflow import MlflowClient
 
     file = _file(tracking_uri)
     if file is not None and not file.exists():
-        return []
+        return [], False
     client = MlflowClient(tracking_uri)
     experiment = client.get_experiment_by_name(experiment_name(study))
-    return [] if experiment is None else list(runs(client, experiment.experiment_id, "", "ALL"))
+    if experiment is None:
+        return [], False
+    moved = is_elsewhere(tracking_uri, experiment.artifact_location, place(artifact_root, study))
+    return list(runs(client, experiment.experiment_id, "", "ALL")), moved
 
 
 def check_inside(tracking_uri: str, artifact_root: Path, run: "Run", path: str) -> None:

@@ -209,9 +209,8 @@ class Campaign:
                 yield "a complete trial has no complete training"
             if any(trial.state.name in ("RUNNING", "FAIL") for trial in study.book.trials):
                 yield "a ghost: a trial is running or failed"
-            runs = [
-                run for run in store.known_runs(self.home.tracking_uri, "mini") if run.info.lifecycle_stage == "active"
-            ]
+            known, _ = store.known_runs(self.home.tracking_uri, self.home.artifacts, "mini")
+            runs = [run for run in known if run.info.lifecycle_stage == "active"]
             ends = collections.Counter((run.info.run_name, run.info.status) for run in runs)
             for found in (*study.found, *study.baselines):
                 good = [run for run in runs if run.info.run_id == found.run_id]
