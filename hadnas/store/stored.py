@@ -137,6 +137,8 @@ def read_attributes(book: optuna.Study, url: str) -> dict[str, Any]:
     if STUDY in found:
         check(KeptAttributes, found, f"what is kept of study {book.study_name!r}")
     for key, entry in found.items():
+        if not isinstance(key, str):  # SQLite stores bytes in a column of text
+            raise StudyError(f"an attribute of study {book.study_name!r} is damaged: its name {cut(key)} is no text")
         if key.startswith(f"{BASELINE}:") and not isinstance(entry, dict):  # its content is checked when it is read
             raise StudyError(f"{key} is damaged: {cut(entry)} is no mapping")
     return found

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import hadnas
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
-from hadnas.errors import SpecError, StudyError, UnknownName
+from hadnas.errors import SpecError, StudyError, UnknownName, markdown
 from hadnas.hosts.build import build_seeded
 from hadnas.hosts.graft.observe import is_activation
 from hadnas.hosts.graft.sites import find_sites
@@ -117,7 +117,7 @@ def test_a_network_of_timm_is_trained_and_then_the_start_of_a_study_that_learns_
     done = shell.hadnas("retrain", graft, *short, "--out", tmp_path / "longer")
     assert done.exit_code == 0, done.output
     card = (tmp_path / "longer" / "README.md").read_text()
-    assert f"| started from | {baseline.arch.node['weights']} |" in card and "too high" in done.output
+    assert f"| started from | {markdown(baseline.arch.node['weights'])} |" in card and "too high" in done.output
 
 
 def test_other_weights_in_the_file_make_another_architecture(weights: Path) -> None:

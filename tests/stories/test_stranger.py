@@ -5,11 +5,12 @@ import pickle
 import random
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 import torch
+from sqlalchemy import create_engine, inspect, make_url, text
 
 from hadnas.arch.task import Task
 from hadnas.errors import DataError, HadnasError, SpecError, StudyError
@@ -21,6 +22,7 @@ from hadnas.search.mirror.restore import restore
 from hadnas.search.run import run_study
 from hadnas.store.database import close_engines
 from hadnas.store.home import Home
+from hadnas.track import server
 from hadnas.track.runs import Tracker
 from hadnas.train.checkpoint import load_checkpoint, save_checkpoint
 from hadnas.train.data.spec import load_data
@@ -252,3 +254,30 @@ def test_any_other_value_of_any_row_is_read_or_refused(home: Path, monkeypatch: 
                 done = hadnas(*command, "--home", home)
                 assert done.exit_code in (0, 2) and "\x1b" not in done.output, (table, column, value, done.exception)
     assert tried > 150
+
+
+@pytest.mark.postgres
+def test_a_password_is_stored_and_shown_nowhere(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    secret = "hunter2-swordfish"
+    url = make_url(postgres).set(password=secret).render_as_string(hide_password=False)
+    monkeypatch.setenv("HADNAS_STORAGE", url)
+    home = Home(tmp_path / "home")
+    run_study(study(sampler="random", trials=1), home)
+    printed = [repr(home), *(hadnas(command, "tiny", "--home", home.path).output for command in ("top", "report"))]
+    with server.server(home.tracking_uri, home.artifacts, server.free_port(0)):
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):  # it has ended
+                printed.append(path.read_bytes().decode(errors="replace"))
+    assert any("mlflow" in said for said in printed)
+    for database in (url, home.tracking_uri):
+        engine = create_engine(database)
+        with engine.connect() as connection:
+            tables = inspect(connection).get_table_names()
+            rows = [connection.execute(text(f'select t::text from "{table}" t')).scalars().all() for table in tables]
+        engine.dispose()
+        assert tables and sum(map(len, rows)) > 10
+        printed += [row for found in rows for row in found]
+    printed += [path.read_bytes().decode(errors="replace") for path in home.path.rglob("*") if path.is_file()]
+    assert not [said[:200] for said in [*printed, *capfd.readouterr()] if secret in said]
