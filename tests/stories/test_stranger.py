@@ -231,7 +231,7 @@ VALUES = [None, "", "x", "{", "[]", "5", "null", 5, -1, 1e300, 2**62, b"\xff\0",
 
 @pytest.mark.slow
 def test_any_other_value_of_any_row_is_read_or_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every column of every table of the database, each with a few values."""
+    """Every column of every table of the database, each with one."""
     chosen, tried = random.Random(0), 0
     with closing(sqlite3.connect(home / "hadnas.db")) as opened:
         opened.execute("pragma wal_checkpoint(truncate)")
@@ -240,7 +240,7 @@ def test_any_other_value_of_any_row_is_read_or_refused(home: Path, monkeypatch: 
     whole = (home / "hadnas.db").read_bytes()
     monkeypatch.chdir(home.parent)
     for table, column in columns:
-        for value in chosen.sample(VALUES, 2):
+        for value in chosen.sample(VALUES, 1):
             close_engines()
             for path in home.glob("hadnas.db*"):
                 path.unlink()
@@ -253,7 +253,7 @@ def test_any_other_value_of_any_row_is_read_or_refused(home: Path, monkeypatch: 
             for command in (("top", "tiny"), ("ledger", "trainings")):
                 done = hadnas(*command, "--home", home)
                 assert done.exit_code in (0, 2) and "\x1b" not in done.output, (table, column, value, done.exception)
-    assert tried > 150
+    assert tried > 80
 
 
 @pytest.mark.postgres
