@@ -104,7 +104,7 @@ def run_finals(
             with mirror.tracker.alone():  # a search that starts now would close these runs as left open
                 mirror_finals(results, mirror.tracker)
             mirror.overview.close(data)
-            mirror.tracker.leave()
+            mirror.leave()
         except STORE_ERRORS as error:
             mark_behind(results.book, True)
             logging.getLogger(__name__).warning("%s (%s)", without_mlflow(results), reason_of(error))

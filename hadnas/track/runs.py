@@ -262,9 +262,10 @@ class Tracker:
         """End the parent run; the study may be opened again."""
         self.client.set_terminated(self.parent_run_id, state)
 
-    def leave(self) -> None:
-        """Put the parent run back as it was found: a search may be running elsewhere."""
-        self.client.update_run(self.parent_run_id, status=self._found)
+    def leave(self, *, searched: bool = True) -> None:
+        """Put the parent run back as it was found; if no search runs elsewhere, one that was left open is closed."""
+        status = "KILLED" if self._found == "RUNNING" and not searched else self._found
+        self.client.update_run(self.parent_run_id, status=status)
 
 
 def _tags(tags: Mapping[str, object]) -> list[RunTag]:

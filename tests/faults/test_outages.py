@@ -69,7 +69,7 @@ def test_a_tracking_server_that_stops_and_starts_delays_nothing_and_lacks_nothin
             assert run_study(study(trials=6), away, device="cpu", watch=watch).done == 6
         assert sum("MLflow cannot be used" in record.message for record in caplog.records) == 1
         assert began["trial 3"] - began["trial 2"] < 10  # without the server; MLflow alone tries for minutes
-        check_whole(away, 6)
+        check_whole(away, 6)  # by the server, which has the files
         assert restore("tiny", away, undelete=True).written == frozenset()
 
 
@@ -82,7 +82,7 @@ def test_a_study_without_its_tracking_server_ends_and_is_written_later(
     with caplog.at_level(logging.WARNING):
         assert run_study(study(trials=2), away, device="cpu").done == 2
     assert time.monotonic() - began < 60
-    (said,) = [record.message for record in caplog.records if "MLflow cannot" in record.message]
+    (said,) = [record.message for record in caplog.records if "MLflow" in record.message]
     assert "`hadnas sync tiny`" in said and "Connection refused" in said
     assert any("MLflow lacks 2" in fault.wrong for fault in examine(home))
     mirror = restore("tiny", home, undelete=True)

@@ -60,6 +60,10 @@ class OpenMirror:
             if (run_id := runs.get(name)) in known:
                 self.candidates.compared(str(run_id), backend, latency)
 
+    def leave(self) -> None:
+        """Put the study's run back as it was found; a killed search may have left it open."""
+        self.tracker.leave(searched=bool(self.overview.results.ledger.worker.living()))
+
     def tidy(self) -> int:
         """Close the runs that dead workers left open; returns their number."""
         with self.tracker.alone():
@@ -139,7 +143,7 @@ def restore(
     results.check_blocks()
     with closing(results.ledger), clear_errors(home.url), store_errors(home.tracking_uri):
         mirror = open_mirror(results, breathe=say, every=True, undelete=undelete)
-        mirror.tracker.leave()
+        mirror.leave()
     return mirror
 
 
@@ -202,6 +206,8 @@ def stale_runs(results: StudyResults, open_runs: Sequence[Run], worker: str = ""
     for run in open_runs:
         number = run.data.tags.get(keys.TRIAL_NUMBER)
         name = run.info.run_name if number is None else trial_name(int(number))
+        if run.data.tags.get(keys.KIND) == "study" and living:
+            continue
         if at.get(name) not in living or noted.get(name) not in (None, run.info.run_id):
             stale.append(run)
     return stale
