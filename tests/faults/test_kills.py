@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("how", [pytest.param("--phases", marks=pytest.mark.slow), "--workers 2"])
+@pytest.mark.parametrize("how", [pytest.param("--phases", marks=pytest.mark.slow), "--workers 2", "--after"])
 def test_nothing_is_lost_by_kills(how: str) -> None:
     command = [sys.executable, "-m", "tests.faults.kills", "--kills", "4", *how.split()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
