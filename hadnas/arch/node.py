@@ -70,7 +70,7 @@ def stored_arch(text: str, fingerprint: str) -> Arch:
     Raises SpecError if the text does not match the fingerprint it was stored under, or is of a later format.
     """
     with at(f"architecture {fingerprint}"):
-        if not isinstance(text, str) or hashlib.sha256(text.encode()).hexdigest()[:16] != fingerprint:
+        if not isinstance(text, str) or hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16] != fingerprint:
             raise SpecError("its text is damaged: it does not match its fingerprint")
         node = unversioned(from_json(text))
         if not all(isinstance(inner.get("op"), str) for inner in (node, *nodes(node))):

@@ -76,6 +76,9 @@ class Recorder:
             return
         self.evaluator.keep(plan)  # before the trial names it
         self.trials.note(number, **{FINGERPRINT: plan.arch.fingerprint})
+        if failure := self.trials.failure(plan.arch.fingerprint):
+            self._tell(proposal, Outcome(reason=failure, broken={"trains": 1.0}))
+            return
         note, say = partial(self.trials.note_run, number), partial(self.say, f"trial {number}")
         live = Live(self.writer, trial_name(number), plan, note, say)
         live.start(number, "trial", proposal.params, proposal.left)

@@ -23,7 +23,7 @@ from hadnas.search.mirror.writer import Writer
 from hadnas.search.progress import Progress, Watch
 from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch, images_of_weights
 from hadnas.search.proposals.enqueued import enqueue, queue_of
-from hadnas.search.proposals.propose import clear_done, propose
+from hadnas.search.proposals.propose import clear_done, drop_left, propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
 from hadnas.search.tally import all_failed, standstill, tally
@@ -222,6 +222,8 @@ class _Run:
             elif self.claims.at_work(study.name):
                 self.progress.ended = ELSEWHERE
                 return
+        if self.progress.ended != TIME_OVER:
+            drop_left(study.name, self.trials, self.claims)
 
     def _ended(self) -> bool:
         """Update the progress with the trials of all workers; whether the study ends."""

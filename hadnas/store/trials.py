@@ -69,6 +69,13 @@ class Trials:
         running = self.book.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return next((trial for trial in running if draw_of(trial) == draw), None)
 
+    def failure(self, fingerprint: str) -> str:
+        """Why an architecture failed in this study, which does not try it again; empty if it did not."""
+        for trial in self.all():
+            if trial.user_attrs.get(FINGERPRINT) == fingerprint and trial.constraints.get("trains", 0.0) > 0:
+                return str(trial.user_attrs[REASON])
+        return ""
+
     def add(
         self,
         draw: int,
@@ -115,6 +122,10 @@ class Trials:
                 trial.set_constraint(name, value)
         state = TrialState.PRUNED if values is None else TrialState.COMPLETE
         self.book.tell(number, values, state=state, skip_if_finished=True)
+
+    def drop(self, number: int) -> None:
+        """End a running trial that the study no longer needs; it counts as none."""
+        self.book.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def mend(self) -> None:
         """Fail the running trials of earlier versions, which would never end; they are drawn again."""

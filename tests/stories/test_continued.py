@@ -133,7 +133,7 @@ SEARCH = """
 import sys
 import hadnas.search.evaluate
 from hadnas.shell.cli import main
-hadnas.search.evaluate.CHECKPOINT_EVERY = 0.0
+hadnas.search.evaluate.CHECKPOINT_EVERY = 0.0  # in this process, so that one searches, without workers
 main(sys.argv[1:])
 """
 
@@ -147,7 +147,8 @@ def test_a_search_that_was_killed_goes_on_in_the_middle_of_a_training(tmp_path: 
         " recipe=Recipe(epochs=40, batch=64, mixup=0.2, ema=0.9))\n"
     )
     homes = [new_home(tmp_path / name) for name in ("through", "killed")]
-    commands = [[sys.executable, "-c", SEARCH, "search", str(file), "--home", str(home.path)] for home in homes]
+    search_here = [sys.executable, "-c", SEARCH, "search", str(file), "--workers", "0", "--home"]
+    commands = [[*search_here, str(home.path)] for home in homes]
     subprocess.run(commands[0], check=True, capture_output=True)
     with subprocess.Popen(commands[1], stderr=subprocess.PIPE) as search:
         saved = homes[1].path / "checkpoints"

@@ -50,7 +50,9 @@ def test_two_workers_share_a_study(tmp_path: Path, url: str) -> None:
 def hadnas(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command as a process, which supervises further ones."""
     command = [sys.executable, "-m", "hadnas", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, env={**os.environ, **environment})
+    path = str(Path(__file__).parents[2])  # the studies of these tests import `tests` from any folder
+    environment = {**os.environ, "PYTHONPATH": path, **environment}
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
 
 
 TINY = """
@@ -88,13 +90,15 @@ def test_candidates_that_abort_hang_or_exit_are_refused_with_the_reason(tmp_path
     bombs = Path(__file__).parents[1] / "bombs.py"
     done = hadnas("search", bombs, "--home", tmp_path, "--workers", 2, "--time-limit", "20s")
     assert done.returncode == 0, done.stderr
-    assert "all 4 assignments of the space were met; 3 draws were refused" in done.stdout
+    assert "all 4 assignments of the space were met" in done.stdout
     results = StudyResults("bombs", Home(tmp_path))
-    assert sorted(str(found.reason) for found in results.refused) == [
+    # A worker without anything new to draw draws a refused one again while another one hangs: it is not tried again.
+    assert {str(found.reason) for found in results.refused} == {
         "2 workers died at it, the last one by SIGABRT",
         "SystemExit: 3",
         "it exceeded the time limit of 0:20 (--time-limit)",
-    ]
+    }
+    assert all(trial.state.is_finished() for trial in results.book.trials)
     assert len(results.distinct) == 1 and results.ledger.claims.activities("bombs") == []
     results.ledger.close()
 

@@ -8,7 +8,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from hadnas.samplers.sampler import make_sampler
-from hadnas.search.proposals.propose import Proposal, propose
+from hadnas.search.proposals.propose import Proposal, drop_left, propose
 from hadnas.store.home import Home, optuna_storage
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study
@@ -124,6 +124,16 @@ def test_a_draw_that_another_worker_told_meanwhile_is_passed_over(workers: Worke
     two = proposed(propose(small, Slow(trials.book, workers.storage), workers.second, RANDOM))
     assert two.held.item == "draw 1" and workers.second.at_work("meanwhile") == {"draw 1"}
     assert [draw_of(trial) for trial in trials.all()] == [0, 1]
+
+
+def test_what_dead_workers_left_ends_with_the_study_and_counts_as_none(workers: Workers) -> None:
+    small, trials = workers.study("left")
+    proposed(propose(small, trials, workers.first, RANDOM))
+    drop_left("left", trials, workers.second)  # its worker lives
+    assert len(trials.all()) == 1 and workers.first.at_work("left") == {"draw 0"}
+    drop_left("left", trials, workers.late)
+    assert trials.all() == [] and workers.first.activities("left") == []
+    assert proposed(propose(small, trials, workers.first, RANDOM)).held.item == "draw 0"
 
 
 def test_a_draw_that_cannot_be_made_is_given_back(workers: Workers) -> None:

@@ -120,6 +120,10 @@ def test_a_refused_candidate_is_pruned_with_its_reason_and_what_was_found(made: 
     assert trial.state.name == "PRUNED" and trial.constraints == {"trains": 1.0}
     assert trial.user_attrs["reason"] == "loss is nan" and trial.user_attrs["figures"]["macs"] > 0
     assert run.info.status == "KILLED" and run.data.tags["hadnas.reason"] == "loss is nan"
+    made.recorder.candidate(again := made.proposal(10, DRAWN["star"]))  # and is not tried again
+    trial = made.told(again)
+    assert (trial.state.name, trial.constraints) == ("PRUNED", {"trains": 1.0})
+    assert trial.user_attrs["reason"] == "loss is nan" and "figures" not in trial.user_attrs
     assert made.ledger.claims.at_work("tiny") == set()
 
 

@@ -88,5 +88,13 @@ def clear_done(study: str, trials: Trials, claims: Claims) -> None:
     claims.clear(study, done)
 
 
+def drop_left(study: str, trials: Trials, claims: Claims) -> None:
+    """End the trials of dead workers, once the study needs no further one."""
+    for trial in trials.all():
+        if not trial.state.is_finished() and (held := claims.take(study, [_item(draw_of(trial))])) is not None:
+            trials.drop(trial.number)
+            claims.end(held)
+
+
 def _item(draw: object) -> str:
     return f"draw {draw}"
