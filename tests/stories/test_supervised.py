@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hadnas.shell.workers.process import Failure
+from hadnas.errors import StudyError
+from hadnas.shell.workers.cluster import LOCAL, cluster, on_cluster, room
+from hadnas.shell.workers.process import Failure, on_this_machine
 from hadnas.shell.workers.supervisor import Supervisor
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
@@ -60,12 +62,13 @@ if reason:
 
 
 def command(home: Path, code: str) -> list[str]:
-    """A worker that runs `code` for each item, such as "os.abort()"."""
-    return [sys.executable, "-c", WORKER, str(home), code]
+    """The arguments of a worker that runs `code` for each item, such as "os.abort()"."""
+    return ["-c", WORKER, str(home), code]
 
 
 def supervise(home: Path, code: str, workers: int = 1, time_limit: float | None = None, timeout: float = 999) -> None:
-    Supervisor(command(home, code), workers, time_limit=time_limit, timeout=timeout, home=str(home)).run()
+    start = on_this_machine(command(home, code), workers)
+    Supervisor(start, workers, time_limit=time_limit, timeout=timeout, home=str(home)).run()
 
 
 def log(home: Path, kind: str) -> list[str]:
@@ -104,6 +107,38 @@ def test_what_dies_twice_or_hangs_is_refused_with_the_reason_and_the_others_go_o
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")  # Ray's own
+def test_workers_on_ray_are_supervised_in_the_same_way(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """As above, and a node of the cluster, as far as a worker sees it, is lost."""
+    code = (
+        "{'draw 2': os.abort, 'draw 5': lambda: time.sleep(99)}.get(held.item, int)()\n"
+        "if (held.item, held.attempt) == ('draw 7', 1): os.kill(os.getppid(), 9); time.sleep(99)\n"
+        "note('tried', held.item)"
+    )
+    with cluster(LOCAL):
+        with pytest.raises(StudyError, match=r"99 GPU, and the Ray cluster has .* 0 GPU"):
+            room(0.5, 99)
+        assert room(0.5, 0.0) % 2 == 0
+        start = on_cluster(command(tmp_path, code), str(tmp_path), cpus=0.5, gpus=0.0)
+        Supervisor(start, 2, time_limit=3.0, timeout=999, home=str(tmp_path)).run()
+    assert sorted(log(tmp_path, "refused")) == [
+        "draw 2 2 workers died at it, the last one by SIGABRT",
+        "draw 5 it exceeded the time limit of 0:03 (--time-limit)",
+    ]
+    assert sorted(log(tmp_path, "tried")) == [f"draw {n}" for n in range(9) if n not in (2, 5)]
+    assert len(pids(tmp_path)) == 6
+    told = capfd.readouterr()
+    assert "results: the budget is met\n" in told.out and "died at draw 7 by the loss of its Ray node" in told.err
+    wait_for(lambda: all(is_dead(this_host(), pid) for pid in pids(tmp_path)), 90)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "nowhere:one", "ray://127.0.0.1:1"])
+def test_a_cluster_that_is_not_there_is_said_to_be_missing(address: str) -> None:
+    with pytest.raises(StudyError, match=f"no Ray cluster at '{address}'"), cluster(address):
+        pass
+
+
+@pytest.mark.slow
 def test_several_workers_do_everything_once_and_one_prints(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     supervise(tmp_path, "note('did', held.item); time.sleep(0.3)", workers=3)
     assert sorted(log(tmp_path, "did")) == [f"draw {n}" for n in range(9)]
@@ -116,17 +151,18 @@ def test_several_workers_do_everything_once_and_one_prints(tmp_path: Path, capfd
 @pytest.mark.slow
 def test_workers_that_die_one_after_the_other_end_the_search(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"3 workers in a row died, the last one by exit status 7") as failed:
-        Supervisor([sys.executable, "-c", "import os; os._exit(7)"], 1, time_limit=None, timeout=None, home=None).run()
+        start = on_this_machine(["-c", "import os; os._exit(7)"], 1)
+        Supervisor(start, 1, time_limit=None, timeout=None, home=None).run()
     assert failed.value.status == 2
 
 
 SUPERVISOR = """
 import sys
-from hadnas.shell.workers.process import Failure
+from hadnas.shell.workers.process import Failure, on_this_machine
 from hadnas.shell.workers.supervisor import Supervisor
 home, *command = sys.argv[1:]
 try:
-    Supervisor(command, 2, time_limit=None, timeout=None, home=home).run()
+    Supervisor(on_this_machine(command, 2), 2, time_limit=None, timeout=None, home=home).run()
 except Failure as failure:
     sys.exit(failure.status)
 """

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hadnas.store.study import Study
 
 MOST_WORKERS = 256
+NEED = click.FloatRange(0, 1024)
 
 
 def supervised(command: Callable[..., None]) -> Callable[..., None]:
@@ -29,7 +31,7 @@ def supervised(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--workers",
         type=click.IntRange(0, MOST_WORKERS),
-        default=1,
+        show_default="1; with --ray as many as the cluster has room for",
         envvar="HADNAS_WORKERS",
         metavar="N",
         help="Processes that search, each on one CUDA device or on its share of the processors; a dead one is "
@@ -42,21 +44,58 @@ def supervised(command: Callable[..., None]) -> Callable[..., None]:
         show_default="10 times the longest so far, at least 10m",
         help="Time for one candidate: then its worker is killed and the candidate refused.",
     )
+    @click.option(
+        "--ray",
+        is_flag=False,
+        flag_value="local",
+        metavar="[ADDRESS]",
+        help="Let Ray place the workers on the cluster at ADDRESS, such as auto or host:6379; without ADDRESS "
+        "on this machine.",
+    )
+    @click.option("--cpus", type=NEED, default=1.0, metavar="N", help="Processors that a worker needs, with --ray.")
+    @click.option(
+        "--gpus",
+        type=NEED,
+        metavar="N",
+        show_default="1 if the cluster has one and the device may be one",
+        help="GPUs that a worker needs, with --ray.",
+    )
     @click.pass_obj
     @wraps(command)
-    def run(arguments: Sequence[str], /, workers: int, time_limit: float | None, **options: Any) -> None:
+    def run(
+        arguments: Sequence[str],
+        /,
+        workers: int | None,
+        time_limit: float | None,
+        ray: str | None,
+        cpus: float,
+        gpus: float | None,
+        **options: Any,
+    ) -> None:
         if workers == 0 or this_link() is not None:
             command(**options)
             return
-        from hadnas.shell.workers.process import Failure
+        from hadnas.shell.workers.process import Failure, on_this_machine
         from hadnas.shell.workers.supervisor import Supervisor
 
         # Python puts the current folder into the path of a module; the workers' path shall be that of this process.
         safe = [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
-        process = [sys.executable, *safe, "-m", "hadnas", *arguments]
-        limits = {"time_limit": time_limit, "timeout": options["timeout"]}
+        process = [*safe, "-m", "hadnas", *arguments]
+        home = options["home"]
         try:
-            Supervisor(process, workers, home=options["home"], **limits).run()
+            with ExitStack() as opened:
+                if ray is None:
+                    workers = workers or 1
+                    start = on_this_machine(process, workers)
+                else:
+                    from hadnas.shell.workers.cluster import cluster, gpu_count, on_cluster, room
+
+                    opened.enter_context(cluster(ray))
+                    if gpus is None:
+                        gpus = float(gpu_count() > 0 and options["device"] in ("auto", "cuda"))
+                    workers = workers or room(cpus, gpus)
+                    start = on_cluster(process, home, cpus=cpus, gpus=gpus)
+                Supervisor(start, workers, home=home, time_limit=time_limit, timeout=options["timeout"]).run()
         except Failure as failure:
             click.echo(printable(failure.said), err=True)
             sys.exit(failure.status)

@@ -4,19 +4,20 @@ It loads no torch, reads no study and trains nothing: the workers run its own co
 writes to the database only what a dead worker cannot: how it died, or that its candidate exceeded the time limit.
 """
 
-import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from hadnas.errors import StudyError
 from hadnas.search.progress import Progress
 from hadnas.shell.progress import SearchDisplay, clock
 from hadnas.shell.workers.link import LEAVE, SHOW
-from hadnas.shell.workers.process import Failure, WorkerProcess
+from hadnas.shell.workers.process import Failure, Messages, Starter, WorkerProcess
 from hadnas.signals import interrupted_by
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ DEATHS = 2
 
 
 class Supervisor:
-    """Runs a command in worker processes, which find their `Link` in the environment.
+    """Runs workers, which find their `Link` in the environment.
 
+    start: starts one
     time_limit: seconds that a candidate may take, or None: by the study's own evaluations
     timeout: seconds after which no further training starts, or None
     home: the folder of the studies, as the user named it
@@ -49,17 +51,17 @@ class Supervisor:
 
     def __init__(
         self,
-        command: Sequence[str],
+        start: Starter,
         workers: int,
         *,
         time_limit: float | None,
         timeout: float | None,
         home: str | None,
     ) -> None:
-        self.command, self.workers, self.home = command, workers, home
+        self.start, self.workers, self.home = start, workers, home
         self.time_limit, self.timeout = time_limit, timeout
         self.display, self.begun = SearchDisplay(), time.monotonic()
-        self.messages: SimpleQueue[tuple[WorkerProcess, dict[str, Any]]] = SimpleQueue()
+        self.messages: Messages = Messages()
         self.processes: list[WorkerProcess] = []
         self.waiting = [*range(1, workers)]  # places whose workers start when the first has set up the study
         self.started = self.deaths = 0
@@ -87,10 +89,7 @@ class Supervisor:
         width = self.display.console.width
         link = {"place": place, "workers": self.workers, "first": not self.started, "timeout": left, "width": width}
         self.started += 1
-        environment = dict(os.environ)
-        if self.workers > 1:
-            environment.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // self.workers)))
-        self.processes.append(WorkerProcess(self.command, link, environment, self.messages))
+        self.processes.append(self.start(link, self.messages))
 
     def _look(self) -> None:
         with suppress(Empty):
@@ -119,6 +118,8 @@ class Supervisor:
                 self.data_shown = True
             case {"text": text}:
                 self.display.console.print(text, soft_wrap=True)
+            case {"printed": text}:
+                click.echo(text)
             case {"ended": reason, "elsewhere": elsewhere}:
                 process.ended = reason
                 if not (elsewhere and self.reason):
@@ -156,7 +157,7 @@ class Supervisor:
             self._replace(process)
 
     def _replace(self, process: WorkerProcess) -> None:
-        """Start another worker in place of a dead one, unless they die one after the other."""
+        """Starter another worker in place of a dead one, unless they die one after the other."""
         self.deaths, how = self.deaths + 1, process.how
         at = ""
         if process.now is not None and process.now.item:
@@ -206,7 +207,7 @@ class Supervisor:
         """Interrupt all workers, wait until they have given their candidates back, and kill those that do not."""
         try:
             for process in self.processes:
-                process.popen.terminate()
+                process.interrupt()
             until = time.monotonic() + INTERRUPT_SECONDS
             while any(p.is_alive for p in self.processes) and time.monotonic() < until:
                 with suppress(Empty):
@@ -217,10 +218,3 @@ class Supervisor:
         finally:  # on a second Ctrl-C, too
             for process in self.processes:
                 process.kill()
-
-
-def _cores() -> int:
-    """The processors that this process may use."""
-    with suppress(AttributeError):  # macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
