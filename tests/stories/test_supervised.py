@@ -112,7 +112,7 @@ def test_workers_on_ray_are_supervised_in_the_same_way(tmp_path: Path, capfd: py
     """As above, and a node of the cluster, as far as a worker sees it, is lost."""
     code = (
         "{'draw 2': os.abort, 'draw 5': lambda: time.sleep(99)}.get(held.item, int)()\n"
-        "if (held.item, held.attempt) == ('draw 7', 1): os.kill(os.getppid(), 9); time.sleep(99)\n"
+        "if (held.item, held.attempt) == ('draw 7', 1): time.sleep(1); os.kill(os.getppid(), 9); time.sleep(99)\n"
         "note('tried', held.item)"
     )
     with cluster(LOCAL):

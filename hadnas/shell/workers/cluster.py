@@ -82,11 +82,11 @@ def on_cluster(arguments: Sequence[str], home: str | None, *, cpus: float, gpus:
             "address"
         )
     variables = {name: text for name, text in os.environ.items() if name.startswith("HADNAS_")}
-    host = ray.remote(Relay).options(num_cpus=cpus, num_gpus=gpus, max_concurrency=2)
+    relay = ray.remote(Relay).options(num_cpus=cpus, num_gpus=gpus, max_concurrency=2)
 
     def start(link: Mapping[str, Any], messages: Messages) -> WorkerProcess:
         # Ray gives it its devices: for the link it is the only worker.
-        return _RayProcess(link, messages, host.remote({**link, "workers": 1}, arguments, os.getcwd(), variables))
+        return _RayProcess(link, messages, relay.remote({**link, "workers": 1}, arguments, os.getcwd(), variables))
 
     return start
 
@@ -120,9 +120,9 @@ class Relay:
 class _RayProcess(WorkerProcess):
     """A worker on a node of the cluster."""
 
-    def __init__(self, link: Mapping[str, Any], messages: Messages, host: Any) -> None:
+    def __init__(self, link: Mapping[str, Any], messages: Messages, relay: Any) -> None:
         super().__init__(link, messages)
-        self._host, self._status, self._lost = host, None, False
+        self._relay, self._status, self._lost = relay, None, False
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
 
@@ -135,19 +135,19 @@ class _RayProcess(WorkerProcess):
         return "the loss of its Ray node" if self._lost else super().how
 
     def answer(self, said: str) -> None:
-        self._host.call.remote("answer", said)
+        self._relay.call.remote("answer", said)
 
     def interrupt(self) -> None:
-        self._host.call.remote("interrupt")
+        self._relay.call.remote("interrupt")
 
     def kill(self) -> None:
-        self._host.call.remote("kill")
+        self._relay.call.remote("kill")
 
     def close(self) -> None:
         import ray
 
         self._reader.join()
-        ray.kill(self._host)  # its processors are free for the next
+        ray.kill(self._relay)  # its processors are free for the next
 
     def _listen(self) -> None:
         import ray
@@ -155,7 +155,7 @@ class _RayProcess(WorkerProcess):
         status = None
         while status is None:
             try:
-                found, status = ray.get(self._host.listen.remote())
+                found, status = ray.get(self._relay.listen.remote())
             except ray.exceptions.RayError:
                 found, status, self._lost = [], 1, True
             for message in found:
