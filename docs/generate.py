@@ -25,6 +25,7 @@ TITLES = {
     "residual": "Residuals",
     "stem": "Stem and down-sampling",
     "head": "Heads",
+    "fusion": "Fusions of two inputs",
     "host": "Hosts",
     "graft": "Grafts",
 }
@@ -58,7 +59,7 @@ def blocks() -> str:
         sections.items(), key=lambda item: (list(TITLES).index(item[0][0]), item[0][1])
     ):
         rows = [row(f"`{op.name}`", op.summary, source(op)) for op in found]
-        title = f"{TITLES[role]}: {family}" if role in ("block", "merge", "graft") else TITLES[role]
+        title = f"{TITLES[role]}: {family}" if role in ("block", "merge", "fusion", "graft") else TITLES[role]
         parts.append(f"## {title}\n\n{table(('op', 'meaning', 'source'), rows)}")
     return page("Blocks, merges and other ops", *parts)
 

@@ -54,7 +54,7 @@ def log_trial(
         raise SpecError("figures = {}; name at least one, such as {'val/iou': 0.81}")
     kept = Home(home)
     plan = make_plan(arch, task)
-    counted = cost(build_plan(plan, device="meta"), task.shape)
+    counted = cost(build_plan(plan, device="meta"), *task.shapes)
     with store_errors(kept.tracking_uri):
         tracker = Tracker(kept.tracking_uri, kept.artifacts, trial.study.study_name)
         ours = [figure.name for figure in TABLE.values() if "view" in figure.places and figure.source == "cost"]

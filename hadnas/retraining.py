@@ -101,7 +101,7 @@ class Retrained:
                 **(origin or {}),
             },
             scores={name: self.single(score) for name, score in scores},
-            figures=values("cost", cost(self.module, self.data.shape)),
+            figures=values("cost", cost(self.module, *self.task.shapes)),
             data={"name": self.data.name, "digest": self.data.digest, **self.data.parts},
             recipe={**settings, "seed": self.seed},
             limits=(
@@ -121,7 +121,7 @@ class Retrained:
                 out,
                 weights,
                 facts=facts,
-                moments=(self.data.mean, self.data.std),
+                moments=self.data.moments,
                 class_names=self.data.class_names,
                 force=force,
             )
@@ -151,7 +151,7 @@ def retrain(
     device, recipe = chosen_device(device), recipe or long_recipe(data.target)
     check_defined(DEFAULT_METRIC[data.target], data, "val")
     check_defined(DEFAULT_METRIC[data.target], data, "test")
-    task = Task.image(*data.shape, **{data.target: data.classes})
+    task = Task(data.inputs, data.classes, data.target)
     plan = make_plan(arch.node, task)
     check_size(plan)
     if weights is None:

@@ -29,14 +29,14 @@ def family_of(node: dict[str, Any]) -> str | None:
 
 
 def family_counts(arch: Arch) -> dict[str, int]:
-    """Blocks and grafts of each family, in the order of FAMILIES.
+    """Blocks, fusions and grafts of each family, in the order of FAMILIES.
 
     A network without blocks counts its host's layers (see `Host.layers`). Empty if the host does not know them, or if
     an op is not known: the counts without its blocks would give the network another family.
     """
     if not _known(arch.node):
         return {}
-    counts = _counts(arch.node, "block", "graft")
+    counts = _counts(arch.node, "block", "fusion", "graft")
     return counts if any(counts.values()) else dict(arch.host.layers(arch.node))
 
 

@@ -19,18 +19,23 @@ from hadnas.plain import plain
 
 Node = dict[str, Any]
 
+POSITIONAL = ("in_dim", "left_dim", "right_dim", "dim", "classes")
+"""Constructor parameters that a parent gives its node by position."""
+
 
 @dataclass(frozen=True)
 class Place:
     """What a parent gives its node: channels in and out, and the resolution of its input.
 
-    The resolution is None without a task; rules are then not checked, since they may depend on it.
+    The resolution is None without a task; rules are then not checked, since they may depend on it. A fusion has
+    `right_dim`, the channels of its second input; `in_dim` and `size` are those of its first.
     """
 
     in_dim: int
     dim: int
     size: tuple[int, int] | None
     classes: int
+    right_dim: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,8 @@ def read(node: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[No
                 if (wrong := rule({**facts, "height": height, "width": width})) is not None:
                     raise SpecError(f"{op.name}: {wrong}")
     given = {"dim": place.dim, "in_dim": place.in_dim, "classes": place.classes, "resolution": place.size}
-    args = tuple(given[name] for name in op.given if name in ("in_dim", "dim", "classes"))
+    given |= {"left_dim": place.in_dim, "right_dim": place.right_dim}
+    args = tuple(given[name] for name in op.given if name in POSITIONAL)
     kwargs = {name: calls.get(name, value) for name, value in values.items()}
     if "resolution" in op.given:
         kwargs["resolution"] = place.size

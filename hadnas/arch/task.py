@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hadnas.errors import SpecError, cut
+from hadnas.inputs import InputShape, Tokens, inputs_text
 from hadnas.limits import WIDTH
 from hadnas.targets import ONE_OF, TARGET_KINDS, TargetKind
 
@@ -11,24 +12,32 @@ from hadnas.targets import ONE_OF, TARGET_KINDS, TargetKind
 class Task:
     """Named inputs with their shapes, and a target of `outputs` classes, labels or values.
 
-    inputs: ((name, (C, H, W)), ...), in the order of the model's arguments; a mapping is accepted too.
+    inputs: ((name, shape), ...), in the order of the model's arguments; a mapping is accepted too. A shape is (C, H, W)
+        of an image or a map, (K,) of a vector, or `Tokens`.
     target: one of `outputs` classes, any of `outputs` labels, or `outputs` values.
-    Raises SpecError unless every size is an integer from 1 to 2**20 and the target is of a known kind.
+    Raises SpecError unless every size is an integer from 1 to 2**20, names differ and the target is of a known kind.
     """
 
-    inputs: tuple[tuple[str, tuple[int, ...]], ...]
+    inputs: tuple[tuple[str, InputShape], ...]
     outputs: int
     target: TargetKind = "classes"
 
     def __post_init__(self) -> None:
         items = self.inputs.items() if isinstance(self.inputs, dict) else self.inputs
-        object.__setattr__(self, "inputs", tuple((str(name), tuple(shape)) for name, shape in items))
+        inputs = tuple((str(name), shape if isinstance(shape, Tokens) else tuple(shape)) for name, shape in items)
+        object.__setattr__(self, "inputs", inputs)
         sizes = [("outputs", self.outputs)] + [(name, size) for name, shape in self.inputs for size in shape]
         for name, size in sizes:
             if type(size) is not int or not 1 <= size <= WIDTH:
                 raise SpecError(f"task: {name} has the size {cut(size)}; allowed is an integer from 1 to {WIDTH:,}")
         if not self.inputs:
             raise SpecError("task: no inputs; give at least one, such as {'image': (3, 224, 224)}")
+        for name, shape in self.inputs:
+            if len(shape) not in (1, 3) and not isinstance(shape, Tokens):
+                allowed = "(C, H, W), (K,) or Tokens(length, vocabulary)"
+                raise SpecError(f"task: the input {name} has the shape {cut(shape)}; allowed is {allowed}")
+        if len(names := [name for name, _ in self.inputs]) != len(set(names)):
+            raise SpecError(f"task: the inputs are named {', '.join(names)}; each name is unique")
         if self.target not in TARGET_KINDS:
             raise SpecError(f"task: target = {cut(self.target)}; allowed are {', '.join(TARGET_KINDS)}")
 
@@ -42,6 +51,11 @@ class Task:
             raise SpecError(f"task: {cut(outputs)}; give one of {', '.join(f'{kind}=N' for kind in TARGET_KINDS)}")
         [(target, count)] = outputs.items()
         return cls((("image", (channels, height, width)),), count, target)  # type: ignore[arg-type]
+
+    @property
+    def shapes(self) -> tuple[InputShape, ...]:
+        """The shape of each input, in the order of the model's arguments."""
+        return tuple(shape for _, shape in self.inputs)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -58,5 +72,4 @@ class Task:
 
     def __str__(self) -> str:
         """The key under which figures are stored: `image=1x8x8 -> 10`, with ` labels` or ` values` unless classes."""
-        inputs = ", ".join(f"{name}={'x'.join(map(str, shape))}" for name, shape in self.inputs)
-        return f"{inputs} -> {self.outputs}" + f" {self.target}" * (self.target != "classes")
+        return f"{inputs_text(self.inputs)} -> {self.outputs}" + f" {self.target}" * (self.target != "classes")

@@ -1,7 +1,8 @@
 """The registry: an op is a class with a name and a role; its constructor is its schema.
 
-Positional parameters (`dim`, `in_dim`, `classes`) and `resolution` come from the node's parent; every keyword-only
-parameter is a slot of the node: a plain value, or a child if the decorator's `children` names it.
+Positional parameters (`dim`, `in_dim`, `left_dim`, `right_dim`, `classes`) and `resolution` come from the node's
+parent; every keyword-only parameter is a slot of the node: a plain value, or a child if the decorator's `children`
+names it.
 """
 
 import inspect
@@ -29,8 +30,8 @@ Rule = Callable[[Mapping[str, Any]], str | None]
 """(values of a node, with dim, height and width) -> None, or a message with the broken value and what is allowed."""
 
 GIVEN = frozenset(
-    {"dim", "in_dim", "classes", "resolution", "in_chans", "num_classes", "global_pool", "parent", "axis"}
-    | {"device", "dtype"}
+    {"dim", "in_dim", "left_dim", "right_dim", "classes", "resolution", "in_chans", "num_classes", "global_pool"}
+    | {"parent", "axis", "device", "dtype"}
 )
 """Constructor parameters that the parent of a node, or timm, supplies, never the node."""
 
@@ -38,6 +39,10 @@ GIVEN_TO_HOSTS = frozenset({"drop_rate", "drop_path_rate"})
 """Those that timm supplies to hosts only; in a space they are slots of a host's parts."""
 
 REQUIRED = inspect.Parameter.empty
+
+Reads = Literal["map", "vector", "tokens"]
+READS: tuple[Reads, ...] = typing.get_args(Reads)
+"""What an op reads: maps (B, C, H, W), vectors (B, K) or tokens (B, N), whole numbers below the vocabulary."""
 
 T = TypeVar("T", bound=Callable[..., nn.Module])
 
@@ -85,6 +90,7 @@ class Op:
     symmetric: tuple[str, ...] = ()
     idle: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
     kinds: tuple[str, ...] = ()
+    reads: Reads = "map"
 
     @property
     def summary(self) -> str:
@@ -116,10 +122,11 @@ def register(
     symmetric: tuple[str, ...] = (),
     idle: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None,
     kinds: tuple[str, ...] = (),
+    reads: Reads = "map",
 ) -> Callable[[T], T]:
     """Register a class as an op.
 
-    roles     its places in a network: "host", "stem", "down", "residual", "block", "merge", "head", "graft"
+    roles     its places in a network: "host", "stem", "down", "residual", "block", "merge", "head", "fusion", "graft"
     name      the op's name; by default the class name in snake case
     rules     conditions on its values; a broken rule makes a draw infeasible before anything is built
     children  slot -> role or roles of its child node
@@ -133,15 +140,19 @@ def register(
               published weights have them: a bias that a later softmax or norm cancels
     kinds     for the role "graft": the kinds of sites at which it may stand (`hadnas.hosts.graft.sites`); by default
               all whose module preserves the shape, without activations
+    reads     of a stem or fusion, what it reads (`Reads`); a fusion of vectors gets the mean of each map
 
-    Raises UnknownName for a role, family or symmetric slot that does not exist, and SpecError if another class has the
-    name, if the constructor has a parameter that is neither given nor a keyword-only slot, or if a host has no `host`.
+    Raises UnknownName for a role, family, kind of input or symmetric slot that does not exist, and SpecError if another
+    class has the name, if the constructor has a parameter that is neither given nor a keyword-only slot, or if a host
+    has no `host`.
     """
     for role in roles:
         if role not in ROLES:
             raise unknown("role", role, ROLES)
     if family is not None and family not in FAMILIES:
         raise unknown("family", family, FAMILIES)
+    if reads not in READS:
+        raise unknown("kind of input", reads, READS)
 
     def decorate(cls: T) -> T:
         key = name or _snake_case(_identity(cls)[0].rpartition(".")[2])
@@ -156,7 +167,9 @@ def register(
         for slot in symmetric:
             if slot not in slots:
                 raise unknown(f"parameter of {key}", slot, slots)
-        _OPS[key] = Op(key, cls, roles, family, rules, slots, given, unused, resize, twin, host, symmetric, idle, kinds)
+        _OPS[key] = Op(
+            key, cls, roles, family, rules, slots, given, unused, resize, twin, host, symmetric, idle, kinds, reads
+        )
         return cls
 
     return decorate
@@ -224,7 +237,7 @@ def _plain(kind: Any) -> bool:
     return kind in (bool, int, float, str, types.NoneType, Any)
 
 
-SHIPPED = ("hadnas.blocks", "hadnas.hosts")
+SHIPPED = ("hadnas.blocks", "hadnas.fusions", "hadnas.hosts")
 """The packages whose files register the shipped ops."""
 
 ENTRY_POINTS = "hadnas.blocks"

@@ -5,6 +5,7 @@ neighbouring number, if the op's rules allow them.
 """
 
 import itertools
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -17,8 +18,13 @@ from torch import Tensor, nn
 from hadnas.blocks.layers import Act, Norm
 from hadnas.blocks.registry import REQUIRED, Op, Slot, find_op
 from hadnas.errors import SpecError
+from hadnas.inputs import InputShape, Tokens
 
 IN_DIM, CLASSES = 3, 5
+LEFT_DIM, RIGHT_DIM = 6, 5
+"""The widths of a fusion's inputs."""
+RIGHT_SIZE = (3, 2)
+"""The resolution of a fusion's second map."""
 WIDTHS = (16, 24, 32, 48, 64, 96, 128)
 SIZES = ((7, 5), (6, 9), (1, 1))
 
@@ -63,29 +69,50 @@ class Case:
 
     def inherited(self, **dd: Any) -> dict[str, Any]:
         """What comes from the parent of a node."""
-        sizes = {"dim": self.dim, "in_dim": IN_DIM, "classes": CLASSES}
+        sizes = {"dim": self.dim, "in_dim": IN_DIM, "classes": CLASSES, "left_dim": LEFT_DIM, "right_dim": RIGHT_DIM}
         return {**sizes, "resolution": (self.height, self.width)}
 
     def inputs(self, batch: int = 2, **dd: Any) -> tuple[Tensor, ...]:
-        """Random maps: two for a merge, else one."""
+        """Random inputs of the shapes `shapes_in`."""
+        return tuple(
+            torch.randint(shape.vocabulary, (batch, shape.length), device=dd.get("device"))
+            if isinstance(shape, Tokens)
+            else torch.randn(batch, *shape, **dd)
+            for shape in self.shapes_in
+        )
+
+    @property
+    def shapes_in(self) -> tuple[InputShape, ...]:
+        """The shapes of the op's inputs, without the batch: of two for a merge or a fusion, else of one."""
+        size = self.height, self.width
+        if "stem" in self.op.roles and self.op.reads != "map":
+            return ((IN_DIM,) if self.op.reads == "vector" else Tokens(self.height * self.width, IN_DIM),)
+        if "fusion" in self.op.roles:
+            vectors = self.op.reads == "vector"
+            return ((LEFT_DIM,), (RIGHT_DIM,)) if vectors else ((LEFT_DIM, *size), (RIGHT_DIM, *RIGHT_SIZE))
         channels = IN_DIM if "in_dim" in self.op.given else self.dim
-        shape = (batch, channels, self.height, self.width)
-        return tuple(torch.randn(shape, **dd) for _ in range(2 if "merge" in self.op.roles else 1))
+        return ((channels, *size),) * (2 if "merge" in self.op.roles else 1)
 
     @property
     def shape_out(self) -> tuple[int, ...]:
         """The shape that the op must return, without the batch."""
         if "head" in self.op.roles:
             return (CLASSES,)
+        if "fusion" in self.op.roles and self.op.reads == "vector":
+            return (self.dim,)
         resize = self.op.resize or (lambda size, _: size)
         return (self.dim, resize(self.height, self.values), resize(self.width, self.values))
 
     @property
     def names(self) -> dict[str, Any]:
-        """The names in the docstring's formulas with their values; C, H and W are those of the op's output."""
+        """The names in the docstring's formulas with their values.
+
+        C, H, W and N = H*W are those of the op's output; M is the number of positions of a fusion's second map.
+        """
         _, height, width = self.shape_out if len(self.shape_out) == 3 else (0, self.height, self.width)
         sizes = {"C": self.dim, "H": height, "W": width, "N": height * width}
-        return {**self.values, **sizes, "dim": self.dim, "in_dim": IN_DIM, "classes": CLASSES}
+        given = {"dim": self.dim, "in_dim": IN_DIM, "classes": CLASSES, "left_dim": LEFT_DIM, "right_dim": RIGHT_DIM}
+        return {**self.values, **sizes, **given, "M": math.prod(RIGHT_SIZE)}
 
 
 def pointwise(dim: int, **dd: Any) -> nn.Module:

@@ -33,6 +33,7 @@ from hadnas.errors import HadnasError, SpecError
 from hadnas.measure.cost import cost
 
 INNER_ROLES = frozenset({"block", "merge"})  # the roles inside a residual node
+WITH_DEGREE = INNER_ROLES | {"fusion"}
 COUNTED = ("Params", "MACs", "Products")
 DEPTH = 12  # stacked residual nodes
 COEFFICIENT_TOLERANCE = 1e-9  # relative to the largest value of the function
@@ -56,19 +57,6 @@ ACTIVATIONS = (
 )
 
 
-class Joined(nn.Module):
-    """A merge as a module of one input: its two maps, concatenated along the channels."""
-
-    def __init__(self, merge: nn.Module) -> None:
-        super().__init__()
-        self.merge = merge
-
-    def forward(self, x: Tensor) -> Tensor:
-        a, b = x.chunk(2, 1)
-        out: Tensor = self.merge(a, b)
-        return out
-
-
 def behaviour(case: Case) -> Iterator[str]:
     """Output shape, dtype and finite values; input unchanged; a gradient in every parameter not declared idle."""
     module = randomise(case.build(dtype=torch.float64)).eval()
@@ -76,7 +64,7 @@ def behaviour(case: Case) -> Iterator[str]:
         yield f"{stray} ignore the dtype given; every parameter and buffer takes device and dtype"
     if stray := [key for key, t in state(case.build(device="meta")) if not t.is_meta]:
         yield f"{stray} ignore the device given; every parameter and buffer takes device and dtype"
-    inputs = [x.requires_grad_() for x in case.inputs(dtype=torch.float64)]
+    inputs = [x.requires_grad_(x.is_floating_point()) for x in case.inputs(dtype=torch.float64)]
     given = [x.clone() for x in inputs]
     out = module(*given)
     if out.shape != (2, *case.shape_out):
@@ -134,16 +122,14 @@ def family(case: Case) -> Iterator[str]:
 def counts(case: Case) -> tuple[int, int, int]:
     """Parameters, MACs and products of a case."""
     module = case.build(device="meta")
-    channels, height, width = case.inputs(device="meta")[0].shape[1:]
-    merged = "merge" in case.op.roles
-    found = cost(Joined(module) if merged else module, (channels * (1 + merged), height, width))
+    found = cost(module, *case.shapes_in)
     return sum(p.numel() for p in module.parameters()), found.macs, found.products
 
 
 def interaction_degree(case: Case) -> Iterator[str]:
     """f(t x), with norms and activations as the identity and without biases, has the stated degree in t."""
     formula = lines(case.op.cls).get("Degree", "")
-    if not INNER_ROLES & set(case.op.roles) or not formula or case.height * case.width == 1:
+    if not WITH_DEGREE & set(case.op.roles) or not formula or case.height * case.width == 1:
         return
     stated, nominal = degree(formula, case.names)
     varied = case.op.slots.get(case.varied.partition("=")[0])
@@ -158,9 +144,10 @@ def interaction_degree(case: Case) -> Iterator[str]:
             nn.init.zeros_(p)
     # Nine positive points: max pooling and |x| have degree 1 there. At Chebyshev points the fit is well conditioned.
     points = np.cos(np.pi * (np.arange(9) + 0.5) / 9)
-    scale = torch.from_numpy(1 + points).view(-1, 1, 1, 1)
+    scale = torch.from_numpy(1 + points)
     with torch.no_grad():  # the nine points are one batch
-        outs = module(*(scale * x for x in case.inputs(batch=1, dtype=torch.float64))).flatten(1).numpy()
+        inputs = case.inputs(batch=1, dtype=torch.float64)
+        outs = module(*(scale.view(-1, *[1] * (x.ndim - 1)) * x for x in inputs)).flatten(1).numpy()
     sizes = np.abs(np.linalg.solve(np.polynomial.chebyshev.chebvander(points, 8), outs)).max(1)
     found = int(np.nonzero(sizes > COEFFICIENT_TOLERANCE * max(np.abs(outs).max(), 1e-300))[0].max(initial=0))
     if found != stated:
@@ -219,7 +206,7 @@ def stack(case: Case) -> Iterator[str]:
 
 def autocast(case: Case) -> Iterator[str]:
     """Values and gradients are finite under autocast, which training may use."""
-    module, inputs = case.build(), [x.requires_grad_() for x in case.inputs()]
+    module, inputs = case.build(), [x.requires_grad_(x.is_floating_point()) for x in case.inputs()]
     with torch.autocast("cpu", torch.bfloat16):
         out = module(*inputs)
     if out.requires_grad:

@@ -1,6 +1,7 @@
 """The docstring of an op as data: its lines (Shapes, Degree, Params, MACs, Products, Source) and their values.
 
-A formula is arithmetic in the slots of the op and in C, H, W, N = H*W:
+A formula is arithmetic in the slots of the op and in C, H, W, N = H*W, and for a fusion in left_dim, right_dim and M,
+the positions of its second map:
 
     Params: 3*expand*C**2 + 2*kernel**2*C + weights(norm, C)
     Degree: 2 if interact == "mul" else 1

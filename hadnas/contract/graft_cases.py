@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from hadnas.contract.cases import Case
+from hadnas.inputs import InputShape
 
 CHANNELS_LAST = ("linear", "tokens")
 """Sites whose input has its channels last; others have maps (B, C, H, W)."""
@@ -36,10 +37,11 @@ class GraftCase(Case):
         axis = -1 if self.kind in CHANNELS_LAST else -3
         return {**super().inherited(**dd), "parent": self.parent(**dd), "axis": axis}
 
-    def inputs(self, batch: int = 2, **dd: Any) -> tuple[Tensor, ...]:
-        """A random input of the site."""
-        (x,) = super().inputs(batch, **dd)
-        return (x.movedim(1, -1).contiguous() if self.kind in CHANNELS_LAST else x,)
+    @property
+    def shapes_in(self) -> tuple[InputShape, ...]:
+        """See `Case.shapes_in`: the shape of the site's input."""
+        size = self.height, self.width
+        return ((*size, self.dim) if self.kind in CHANNELS_LAST else (self.dim, *size),)
 
     @property
     def shape_out(self) -> tuple[int, ...]:

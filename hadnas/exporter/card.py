@@ -8,10 +8,12 @@ import timm
 
 from hadnas.arch.node import nodes
 from hadnas.errors import markdown
-from hadnas.hosts.host import Moments, Plan, normalisation_text
+from hadnas.exporter.onnx_file import input_names
+from hadnas.hosts.host import Plan, normalisation_text
+from hadnas.inputs import AllMoments, Tokens, example_text, inputs_text, shape_text, size_of
 from hadnas.measure.figures import shown_in
 from hadnas.measure.metrics.metric import METRICS
-from hadnas.measure.onnx import INPUT, OUTPUT
+from hadnas.measure.onnx import OUTPUT
 from hadnas.targets import ONE_OF, TargetKind
 
 
@@ -82,6 +84,12 @@ _KINDS: dict[TargetKind, str] = {
     "values": "A network that predicts {outputs} values of {shape} images (channels x height x width)",
 }
 
+_KINDS_OF_SEVERAL: dict[TargetKind, str] = {
+    "classes": "A classifier of the inputs {shape} (tokens: number of vocabulary) into {outputs} classes",
+    "labels": "A network that judges each of {outputs} labels of the inputs {shape} (tokens: number of vocabulary)",
+    "values": "A network that predicts {outputs} values of the inputs {shape} (tokens: number of vocabulary)",
+}
+
 _MEANINGS: dict[TargetKind, str] = {
     "classes": "",
     "labels": "\n`logits.sigmoid()` are the probabilities of the labels, each on its own.\n",
@@ -92,7 +100,7 @@ _MEANINGS: dict[TargetKind, str] = {
 def card(
     plan: Plan,
     facts: Facts,
-    moments: Moments | None,
+    moments: AllMoments | None,
     class_names: Sequence[str],
     licence: str,
     needed: str,
@@ -107,11 +115,13 @@ def card(
     trained, `class_map` is the file of class names or "", `onnx` whether model.onnx exists.
     """
     task = plan.task
-    shape, order = "x".join(map(str, task.shape)), "outputs" if task.target == "values" else "logits"
+    one = len(task.inputs) == 1
+    shape = shape_text(task.shapes[0]) if one else inputs_text(task.inputs)
+    order = "outputs" if task.target == "values" else "logits"
+    about = (_KINDS if one else _KINDS_OF_SEVERAL)[task.target].format(shape=shape, outputs=task.outputs)
     parts = [
         f"# {plan.name}",
-        f"{_KINDS[task.target].format(shape=shape, outputs=task.outputs)}, built and written by hadnas."
-        + ("" if trained else " Its weights are random: it is not trained."),
+        f"{about}, built and written by hadnas." + ("" if trained else " Its weights are random: it is not trained."),
         f"```\n{plan.arch.tree()}\n```",
         "## Use",
         _use(plan, needed, moments, class_map),
@@ -123,20 +133,26 @@ def card(
             "metadata."
         )
     if onnx:
+        known = zip(input_names(task), task.shapes, strict=True)
+        read = " and ".join(
+            f"`{name}` (any batch, {', '.join(map(str, size_of(size)))}), "
+            f"{'int64' if isinstance(size, Tokens) else 'float32'},"
+            for name, size in known
+        )
         parts.append(
-            f"`model.onnx` is the same network for ONNX Runtime: `{INPUT}` (any batch, {shape.replace('x', ', ')}), "
-            f"float32, to `{OUTPUT}` (batch, {task.outputs})."
+            f"`model.onnx` is the same network for ONNX Runtime: {read} to `{OUTPUT}` (batch, {task.outputs})."
         )
     if figures := _figures(facts):
         parts += ["## Measured", _table(("figure", "", "meaning"), figures)]
     if facts.protocol:
         parts.append(_protocol(facts.protocol))
-    data = {"shape": shape, task.target: task.outputs}
+    data = {"shape" if one else "inputs": shape, task.target: task.outputs}
     if class_names:
         data[f"{ONE_OF[task.target]} names, in the order of the {order}"] = ", ".join(class_names)
     data |= facts.data
-    if moments is not None:
-        data |= {"mean of each channel": _numbers(moments[0]), "standard deviation": _numbers(moments[1])}
+    for name, (mean, std) in ({"": moments} if isinstance(moments, tuple) else moments or {}).items():
+        of = f" of {name}" if name else ""
+        data |= {f"mean of each channel{of}": _numbers(mean), f"standard deviation{of}": _numbers(std)}
     parts += ["## Data", _table(("images", ""), data.items())]
     if facts.recipe:
         parts += ["## Training", _table(("setting", ""), facts.recipe.items())]
@@ -149,8 +165,10 @@ def card(
     return "\n\n".join(parts) + "\n"
 
 
-def _use(plan: Plan, needed: str, moments: Moments | None, class_map: str) -> str:
-    shape, size = ", ".join(map(str, plan.task.shape)), " ".join(map(str, plan.task.shape))
+def _use(plan: Plan, needed: str, moments: AllMoments | None, class_map: str) -> str:
+    size = " ".join(map(str, plan.task.shapes[0]))
+    mean, std = (f'`network.pretrained_cfg["{name}"]`' for name in ("mean", "std"))
+    normalisation = normalisation_text(moments or ({} if len(plan.task.inputs) > 1 else None), mean, std)
     options = f"{size} --class-map {class_map}" if class_map else size
     by_name = f"""
 `import model` also registers it with timm: `timm.create_model("{plan.name}", pretrained=True)`, with
@@ -158,7 +176,7 @@ def _use(plan: Plan, needed: str, moments: Moments | None, class_map: str) -> st
     if plan.task.target == "classes":
         by_name += f""" timm's training script trains it, too:
 `PYTHONPATH=. python train.py DATA --device-modules model --model {plan.name} --input-size {options}`."""
-    by_name += "\n"
+    by_name = f"{by_name}\n" if len(plan.task.inputs) == 1 else ""
     pools = (str(node.get("pool")) for node in nodes(plan.arch.node))
     if pool := next((pool for pool in pools if "avgmax" in pool), ""):
         by_name += f"\nTorchScript does not compile timm's pooling `{pool}`; `torch.export` and ONNX support it.\n"
@@ -170,10 +188,10 @@ import torch
 from model import build_model
 
 network = build_model(pretrained=True).eval()
-{OUTPUTS[plan.task.target]} = network(torch.zeros(1, {shape}))
+{OUTPUTS[plan.task.target]} = network({example_text(plan.task.shapes)})
 ```
 {_MEANINGS[plan.task.target]}{by_name}
-{normalisation_text(moments, '`network.pretrained_cfg["mean"]`', '`network.pretrained_cfg["std"]`')}"""
+{normalisation}"""
 
 
 def _figures(facts: Facts) -> list[tuple[str, str, str]]:

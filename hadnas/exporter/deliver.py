@@ -8,6 +8,7 @@ import torch
 from hadnas.errors import StudyError
 from hadnas.exporter.card import Facts, Repeated, Single
 from hadnas.exporter.folder import export
+from hadnas.inputs import Inputs
 from hadnas.measure.figures import VAL, metric_words
 from hadnas.results.candidate import Found
 from hadnas.results.finals import read_finals
@@ -80,16 +81,15 @@ def deliver(results: StudyResults, found: Found, out: str | Path, *, onnx: bool,
     )
 
 
-def example(results: StudyResults, found: Found) -> torch.Tensor:
-    """Two validation images, normalised as in training: the input example of a trial's model in MLflow.
+def example(results: StudyResults, found: Found) -> Inputs:
+    """The inputs of two validation images, normalised as in training: the input example of a trial's model in MLflow.
 
     Writes nothing. Raises StudyError if the trial has no MLflow run, DataError if the study's data are missing.
     """
     from hadnas.track.registry import check_run  # imports MLflow, which an export into a folder does not need
 
     check_run(results.home.tracking_uri, _run_of(results, found))
-    images: torch.Tensor = next(results.data().val.batches(2))[0]
-    return images
+    return next(results.data().val.batches(2))[0]
 
 
 def register_export(results: StudyResults, found: Found, folder: Path) -> str:
@@ -100,10 +100,11 @@ def register_export(results: StudyResults, found: Found, folder: Path) -> str:
     from hadnas.track import keys
     from hadnas.track.registry import register_network
 
-    images = example(results, found)
+    inputs, task = example(results, found), results.task()
     assert found.arch is not None
     with torch.inference_mode():
-        logits = network_of(results, found)(images)
+        logits = network_of(results, found)(*inputs)
+    named = {name: one.numpy() for (name, _), one in zip(task.inputs, inputs, strict=True)}
     known = {keys.FINGERPRINT: found.arch.fingerprint, keys.STUDY: results.name, keys.TRIAL: found.name}
     uri, name = results.home.tracking_uri, f"hadnas-{results.name}"
     return register_network(
@@ -111,7 +112,7 @@ def register_export(results: StudyResults, found: Found, folder: Path) -> str:
         _run_of(results, found),
         name,
         folder,
-        images.numpy(),
+        named if len(named) > 1 else inputs[0].numpy(),
         logits.numpy(),
         known,
         needed(results.plan(found)),

@@ -19,7 +19,8 @@ from hadnas.errors import ARCHITECTURE, BuildError, SpecError, StudyError, check
 from hadnas.exporter.card import OUTPUTS, Facts, card
 from hadnas.exporter.onnx_file import LOGIT_TOLERANCE, write_onnx
 from hadnas.hosts.build import build_plan, save_weights, trained
-from hadnas.hosts.host import ENTRY, Moments, Plan, make_plan
+from hadnas.hosts.host import ENTRY, Plan, make_plan
+from hadnas.inputs import AllMoments, drawn, example_text
 from hadnas.measure.onnx import require_onnx
 from hadnas.source.module import licence, listed, needed, plan_source
 
@@ -36,7 +37,7 @@ def export(
     weights: str | Path | None = None,
     *,
     facts: Facts | None = None,
-    moments: Moments | None = None,
+    moments: AllMoments | None = None,
     class_names: Sequence[str] = (),
     onnx: bool = False,
     force: bool = False,
@@ -47,7 +48,7 @@ def export(
     weights  a .safetensors file of the network; fresh weights (seed 0) if None
     facts    what the model card says: the origin of the network, figures, data, recipe; no figures if None
     moments  mean and standard deviation per channel that the images were normalised with, for timm's configuration;
-             code and card say that they are not known if None
+             of several inputs those of each by name; code and card say that they are not known if None
     class_names
              in the order of the logits: for arch.json, the weights' metadata, timm's configuration and class_map.txt;
              () if they are not known
@@ -89,7 +90,7 @@ def export(
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         (place / "model.py").write_text(source, encoding="utf-8")
-        images = {"mean": moments[0], "std": moments[1], "shape": task.shape} if moments else None
+        images = {"mean": moments[0], "std": moments[1], "shape": task.shape} if isinstance(moments, tuple) else None
         save_weights(network, place / FILES[1], class_names, images)
         (place / "arch.json").write_text(json.dumps({"format": FORMAT, **plan.arch.node, **beside}, indent=1) + "\n")
         if mappable:
@@ -173,7 +174,7 @@ def _move(place: Path, folder: Path) -> None:
 
 def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
     """Instructions to load an exported folder, as text."""
-    shape, out = ", ".join(map(str, task.shape)), OUTPUTS[task.target]
+    out = OUTPUTS[task.target]
     checked = "verified without hadnas: same keys, bit-equal logits" + (
         f"; in ONNX Runtime: logits within {LOGIT_TOLERANCE:g} of the largest" if onnx else ""
     )
@@ -181,8 +182,13 @@ def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
     return (
         f"wrote {', '.join(written)} to {folder}/ ({checked})\n\n"
         f"    import sys, torch\n    sys.path.insert(0, {str(folder)!r})\n    from model import {ENTRY}\n\n"
-        f"    network = {ENTRY}(pretrained=True).eval()\n    {out} = network(torch.zeros(1, {shape}))\n\n"
-        "images are pixels scaled to 0..1, minus network.pretrained_cfg['mean'], over network.pretrained_cfg['std']"
+        f"    network = {ENTRY}(pretrained=True).eval()\n    {out} = network({example_text(task.shapes)})\n\n"
+        + (
+            "images are pixels scaled to 0..1, minus network.pretrained_cfg['mean'], over network.pretrained_cfg['std']"
+            if len(task.inputs) == 1
+            else "each input is minus its mean, over its std, in network.pretrained_cfg['inputs'], after pixels are "
+            "scaled to 0..1; tokens are as they are"
+        )
     )
 
 
@@ -191,12 +197,12 @@ def verify(folder: Path, network: nn.Module, task: Task) -> None:
 
     Raises BuildError with the difference.
     """
-    images = torch.randn(2, *task.shape, generator=torch.Generator().manual_seed(0))
+    inputs = drawn(task.shapes, 2, torch.randn, torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        expected = network.eval()(images)
+        expected = network.eval()(*inputs)
     with tempfile.TemporaryDirectory() as scratch:
         question, answer = Path(scratch) / "question.safetensors", Path(scratch) / "answer.safetensors"
-        save_file({"images": images}, question)
+        save_file({str(place): one for place, one in enumerate(inputs)}, question)
         arguments = str(folder), str(question), str(answer), str(torch.get_num_threads())
         command = [sys.executable, "-P", "-c", _CHECK, *arguments]  # -P: torch must not import a random.py of the user
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -228,6 +234,7 @@ torch.set_num_threads(int(threads))
 from model import {ENTRY}
 network = {ENTRY}(pretrained=True).eval()
 with torch.inference_mode():
-    save_file({{"logits": network(load_file(question)["images"])}}, answer)
+    inputs = load_file(question)
+    save_file({{"logits": network(*(inputs[str(place)] for place in range(len(inputs))))}}, answer)
 print(json.dumps(list(network.state_dict())))
 """

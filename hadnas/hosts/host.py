@@ -10,16 +10,14 @@ from torch import nn
 
 from hadnas.arch.diagram import Box, values_text
 from hadnas.arch.node import Arch
-from hadnas.arch.read import Call, Node, read_host
+from hadnas.arch.read import Call, Node, Place, read_host
 from hadnas.arch.task import Task
 from hadnas.errors import BuildError, HadnasError, SpecError, first_line
 from hadnas.hosts.expression import calls, expression
+from hadnas.inputs import AllMoments, InputShape
 
 ENTRY = "build_model"
 """The function of an exported file that makes the network."""
-
-Moments = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation of each channel, of pixels scaled to 0..1."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,13 @@ class Host(ABC):
 
         Raises SpecError or UnknownName with the path, the value found and what is allowed.
         """
+
+    def encoder(self, node: Node, shape: InputShape | None, pool: bool) -> tuple[Node, Call, Place]:
+        """As the encoder of one input of a `pair`, of this shape if it is known: node, call, and what reads its map.
+
+        With `pool` its module gives the mean of the map. Raises SpecError; by default a host is none.
+        """
+        raise SpecError(f"{node['op']} cannot be an encoder; allowed are a pyramid without its head and timm")
 
     def stages(self, node: Node) -> list[Node]:
         """The stages in order, each with its `blocks`; by default none."""
@@ -132,13 +137,13 @@ class Host(ABC):
         """timm's settings of `features_only`; by default the outputs of all stages."""
         return {"out_indices": tuple(range(len(self.stages(plan.arch.node)))), "flatten_sequential": True}
 
-    def config(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> dict[str, Any]:
+    def config(self, plan: Plan, moments: AllMoments | None = None, class_names: Sequence[str] = ()) -> dict[str, Any]:
         """The default configuration that timm keeps with a network.
 
-        `moments` normalise its images; `class_names` are in the order of the logits, () if not known.
+        `moments` normalise its image; `class_names` are in the order of the logits, () if not known.
         """
         channels, height, width = plan.task.shape
-        mean, std = moments or ((0.5,) * channels, (0.5,) * channels)
+        mean, std = moments if isinstance(moments, tuple) else ((0.5,) * channels, (0.5,) * channels)
         return {
             "architecture": plan.name,
             "num_classes": plan.task.outputs,
@@ -156,7 +161,7 @@ class Host(ABC):
             **({"label_names": tuple(class_names)} if class_names else {}),
         }
 
-    def source(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> str:
+    def source(self, plan: Plan, moments: AllMoments | None = None, class_names: Sequence[str] = ()) -> str:
         """Code that defines ENTRY, below the classes of the plan; it may use Any, Path and timm's builder."""
         config, kwargs = self.config(plan, moments, class_names), dict(plan.call.kwargs)
         cls = plan.call.cls.__name__
@@ -229,8 +234,11 @@ def instantiate(value: Any, path: str, device: Any = None, dtype: Any = None) ->
         raise BuildError(f"{path}: {value.op} cannot be built: {type(error).__name__}: {first_line(error)}") from error
 
 
-def normalisation_text(moments: Moments | None, mean: str, std: str) -> str:
+def normalisation_text(moments: AllMoments | None, mean: str, std: str) -> str:
     """A sentence on the normalisation of images, with the names that code has for mean and standard deviation."""
+    if isinstance(moments, Mapping):
+        known = "minus `mean`, over `std`, pixels after they are scaled to 0..1; tokens are as they are"
+        return f'Each of `pretrained_cfg["inputs"]` is {known}.' if moments else "No normalisation of inputs is known."
     if moments is None:
         return f"The normalisation of images is not known: {mean} and {std} are placeholders."
     return f"Images are pixels scaled to 0..1, minus {mean}, over {std}."

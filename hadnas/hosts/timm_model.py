@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import timm
@@ -10,16 +10,19 @@ from timm.models import build_model_with_cfg
 from torch import nn
 
 from hadnas.arch.diagram import Box, boxes, values_text
-from hadnas.arch.read import Call, Node, checked_values
+from hadnas.arch.read import Call, Node, Place, checked_values
 from hadnas.arch.task import Task
 from hadnas.blocks.registry import find_op, register
-from hadnas.errors import SpecError, at, unknown
+from hadnas.errors import BuildError, SpecError, at, first_line, unknown
 from hadnas.hosts.expression import Name, expression
 from hadnas.hosts.graft.observe import default_size, fixed_size
 from hadnas.hosts.graft.place import ROLES_AT_SITES, read_sites
 from hadnas.hosts.graft.weights import check_weights, described, named_weights, started
-from hadnas.hosts.host import Host, Moments, Plan, instantiate, normalisation_text
+from hadnas.hosts.host import Host, Plan, instantiate, normalisation_text
+from hadnas.hosts.pair.encoder import TimmEncoder
 from hadnas.hosts.parent import convolutions, makers, parent_call, placed, placing, renamed, split_call
+from hadnas.hosts.pyramid_host import IMAGENET_CLASSES
+from hadnas.inputs import AllMoments, InputShape, Tokens, shape_text
 
 TIMM_ARGUMENTS = ("features_only", "feature_cls", "num_classes", "out_indices")
 """Arguments of `timm.create_model` for a network of timm; others, such as `drop_rate`, are those of the parent."""
@@ -59,6 +62,26 @@ class TimmHost(Host):
             inner_first = sorted(read, key=lambda path: -path.count("."))
             given |= {"paths": tuple(inner_first), "sites": [read[path][1] for path in inner_first]}
         return completed, Call(op.name, cls, (), given)
+
+    def encoder(self, node: Node, shape: InputShape | None, pool: bool) -> tuple[Node, Call, Place]:
+        """See `Host.encoder`: a model without weights and sites; its features have one position."""
+        values = checked_values(find_op(node["op"]), node)
+        if values["weights"] is not None or values["sites"]:
+            raise SpecError("an encoder of timm has a model alone; `weights` and `sites` are not allowed in a pair")
+        if shape is not None and (isinstance(shape, Tokens) or len(shape) != 3):
+            raise SpecError(f"{values['model']} reads an image; the input is {shape_text(shape)}")
+        channels = 3 if shape is None else shape[0]
+        given: dict[str, Any] = {"model": values["model"], "in_chans": channels, "pool": pool}
+        if not timm.is_model(values["model"]):
+            raise unknown("timm model", values["model"], timm.list_models())
+        if shape is not None and fixed_size(values["model"]) and shape[1:] != default_size(values["model"])[1:]:
+            given["img_size"] = tuple(shape[1:])
+        dim = _features(values["model"])
+        return (
+            {"op": node["op"], "model": values["model"]},
+            Call("timm", TimmEncoder, (), given),
+            Place(dim, dim, None if shape is None else (1, 1), IMAGENET_CLASSES),
+        )
 
     def layers(self, node: Node) -> dict[str, int]:
         """Its convolutions; empty with linear layers before the classifier, as these may be of any family."""
@@ -103,7 +126,7 @@ class TimmHost(Host):
         found: dict[str, Any] = {"out_indices": tuple(range(0 if number <= STAGES else number - 3, number))}
         return found | ({"feature_cls": "getter"} if hasattr(network, "forward_intermediates") else {})
 
-    def config(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> dict[str, Any]:
+    def config(self, plan: Plan, moments: AllMoments | None = None, class_names: Sequence[str] = ()) -> dict[str, Any]:
         """See `Host.config`; without moments, images are those of timm's configuration of the parent."""
         cfg, call = timm.get_pretrained_cfg(plan.call.kwargs["model"]), plan.call
         known = super().config(plan, moments, class_names)
@@ -164,7 +187,7 @@ class TimmHost(Host):
         if weights := self.weights(plan):
             check_weights(weights=weights, **split_call(parent_call(plan.call)))
 
-    def source(self, plan: Plan, moments: Moments | None = None, class_names: Sequence[str] = ()) -> str:
+    def source(self, plan: Plan, moments: AllMoments | None = None, class_names: Sequence[str] = ()) -> str:
         """See `Host.source`."""
         parent, config = parent_call(plan.call), self.config(plan, moments, class_names)
         given = {"in_chans": Name("in_chans"), "num_classes": Name("num_classes")}
@@ -187,6 +210,16 @@ def make_network(
 {f"# {normalisation_text(moments, '`mean`', '`std`')}" if moments else ""}
 {self.registration(plan, "make_network", config, "", {"num_classes": plan.task.outputs})}
 '''
+
+
+@cache
+def _features(model: str) -> int:
+    """The width of what a timm network's classifier reads. Raises BuildError if it cannot be built."""
+    try:
+        found: int = timm.create_model(model, num_classes=0, device="meta").head_hidden_size
+    except Exception as error:
+        raise BuildError(f"{model} cannot be built: {type(error).__name__}: {first_line(error)}") from error
+    return found
 
 
 def timm_model(

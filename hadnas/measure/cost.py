@@ -8,7 +8,7 @@ A *product* is an element-wise multiplication of two activations: tensors comput
 constants and tensors computed from these only are not activations, so a LayerScale is not a product.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hadnas.errors import MeasurementError, check_kind, first_line
+from hadnas.inputs import InputShape, shapes_text, zeros
 from hadnas.measure.aten import uncompiled
 from hadnas.measure.copies import weightless
 from hadnas.measure.counter import Counter, following
@@ -72,13 +73,13 @@ class Form(NamedTuple):
         return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype, activation)
 
     @classmethod
-    def of_image(cls, shape: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> "Form":
-        """The form of a network's input (1, *shape)."""
-        return cls.of(torch.empty(1, *shape, dtype=dtype, device="meta"), activation=True)
+    def of_inputs(cls, shapes: Sequence[InputShape], dtype: torch.dtype = torch.float32) -> "list[Form]":
+        """The forms of a network's inputs (1, *shape), floats of `dtype`."""
+        return [cls.of(one, activation=True) for one in zeros(shapes, 1, dtype=dtype, device="meta")]
 
 
-def cost(module: nn.Module, shape: tuple[int, int, int]) -> Cost:
-    """Count one forward pass of `module` on an input (1, *shape), shape = (C, H, W).
+def cost(module: nn.Module, *shapes: InputShape) -> Cost:
+    """Count one forward pass of `module` on inputs (1, *shape), a shape for each, such as (C, H, W); or `Tokens`.
 
     Allocates no weights and does not change the module: a module with weights is counted on a weightless copy, one on
     the meta device directly. Raises MeasurementError, naming the sub-module, if the forward pass fails, needs the value
@@ -86,8 +87,11 @@ def cost(module: nn.Module, shape: tuple[int, int, int]) -> Cost:
     anything but one tensor.
     """
     check_kind(module, nn.Module, "module", "an nn.Module, such as hadnas.build(arch, task)")
-    if len(shape) != 3 or any(not isinstance(n, int) or n < 1 for n in shape):
-        raise MeasurementError(f"input shape {shape!r}: allowed are three positive integers (channels, height, width)")
+    for shape in shapes or ((),):
+        if not isinstance(shape, tuple) or not shape or any(not isinstance(n, int) or n < 1 for n in shape):
+            raise MeasurementError(
+                f"input shape {shape!r}: allowed are positive integers, such as (channels, height, width)"
+            )
     for name, p in module.named_parameters():
         if nn.parameter.is_lazy(p):
             raise MeasurementError(f"parameter {name!r} has no shape yet: run the module once before you count it")
@@ -96,25 +100,27 @@ def cost(module: nn.Module, shape: tuple[int, int, int]) -> Cost:
     # without any, the module may still have unregistered tensors with values
     on_meta = bool(registered) and all(t.is_meta for t in registered)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    return counted(module if on_meta else weightless(module), Form.of_image(shape, dtype))[0]
+    return counted(module if on_meta else weightless(module), *Form.of_inputs(shapes, dtype))[0]
 
 
-def counted(module: nn.Module, form: Form) -> tuple[Cost, Form]:
-    """The cost of a module without weights on an input of a form, and the form of its output. Raises as `cost`."""
+def counted(module: nn.Module, *forms: Form) -> tuple[Cost, Form]:
+    """The cost of a module without weights on inputs of these forms, and the form of its output. Raises as `cost`."""
     counter = Counter(module)
-    image = torch.empty_strided(form.shape, form.stride, dtype=form.dtype, device="meta")
+    inputs = [torch.empty_strided(form.shape, form.stride, dtype=form.dtype, device="meta") for form in forms]
     with evaluation(module), following(module, counter) as running:
         try:
             # inference mode does not decompose composite operations (attention, linear, normalisation)
             with torch.inference_mode(), torch.device("meta"), counter:
-                counter.track(image, activation=form.activation)
-                out = module(image)
+                for one, form in zip(inputs, forms, strict=True):
+                    counter.track(one, activation=form.activation)
+                out = module(*inputs)
         except Exception as error:
             path = running[-1] if running else ""
             name = f"{path or 'the module'} ({type(module.get_submodule(path)).__name__})"
             line = first_line(error)
             reason = line if isinstance(error, MeasurementError) else f"{type(error).__name__}: {line}"
-            raise MeasurementError(f"{name}: forward failed on a meta input {tuple(image.shape)}: {reason}") from error
+            found = shapes_text(tuple(inputs))
+            raise MeasurementError(f"{name}: forward failed on a meta input {found}: {reason}") from error
     if not isinstance(out, Tensor):
         raise MeasurementError(
             f"the module ({type(module).__name__}) returns a {type(out).__name__}: one tensor is allowed"

@@ -3,13 +3,15 @@
 import io
 import logging
 import warnings
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hadnas.errors import BuildError
+from hadnas.inputs import Inputs
 
 INPUT, OUTPUT = "images", "logits"
 
@@ -21,10 +23,18 @@ def require_onnx() -> None:
             raise BuildError(f"ONNX needs the extra 'onnx' ({library} is not installed): pip install 'hadnas[onnx]'")
 
 
-def as_onnx(module: nn.Module, image: Tensor, *, any_batch: bool = False, name: str = "main_graph") -> bytes:
-    """`module` as an ONNX model that maps `images` of this shape to `logits`.
+def as_onnx(
+    module: nn.Module,
+    inputs: Inputs,
+    *,
+    names: Sequence[str] = (INPUT,),
+    any_batch: bool = False,
+    name: str = "main_graph",
+) -> bytes:
+    """`module` as an ONNX model that maps inputs of these shapes, by default `images`, to `logits`.
 
-    any_batch  leave the first size open; `image` must then have a batch of at least two, or the exporter fixes it
+    names      of the inputs
+    any_batch  leave the first size open; `inputs` must then have a batch of at least two, or the exporter fixes it
     name       of the graph, as viewers show it
 
     Raises BuildError if a library is missing or the module cannot be exported.
@@ -32,7 +42,7 @@ def as_onnx(module: nn.Module, image: Tensor, *, any_batch: bool = False, name: 
     require_onnx()
     log = logging.getLogger("torch.onnx")
     level = log.level
-    shapes = ({0: torch.export.Dim("batch")},) if any_batch else None
+    shapes = ({0: torch.export.Dim("batch")},) * len(inputs) if any_batch else None
     try:
         # the exporter prints its progress and warnings about its internals, which do not help a user
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -40,8 +50,8 @@ def as_onnx(module: nn.Module, image: Tensor, *, any_batch: bool = False, name: 
             log.setLevel(logging.ERROR)
             program = torch.onnx.export(
                 module,
-                (image,),
-                input_names=[INPUT],
+                inputs,
+                input_names=list(names),
                 output_names=[OUTPUT],
                 dynamic_shapes=shapes,
                 dynamo=True,

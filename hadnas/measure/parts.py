@@ -5,6 +5,7 @@ from dataclasses import fields
 
 from torch import nn
 
+from hadnas.inputs import InputShape
 from hadnas.measure.cost import Counts, Form, counted
 
 Part = tuple[Hashable, Callable[[], nn.Module]]
@@ -15,17 +16,18 @@ class PartCounts:
     """Counts networks part by part, and remembers parts by key and form of input; the counts equal those of `cost`."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Hashable, Form], tuple[Counts, Form]] = {}
+        self._known: dict[tuple[Hashable, tuple[Form, ...]], tuple[Counts, Form]] = {}
 
-    def count(self, parts: Iterable[Part], shape: tuple[int, int, int]) -> Counts:
-        """The counts of parts that run one after another on an input (1, *shape), shape = (C, H, W).
+    def count(self, parts: Iterable[Part], *shapes: InputShape) -> Counts:
+        """The counts of parts that run one after another, the first on inputs (1, *shape), a shape for each.
 
         Parts share no parameters. Raises MeasurementError as `cost` does, and errors of making a module.
         """
-        form, found = Form.of_image(shape), []
+        forms, found = tuple(Form.of_inputs(shapes)), []
         for key, make in parts:
-            if (key, form) not in self._known:
-                self._known[key, form] = counted(make(), form)
-            counts, form = self._known[key, form]
+            if (key, forms) not in self._known:
+                self._known[key, forms] = counted(make(), *forms)
+            counts, form = self._known[key, forms]
+            forms = (form,)
             found.append(counts)
         return Counts(**{field.name: sum(getattr(one, field.name) for one in found) for field in fields(Counts)})

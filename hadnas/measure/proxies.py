@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from hadnas.errors import MeasurementError
+from hadnas.inputs import Inputs, InputShape, shapes_text, zeros
 from hadnas.measure.aten import GATES, TorchDispatchMode
 from hadnas.measure.copies import copied
 
 
-def nwot(module: nn.Module, images: Tensor) -> float:
-    """Score without training: how much the activation patterns of the images of a batch (B, C, H, W), B >= 2, differ.
+def nwot(module: nn.Module, inputs: Inputs) -> float:
+    """Score without training: how much the activation patterns of the images of a batch (B, ...), B >= 2, differ.
 
     log |det K|,  K_ij = A - d(c_i, c_j): A activations in all, c_i their binary code for image i (1 for a positive
     input), d the Hamming distance. -inf if two images have the same code. An activation is any variant of ReLU, called
@@ -21,20 +22,21 @@ def nwot(module: nn.Module, images: Tensor) -> float:
     Source: Mellor et al., "Neural architecture search without training", 2021, arXiv 2006.04647, equations 1 and 2
     (there for ReLU only).
     """
-    if len(images) < 2:
-        raise MeasurementError(f"nwot on a batch of {len(images)} images: allowed are two or more images")
-    twin = _copied(module, images.device).train()
-    codes = _Codes(len(images))
-    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []), torch.no_grad(), codes:
+    first = inputs[0]
+    if len(first) < 2:
+        raise MeasurementError(f"nwot on a batch of {len(first)} images: allowed are two or more images")
+    twin = _copied(module, first.device).train()
+    codes = _Codes(len(first))
+    with torch.random.fork_rng(devices=[first.device] if first.is_cuda else []), torch.no_grad(), codes:
         torch.manual_seed(0)
-        _forward(twin, images)
+        _forward(twin, inputs)
     if codes.total == 0:
         raise MeasurementError(f"nwot: the module ({type(module).__name__}) has no activation function")
     return float(torch.linalg.slogdet(codes.kernel)[1])
 
 
-def synflow(module: nn.Module, shape: tuple[int, int, int]) -> float:
-    """Synaptic flow: the sum over weights of |w dR/dw|, R the summed output for an image of ones.
+def synflow(module: nn.Module, *shapes: InputShape) -> float:
+    """Synaptic flow: the sum over weights of |w dR/dw|, R the summed output for inputs of ones; tokens are all 0.
 
     The score of Abdelfattah et al.'s published code: every parameter and buffer is replaced by its absolute value and
     every batch normalisation by the identity (with the activation that timm fuses into some); the sum is over the
@@ -58,7 +60,8 @@ def synflow(module: nn.Module, shape: tuple[int, int, int]) -> float:
     weights = [part.weight for part in twin.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
     with torch.enable_grad():
         # two equal images, since some backward passes of torch are wrong for one; half their sum is R
-        flow = _forward(twin, torch.ones(2, *shape, dtype=torch.float64)).sum() / 2
+        ones = tuple(one + 1 if one.is_floating_point() else one for one in zeros(shapes, 2, dtype=torch.float64))
+        flow = _forward(twin, ones).sum() / 2
         gradients = torch.autograd.grad(flow, weights, allow_unused=True) if weights else ()
     flows = [(w.detach() * g).abs().sum() for w, g in zip(weights, gradients, strict=True) if g is not None]
     return float(sum(flows))
@@ -86,12 +89,12 @@ def _copied(module: nn.Module, device: torch.device) -> nn.Module:
     return copied(module).to(device)
 
 
-def _forward(module: nn.Module, images: Tensor) -> Tensor:
+def _forward(module: nn.Module, inputs: Inputs) -> Tensor:
     try:
-        out: Tensor = module(images)
+        out: Tensor = module(*inputs)
     except Exception as error:
         raise MeasurementError(
-            f"the module ({type(module).__name__}) failed on an input {tuple(images.shape)}: "
+            f"the module ({type(module).__name__}) failed on an input {shapes_text(inputs)}: "
             f"{type(error).__name__}: {error}"
         ) from error
     return out

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hadnas.errors import MeasurementError
+from hadnas.inputs import Inputs, cast, shapes_text
 from hadnas.measure.aten import writes
 from hadnas.measure.copies import copied
 
@@ -72,7 +73,7 @@ class Screen:
 
 def screen(
     module: nn.Module,
-    images: Tensor,
+    inputs: Inputs,
     targets: Tensor,
     *,
     device: torch.device | str = "cpu",
@@ -80,7 +81,7 @@ def screen(
     lr: float | None = None,
     loss: Callable[..., Tensor] = F.cross_entropy,
 ) -> Screen:
-    """Run one mini-batch of images (B, C, H, W), B >= 2, and targets through `module` and back, in training mode.
+    """Run one mini-batch of inputs (B, ...), B >= 2, and targets through `module` and back, in training mode.
 
     dtype: that of training; a 16-bit dtype means autocast, without a change of the weights. Every parameter named
     `alpha` is set to 0, then to 1. With a learning rate `lr` three trial updates from the initial weights follow, each
@@ -88,15 +89,15 @@ def screen(
     A copy is run: the module, its buffers and gradients and the random state do not change. `loss` is that of (outputs,
     target). Raises MeasurementError if a pass fails, naming the sub-module, or the module cannot be copied or moved.
     """
-    if images.dim() != 4 or len(images) < 2 or len(targets) != len(images):
-        found = f"images {tuple(images.shape)} and targets {tuple(targets.shape)}"
-        raise MeasurementError(f"{found}: allowed are (B, C, H, W) and (B,) or (B, K), B >= 2")
+    if len(targets) < 2 or any(len(one) != len(targets) for one in inputs):
+        found = f"{shapes_text(inputs)} and targets {tuple(targets.shape)}"
+        raise MeasurementError(f"inputs {found}: allowed are (B, ...) and (B,) or (B, K), B >= 2")
     if any(p.is_meta for p in module.parameters()):
         raise MeasurementError(f"the module ({type(module).__name__}) is on the meta device: no weights, no signal")
     device = torch.device(device)
     twin = copied(module)
     try:
-        twin, images, targets = twin.to(device), images.to(device), targets.to(device)
+        twin, targets, inputs = twin.to(device), targets.to(device), tuple(one.to(device) for one in inputs)
     except Exception as error:
         raise MeasurementError(f"the module ({type(module).__name__}) cannot be moved to {device}: {error}") from error
     twin.train().zero_grad()
@@ -113,7 +114,7 @@ def screen(
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(0)
             probe = _Probe(twin, value, "" if value is None else f" at alpha = {value:g}")
-            losses[value] = probe.run(images, judge, dtype)
+            losses[value] = probe.run(inputs, judge, dtype)
         signals += probe.signals()
         rejected = rejected or probe.verdict()
     if lr is not None and rejected is None:
@@ -122,15 +123,15 @@ def screen(
                 alpha.copy_(start)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(0)
-            rejected = _after_updates(twin, images, judge, dtype, lr)
+            rejected = _after_updates(twin, inputs, judge, dtype, lr)
     return Screen(rejected, losses, tuple(signals))
 
 
-def _after_updates(module: nn.Module, images: Tensor, judge: Judge, dtype: torch.dtype, lr: float) -> str | None:
+def _after_updates(module: nn.Module, inputs: Inputs, judge: Judge, dtype: torch.dtype, lr: float) -> str | None:
     """The reason to reject `module` after trial updates, or None. Changes its weights."""
     try:
         for _ in range(UPDATES):
-            _pass(module, images, judge, dtype)
+            _pass(module, inputs, judge, dtype)
             with torch.no_grad():
                 for parameter in module.parameters():
                     if parameter.grad is not None:
@@ -139,16 +140,16 @@ def _after_updates(module: nn.Module, images: Tensor, judge: Judge, dtype: torch
         reason = f"trial updates failed: {type(error).__name__}: {error}"
         raise MeasurementError(f"the module ({type(module).__name__}): {reason}") from error
     probe = _Probe(module, None, f" after {UPDATES} updates of {lr:g}")
-    probe.run(images, judge, dtype, backward=False)
+    probe.run(inputs, judge, dtype, backward=False)
     return probe.exploding(EXPLODING_UPDATE)
 
 
-def _pass(module: nn.Module, images: Tensor, judge: Judge, dtype: torch.dtype, backward: bool = True) -> float:
+def _pass(module: nn.Module, inputs: Inputs, judge: Judge, dtype: torch.dtype, backward: bool = True) -> float:
     """One pass forward and back, or forward only; returns the loss."""
-    lower = torch.autocast(images.device.type, dtype) if dtype.itemsize == 2 else nullcontext()
+    lower = torch.autocast(inputs[0].device.type, dtype) if dtype.itemsize == 2 else nullcontext()
     module.zero_grad()
     with torch.set_grad_enabled(backward), lower:
-        logits = module(images if dtype.itemsize == 2 else images.to(dtype))
+        logits = module(*(inputs if dtype.itemsize == 2 else cast(inputs, dtype)))
         loss = judge(logits.float() if dtype.itemsize == 2 else logits)
     if backward:
         loss.backward()  # type: ignore[no-untyped-call]
@@ -169,19 +170,18 @@ class _Probe:
         # the latest output (False) and gradient (True), its version and its statistics
         self.last: dict[bool, tuple[Tensor, int, tuple[float, int, int]]] = {}
 
-    def run(self, images: Tensor, judge: Judge, dtype: torch.dtype, backward: bool = True) -> float:
+    def run(self, inputs: Inputs, judge: Judge, dtype: torch.dtype, backward: bool = True) -> float:
         """One pass forward and back, or forward only; returns the loss."""
         hooks = []
         for path, sub in self.module.named_modules():
             hooks.append(sub.register_forward_pre_hook(self._entering(path)))
             hooks.append(sub.register_forward_hook(self._leaving(path)))
         try:
-            return _pass(self.module, images, judge, dtype, backward)
+            return _pass(self.module, inputs, judge, dtype, backward)
         except Exception as error:
             path = self.running[-1] if self.running else ""
-            raise MeasurementError(
-                f"{self._name(path)}: failed on images {tuple(images.shape)}: {type(error).__name__}: {error}"
-            ) from error
+            reason = f"failed on inputs {shapes_text(inputs)}: {type(error).__name__}: {error}"
+            raise MeasurementError(f"{self._name(path)}: {reason}") from error
         finally:
             for hook in hooks:
                 hook.remove()

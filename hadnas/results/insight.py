@@ -180,7 +180,7 @@ def effects(results: StudyResults, found: Found, data: Data | None = None) -> li
     """
     val = (data or results.data()).val
     order = evenly_spaced(EFFECT_IMAGES, len(val))
-    images, labels = next(val.batches(len(order), order=order))
+    inputs, labels = next(val.batches(len(order), order=order))
     batch, metric = results.study.recipe.evaluation_batch, found.metric.removeprefix(VAL)
     network, target = network_of(results, found), results.task().target
-    return product_effects(network, images, labels, batch=batch, target=target, metric=metric)
+    return product_effects(network, inputs, labels, batch=batch, target=target, metric=metric)

@@ -6,6 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hadnas.errors import StudyError, check_kind, printable
+from hadnas.inputs import shape_text
 from hadnas.measure.figures import TABLE, VAL, metric_words
 from hadnas.measure.metrics.metric import METRICS
 from hadnas.paths import as_path
@@ -166,8 +167,8 @@ def _margin(metric: str, lead: Estimate, name: str) -> str:
 
 
 def _summary(results: StudyResults, best: Found) -> str:
-    study, facts = results.study, results.stored
-    shape = "x".join(map(str, facts["shape"]))
+    study = results.study
+    shape = " and ".join(map(shape_text, results.task().shapes))
     task, metric = results.task(), f"{metric_words(best.metric)} {results.text(best, TABLE[best.metric])}"
     goals = f"objectives {', '.join(study.objectives)}; {f'constraints {study.limits}; ' if study.limits else ''}"
     return (

@@ -7,6 +7,7 @@ import torch
 
 from hadnas.errors import MeasurementError, StudyError
 from hadnas.hosts.build import build_seeded
+from hadnas.inputs import Inputs
 from hadnas.measure.figures import shown_in
 from hadnas.measure.proxies import nwot, synflow
 from hadnas.results.candidate import Found
@@ -47,24 +48,24 @@ def score_study(results: StudyResults) -> dict[str, ScoreRanks]:
         raise StudyError(f"study {results.name!r} has {len(ranked)} trained architectures; a ranking needs four")
     data = results.data()
     some = evenly_spaced(min(IMAGES, results.study.recipe.batch), len(data.train))
-    images, _ = next(data.train.batches(len(some), torch.device("cpu"), some))
-    table = [_scores(found, results, images) for found in ranked]
+    inputs, _ = next(data.train.batches(len(some), torch.device("cpu"), some))
+    table = [_scores(found, results, inputs) for found in ranked]
     judged = [found.goodness for found in ranked]
     best = math.ceil(len(ranked) / 4)
     return {name: _score([row[name] for row in table], judged, best) for name in SCORES}
 
 
-def _scores(found: Found, results: StudyResults, images: torch.Tensor) -> dict[str, float | None]:
+def _scores(found: Found, results: StudyResults, inputs: Inputs) -> dict[str, float | None]:
     plan = results.plan(found)
     if found.notes.get("code") != hash_of(plan.classes):
         raise StudyError(f"{found.name}: the code of its blocks has changed since it was trained; undo the change")
     scores: dict[str, float | None] = {name: found.figures[name] for name in COSTS}
     network = build_seeded(plan, results.study.seed)
     try:
-        scores["nwot"] = nwot(network, images)
+        scores["nwot"] = nwot(network, inputs)
     except MeasurementError:
         scores["nwot"] = None
-    flow = synflow(network, results.task().shape)
+    flow = synflow(network, *results.task().shapes)
     return scores | {"synflow": None if math.isnan(flow) else flow}
 
 

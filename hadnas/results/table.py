@@ -9,7 +9,8 @@ from typing import Any
 from hadnas.arch.node import Arch, stored_arch
 from hadnas.arch.task import Task
 from hadnas.errors import StudyError, unknown
-from hadnas.hosts.host import Moments, Plan, make_plan
+from hadnas.hosts.host import Plan, make_plan
+from hadnas.inputs import AllMoments, inputs_from_json, shape_text
 from hadnas.measure.figures import RATIO, TABLE, Figure, shown_in
 from hadnas.measure.front import pareto_front
 from hadnas.measure.latency.backends import BACKENDS
@@ -39,8 +40,8 @@ class StudyResults:
         self._plans: dict[str, Plan] = {}
 
     def __repr__(self) -> str:
-        task, shape = self.task(), "x".join(map(str, self.stored["shape"]))
-        data = f"{self.study.data.source} ({shape}, {task.target_text})"
+        task = self.task()
+        data = f"{self.study.data.source} ({', '.join(map(shape_text, task.shapes))}, {task.target_text})"
         met = f"{len(self.distinct)} architectures of {self.study.trials}, {len(self.refused)} draws refused"
         lines = [f"Study {self.name!r} on {data}: {met}"]
         if self.distinct:
@@ -272,11 +273,12 @@ class StudyResults:
 
     def task(self) -> Task:
         """The task the study's candidates were built for."""
-        return Task.image(*self.stored["shape"], **{self.stored.get("target", "classes"): self.stored["classes"]})
+        inputs, _ = inputs_from_json(self.stored)
+        return Task(inputs, self.stored["classes"], self.stored.get("target", "classes"))
 
-    def moments(self) -> Moments:
-        """Mean and standard deviation per channel, with which the study's images were normalised."""
-        return tuple(self.stored["mean"]), tuple(self.stored["std"])
+    def moments(self) -> AllMoments:
+        """Mean and standard deviation with which the study's images or, by name, its several inputs were normalised."""
+        return inputs_from_json(self.stored)[1]
 
     def class_names(self) -> tuple[str, ...]:
         """The class names in the order of the logits; () for an old study without them."""

@@ -85,7 +85,7 @@ def _measure(
     with outcome.phase("cost"):
         costs = job.costs
         if costs is None:
-            outcome.counted = cost(build_plan(plan, device="meta"), job.task.shape)
+            outcome.counted = cost(build_plan(plan, device="meta"), *job.task.shapes)
             costs = Costs.of(outcome.counted)
     check_memory(4 * costs.params, "the network's weights")
     outcome.figures |= values("cost", costs)
@@ -123,10 +123,10 @@ def _screen(job: Job, data: Data, outcome: Outcome, fresh: Callable[[], nn.Modul
     """Refuse a candidate whose signal dies, explodes or is not finite before any training."""
     device = torch.device(job.device)
     some = evenly_spaced(min(SCREENED, job.recipe.batch), len(data.train))
-    images, targets = next(data.train.batches(len(some), device, some))
+    inputs, targets = next(data.train.batches(len(some), device, some))
     dtype = training_dtype(job.recipe, device)
     loss, lr = Loss(data, device=device), _step(job.recipe)
-    seen = screen(fresh(), images, targets, device=device, dtype=dtype, lr=lr, loss=loss)
+    seen = screen(fresh(), inputs, targets, device=device, dtype=dtype, lr=lr, loss=loss)
     if seen.rejected is not None:
         _refuse(outcome, f"screen: {seen.rejected}", {"trains": 1.0})
 

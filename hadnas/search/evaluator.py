@@ -14,6 +14,7 @@ from hadnas.arch.task import Task
 from hadnas.errors import HadnasError, LostClaim, StudyError
 from hadnas.hosts.build import build_seeded, save_weights, trained
 from hadnas.hosts.host import Plan
+from hadnas.inputs import inputs_to_json
 from hadnas.measure.figures import VAL
 from hadnas.measure.latency.latency import protocol
 from hadnas.search.evaluate import evaluate, overruns
@@ -172,7 +173,7 @@ class Evaluator:
                 f"study {study.name!r}: its trainings are by {study.evaluate or 'the recipe'}; found "
                 f"{own.mark if own else 'no function'}; pass the same one with --evaluate FILE:FUNCTION"
             )
-        self.task = Task.image(*data.shape, **{data.target: data.classes})
+        self.task = Task(data.inputs, data.classes, data.target)
         self._keys: dict[str, TrainingKey] = {}  # by fingerprint, as the code of blocks is read once
 
     @property
@@ -183,13 +184,13 @@ class Evaluator:
         `notes` and `dummy` are for people, and may change.
         """
         data = self.data
-        facts: dict[str, Any] = {"digest": data.digest, "shape": list(data.shape), "classes": data.classes}
+        facts: dict[str, Any] = {"digest": data.digest, "classes": data.classes, "parts": data.parts}
         facts |= {"target": data.target} if data.target != "classes" else {}  # which early studies do not name
-        facts |= {"mean": list(data.mean), "std": list(data.std), "parts": data.parts}
+        facts |= inputs_to_json(data.inputs, data.moments_of_inputs)
         facts |= {"class_names": list(data.class_names), "notes": list(data.notes)}
         facts["dummy"] = asdict(dummy(data, self.study.metric_figure.removeprefix(VAL)))
         if self.study.latency is not None and self.study.deciding_latencies:
-            facts["latency protocol"] = protocol(self.task.shape, device=self.device, backend=self.study.latency)
+            facts["latency protocol"] = protocol(*self.task.shapes, device=self.device, backend=self.study.latency)
         return facts
 
     def key(self, plan: Plan) -> TrainingKey:

@@ -10,12 +10,13 @@ import torch
 from ruff.__main__ import find_ruff_bin
 
 from hadnas.errors import BuildError
-from hadnas.hosts.host import Moments, Plan
+from hadnas.hosts.host import Plan
+from hadnas.inputs import AllMoments
 from hadnas.source.trace import definitions
 
 
 def plan_source(
-    plan: Plan, facts: Mapping[str, Any], moments: Moments | None = None, class_names: Sequence[str] = ()
+    plan: Plan, facts: Mapping[str, Any], moments: AllMoments | None = None, class_names: Sequence[str] = ()
 ) -> str:
     """The formatted source of a file that builds the network of a plan with torch and timm only.
 
@@ -25,6 +26,7 @@ def plan_source(
     found = definitions(plan.classes)
     # Imports that the host's code may use; ruff removes the unused ones.
     found.imports |= {"Any": "from typing import Any", "Path": "from pathlib import Path"}
+    found.imports |= {"load_checkpoint": "from timm.models import load_checkpoint"}
     found.imports |= {"register_model": "from timm.models import build_model_with_cfg, register_model"}
     body = plan.host.source(plan, moments, class_names)
     return _formatted("\n\n".join([_docstring(plan, facts), found.source(), body]))

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from timm.models import build_model_with_cfg, register_model
+from timm.models import build_model_with_cfg, load_checkpoint, register_model
 
 from hadnas.errors import BuildError
 from hadnas.hosts.host import ENTRY
@@ -36,6 +36,7 @@ _PREDEFINED = {
     "Path": ("imported by the exported file", Path),
     "build_model_with_cfg": ("imported by the exported file", build_model_with_cfg),
     "register_model": ("imported by the exported file", register_model),
+    "load_checkpoint": ("imported by the exported file", load_checkpoint),
     "default_cfgs": ("defined by the exported file", object()),
     ENTRY: ("defined by the exported file", object()),
 }

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
 
 from hadnas.errors import HadnasError, StudyError, cut
 from hadnas.store.database import clear_errors
@@ -31,6 +41,16 @@ Number = StrictFloat
 Side = Annotated[StrictInt, Field(ge=1)]
 
 
+class KeptInput(BaseModel):
+    """One of several inputs."""
+
+    name: StrictStr
+    shape: list[Side] | None = None
+    tokens: tuple[Side, Side] | None = None
+    mean: list[Number] | None = None
+    std: list[Number] | None = None
+
+
 class KeptStudy(BaseModel):
     """The attribute `study`, except for the study itself: its images and its user-defined blocks."""
 
@@ -40,12 +60,21 @@ class KeptStudy(BaseModel):
     digest: StrictStr
     mean: list[Number]
     std: list[Number]
+    inputs: list[KeptInput] = []
     parts: dict[str, Any] = {}
     blocks: dict[str, StrictStr] = {}
     source: StrictStr = ""
     data: dict[str, Any]
     space: dict[str, Any]
     baselines: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_several_inputs(cls, stored: Any) -> Any:
+        """With `inputs` it has no shape, mean and std of an image."""
+        if not isinstance(stored, dict) or "inputs" not in stored:
+            return stored
+        return {**stored, "shape": (1, 1, 1), "mean": [], "std": []}
 
 
 class KeptNotes(BaseModel):

@@ -15,6 +15,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.types import Schema, TensorSpec
 
+from hadnas.inputs import InputShape, Tokens, size_of
 from hadnas.track import keys
 from hadnas.track.names import mlflow_name
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class ImageData:
     """The images of a study, as MLflow's datasets: one for each split.
 
-    shape: of an image, (channels, height, width)
+    task_inputs: name and shape of each input, such as (("image", (channels, height, width)),)
     outputs: the number of classes, labels or values; `target` is which of them
     sizes: the number of images of each split by its context, "training" or "validation"
     """
@@ -34,7 +35,7 @@ class ImageData:
     name: str
     digest: str
     source: str
-    shape: tuple[int, ...]
+    task_inputs: tuple[tuple[str, InputShape], ...]
     target: str
     outputs: int
     sizes: Mapping[str, str] = field(default_factory=dict)
@@ -42,7 +43,17 @@ class ImageData:
     @property
     def inputs(self) -> list[DatasetInput]:
         """The datasets of a run. MLflow distinguishes them by name and digest."""
-        images = Schema([TensorSpec(np.dtype("float32"), (-1, *self.shape))])
+        several_inputs = len(self.task_inputs) > 1
+        images = Schema(
+            [
+                TensorSpec(
+                    np.dtype("int64" if isinstance(shape, Tokens) else "float32"),
+                    (-1, *size_of(shape)),
+                    name if several_inputs else None,
+                )
+                for name, shape in self.task_inputs
+            ]
+        )
         one, several = TensorSpec(np.dtype("int64"), (-1,)), TensorSpec(np.dtype("float32"), (-1, self.outputs))
         schema = TensorDatasetSchema(images, Schema([one if self.target == "classes" else several]))
         return [

@@ -52,7 +52,7 @@ def register_network(
     run_id: str,
     name: str,
     folder: Path,
-    images: Any,
+    inputs: Any,
     logits: Any,
     tags: Mapping[str, str],
     needed: Sequence[str],
@@ -60,7 +60,8 @@ def register_network(
 ) -> str:
     """Log the exported `folder` as a model of a run and register it as `name`; returns `models:/<name>/<version>`.
 
-    images, logits  an input example (B, C, H, W), float32, and its outputs: they give the signature
+    inputs, logits  an input example (B, C, H, W), float32, or several inputs by name, and its outputs: they give the
+                    signature
     needed          the packages that the exported code imports
     target          what the outputs are
 
@@ -87,8 +88,8 @@ def register_network(
                     place,
                     python_model=str(Path(__file__).with_name("served.py")),
                     artifacts={"export": str(folder)},
-                    signature=infer_signature(images, logits),
-                    input_example=images,
+                    signature=infer_signature(inputs, logits),
+                    input_example=inputs,
                     pip_requirements=_requirements({*needed, *SERVING}),
                     mlflow_model=Model(model.artifact_location, run_id=run_id, model_id=model.model_id),
                 )

@@ -16,7 +16,10 @@ from mlflow.pyfunc import PythonModel
 
 
 class Network(PythonModel):  # type: ignore[misc]  # MLflow is not typed
-    """The network of the exported folder `export`: images (B, C, H, W), normalised, float32 -> outputs (B, K)."""
+    """The network of the exported folder `export`: its inputs, normalised -> outputs (B, K).
+
+    One image is an array (B, C, H, W) of float32; several inputs are a dictionary of arrays by name.
+    """
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["export"])
@@ -32,8 +35,13 @@ class Network(PythonModel):  # type: ignore[misc]  # MLflow is not typed
         self.network = module.build_model(pretrained=True).eval()
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow would read hints
+        if isinstance(model_input, dict):
+            arrays = [np.asarray(model_input[name]) for name in self.network.pretrained_cfg["inputs"]]
+            arrays = [one.astype("int64" if one.dtype.kind in "iu" else "float32") for one in arrays]
+        else:
+            arrays = [np.asarray(model_input, dtype=np.float32)]
         with torch.inference_mode():
-            return self.network(torch.from_numpy(np.asarray(model_input, dtype=np.float32))).numpy()
+            return self.network(*map(torch.from_numpy, arrays)).numpy()
 
 
 set_model(Network())

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import to_pil_image
 
-from hadnas.errors import DataError
-from hadnas.train.data.images import Batches, Split, loaded
+from hadnas.errors import DataError, SpecError
+from hadnas.train.data.images import Batches, HeldImages, Split, StreamedImages, loaded
 from hadnas.train.data.spec import Data
 from hadnas.train.recipe import PLAIN, Policy, Recipe
 from hadnas.train.seeds import seeded
@@ -27,9 +27,16 @@ CHANNELS = (1, 3)
 """Channels of images that PIL and timm's transforms support: grey and colour."""
 
 
-def check_channels(data: Data) -> None:
-    """Raise DataError if timm cannot augment such images."""
-    if data.shape[0] not in CHANNELS:
+def check_augment(data: Data, recipe: Recipe) -> None:
+    """Raise SpecError if a recipe augments several inputs, DataError if timm cannot augment such images."""
+    if len(data.inputs) > 1 or len(data.inputs[0][1]) != 3:
+        for name, plain in (("augment", "none"), ("mixup", 0.0)):
+            if (found := getattr(recipe, name)) != plain:
+                raise SpecError(
+                    f"recipe: {name} = {found} is for data of one image; the inputs of {data.name} are "
+                    f"{', '.join(one for one, _ in data.inputs)}, with which {name} = {plain} is allowed"
+                )
+    elif isinstance(recipe.augment, Policy) and data.shape[0] not in CHANNELS:
         raise DataError(
             f"{data.name}: images have {data.shape[0]} channels, and timm augments those of 1 or 3 only; allowed here "
             f"are the augmentations {', '.join(PLAIN)}"
@@ -60,13 +67,15 @@ class Augmented(Dataset[tuple[Tensor, Tensor]]):
     """The images of a split, augmented by a policy and normalised; an item's key is (place, seed)."""
 
     def __init__(self, split: Split, policy: Policy) -> None:
-        self.images, self.scale = split.images, split.normalise.scale
+        assert isinstance(split.images, HeldImages | StreamedImages) and split.normalise[0] is not None
+        self.images, normalise = split.images, split.normalise[0]
+        self.scale = normalise.scale
         with _mended():
             self.transform = create_transform(
                 self.images.shape,
                 is_training=True,
-                mean=split.normalise.mean,
-                std=split.normalise.std,
+                mean=normalise.mean,
+                std=normalise.std,
                 **policy.model_dump(),
             )
 
@@ -94,8 +103,8 @@ def augmented(split: Split, recipe: Recipe, device: torch.device, order: Tensor,
         yield from split.batches(recipe.batch, device, order)
     else:
         shifts = Shifts(recipe.augment, len(order), generator, device)
-        for images, targets in split.batches(recipe.batch, device, order):
-            yield shifts(images), targets
+        for (images,), targets in split.batches(recipe.batch, device, order):
+            yield (shifts(images),), targets
 
 
 class Shifts:

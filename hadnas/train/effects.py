@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hadnas.blocks.product import Product
 from hadnas.blocks.residual import Residual
 from hadnas.errors import MeasurementError
+from hadnas.inputs import Inputs, shapes_text
 from hadnas.limits import WIDTH
 from hadnas.measure.cost import evaluation
 from hadnas.measure.counter import ProductFinder, following
@@ -61,7 +62,7 @@ class ProductEffect:
 
 def product_effects(
     module: nn.Module,
-    images: Tensor,
+    images: Tensor | Inputs,
     labels: Tensor,
     *,
     batch: int = EVALUATION_BATCH,
@@ -70,6 +71,7 @@ def product_effects(
 ) -> list[ProductEffect]:
     """The effect of every product of `module`, in the order of execution, on images (N, C, H, W) with their targets.
 
+    A network of several inputs gets a tuple of them in place of `images`.
     `labels` are (N,), for a `target` of labels or values (N, K). `metric` is by default that of the target.
 
     The module runs in evaluation mode on the device of its weights, unchanged and once without each product, on
@@ -77,18 +79,20 @@ def product_effects(
     Raises MeasurementError without images, for a product inside a fused operation in place (addcmul_), or if `node`
     does not return a tensor.
     """
-    if len(images) < 1 or labels.shape[:1] != images.shape[:1] or (labels.ndim == 1) != (target == "classes"):
-        found = f"images {tuple(images.shape)} and labels {tuple(labels.shape)}"
+    inputs = (images,) if isinstance(images, Tensor) else images
+    n = len(inputs[0])
+    if n < 1 or any(len(one) != n for one in (*inputs, labels)) or (labels.ndim == 1) != (target == "classes"):
+        found = f"images {shapes_text(inputs)} and labels {tuple(labels.shape)}"
         allowed = "(N,)" if target == "classes" else "(N, K)"
         raise MeasurementError(f"{found}; allowed are (N, C, H, W) and {allowed}, N >= 1")
     judge = find_metric(metric or DEFAULT_METRIC[target], target, labels.shape[1] if labels.ndim > 1 else WIDTH)
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     with evaluation(module), _unfused(module), torch.inference_mode():
-        paths = _Run(module, images[:1].to(device)).found
+        paths = _Run(module, tuple(one[:1].to(device) for one in inputs)).found
         sums = [_Sums(path, paths[:number].count(path), _node(module, path)) for number, path in enumerate(paths)]
         outputs: list[Tensor] = []
-        for x in images.split(batch):  # type: ignore[no-untyped-call]
-            x = x.to(device)
+        for start in range(0, n, batch):
+            x = tuple(one[start : start + batch].to(device) for one in inputs)
             whole = _Run(module, x, kept={each.node for each in sums})
             outputs.append(whole.logits.cpu())
             for number, each in enumerate(sums):
@@ -104,7 +108,7 @@ def product_effects(
             raise MeasurementError(f"{judge.name} is undefined on {len(truth)} images that lack a class or a label")
         return judge.of(predicted, truth)
 
-    n, reached = len(images), judged(outputs)
+    reached = judged(outputs)
     ratios = [(s.added / s.rest) ** 0.5 if s.rest else inf for s in sums]
     return [
         ProductEffect(s.path, s.index, s.node, ratio, judge.name, reached, judged(s.logits), n)
@@ -152,7 +156,7 @@ class _Run:
     def __init__(
         self,
         module: nn.Module,
-        images: Tensor,
+        inputs: Inputs,
         zeroed: int | None = None,
         path: str = "",
         kept: Collection[str] = (),
@@ -165,8 +169,9 @@ class _Run:
             hooks.append(merge.norm.register_forward_hook(lambda norm, args, out: torch.zeros_like(out)))
         try:
             with following(module, finder), finder:
-                finder.track(images, activation=True)
-                self.logits: Tensor = module(images)
+                for one in inputs:
+                    finder.track(one, activation=True)
+                self.logits: Tensor = module(*inputs)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -11,6 +11,7 @@ from timm.data import Mixup
 from torch import Tensor, nn
 
 from hadnas.errors import SpecError, TrainingError
+from hadnas.inputs import Inputs
 from hadnas.measure.copies import copied
 from hadnas.train.data.spec import Data
 from hadnas.train.recipe import Recipe
@@ -81,12 +82,12 @@ class Loss:
         """Raise TrainingError unless `settle` works for this network, tried on a copy and two validation images."""
         if self.kind != "values":
             return
-        images, _ = next(self.data.val.batches(2, self.device))
+        inputs, _ = next(self.data.val.batches(2, self.device))
         twin = copied(network).eval()
         with torch.inference_mode():
-            expected = self.in_own_units(twin)(images)
+            expected = self.in_own_units(twin)(*inputs)
             self.settle(twin)
-            found = twin(images)
+            found = twin(*inputs)
         size = self.mean.abs() + self.std + expected.abs()
         if not bool(((found - expected).abs() <= 1e-3 * size).all()):
             raise TrainingError(
@@ -98,15 +99,16 @@ class Loss:
         """Values in the data's own units to mean 0 and standard deviation 1 over the training split."""
         return (values - self.mean) / self.std
 
-    def mixed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def mixed(self, inputs: Inputs, targets: Tensor) -> tuple[Inputs, Tensor]:
         """A batch of mixup, of even length: images and targets blended with those in reverse order."""
+        (images,) = inputs
         even = len(images) // 2 * 2
         images, targets = images[:even], targets[:even]
         if self.kind == "classes":
-            blended: tuple[Tensor, Tensor] = self._mixup(images, targets)
-            return blended
+            images, targets = self._mixup(images, targets)
+            return (images,), targets
         share = float(np.random.beta(self.mixup, self.mixup))  # as timm's, which is for classes alone
-        return images.lerp(images.flip(0), 1 - share), targets.lerp(targets.flip(0), 1 - share)
+        return (images.lerp(images.flip(0), 1 - share),), targets.lerp(targets.flip(0), 1 - share)
 
 
 def _weights(data: Data) -> Tensor:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hadnas.errors import DataError, StudyError, TrainingError, first_line
+from hadnas.inputs import Inputs
 from hadnas.measure.front import Array
 from hadnas.measure.metrics.error import metric_error
 from hadnas.measure.metrics.metric import DEFAULT_METRIC, find_metric, measured, missing, predictions
@@ -115,8 +116,8 @@ def score_module(
     plain = Loss(data, device=device)
     loss = torch.zeros((), dtype=torch.float64, device=device)
     found = []
-    for images, targets in part.batches(batch, device):
-        outputs = checked_outputs(module, images, data.classes)
+    for inputs, targets in part.batches(batch, device):
+        outputs = checked_outputs(module, inputs, data.classes)
         loss += plain.total(outputs, targets)
         found.append(outputs)
     module.train(training)
@@ -136,12 +137,12 @@ def check_defined(metric: str, data: Data, split: Literal["val", "test"] = "val"
         )
 
 
-def checked_outputs(module: nn.Module, images: Tensor, count: int) -> Tensor:
-    """The outputs of `images`. Raises TrainingError unless there are `count` for each image."""
-    outputs = module(images)
-    if not isinstance(outputs, Tensor) or outputs.shape != (len(images), count):
+def checked_outputs(module: nn.Module, inputs: Inputs, count: int) -> Tensor:
+    """The outputs of a batch. Raises TrainingError unless there are `count` for each image."""
+    outputs, n = module(*inputs), len(inputs[0])
+    if not isinstance(outputs, Tensor) or outputs.shape != (n, count):
         shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise TrainingError(f"the module returns {shape} for {len(images)} images; allowed is {(len(images), count)}")
+        raise TrainingError(f"the module returns {shape} for {n} images; allowed is {(n, count)}")
     return outputs
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from hadnas.inputs import InputShape
 from hadnas.measure.metrics.metric import METRICS
 from hadnas.targets import TargetKind
-from hadnas.train.data.images import HeldImages
+from hadnas.train.data.images import StreamedImages
 from hadnas.train.data.spec import Data, DataSpec
 
 IMBALANCED = 3
@@ -36,7 +37,7 @@ class DataSummary:
     """
 
     source: str
-    shape: tuple[int, int, int]
+    inputs: tuple[tuple[str, InputShape], ...]
     in_memory: bool
     sizes: dict[str, int]
     split: str
@@ -67,8 +68,8 @@ def summary(spec: DataSpec, data: Data, metric: str) -> DataSummary:
     counts = torch.bincount(labels, minlength=data.classes) if data.target == "classes" else (labels > 0).sum(0)
     return DataSummary(
         source=spec.source,
-        shape=data.shape,
-        in_memory=isinstance(data.train.images, HeldImages),
+        inputs=data.inputs,
+        in_memory=not isinstance(data.train.images, StreamedImages),
         sizes=data.sizes,
         split=data.split,
         target=data.target,

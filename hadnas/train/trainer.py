@@ -18,12 +18,13 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from hadnas.errors import DataError, SpecError, TrainingError, cut
-from hadnas.train.augment import augmented, check_channels
+from hadnas.inputs import Inputs
+from hadnas.train.augment import augmented, check_augment
 from hadnas.train.data.spec import Data
 from hadnas.train.device import machine_errors, training_dtype
 from hadnas.train.loss import Loss
 from hadnas.train.optimizer import load_optimizer, make_optimizer, make_schedule, optimizer_state
-from hadnas.train.recipe import Policy, Recipe
+from hadnas.train.recipe import Recipe
 from hadnas.train.score import Score, check_losses, checked_outputs, score_module
 from hadnas.train.seeds import drawing_from, global_generators, seeded, shuffled
 from hadnas.train.tuning.start import Frozen, Start
@@ -84,7 +85,7 @@ def fit(
 
 
 class Trainer:
-    """A module (B, C, H, W) -> (B, outputs) in training: optimiser, schedule, average, generators, curve.
+    """A module of the data's inputs -> (B, outputs) in training: optimiser, schedule, average, generators, curve.
 
     The module moves to `device` and is trained in place, from its initial weights. After the last epoch of the recipe
     it has the weights that were scored (the averaged ones if the recipe has `ema`), contiguous and in eval mode. An
@@ -118,8 +119,7 @@ class Trainer:
     ) -> None:
         if recipe.batch > (n := len(data.train)):
             raise DataError(f"{data.name}: batch {recipe.batch} is larger than the training split; allowed: 2 to {n}")
-        if isinstance(recipe.augment, Policy):
-            check_channels(data)
+        check_augment(data, recipe)
         began, start = time.perf_counter(), start or Start()
         start.check(module, recipe, data.target)
         self.module, self.data, self.recipe, self.seed, self.device = module, data, recipe, seed, torch.device(device)
@@ -270,24 +270,24 @@ class Trainer:
         losses = torch.zeros(self._steps, device=device)
         seen = torch.zeros(self._steps)
         batches = augmented(self.data.train, recipe, device, order, self._generator)
-        for step, (images, targets) in enumerate(batches):
+        for step, (inputs, targets) in enumerate(batches):
             if recipe.mixup > 0:
-                images, targets = self._loss.mixed(images, targets)
-            loss = self._update(images, targets, (epoch - 1) * self._steps + step)
-            losses[step], seen[step] = loss, len(images)
+                inputs, targets = self._loss.mixed(inputs, targets)
+            loss = self._update(inputs, targets, (epoch - 1) * self._steps + step)
+            losses[step], seen[step] = loss, len(targets)
             if step % LOOK_EVERY == LOOK_EVERY - 1:
                 check_losses(losses, epoch)
         check_losses(losses, epoch)
         return float((losses.cpu() * seen).sum() / seen.sum())
 
-    def _update(self, images: Tensor, targets: Tensor, done: int) -> Tensor:
+    def _update(self, inputs: Inputs, targets: Tensor, done: int) -> Tensor:
         """One step, with `done` before it; `targets` are those of the data, or of mixup."""
         with self._autocast:
-            images = images.contiguous(memory_format=self._format)
-            outputs = checked_outputs(self.module, images, self.data.classes)
+            placed = (one.contiguous(memory_format=self._format) if one.ndim == 4 else one for one in inputs)
+            outputs = checked_outputs(self.module, tuple(placed), self.data.classes)
             loss = self._loss(outputs, targets)
             if self._distillation is not None:
-                loss = self._distillation(loss, images, outputs)
+                loss = self._distillation(loss, inputs, outputs)
         loss.backward(create_graph=getattr(self.optimizer, "is_second_order", False))  # type: ignore[no-untyped-call]
         if self.recipe.clip_grad is not None:
             nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip_grad)

@@ -86,12 +86,12 @@ def tried(group: str, seed: int) -> tuple[bool, dict[float, str | None]]:
     space, recipe = candidate(group, seed)
     network = build_seeded(make_plan(sample(space, TASK, seed=seed), TASK), seed)
     some = evenly_spaced(SCREENED, len(DATA.train))
-    images, labels = next(DATA.train.batches(SCREENED, torch.device("cpu"), some))
+    inputs, labels = next(DATA.train.batches(SCREENED, torch.device("cpu"), some))
     said: dict[float, str | None] = {}
     own = screening.EXPLODING_UPDATE
     for bound in dict.fromkeys((own, *BOUNDS)):
         screening.EXPLODING_UPDATE = bound
-        said[bound] = screening.screen(network, images, labels, lr=recipe.lr).rejected
+        said[bound] = screening.screen(network, inputs, labels, lr=recipe.lr).rejected
     screening.EXPLODING_UPDATE = own
     try:
         diverges = fit(network, DATA, recipe, seed=seed).score.loss >= math.log(DATA.classes)

@@ -97,7 +97,8 @@ def main() -> None:
     epochs = parser.parse_args().epochs
     torch.set_num_threads(1)
     data, recipe = load_data("digits"), Recipe(epochs=epochs)
-    train, val = (next(part.batches(len(part))) for part in (data.train, data.val))
+    batches = [next(part.batches(len(part))) for part in (data.train, data.val)]
+    train, val = ((images, labels) for (images,), labels in batches)
     accuracies: list[float] = []
     pieces = plain(network(), train, val, recipe, accuracies)
     next(pieces)  # up to the first step

@@ -15,7 +15,7 @@ from hadnas.contract.formula import LINES, lines
 from tests.oracles import ORACLES
 
 OPS = {name: op for name, op in ops().items() if not {"host", "graft"} & {*op.roles}}
-PARTS = {**ops("block"), **ops("merge")}
+PARTS = {**ops("block"), **ops("merge"), **ops("fusion")}
 SIZE = (7, 5)  # odd and not square
 TOLERANCE = 1e-10  # in float64
 

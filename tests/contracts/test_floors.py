@@ -14,6 +14,7 @@ import hadnas
 PACKAGE = Path(hadnas.__file__).parent
 FLOORS = [
     "errors",
+    "inputs",
     "limits",
     "paths",
     "plain",
@@ -22,6 +23,7 @@ FLOORS = [
     "targets",
     "space",
     "blocks",
+    "fusions",
     "arch",
     "hosts",
     "source",

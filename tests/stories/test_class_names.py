@@ -69,7 +69,7 @@ def test_a_network_scores_alike_by_hadnas_and_by_timm(trained: tuple[Path, Retra
     """Through timm's reader, with its own order and with the class map, and timm's transform."""
     root, result, out = trained
     right = int(torch.cat([score_module(result.module, result.data, split).hits for split in ("val", "test")]).sum())
-    for images, labels in result.data.train.batches(100):
+    for (images,), labels in result.data.train.batches(100):
         right += int((result.module(images).argmax(1) == labels).sum())
     network = timm.create_model(f"hadnas_{result.arch.fingerprint}", pretrained=True).eval()
     transform = create_transform(**resolve_model_data_config(network))

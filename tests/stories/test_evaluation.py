@@ -127,9 +127,9 @@ def test_the_screen_sees_images_of_every_class(tmp_path: Path, monkeypatch: pyte
     evaluator.data.train.images = images.subset(np.argsort(images.labels.numpy(), kind="stable"))
     seen: list[Tensor] = []
 
-    def note(module: Any, images: Tensor, labels: Tensor, **options: Any) -> Screened:
+    def note(module: Any, inputs: Any, labels: Tensor, **options: Any) -> Screened:
         seen.append(labels)
-        return screen(module, images, labels, **options)
+        return screen(module, inputs, labels, **options)
 
     monkeypatch.setattr("hadnas.search.evaluate.screen", note)
     evaluator.evaluate(plan, Unseen(), held=True)

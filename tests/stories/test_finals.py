@@ -216,7 +216,7 @@ def test_other_data_are_refused(home: Home, finals: list[Final]) -> None:
 
 def test_one_test_image_is_refused_before_any_training(tmp_path: Path) -> None:
     digits = load_data("digits")
-    images, labels = next(digits.train.batches(200, torch.device("cpu"), None))
+    (images,), labels = next(digits.train.batches(200, torch.device("cpu"), None))
     pixels = (images[:, 0] - images.min()).mul(20).clamp(0, 255).to(torch.uint8).numpy()
     parts = {"train": slice(0, 199), "test": slice(199, 200)}
     arrays = {f"{part}_images": pixels[cut] for part, cut in parts.items()}

@@ -24,7 +24,7 @@ CALLS: list[tuple[int, float]] = []
 def train(module: nn.Module, data: Data, until: int, report: Callable[..., None]) -> dict[str, float]:
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     for epoch in range(1, until + 1):
-        for images, labels in data.train.batches(256):
+        for (images,), labels in data.train.batches(256):
             loss = F.cross_entropy(module(images), labels)
             loss.backward()
             optimizer.step()

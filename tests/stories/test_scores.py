@@ -33,7 +33,7 @@ def test_each_score_is_that_of_the_initial_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr(scoring, "nwot", lambda network, images: seen.append(images) or nwot(network, images))
+    monkeypatch.setattr(scoring, "nwot", lambda network, inputs: seen.append(inputs[0]) or nwot(network, inputs))
     study = Study(name="small", space=SPACE, recipe=Recipe(epochs=1, batch=256), latency=None, trials=8, seed=3)
     run_study(study, new_home(tmp_path))
     results = open_study("small", tmp_path)
@@ -43,7 +43,7 @@ def test_each_score_is_that_of_the_initial_weights(
     accuracy: list[float] = []
     scores: dict[str, list[float]] = {name: [] for name in SCORES}
     train = load_data("digits").train
-    images, _ = next(train.batches(64, torch.device("cpu"), evenly_spaced(64, len(train))))
+    (images,), _ = next(train.batches(64, torch.device("cpu"), evenly_spaced(64, len(train))))
     assert torch.equal(seen[0], images)
     for one in results.ranked:
         assert one.arch is not None
@@ -52,7 +52,7 @@ def test_each_score_is_that_of_the_initial_weights(
         scores["synflow"].append(synflow(network, (1, 8, 8)))
         scores["macs"].append(one.figures["macs"])
         scores["params"].append(one.figures["params"])
-        scores["nwot"].append(nwot(network, images) if "mlp" in one.arch.ops() else math.nan)
+        scores["nwot"].append(nwot(network, (images,)) if "mlp" in one.arch.ops() else math.nan)
         accuracy.append(one.figures["val/accuracy"])
     for name, score in found.items():
         pairs = [(left, right) for left, right in zip(scores[name], accuracy, strict=True) if not math.isnan(left)]

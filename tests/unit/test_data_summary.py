@@ -87,7 +87,9 @@ def made(classes: int) -> DataSummary:
     sizes = {"train": 100_000, "val": 10_000, "test": 10_000}
     counts, dummy = tuple(range(100, 100 + classes)), Dummy("always 'a', the most frequent class", "accuracy", 0.1)
     split = "the data's own"
-    return DataSummary("photos/", (3, 64, 64), False, sizes, split, "classes", names, counts, (), dummy, ("A note.",))
+    return DataSummary(
+        "photos/", (("image", (3, 64, 64)),), False, sizes, split, "classes", names, counts, (), dummy, ("A note.",)
+    )
 
 
 @pytest.mark.parametrize(("classes", "most"), [(2, 12), (10, 12), (1000, 14)])

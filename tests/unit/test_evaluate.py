@@ -255,9 +255,9 @@ def test_a_screen_takes_no_more_images_than_a_batch(
 ) -> None:
     seen: list[int] = []
 
-    def noted(network: nn.Module, images: Tensor, labels: Tensor, **options: Any) -> Screen:
-        seen.append(len(images))
-        return screen(network, images, labels, **options)
+    def noted(network: nn.Module, inputs: Any, labels: Tensor, **options: Any) -> Screen:
+        seen.append(len(inputs[0]))
+        return screen(network, inputs, labels, **options)
 
     monkeypatch.setattr("hadnas.search.evaluate.screen", noted)
     for batch in (64, 16):

@@ -33,7 +33,7 @@ def test_a_backend_computes_what_the_module_computes(net, name):
         pytest.importorskip("onnxruntime")
     image = torch.rand(2, *SHAPE)
     with torch.inference_mode():
-        call = BACKENDS[name].run(net, image, 1)
+        call = BACKENDS[name].run(net, (image,), 1)
         out = call()
     found = torch.as_tensor(out[0] if name == "onnxruntime" else out)
     torch.testing.assert_close(found, net(image).detach(), atol=1e-5, rtol=1e-4)
@@ -79,10 +79,10 @@ def test_an_entry_is_enough_for_a_backend(monkeypatch, tmp_path):
     """A study may name it, candidates are timed by it, and the ledger keeps it apart."""
     images = []
 
-    def traced(module, image, threads):
-        images.append((tuple(image.shape), threads))
+    def traced(module, inputs, threads):
+        images.append((tuple(inputs[0].shape), threads))
         fast = torch.fx.symbolic_trace(module)
-        return lambda: fast(image)
+        return lambda: fast(*inputs)
 
     monkeypatch.setitem(BACKENDS, "traced", Backend(traced))
     monkeypatch.setattr("hadnas.search.latency.timing.SECONDS", 0.02)

@@ -153,7 +153,7 @@ def test_a_trained_network_gives_values_in_the_units_of_the_data(data: dict[str,
     torch.manual_seed(0)
     module, values = network(2), data["values"]
     result = fit(module, values, Recipe(epochs=30, batch=16), seed=0)
-    images = torch.cat([images for images, _ in values.val.batches(64)])
+    images = torch.cat([images for (images,), _ in values.val.batches(64)])
     with torch.inference_mode():
         found = module.eval()(images)
     truth = values.val.labels.numpy()
@@ -232,7 +232,7 @@ def test_streamed_images_give_the_targets_that_held_ones_do(tmp_path: Path) -> N
         streamed = StreamedImages(files, labels, (1, 8, 8), lambda path: held[files.index(path)])
         order = torch.tensor([4, 0, 2])
         for images in (streamed, HeldImages(held, labels)):
-            pixels, found = next(images.batches(3, torch.device("cpu"), order))
+            (pixels,), found = next(images.batches(3, torch.device("cpu"), order))
             assert (
                 torch.equal(found, labels[order]) and found.dtype == labels.dtype and torch.equal(pixels, held[order])
             )

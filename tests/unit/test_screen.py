@@ -58,7 +58,7 @@ def net(*middle: nn.Module) -> nn.Sequential:
 
 
 def test_a_sound_network_passes():
-    found = screen(net(Merge(), nn.ReLU(), Merge()), IMAGES, LABELS)
+    found = screen(net(Merge(), nn.ReLU(), Merge()), (IMAGES,), LABELS)
     assert found.rejected is None
     assert set(found.losses) == {0.0, 1.0} and all(math.isfinite(v) for v in found.losses.values())
     assert [s.path for s in found.signals[:6]] == ["0", "1", "2.f", "2.norm", "2", "3"]
@@ -68,7 +68,7 @@ def test_a_sound_network_passes():
 
 def test_the_figures_are_those_taken_by_hand():
     module = net(nn.Tanh())
-    found = {s.path: s for s in screen(module, IMAGES, LABELS).signals}
+    found = {s.path: s for s in screen(module, (IMAGES,), LABELS).signals}
     module.train()
     maps, outs = IMAGES, {}
     for path, layer in module.named_children():
@@ -110,7 +110,7 @@ REJECTED = {
 def test_what_is_rejected_and_why(middle, reason):
     import re
 
-    found = screen(net(*middle), IMAGES, LABELS)
+    found = screen(net(*middle), (IMAGES,), LABELS)
     assert found.rejected is not None and re.search(reason, found.rejected), found.rejected
 
 
@@ -119,20 +119,20 @@ def test_a_gradient_that_does_not_arrive_is_dead():
         def forward(self, x):
             return x.detach() + 1e-20 * x
 
-    found = screen(net(Detached()), IMAGES, LABELS)
+    found = screen(net(Detached()), (IMAGES,), LABELS)
     assert found.rejected is not None and found.rejected.startswith("0 (Conv2d): dead gradient: at most")
 
 
 def test_a_head_that_starts_at_zero_is_no_fault():
     module = net(Merge())
     nn.init.zeros_(module[-1].weight)
-    assert screen(module, IMAGES, LABELS).rejected is None
+    assert screen(module, (IMAGES,), LABELS).rejected is None
 
 
 def test_a_branch_that_starts_at_zero_is_no_fault():
     module = net(Merge())
     nn.init.zeros_(module[2].norm.weight)
-    assert screen(module, IMAGES, LABELS).rejected is None
+    assert screen(module, (IMAGES,), LABELS).rejected is None
 
 
 def test_deep_raw_products_are_rejected_and_normalised_ones_are_not():
@@ -145,19 +145,19 @@ def test_deep_raw_products_are_rejected_and_normalised_ones_are_not():
         def forward(self, x):
             return x + self.norm(self.f(x) * self.g(x))
 
-    assert screen(net(*[Product(norm=True) for _ in range(8)]), IMAGES, LABELS).rejected is None
-    assert screen(net(*[Product(norm=False) for _ in range(8)]), IMAGES, LABELS).rejected is not None
+    assert screen(net(*[Product(norm=True) for _ in range(8)]), (IMAGES,), LABELS).rejected is None
+    assert screen(net(*[Product(norm=False) for _ in range(8)]), (IMAGES,), LABELS).rejected is not None
 
 
 def test_the_dtype_of_training_decides():
     large = net(Times(3e4), Times(1e-4))  # float16 ends at 65,504, and a conv output has values beyond two deviations
-    assert "explode" in str(screen(large, IMAGES, LABELS).rejected)
+    assert "explode" in str(screen(large, (IMAGES,), LABELS).rejected)
     overflowing = net(nn.Conv2d(6, 6, 1))
     with torch.no_grad():
         overflowing[2].weight.fill_(2e4)
-    assert "not finite" in str(screen(overflowing, IMAGES, LABELS, dtype=torch.float16).rejected)
-    assert "explode" in str(screen(overflowing, IMAGES, LABELS, dtype=torch.bfloat16).rejected)
-    assert screen(net(Merge()), IMAGES, LABELS, dtype=torch.bfloat16).rejected is None
+    assert "not finite" in str(screen(overflowing, (IMAGES,), LABELS, dtype=torch.float16).rejected)
+    assert "explode" in str(screen(overflowing, (IMAGES,), LABELS, dtype=torch.bfloat16).rejected)
+    assert screen(net(Merge()), (IMAGES,), LABELS, dtype=torch.bfloat16).rejected is None
 
 
 def test_everything_is_left_as_it_was():
@@ -165,31 +165,31 @@ def test_everything_is_left_as_it_was():
     module[0].weight.grad = torch.ones_like(module[0].weight)
     before = {k: v.clone() for k, v in module.state_dict().items()}
     random = torch.get_rng_state()
-    first = screen(module, IMAGES, LABELS)
+    first = screen(module, (IMAGES,), LABELS)
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
     assert module[2].alpha.item() == 0.25 and module[2].alpha.grad is None
     assert bool((module[0].weight.grad == 1).all()) and not any(m.training for m in module.modules())
     assert all(not m._forward_hooks and not m._forward_pre_hooks for m in module.modules())
     assert torch.equal(torch.get_rng_state(), random)
-    assert screen(module, IMAGES, LABELS) == first  # also with dropout
+    assert screen(module, (IMAGES,), LABELS) == first  # also with dropout
 
 
 def test_bad_input():
     with pytest.raises(MeasurementError, match="B >= 2"):
-        screen(net(), IMAGES[:1], LABELS[:1])
+        screen(net(), (IMAGES[:1],), LABELS[:1])
     with pytest.raises(MeasurementError, match="B >= 2"):
-        screen(net(), IMAGES, LABELS[:3])
+        screen(net(), (IMAGES,), LABELS[:3])
     with pytest.raises(MeasurementError, match="meta device"):
-        screen(net().to("meta"), IMAGES, LABELS)
+        screen(net().to("meta"), (IMAGES,), LABELS)
     with pytest.raises(MeasurementError, match=r"2 \(Conv2d\): .*\(8, 3, 8, 8\): RuntimeError"):
-        screen(net(nn.Conv2d(5, 6, 1)), IMAGES, LABELS)
+        screen(net(nn.Conv2d(5, 6, 1)), (IMAGES,), LABELS)
 
 
 def test_what_cannot_be_copied_or_updated_is_said():
     with pytest.warns(FutureWarning, match="weight_norm"):
         normed = nn.utils.weight_norm(nn.Conv2d(6, 6, 1))
     with pytest.raises(MeasurementError, match=r"\(Sequential\) .*: Only Tensors"):
-        screen(net(normed), IMAGES, LABELS)
+        screen(net(normed), (IMAGES,), LABELS)
 
     class Complex(nn.Module):  # an optimiser moves it, the sign of its gradient does not exist
         def __init__(self):
@@ -199,9 +199,9 @@ def test_what_cannot_be_copied_or_updated_is_said():
         def forward(self, x):
             return (x * self.turn).real
 
-    assert screen(net(Complex()), IMAGES, LABELS).rejected is None
+    assert screen(net(Complex()), (IMAGES,), LABELS).rejected is None
     with pytest.raises(MeasurementError, match=r"\(Sequential\): .*sign"):
-        screen(net(Complex()), IMAGES, LABELS, lr=1e-3)
+        screen(net(Complex()), (IMAGES,), LABELS, lr=1e-3)
 
 
 def test_trial_updates_see_a_learning_rate_that_is_too_high():
@@ -215,10 +215,10 @@ def test_trial_updates_see_a_learning_rate_that_is_too_high():
 
     module = net(Merge(), Power())
     before = {k: v.clone() for k, v in module.state_dict().items()}
-    assert screen(module, IMAGES, LABELS).rejected is None
-    sound = screen(module, IMAGES, LABELS, lr=1e-3)
-    assert sound.rejected is None and sound == screen(module, IMAGES, LABELS)
-    said = str(screen(module, IMAGES, LABELS, lr=3.0).rejected)
+    assert screen(module, (IMAGES,), LABELS).rejected is None
+    sound = screen(module, (IMAGES,), LABELS, lr=1e-3)
+    assert sound.rejected is None and sound == screen(module, (IMAGES,), LABELS)
+    said = str(screen(module, (IMAGES,), LABELS, lr=3.0).rejected)
     assert "after 3 updates of 3: " in said and ("explode" in said or "not finite" in said), said
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
     assert all(p.grad is None for p in module.parameters())
@@ -240,5 +240,5 @@ def test_trial_updates_are_signed_steps_from_the_start():
         )
     twin(IMAGES)
     first = next(path for path in stds if stds[path] > EXPLODING_UPDATE)
-    said = str(screen(module, IMAGES, LABELS, lr=30.0).rejected)
+    said = str(screen(module, (IMAGES,), LABELS, lr=30.0).rejected)
     assert said.startswith(f"{first} (") and f"std {stds[first]:.3g} (bound {EXPLODING_UPDATE:g})" in said

@@ -31,8 +31,8 @@ def test_nwot_by_brute_force():
         [[units - sum(a != b for a, b in zip(p, q, strict=True)) for q in codes] for p in codes], dtype=torch.float64
     )
     expected = math.log(abs(float(torch.linalg.det(kernel))))
-    assert nwot(net, IMAGES) == pytest.approx(expected)
-    assert nwot(rectified(inplace=True), IMAGES) == pytest.approx(expected)
+    assert nwot(net, (IMAGES,)) == pytest.approx(expected)
+    assert nwot(rectified(inplace=True), (IMAGES,)) == pytest.approx(expected)
 
 
 def test_nwot_sees_functions_and_smooth_activations():
@@ -46,12 +46,12 @@ def test_nwot_sees_functions_and_smooth_activations():
         def forward(self, x):
             return self.head(self.act(self.conv(x)).flatten(1))
 
-    scores = [nwot(Functional(act), IMAGES) for act in (F.relu, F.gelu, F.silu, F.hardswish, F.mish)]
+    scores = [nwot(Functional(act), (IMAGES,)) for act in (F.relu, F.gelu, F.silu, F.hardswish, F.mish)]
     assert scores == [scores[0]] * 5 and math.isfinite(scores[0])
 
 
 def test_nwot_of_equal_images_is_minus_infinity():
-    assert nwot(rectified(), IMAGES[:1].expand(3, -1, -1, -1).clone()) == -math.inf
+    assert nwot(rectified(), (IMAGES[:1].expand(3, -1, -1, -1).clone(),)) == -math.inf
 
 
 def test_synflow_by_brute_force():
@@ -131,7 +131,7 @@ def test_scores_leave_the_network_alone():
     net[1].eval()
     before = {k: v.clone() for k, v in net.state_dict().items()}
     modes, random = [m.training for m in net.modules()], torch.get_rng_state()
-    nwot(net, IMAGES)
+    nwot(net, (IMAGES,))
     synflow(net, (1, 4, 4))
     assert all(torch.equal(v, before[k]) and v.dtype == before[k].dtype for k, v in net.state_dict().items())
     assert [m.training for m in net.modules()] == modes and torch.equal(torch.get_rng_state(), random)
@@ -140,9 +140,9 @@ def test_scores_leave_the_network_alone():
 
 def test_what_cannot_be_scored():
     with pytest.raises(MeasurementError, match="no activation"):
-        nwot(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), IMAGES)
+        nwot(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), (IMAGES,))
     with pytest.raises(MeasurementError, match="two or more images"):
-        nwot(rectified(), IMAGES[:1])
+        nwot(rectified(), (IMAGES[:1],))
     with pytest.raises(MeasurementError, match="meta device"):
         synflow(rectified().to("meta"), (1, 4, 4))
     with pytest.raises(MeasurementError, match=r"failed on an input \(2, 3, 4, 4\)"):

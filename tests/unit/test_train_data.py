@@ -19,7 +19,7 @@ from tests.pictures import LABELS, PIXELS, digits, npz, png_folder
 
 def everything(data: Data) -> torch.Tensor:
     parts = (data.train, data.val, data.open_test())
-    return torch.cat([batch for part in parts for batch, _ in part.batches(100)])
+    return torch.cat([batch for part in parts for (batch,), _ in part.batches(100)])
 
 
 def test_digits_are_split_stratified_without_overlap() -> None:
@@ -77,7 +77,7 @@ def test_a_data_set_that_timm_names(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_mean_and_std_come_from_the_training_split_alone() -> None:
     data = load_data("digits")
-    train = torch.cat([batch for batch, _ in data.train.batches(100)])
+    train = torch.cat([batch for (batch,), _ in data.train.batches(100)])
     assert abs(train.mean().item()) < 1e-5
     assert abs(train.std(correction=0).item() - 1) < 1e-5
     assert abs(everything(data).mean().item()) > 1e-5
@@ -132,7 +132,7 @@ def test_npz_with_colour_test_split_and_names(tmp_path: Path) -> None:
     assert data.class_names == tuple(names)
     assert data.std[2] == 1.0  # the third channel never varies
     assert torch.equal(data.open_test().labels, torch.from_numpy(labels[::5]))
-    images_, _ = next(data.open_test().batches(1))
+    (images_,), _ = next(data.open_test().batches(1))
     restored = images_[0, 0] * data.std[0] + data.mean[0]
     np.testing.assert_allclose(restored.numpy() * 255, colour[0, ..., 0], atol=1e-3)
 
@@ -151,7 +151,7 @@ def test_large_data_is_normalised_or_decoded_batch_by_batch_to_the_same_bits(
     for size, wanted in ((7, None), (1, order)):  # the second is long enough for a process that decodes
         expected = [list(data.train.batches(size, order=wanted)) for data in (held, as_bytes, streamed)]
         for one, two, three in zip(*expected, strict=True):
-            assert torch.equal(one[0], two[0]) and torch.equal(one[0], three[0])
+            assert torch.equal(one[0][0], two[0][0]) and torch.equal(one[0][0], three[0][0])
             assert torch.equal(one[1], two[1]) and torch.equal(one[1], three[1])
 
 

@@ -176,7 +176,7 @@ def test_folders_of_photos_held_both_ways(tmp_path: Path, monkeypatch: pytest.Mo
     streamed = load_data(str(tmp_path))
     assert held.shape == (3, 16, 24) and held.mean == streamed.mean
     for data in (held, streamed):
-        ((pixels, _),) = data.train.batches(100)
+        (((pixels,), _),) = data.train.batches(100)
         again = pixels * torch.tensor(data.std)[:, None, None] + torch.tensor(data.mean)[:, None, None]
         assert (again * 255 - torch.from_numpy(PICTURE).permute(2, 0, 1)).abs().max() < 4  # of JPEG
 

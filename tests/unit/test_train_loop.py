@@ -201,7 +201,7 @@ def test_every_epoch_shuffles_and_sees_every_image(digits: Data) -> None:
     batches = torch.cat(trained_on(digits, Recipe(epochs=2, batch=37))).flatten(1)
     first, second = batches.split(1149)
     assert not torch.equal(first, second)
-    whole = torch.cat([images for images, _ in digits.train.batches(500)]).flatten(1)
+    whole = torch.cat([images for (images,), _ in digits.train.batches(500)]).flatten(1)
     for seen in (first, second):
         assert torch.equal(seen.sort(0).values, whole.sort(0).values)
 
@@ -209,7 +209,7 @@ def test_every_epoch_shuffles_and_sees_every_image(digits: Data) -> None:
 def test_shifts_move_each_image_by_at_most_a_pixel_and_repeat_its_edge(digits: Data) -> None:
     plain = torch.cat(trained_on(digits, Recipe(epochs=1)))
     order = torch.randperm(1149, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(plain, next(digits.train.batches(1149, order=order))[0])
+    assert torch.equal(plain, next(digits.train.batches(1149, order=order))[0][0])
     shifted = torch.cat(trained_on(digits, Recipe(epochs=1, augment="shift")))
     padded = nn.functional.pad(plain, (1, 1, 1, 1), mode="replicate")
     views = [padded[..., top : top + 8, left : left + 8] for top in range(3) for left in range(3)]

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from hadnas.errors import DataError
 from hadnas.train.augment import Augmented
 from hadnas.train.data import files, images
-from hadnas.train.data.images import HeldImages, Normalise, Split, StreamedImages
+from hadnas.train.data.images import HeldImages, Split, StreamedImages
+from hadnas.train.data.normalise import Normalise
 from hadnas.train.data.spec import Data, load_data
 from hadnas.train.recipe import Policy, Recipe
 from hadnas.train.trainer import fit
@@ -28,11 +29,11 @@ POLICIES = (
 def batch(data: Data, policy: Policy, seed: int = 0, count: int = 96) -> Tensor:
     """The first `count` training images in order, augmented."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.cat([x for x, _ in Augmented(data.train, policy).batches(50, CPU, torch.arange(count), generator)])
+    return torch.cat([x for (x,), _ in Augmented(data.train, policy).batches(50, CPU, torch.arange(count), generator)])
 
 
 def plain(data: Data, count: int = 96) -> Tensor:
-    return next(data.train.batches(count))[0]
+    return next(data.train.batches(count))[0][0]
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +52,13 @@ def test_every_policy_gives_images_of_the_same_shape(name: str | None, channels:
     """Pillow refuses to keep 0 bits of a pixel, which timm asks for at the ends of its scale."""
     pixels, labels = digits()
     held = HeldImages(torch.from_numpy(pixels)[:, None, :, :6].expand(-1, channels, -1, -1), torch.from_numpy(labels))
-    split = Split(held, Normalise((0.3,) * channels, (0.2,) * channels, 255.0))
+    split = Split(held, (Normalise((0.3,) * channels, (0.2,) * channels, 255.0),))
     policy, order = Policy(auto_augment=name, re_prob=0.2), torch.arange(len(held.labels))
     found = list(Augmented(split, policy).batches(500, CPU, order, torch.Generator().manual_seed(1)))
-    assert found[0][0].shape == (120, channels, 8, 6) and found[0][0].dtype == torch.float32
-    assert found[0][0].isfinite().all() and torch.equal(found[0][1], held.labels)
-    before = next(split.batches(500, order=order))[0]
-    assert (found[0][0] != before).flatten(1).any(1).float().mean() > 0.5
+    assert found[0][0][0].shape == (120, channels, 8, 6) and found[0][0][0].dtype == torch.float32
+    assert found[0][0][0].isfinite().all() and torch.equal(found[0][1], held.labels)
+    before = next(split.batches(500, order=order))[0][0]
+    assert (found[0][0][0] != before).flatten(1).any(1).float().mean() > 0.5
 
 
 def test_a_seed_decides_and_every_image_has_its_own(data: Data) -> None:
@@ -69,7 +70,7 @@ def test_a_seed_decides_and_every_image_has_its_own(data: Data) -> None:
     after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
     assert before[:2] == after[:2] and torch.equal(before[2], after[2])
     generator = torch.Generator().manual_seed(0)
-    same = next(Augmented(data.train, policy).batches(50, CPU, torch.zeros(50, dtype=torch.int64), generator))[0]
+    same = next(Augmented(data.train, policy).batches(50, CPU, torch.zeros(50, dtype=torch.int64), generator))[0][0]
     assert len({tuple(image.flatten().tolist()) for image in same}) > 40
 
 

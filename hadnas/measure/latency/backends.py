@@ -6,9 +6,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hadnas.errors import BuildError, MeasurementError, unknown
+from hadnas.inputs import Inputs
 from hadnas.measure.onnx import as_onnx, require_onnx
 
 ForwardPass = Callable[[], Any]
@@ -18,43 +19,45 @@ ForwardPass = Callable[[], Any]
 class Backend:
     """A way to run a network.
 
-    run        takes a module in evaluation mode, an input on the same device and the number of threads, and returns a
-               function without arguments
+    run        takes a module in evaluation mode, its inputs on the same device and the number of threads, and returns
+               a function without arguments
     require    raises MeasurementError if the backend cannot run on this device, or a library is missing
     libraries  whose versions define a measurement, beside torch's
     """
 
-    run: Callable[[nn.Module, Tensor, int], ForwardPass]
+    run: Callable[[nn.Module, Inputs, int], ForwardPass]
     require: Callable[[torch.device], None] = lambda device: None
     libraries: tuple[str, ...] = ()
 
 
-def eager(module: nn.Module, image: Tensor, threads: int) -> ForwardPass:
+def eager(module: nn.Module, inputs: Inputs, threads: int) -> ForwardPass:
     """The module itself, one kernel per operation."""
-    return lambda: module(image)
+    return lambda: module(*inputs)
 
 
-def compiled(module: nn.Module, image: Tensor, threads: int) -> ForwardPass:
+def compiled(module: nn.Module, inputs: Inputs, threads: int) -> ForwardPass:
     """`torch.compile` with static shapes; the first call compiles."""
     fast = torch.compile(module, dynamic=False)
-    return lambda: fast(image)
+    return lambda: fast(*inputs)
 
 
-def onnxruntime(module: nn.Module, image: Tensor, threads: int) -> ForwardPass:
+def onnxruntime(module: nn.Module, inputs: Inputs, threads: int) -> ForwardPass:
     """ONNX Runtime on the CPU, from an export in memory. Raises MeasurementError if it cannot export."""
     import onnxruntime as ort
 
-    if image.dtype != torch.float32:
-        raise MeasurementError(f"backend 'onnxruntime' with dtype {image.dtype}: torch.float32 is allowed")
+    for dtype in (one.dtype for one in inputs if one.is_floating_point()):
+        if dtype != torch.float32:
+            raise MeasurementError(f"backend 'onnxruntime' with dtype {dtype}: torch.float32 is allowed")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    names = [f"input_{place}" for place in range(len(inputs))]
     try:
-        content = as_onnx(module, image)
+        content = as_onnx(module, inputs, names=names)
     except BuildError as error:
         raise MeasurementError(f"backend 'onnxruntime': {error}") from error
     session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: image.numpy()}
+    feed = {name: one.numpy() for name, one in zip(names, inputs, strict=True)}
     return lambda: session.run(None, feed)
 
 

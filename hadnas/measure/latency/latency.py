@@ -22,9 +22,10 @@ from typing import Any
 
 import torch
 from filelock import FileLock
-from torch import Tensor, nn
+from torch import nn
 
 from hadnas.errors import MeasurementError, check_kind, cut
+from hadnas.inputs import Inputs, InputShape, cast, drawn, shapes_text, size_of
 from hadnas.limits import THREADS, check_memory
 from hadnas.measure.copies import copied
 from hadnas.measure.latency import reference as fixed
@@ -62,8 +63,7 @@ class Latency:
 
 
 def protocol(
-    shape: tuple[int, int, int],
-    *,
+    *shapes: InputShape,
     reference: nn.Module | None = None,
     batch: int = 1,
     device: torch.device | str = "cpu",
@@ -76,7 +76,7 @@ def protocol(
     device = _device(device)
     custom = f"{type(reference).__name__}-{_hash(repr(reference))}"
     return {
-        "shape": list(shape),
+        "shape": list(shapes[0]) if len(shapes) == 1 else [list(shape) for shape in shapes],
         "batch": batch,
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
@@ -97,8 +97,7 @@ def protocol_key(protocol: dict[str, Any]) -> str:
 
 def latency(
     module: nn.Module,
-    shape: tuple[int, int, int],
-    *,
+    *shapes: InputShape,
     reference: nn.Module | None = None,
     batch: int = 1,
     device: torch.device | str | None = None,
@@ -107,7 +106,9 @@ def latency(
     backend: str = "eager",
     seconds: float = 8.0,
 ) -> Latency:
-    """Time `module` on an input (batch, *shape), shape = (C, H, W), in evaluation mode without gradients.
+    """Time `module` on inputs (batch, *shape), in evaluation mode without gradients.
+
+    shapes: one for each input, such as (C, H, W), or `Tokens`.
 
     device: "cpu" or "cuda"; that of the module's parameters if None.  dtype: float32 if None.
     backend: "eager", "compile" or "onnxruntime".  seconds: for warm-up and timing together, without compiling,
@@ -124,27 +125,31 @@ def latency(
     device = _device(device if device is not None else next((p.device for p in module.parameters()), "cpu"))
     require_backend(backend, device)
     dtype = dtype or torch.float32
-    if not all(isinstance(n, int) and n > 0 for n in (batch, threads, *shape)) or not 0 < seconds < math.inf:
-        found = f"shape {tuple(shape)}, batch {batch}, threads {threads}, seconds {seconds}"
+    sizes = [n for shape in shapes for n in shape]
+    if not all(isinstance(n, int) and n > 0 for n in (batch, threads, *sizes)) or not 0 < seconds < math.inf:
+        found = f"shape {', '.join(map(str, shapes))}, batch {batch}, threads {threads}, seconds {seconds}"
         raise MeasurementError(f"{found}; allowed are positive integers, and positive seconds")
     if threads > THREADS:
         raise MeasurementError(f"threads = {cut(threads)} is not allowed; allowed are up to {THREADS}")
-    check_memory(2 * 4 * batch * math.prod(shape), f"two batches of {batch} inputs {tuple(shape)}")
+    elements = sum(math.prod(size_of(shape)) for shape in shapes)
+    check_memory(2 * 4 * batch * elements, f"two batches of {batch} inputs {', '.join(map(str, shapes))}")
     known = protocol(
-        shape, reference=reference, batch=batch, device=device, threads=threads, dtype=dtype, backend=backend
+        *shapes, reference=reference, batch=batch, device=device, threads=threads, dtype=dtype, backend=backend
     )
     if any(t.is_meta for t in (*module.parameters(), *module.buffers())):
         raise MeasurementError(f"the module ({type(module).__name__}) is on the meta device: no weights, no latency")
-    image = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0), device="cpu").to(device, dtype)
+    random = drawn(shapes, batch, torch.rand, torch.Generator().manual_seed(0))
+    inputs = tuple(one.to(device) for one in cast(random, dtype))
     stop = Event()
 
     def measure() -> Samples:
         with _threads(threads), torch.inference_mode():
-            other = reference or fixed.reference(shape[0])
-            candidate, against = (_ready(each, image, threads, backend) for each in (module, other))
+            image = fixed.image_of(inputs)
+            other = (fixed.reference(image.shape[1]), (image,)) if reference is None else (reference, inputs)
+            candidate, against = (_ready(*each, threads, backend) for each in ((module, inputs), other))
             pairs = Pairs(candidate, against, device, known["clock"], stop)
             start = time.perf_counter()
-            with _named(module, image, backend):
+            with _named(module, inputs, backend):
                 pairs.warm_up(seconds / 4)
                 parts = [pairs.measure(start + seconds * 0.6)]
                 if time.perf_counter() < start + seconds:  # the first pairs of a large network may take all the time
@@ -176,27 +181,28 @@ def _clock(device: torch.device, threads: int) -> str:
     return "thread" if threads == 1 and fine else "wall"
 
 
-def _ready(module: nn.Module, image: Tensor, threads: int, backend: str) -> ForwardPass:
-    """A copy of the module on the backend, with the input's device and dtype, called once."""
-    with _named(module, image, backend):
-        twin = copied(module).to(image.device, image.dtype).to(memory_format=torch.contiguous_format)
+def _ready(module: nn.Module, inputs: Inputs, threads: int, backend: str) -> ForwardPass:
+    """A copy of the module on the backend, with the inputs' device and dtype, called once."""
+    with _named(module, inputs, backend):
+        dtype = next((one.dtype for one in inputs if one.is_floating_point()), torch.float32)
+        twin = copied(module).to(inputs[0].device, dtype).to(memory_format=torch.contiguous_format)
         twin.eval().requires_grad_(False)
-        call = BACKENDS[backend].run(twin, image.clone(), threads)
+        call = BACKENDS[backend].run(twin, tuple(one.clone() for one in inputs), threads)
         call()
     return call
 
 
 @contextmanager
-def _named(module: nn.Module, image: Tensor, backend: str) -> Iterator[None]:
-    """Add the module, the input, the backend and the device to the message of a failure."""
+def _named(module: nn.Module, inputs: Inputs, backend: str) -> Iterator[None]:
+    """Add the module, the inputs, the backend and the device to the message of a failure."""
     try:
         yield
     except MeasurementError:
         raise
     except Exception as error:
         raise MeasurementError(
-            f"the module ({type(module).__name__}) failed on an input {tuple(image.shape)}, backend {backend!r}, "
-            f"device {str(image.device)!r}: {type(error).__name__}: {error}"
+            f"the module ({type(module).__name__}) failed on an input {shapes_text(inputs)}, backend {backend!r}, "
+            f"device {str(inputs[0].device)!r}: {type(error).__name__}: {error}"
         ) from error
 
 

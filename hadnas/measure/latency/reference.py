@@ -13,6 +13,8 @@ convolutions of this width (once). For five timm models they hardly differ: .82 
 import torch
 from torch import Tensor, nn
 
+from hadnas.inputs import Inputs
+
 NAME = "mixed16"  # part of every protocol: a changed network needs a new name
 STAGE_WIDTHS = (16, 32, 64, 128)
 
@@ -52,6 +54,13 @@ class Reference(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(x).mean((2, 3)))
         return logits
+
+
+def image_of(inputs: Inputs) -> Tensor:
+    """The reference's input: the first image or map of the candidate's, else zeros of 1 x 8 x 8."""
+    image = next((one for one in inputs if one.ndim == 4), None)
+    dtype = next((one.dtype for one in inputs if one.is_floating_point()), torch.float32)
+    return torch.zeros(len(inputs[0]), 1, 8, 8, dtype=dtype, device=inputs[0].device) if image is None else image
 
 
 def reference(channels: int) -> Reference:

@@ -43,7 +43,7 @@ def outputs(network: nn.Module, data: Data, device: torch.device, batch: int) ->
     """Run a network in eval mode on these images."""
     network.to(device).eval()
     places = evenly_spaced(SCORED_IMAGES, len(data.val))
-    found = [checked_outputs(network, images, data.classes) for images, _ in data.val.batches(batch, device, places)]
+    found = [checked_outputs(network, inputs, data.classes) for inputs, _ in data.val.batches(batch, device, places)]
     return Outputs(torch.cat(found).double().cpu(), data.val.labels[places])
 
 

@@ -88,7 +88,7 @@ def imitate(
     with seeded(seed, device), machine_errors():
         optimizers = [make_optimizer(module.train(), RECIPE) for _, module in pupils]
         schedules = [make_schedule(optimizer, RECIPE, steps) for optimizer in optimizers]
-        for step, (batch, _) in zip(range(steps if pupils else 0), _batches(images, device, seed), strict=False):
+        for step, ((batch,), _) in zip(range(steps if pupils else 0), _batches(images, device, seed), strict=False):
             seen = record_calls(network, paths, batch)
             for place, (path, module) in enumerate(pupils):
                 (first, *others), kwargs = seen.given[path]
@@ -114,4 +114,4 @@ def _batches(images: Split, device: torch.device, seed: int) -> Batches:
         while True:
             yield images.batches(size, device, torch.randperm(len(images), generator=generator))
 
-    return (batch for batch in chain.from_iterable(passes()) if len(batch[0]) > 1)
+    return (batch for batch in chain.from_iterable(passes()) if len(batch[1]) > 1)

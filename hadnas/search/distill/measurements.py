@@ -53,7 +53,7 @@ class Measurements:
     def figure(self, name: str, plan: Plan) -> float:
         """A cost or latency of a network."""
         if TABLE[name].source == "cost":
-            return TABLE[name].of(Costs.of(cost(build_plan(plan, device="meta"), self.task.shape)))
+            return TABLE[name].of(Costs.of(cost(build_plan(plan, device="meta"), *self.task.shapes)))
         assert self.study.latency is not None
         self.ledger.measured.put_architecture(plan.arch.fingerprint, plan.arch.json)
         fresh, code = partial(build_seeded, plan, self.study.seed), hash_of(plan.classes)

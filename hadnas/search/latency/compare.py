@@ -42,7 +42,7 @@ def _compare(results: StudyResults, evaluator: Evaluator, writer: Writer, say: C
     for found, backend in itertools.product(compared(results), backends(results.study)):
         assert found.arch is not None
         plan = results.plan(found)
-        key = protocol_key(protocol(evaluator.task.shape, device=evaluator.device, backend=backend))
+        key = protocol_key(protocol(*evaluator.task.shapes, device=evaluator.device, backend=backend))
         known = results.latencies(found).get(backend, {})
         if known.get("protocol") == key and REASON not in known:
             continue

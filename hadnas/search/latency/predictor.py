@@ -108,7 +108,7 @@ def fit_predictor(
             break
         try:
             plan = make_plan(arch, task)
-            found = cost(build_plan(plan, device="meta"), task.shape)
+            found = cost(build_plan(plan, device="meta"), *task.shapes)
             ledger.measured.put_architecture(arch.fingerprint, arch.json)
             fresh = partial(build_seeded, plan, seed)
             code = hash_of(plan.classes)
@@ -137,7 +137,7 @@ def load_predictor(
 
     Raises StudyError where there is none, UnknownName for a backend that does not exist.
     """
-    key = protocol_key(protocol(task.shape, device=device, backend=backend))
+    key = protocol_key(protocol(*task.shapes, device=device, backend=backend))
     fit = ledger.measured.get_predictor(digest(space), str(task), key)
     if fit is None:
         raise StudyError(

@@ -36,7 +36,7 @@ def timed(
     `code` is a hash of the blocks: an edited block is a new block. The architecture must be in the ledger. Raises
     MeasurementError if the module or the backend fails, UnknownName for a backend that does not exist.
     """
-    said = protocol(task.shape, device=device, backend=backend)
+    said = protocol(*task.shapes, device=device, backend=backend)
     key = protocol_key(said)
     place = arch.fingerprint, str(task), code, key
     known = ledger.measured.get_latency(*place)
@@ -47,7 +47,7 @@ def timed(
         if (known := ledger.measured.get_latency(*place)) is None:
             module = fresh()
             with quiet():
-                taken = asdict(latency(module, task.shape, device=device, backend=backend, seconds=SECONDS))
+                taken = asdict(latency(module, *task.shapes, device=device, backend=backend, seconds=SECONDS))
             ledger.measured.put_latency(*place, taken.pop("protocol"), taken)
             known = ledger.measured.get_latency(*place)
     assert known is not None

@@ -13,7 +13,8 @@ from hadnas.arch.families import families_texts, family_counts
 from hadnas.arch.node import Arch
 from hadnas.errors import BuildError, MeasurementError
 from hadnas.hosts.build import build_plan
-from hadnas.hosts.host import Moments, Plan
+from hadnas.hosts.host import Plan
+from hadnas.inputs import AllMoments
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.figures import values
 from hadnas.results.finals import read_finals
@@ -52,7 +53,7 @@ def image_data(results: StudyResults) -> ImageData:
         name=Path(source.removeprefix("torch/").partition(":")[0]).stem,
         digest=stored["digest"],
         source=source,
-        shape=tuple(stored["shape"]),
+        task_inputs=results.task().inputs,
         target=stored.get("target", "classes"),
         outputs=stored["classes"],
         sizes={context: parts.get(part, "-") for context, part in (("training", "train"), ("validation",) * 2)},
@@ -74,7 +75,7 @@ class Mirror:
     def __init__(
         self,
         tracker: Tracker,
-        moments: Moments,
+        moments: AllMoments,
         class_names: Sequence[str],
         settings: Mapping[str, object] | None = None,
         data: ImageData | None = None,
@@ -147,7 +148,7 @@ class Mirror:
         log(run_id, arch.tree(), "arch.txt")
         log(run_id, diagram(arch), "architecture.svg")
         try:
-            counted = counted or cost(build_plan(plan, device="meta"), plan.task.shape)
+            counted = counted or cost(build_plan(plan, device="meta"), *plan.task.shapes)
             parts = [{"module": path, **asdict(own)} for path, own in counted.by_module.items()]
             self.tracker.log_rows(run_id, parts, "cost.csv")
             origin = {"study": self.tracker.study, "network": name}

@@ -106,6 +106,10 @@ def chosen_baselines(study: Study, task: Task, home: Home) -> tuple[Study, tuple
         return study.model_copy(update={"baselines": stored.baselines}), ()
     except (UnknownName, StudyError):  # new, or interrupted before it began
         pass
+    if len(task.inputs) != 1 or len(task.shapes[0]) != 3:
+        return study.model_copy(update={"baselines": {}}), (
+            "no baselines: there are none for other inputs than an image",
+        )
     macs = _median(study, task)
     if macs is None:
         return study.model_copy(update={"baselines": {}}), ("no baselines: no random candidate can be built",)
@@ -141,7 +145,7 @@ def _median(study: Study, task: Task) -> float | None:
     within, all_macs = [], []
     for arch in islice(distinct(study.space, task, 0), CANDIDATES):
         try:
-            found = cost(build_plan(make_plan(arch.node, task), device="meta"), task.shape)
+            found = cost(build_plan(make_plan(arch.node, task), device="meta"), *task.shapes)
         except HadnasError:
             continue
         all_macs.append(found.macs)
@@ -165,7 +169,7 @@ def _nearest(nodes: Sequence[tuple[str, dict[str, Any]]], wanted: float, task: T
     found: list[_Sized] = []
     for name, node in nodes:
         try:
-            macs = cost(build_plan(make_plan(node, task), device="meta"), task.shape).macs
+            macs = cost(build_plan(make_plan(node, task), device="meta"), *task.shapes).macs
         except HadnasError:
             continue
         found.append(_Sized(name, node, macs, abs(math.log(macs / wanted))))

@@ -42,7 +42,7 @@ def prospects(
     def describe(answers: Params, node: Any) -> Prospect | None:
         try:
             plan = make_plan(node, task)
-            found = counted.count(parts(plan), task.shape)
+            found = counted.count(parts(plan), *task.shapes)
         except HadnasError:  # as in the study: a rule does not hold, or it cannot be built or counted
             return None
         figures = {name: TABLE[name].of(found) for name in names}

@@ -32,6 +32,11 @@ _READING: dict[str, dict[str, Any]] = {
         "show_default": "split or similar",
         "help": "A table's column of train, val, test.",
     },
+    "--input": {
+        "metavar": "NAME",
+        "help": "An input of an .npz file of several: images for train_images.",
+        "multiple": True,
+    },
     "--group": {"metavar": "COLUMN", "help": "A table's column, such as patient, no value of which is in two splits."},
 }
 

@@ -174,7 +174,7 @@ def predict_command(
     space, task, device = results.study.space, results.task(), chosen_device(device)
     if arch is not None:
         found = load_predictor(space, task, results.ledger, device=device, backend=backend)
-        show_prediction(arch, cost(build(load_architecture(arch), task, device="meta"), task.shape), found)
+        show_prediction(arch, cost(build(load_architecture(arch), task, device="meta"), *task.shapes), found)
         return
     with click.progressbar(length=count, label="candidates timed", file=sys.stderr) as bar:
         found = fit_predictor(

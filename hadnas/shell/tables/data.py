@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from hadnas.inputs import inputs_text
 from hadnas.measure.figures import metric_words
 from hadnas.measure.metrics.metric import METRICS
 
@@ -27,12 +28,10 @@ def show_data(found: "DataSummary", console: Console) -> None:
 
 def _rows(found: "DataSummary") -> list[tuple[str, str]]:
     train, val, test = (f"{size:,}" for size in found.sizes.values())
-    channels, height, width = found.shape
-    colours = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
     memory = "" if found.in_memory else ", read from their files batch by batch"
     what = {"classes": "with training images", "labels": "with positive training images", "values": "mean ± deviation"}
     rows = [
-        ("source", f"{found.source}: {colours}, {width}x{height} pixels{memory}"),
+        ("source", f"{found.source}: {_inputs(found)}{memory}"),
         ("splits", f"{train} train, {val} validation, {test} test: {found.split}"),
         (found.target, f"{len(found.names):,}, {what[found.target]}: {_targets(found)}"),
     ]
@@ -50,6 +49,15 @@ def _rows(found: "DataSummary") -> list[tuple[str, str]]:
         other = "" if judged == "accuracy" else f"; the ± of a result is one standard error of its {judged}"
         rows.append(("noise", f"two networks may be equal {near}{other}"))
     return rows
+
+
+def _inputs(found: "DataSummary") -> str:
+    """The size of the image, or the shapes of other inputs by name."""
+    if len(found.inputs) > 1 or len(found.inputs[0][1]) != 3:
+        return inputs_text(found.inputs)
+    channels, height, width = found.inputs[0][1]
+    colours = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+    return f"{colours}, {width}x{height} pixels"
 
 
 def _targets(found: "DataSummary") -> str:

@@ -43,7 +43,7 @@ def show_measured(
     seconds: float,
 ) -> None:
     """Costs of a network, and its latency per backend and batch, with the ratio to the reference network."""
-    found = cost(network, task.shape)
+    found = cost(network, *task.shapes)
     for batch in batches if device == "cpu" else ():  # on a small GPU, torch raises the error
         check_memory(batch * found.peak_activation_bytes, f"the forward of a batch of {batch}")
     size = "x".join(map(str, task.shape))
@@ -66,7 +66,7 @@ def show_measured(
     for backend, batch in itertools.product(backends, batches):
         taken = latency(
             network,
-            task.shape,
+            *task.shapes,
             batch=batch,
             device=device,
             threads=threads,

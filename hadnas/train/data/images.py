@@ -1,8 +1,9 @@
-"""Labelled images, in memory as one tensor or streamed from files, and a split, which normalises them.
+"""Labelled images, in memory as one tensor or streamed from files, and a split, which normalises its inputs.
 
 Both kinds give the same pixels in the same order, so a training on either gives the same weights.
 """
 
+import math
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hadnas.errors import DataError
+from hadnas.inputs import Inputs, InputShape, size_of
 from hadnas.targets import TargetKind
+from hadnas.train.data.normalise import Normalise, Normalisers, histogram, moments_of
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -31,20 +34,21 @@ MOMENT_IMAGES = 4096
 # Processes that decode; none for a few batches, which take less time than starting a process.
 WORKERS, BATCHES_PER_WORKER = min(8, (os.cpu_count() or 1) // 2), 16
 
-Batches = Iterator[tuple[Tensor, Tensor]]
+Batches = Iterator[tuple[Inputs, Tensor]]
+
+IMAGE = "image"
+"""The name of the only input of data sets of images."""
 
 
 class Images(Protocol):
-    """uint8 images of one shape (C, H, W) with their targets, on the CPU."""
+    """The inputs of all images, or of all examples of several inputs, with their targets, on the CPU."""
 
     labels: Tensor
     """int64 (N,) for classes; float32 (N, K) for labels, of which each is 0 or 1, and for values."""
-    shape: tuple[int, int, int]
+    inputs: tuple[tuple[str, InputShape], ...]
+    """The name and shape of each input."""
     names: Sequence[object]
     """The name of each image in messages: its file, or its place in an array."""
-
-    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
-        """One image with its target."""
 
     def content(self, place: int) -> bytes:
         """The bytes of an image's pixels or of its file, equal for two copies of an image."""
@@ -55,8 +59,11 @@ class Images(Protocol):
     def update(self, digest: "_Hash") -> np.ndarray:
         """Feed pixels and labels to a hash; returns a hash of each image, int64 (N,), equal for equal content."""
 
-    def moments(self, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of each channel, of pixels divided by `scale`."""
+    def normalisers(self, scale: float) -> Normalisers:
+        """The normalisation of each input by its mean and standard deviation, of pixels divided by `scale`."""
+
+    def normalised(self, device: torch.device, normalise: Normalisers) -> "Images | None":
+        """The inputs in memory, on the device, normalised unless they are too large; None if they are streamed."""
 
     def batches(self, size: int, device: torch.device, order: Tensor | None) -> Batches:
         """Batches of at most `size` on the device, in this order; in the stored order if `order` is None."""
@@ -69,6 +76,7 @@ class HeldImages:
         self.pixels, self.labels = pixels, labels
         self.names: Sequence[object] = range(len(labels)) if names is None else names
         self.shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+        self.inputs: tuple[tuple[str, InputShape], ...] = ((IMAGE, self.shape),)
 
     def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
         return self.pixels[place], self.labels[place]
@@ -85,16 +93,22 @@ class HeldImages:
         digest.update(self.labels.contiguous().numpy().data)
         return np.array([hash(image.tobytes()) for image in self.pixels.numpy()], np.int64)
 
-    def moments(self, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return _moments(_histogram(self.pixels), scale)
+    def normalisers(self, scale: float) -> Normalisers:
+        return (Normalise(*moments_of(histogram(self.pixels), scale), scale),)
+
+    def normalised(self, device: torch.device, normalise: Normalisers) -> "Images | None":
+        pixels, (how,) = self.pixels.to(device), normalise
+        small = how is not None and 4 * pixels.numel() <= NORMALISED_BYTES
+        return HeldImages(how(pixels) if how and small else pixels, self.labels.to(device))
 
     def batches(self, size: int, device: torch.device, order: Tensor | None) -> Batches:
         pixels, labels = self.pixels.to(device), self.labels.to(device)
         if order is None:
-            yield from zip(torch.split(pixels, size), torch.split(labels, size), strict=True)
+            for some, own in zip(torch.split(pixels, size), torch.split(labels, size), strict=True):
+                yield (some,), own
         else:
             for index in torch.split(order.to(device), size):
-                yield pixels[index], labels[index]
+                yield (pixels[index],), labels[index]
 
 
 class StreamedImages(Dataset[tuple[Tensor, Tensor]]):
@@ -112,6 +126,7 @@ class StreamedImages(Dataset[tuple[Tensor, Tensor]]):
         rule: str = "",
     ) -> None:
         self.files, self.labels, self.shape, self.decode, self.rule = files, labels, shape, decode, rule
+        self.inputs: tuple[tuple[str, InputShape], ...] = ((IMAGE, shape),)
         self.names: Sequence[object] = files
 
     def __len__(self) -> int:
@@ -139,13 +154,16 @@ class StreamedImages(Dataset[tuple[Tensor, Tensor]]):
         digest.update(self.labels.contiguous().numpy().data)
         return hashes
 
-    def moments(self, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def normalisers(self, scale: float) -> Normalisers:
         """From at most MOMENT_IMAGES images, evenly spaced."""
         places = evenly_spaced(MOMENT_IMAGES, len(self))
         counts = torch.zeros(self.shape[0], 256, dtype=torch.float64)
-        for pixels, _ in self.batches(64, torch.device("cpu"), places):
-            counts += _histogram(pixels)
-        return _moments(counts, scale)
+        for (pixels,), _ in self.batches(64, torch.device("cpu"), places):
+            counts += histogram(pixels)
+        return (Normalise(*moments_of(counts, scale), scale),)
+
+    def normalised(self, device: torch.device, normalise: Normalisers) -> "Images | None":
+        return None
 
     def batches(self, size: int, device: torch.device, order: Tensor | None) -> Batches:
         return loaded(self, range(len(self)) if order is None else order.tolist(), size, device)
@@ -157,7 +175,7 @@ class Source:
 
     `target` is the kind of the targets, `class_names` are the names of the classes, of the labels or of the values.
     `name` is that of the data set; None for the name of its file or folder. `groups` (N,) has the group of each
-    training image, of which none is to be in two splits.
+    training image, of which none is to be in two splits; `grouped_by` says what a group is.
     """
 
     scale: float
@@ -169,6 +187,7 @@ class Source:
     name: str | None = None
     target: TargetKind = "classes"
     groups: np.ndarray | None = None
+    grouped_by: str = ""
 
 
 def checked_names(names: Iterable[object], where: object) -> tuple[str, ...]:
@@ -212,30 +231,17 @@ def loaded(images: Dataset[tuple[Tensor, Tensor]], places: Sequence[Any], size: 
     )
     try:
         for pixels, labels in loader:
-            yield pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            yield (pixels.to(device, non_blocking=True),), labels.to(device, non_blocking=True)
     except DataError as error:  # an error of a decoding process contains that process's traceback
         raise DataError(str(error).strip().rpartition("DataError: ")[2]) from None
 
 
-@dataclass(frozen=True)
-class Normalise:
-    """uint8 pixels -> float32 `(pixels / scale - mean) / std`, channel by channel."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    scale: float
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        mean, std = (torch.tensor(v, dtype=torch.float32, device=pixels.device) for v in (self.mean, self.std))
-        return (pixels.to(torch.float32) / self.scale - mean[:, None, None]) / std[:, None, None]
-
-
 class Split:
-    """One split of a data set: normalised float32 images with their targets, on any device."""
+    """One split of a data set: normalised float32 inputs with their targets, on any device."""
 
-    def __init__(self, images: Images, normalise: Normalise) -> None:
+    def __init__(self, images: Images, normalise: Normalisers) -> None:
         self.images, self.normalise = images, normalise
-        self._resident: tuple[torch.device, HeldImages] | None = None
+        self._resident: tuple[torch.device, Images | None] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -246,43 +252,30 @@ class Split:
         return self.images.labels
 
     def batches(self, size: int, device: torch.device | str = "cpu", order: Tensor | None = None) -> Batches:
-        """Yield (images (B, C, H, W), targets (B,) or (B, K)), B <= `size`, of all images or of those in `order`."""
+        """Yield (inputs, targets (B,) or (B, K)), B <= `size`, of all images or of those in `order`.
+
+        `inputs` are in the order of the network's arguments; of data of images it is one tensor (B, C, H, W).
+        """
         device = torch.device(device)
-        for pixels, labels in self._on(device).batches(size, device, order):
-            yield (pixels if pixels.is_floating_point() else self.normalise(pixels)), labels
+        for inputs, labels in self._on(device).batches(size, device, order):
+            yield self._normalised(inputs), labels
+
+    def _normalised(self, inputs: Inputs) -> Inputs:
+        pairs = zip(self.normalise, inputs, strict=True)
+        return tuple(one if one.dtype == torch.float32 or how is None else how(one) for how, one in pairs)
 
     def _on(self, device: torch.device) -> Images:
         """The images in the fastest form for batches: images in memory are moved to the device once.
 
         Raises DataError if they do not fit there.
         """
-        if not isinstance(self.images, HeldImages):
-            return self.images
         if self._resident is None or self._resident[0] != device:
             try:
-                pixels, labels = self.images.pixels.to(device), self.images.labels.to(device)
-                if 4 * pixels.numel() <= NORMALISED_BYTES:
-                    pixels = self.normalise(pixels)
+                self._resident = device, self.images.normalised(device, self.normalise)
             except torch.OutOfMemoryError as error:
+                size = sum(math.prod(size_of(shape)) for _, shape in self.images.inputs) * len(self)
                 raise DataError(
-                    f"{len(self)} images of {self.images.pixels.nbytes / 2**30:.1f} GiB do not fit into the memory of "
+                    f"{len(self)} images of {size / 2**30:.1f} GiB do not fit into the memory of "
                     f"{device}; use a device with more memory, or a folder of images, which is read batch by batch"
                 ) from error
-            self._resident = device, HeldImages(pixels, labels)
-        return self._resident[1]
-
-
-def _histogram(pixels: Tensor) -> Tensor:
-    """The number of each of the 256 values in each channel: (C, 256), exact."""
-    channels = pixels.transpose(0, 1).flatten(1)
-    return torch.stack([torch.bincount(channel, minlength=256) for channel in channels]).to(torch.float64)
-
-
-def _moments(counts: Tensor, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation from a histogram; 1 for a constant channel, which is thus normalised to 0."""
-    values = torch.arange(256, dtype=torch.float64) / scale
-    share = counts / counts.sum(1, keepdim=True)
-    mean = share @ values
-    std = (share * (values - mean[:, None]) ** 2).sum(1).sqrt()
-    std[(counts > 0).sum(1) == 1] = 1.0
-    return tuple(mean.tolist()), tuple(std.tolist())
+        return self._resident[1] or self.images

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hadnas.errors import SpecError
+from hadnas.errors import DataError, SpecError
+from hadnas.inputs import AllMoments, InputShape, Moments, inputs_text
 from hadnas.limits import SIDE, SPLIT_SEED
 from hadnas.plain import plain_fields
 from hadnas.targets import TargetKind
@@ -26,7 +27,7 @@ TABLES = (".csv", ".tsv", ".parquet")
 """Endings of the names of tables of image files."""
 
 READING = (
-    "size", "skip_bad", "images", "path_column", "label_columns", "value_columns", "split_column", "group"
+    "size", "skip_bad", "images", "path_column", "label_columns", "value_columns", "split_column", "group", "inputs"
 )  # fmt: skip
 """Fields of a `DataSpec` that readers take as options."""
 
@@ -54,6 +55,9 @@ class DataSpec(BaseModel):
     `mean` and `std`, for each channel of pixels scaled to 0..1, normalise the images; by default those of the training
     split do. Images of another number of channels, such as grey ones, have the average of all in each. A study of
     networks that start from weights takes by default those of its weights, and for files their size of images.
+
+    `inputs` name the arrays of a `.npz` file that a network of several inputs reads, in this order: "tokens" for
+    train_tokens (see docs/two_inputs.md).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +77,7 @@ class DataSpec(BaseModel):
     group: str | None = _COLUMN
     mean: tuple[float, ...] = _COLUMNS
     std: tuple[float, ...] = _COLUMNS
+    inputs: tuple[str, ...] = _COLUMNS
 
     @model_validator(mode="after")
     def _moments_together(self) -> Self:
@@ -94,21 +99,21 @@ class Data:
     """A data set, split and ready for training.
 
     `digest` identifies pixels, labels and split: equal digests mean the same images in the same splits; `split`
-    describes in words how the splits were made. `shape` is (channels, height, width). `target` is the kind of the
-    targets, `classes` the number of classes, labels or values, and `class_names` are their names, in the order of the
-    network's outputs. `mean` and `std` have one value per channel, for pixels scaled to 0..1, from the training split
-    only; they normalise the batches of all splits. `target_mean` and `target_std` are those of each value, () unless
+    describes in words how the splits were made. `inputs` are the names and shapes of the inputs, such as (("image",
+    (channels, height, width)),). `target` is the kind of the targets, `classes` the number of classes, labels or
+    values, and `class_names` are their names, in the order of the network's outputs. `moments_of_inputs` has mean and
+    standard deviation of each input, from the training split only; they normalise the batches of all splits. Of tokens
+    it is None. `target_mean` and `target_std` are those of each value, () unless
     the target is values. `notes` are sentences on surprises: files that were not read, images in two splits.
     """
 
     name: str
     digest: str
     split: str
-    shape: tuple[int, int, int]
+    inputs: tuple[tuple[str, InputShape], ...]
     classes: int
     class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    moments_of_inputs: tuple[Moments | None, ...]
     notes: tuple[str, ...]
     target: TargetKind
     target_mean: tuple[float, ...]
@@ -116,6 +121,36 @@ class Data:
     train: Split
     val: Split
     _test: Split = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the only input. Raises DataError if there is not exactly one image."""
+        if len(self.inputs) != 1 or len(self.inputs[0][1]) != 3:
+            raise DataError(f"{self.name}: one image is needed here; the inputs are {inputs_text(self.inputs)}")
+        channels, height, width = self.inputs[0][1]
+        return channels, height, width
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """The mean of each channel of the only input, of pixels scaled to 0..1."""
+        return self._moments_of_image[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """The standard deviation of each channel of the only input, of pixels scaled to 0..1."""
+        return self._moments_of_image[1]
+
+    @property
+    def _moments_of_image(self) -> Moments:
+        found = self.moments_of_inputs[0]
+        assert self.shape and found is not None
+        return found
+
+    @property
+    def moments(self) -> AllMoments:
+        """Mean and standard deviation of the only input, or those of several by name, for `hadnas.export`."""
+        named = {name: found for (name, _), found in zip(self.inputs, self.moments_of_inputs, strict=True) if found}
+        return self._moments_of_image if len(self.inputs) == 1 and named else named
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -140,7 +175,8 @@ def load_data(spec: DataSpec | str) -> Data:
     shapes or types, labels out of range, a single class, a class too small to split, files that are not images, NaN or
     constant targets.
     """
-    from hadnas.train.data.images import Normalise, Split
+    from hadnas.train.data.images import Split
+    from hadnas.train.data.normalise import Normalise
     from hadnas.train.data.reader import read_source
     from hadnas.train.data.split import held_out, repeated
     from hadnas.train.data.target import check_varied, target_moments
@@ -148,7 +184,9 @@ def load_data(spec: DataSpec | str) -> Data:
     if isinstance(spec, str):
         spec = DataSpec(source=spec)
     source = read_source(spec.source, spec.reading)
-    digest = hashlib.sha256(repr((source.scale, source.train.shape)).encode())
+    inputs = source.train.inputs
+    form = inputs if len(inputs) > 1 else inputs[0][1]
+    digest = hashlib.sha256(repr((source.scale, form)).encode())
     train, groups = source.train, source.groups
     hashes = {"train": train.update(digest)}
     parts: dict[str, Images] = {}
@@ -174,25 +212,26 @@ def load_data(spec: DataSpec | str) -> Data:
     )
 
     check_varied(train, source, spec.source)
-    mean, std = train.moments(source.scale)
+    normalise, given = train.normalisers(source.scale), ""
     if spec.mean:
-        mean, std = (_for_channels(values, train.shape[0]) for values in (spec.mean, spec.std))
-    given = f"images are normalised by the given mean {_listed(mean)} and standard deviation {_listed(std)}"
-    given = given if spec.mean else ""
-    digest.update(repr((spec.mean, spec.std)).encode() if spec.mean else b"")
+        if len(inputs) > 1 or normalise[0] is None:
+            raise DataError(f"{spec.source}: `mean` is for data of one image; the inputs are {inputs_text(inputs)}")
+        values = [_for_channels(one, len(normalise[0].mean)) for one in (spec.mean, spec.std)]
+        normalise = (Normalise(values[0], values[1], source.scale),)
+        mean, std = map(_listed, values)
+        given = f"images are normalised by the given mean {mean} and standard deviation {std}"
+        digest.update(repr((spec.mean, spec.std)).encode())
     target_mean, target_std = target_moments(train, source)
     how = "by class" if source.target == "classes" else "at random"
-    how += "" if source.groups is None else f" and without a common {spec.group}"
-    normalise = Normalise(mean, std, source.scale)
+    how += "" if source.groups is None else f" and without a common {source.grouped_by or spec.group}"
     return Data(
         name=source.name or Path(spec.source).expanduser().stem,
         digest=digest.hexdigest()[:16],
         split=f"{', '.join(drawn)}, {how}, seed {spec.split_seed}" if drawn else "the data's own",
-        shape=train.shape,
+        inputs=inputs,
         classes=len(source.class_names),
         class_names=source.class_names,
-        mean=mean,
-        std=std,
+        moments_of_inputs=tuple(None if how is None else (how.mean, how.std) for how in normalise),
         notes=(*source.notes, *(note for note in (shared, given) if note)),
         target=source.target,
         target_mean=target_mean,

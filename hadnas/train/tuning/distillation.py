@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hadnas.inputs import Inputs
+
 
 class Distillation:
     """The loss of a batch of images with the share of a teacher's logits.
@@ -20,10 +22,10 @@ class Distillation:
         self.teacher = teacher.eval().requires_grad_(False)
         self.weight, self.temperature = weight, temperature
 
-    def __call__(self, loss: Tensor, images: Tensor, logits: Tensor) -> Tensor:
-        """The loss of the targets (a scalar), images (B, C, H, W) and logits (B, K) -> a scalar."""
+    def __call__(self, loss: Tensor, inputs: Inputs, logits: Tensor) -> Tensor:
+        """The loss of the targets (a scalar), inputs (B, ...) and logits (B, K) -> a scalar."""
         with torch.no_grad():
-            target = self.teacher(images).float() / self.temperature
+            target = self.teacher(*inputs).float() / self.temperature
         student = F.log_softmax(logits.float() / self.temperature, 1)
         far = F.kl_div(student, F.log_softmax(target, 1), reduction="batchmean", log_target=True)
         return (1 - self.weight) * loss + self.weight * self.temperature**2 * far

@@ -4,8 +4,8 @@ Labels are integers or text (N,) or (N, 1) for classes, 0 and 1 of shape (N, K) 
 values.
 """
 
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,9 @@ import torch
 from numpy.lib.npyio import NpzFile
 
 from hadnas.errors import LISTED, DataError, cut
-from hadnas.paths import as_path
 from hadnas.targets import TargetKind
 from hadnas.train.data.images import HeldImages, Source, checked_names
-from hadnas.train.data.reader import ordered_names, reader
+from hadnas.train.data.reader import ordered_names
 from hadnas.train.data.split import SPLITS
 from hadnas.train.data.target import as_float32
 
@@ -29,72 +28,78 @@ _LARGE, _RATIO = 2**30, 200
 _CHUNK = 1024  # images converted at once: a whole set as float64 would take eight times its memory
 
 
-def _is_npz(source: str) -> bool:
-    path = as_path(source)
-    return path.suffix.lower() == ".npz" and path.exists() and not path.is_dir()
-
-
-@reader("an .npz file with train_images and train_labels", takes=_is_npz)
-def read_npz(source: str) -> Source:
-    """Read every split of the file. Raises DataError for a malformed file."""
-    path = as_path(source)
-    if not path.is_file():  # a device file may have no end
-        raise DataError(f"{path}: a pipe or device; a regular file is needed")
-    try:
-        with path.open("rb") as file:  # NumPy does not close a damaged file that it opened
-            return _read(np.load(file, allow_pickle=False), path)
-    except DataError:
-        raise
-    except Exception as error:  # NumPy raises many types of errors for damaged files
-        why = f" ({error})" if zipfile.is_zipfile(path) else ""  # NumPy calls any other file a pickle
-        raise DataError(f"{path}: not a readable .npz file{why}") from error
-
-
-def _read(archive: object, path: Path) -> Source:
-    if not isinstance(archive, NpzFile):
-        raise DataError(f"{path}: contains one array; a .npz file with train_images and train_labels is needed")
-    if LAYOUT in archive.files and (layout := str(_array(archive, LAYOUT, path))) != "NHWC":
+def read_images(archive: NpzFile, path: Path) -> Source:
+    """The images and labels of every split of an open file. Raises DataError for malformed ones."""
+    if LAYOUT in archive.files and (layout := str(read_array(archive, LAYOUT, path))) != "NHWC":
         raise DataError(f"{path}: {LAYOUT} is {layout!r}; 'NHWC' is allowed, with images of shape (N, H, W, C)")
     keys = {split: pair for split in SPLITS if (pair := _keys(archive.files, split, path))}
-    images = {key: _images(archive, key, path) for key, _ in keys.values()}
-    labels = {key: _labels(archive, key, len(images[of]), of, path) for of, key in keys.values()}
-    kinds = {key: _kind(array) for key, array in labels.items()}
-    kind = kinds[keys["train"][1]]
-    if other := next((key for key in kinds if kinds[key] != kind), None):
-        raise DataError(f"{path}: {other} are {kinds[other]}, the training images have {kind}; one kind is needed")
+    images = {key: image_array(archive, key, path) for key, _ in keys.values()}
+    targets = read_targets(archive, {split: (of, len(images[key]), key) for split, (key, of) in keys.items()}, path)
     shapes = {key: (array.shape[3], *array.shape[1:3]) for key, array in images.items()}
     first = next(iter(shapes))
     for key, shape in shapes.items():
         if shape != shapes[first]:
             raise DataError(f"{path}: {key} are {shape}, the training images {shapes[first]} (channels, height, width)")
-    names = _array(archive, "class_names", path) if "class_names" in archive.files else None
-    count = labels[keys["train"][1]].shape[1] if kind != "classes" else None
+    pixels, notes = _bytes(images, path)
+    parts = {
+        split: HeldImages(
+            torch.from_numpy(np.ascontiguousarray(pixels[key].transpose(0, 3, 1, 2))),
+            torch.from_numpy(targets.labels[split]),
+            [f"{key}[{place}]" for place in range(len(pixels[key]))],
+        )
+        for split, (key, _) in keys.items()
+    }
+    return Source(
+        255.0,
+        targets.class_names,
+        parts["train"],
+        parts.get("val"),
+        parts.get("test"),
+        notes + targets.notes,
+        target=targets.kind,
+    )
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The targets of every split by its name: int64 (N,) or float32 (N, K)."""
+
+    kind: TargetKind
+    class_names: tuple[str, ...]
+    labels: dict[str, np.ndarray]
+    notes: tuple[str, ...]
+
+
+def read_targets(archive: NpzFile, keys: Mapping[str, tuple[str, int, str]], path: Path) -> Targets:
+    """The targets of every split. Raises DataError for malformed ones.
+
+    keys: split -> the array of its targets, their number, and what they are of
+    """
+    labels = {key: _labels(archive, key, n, of, path) for key, n, of in keys.values()}
+    kinds = {key: _kind(array) for key, array in labels.items()}
+    train = keys["train"][0]
+    kind = kinds[train]
+    if other := next((key for key in kinds if kinds[key] != kind), None):
+        raise DataError(f"{path}: {other} are {kinds[other]}, the training images have {kind}; one kind is needed")
+    names = read_array(archive, "class_names", path) if "class_names" in archive.files else None
+    count = labels[train].shape[1] if kind != "classes" else None
     if names is not None and (names.ndim != 1 or len(names) == 0 or len(names) != (count or len(names))):
         raise DataError(f"{path}: class_names has shape {names.shape}; one name for each of the {kind} is needed")
     if names is not None:
         _check_class_names(names.tolist(), path)
-    more: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     if count is None:
         classes, targets = _classes(labels, names, path)
     else:
         classes = checked_names((np.arange(count) if names is None else names).tolist(), path)
         targets = {key: _float32(key, array, path) for key, array in labels.items()}
         if kind == "values" and all((array == np.rint(array)).all() for array in labels.values()):
-            key = keys["train"][1]
-            more = (f"{key} are whole numbers of a floating type, read as values; for classes: {key}.astype(int)",)
-    pixels, notes = _bytes(images, path)
-    parts = {
-        split: HeldImages(
-            torch.from_numpy(np.ascontiguousarray(pixels[key].transpose(0, 3, 1, 2))),
-            torch.from_numpy(targets[of]),
-            [f"{key}[{place}]" for place in range(len(pixels[key]))],
-        )
-        for split, (key, of) in keys.items()
-    }
-    if "val" in parts and kind == "classes":
-        lacking = np.setdiff1d(parts["train"].labels, parts["val"].labels)
-        more = tuple(f"class {classes[label]!r} has no validation image" for label in lacking[:1])
-    return Source(255.0, classes, parts["train"], parts.get("val"), parts.get("test"), notes + more, target=kind)
+            notes = (f"{train} are whole numbers of a floating type, read as values; for classes: {train}.astype(int)",)
+    found = {split: targets[key] for split, (key, _, _) in keys.items()}
+    if "val" in found and kind == "classes":
+        lacking = np.setdiff1d(found["train"], found["val"])
+        notes = tuple(f"class {classes[label]!r} has no validation image" for label in lacking[:1])
+    return Targets(kind, classes, found, notes)
 
 
 def _check_class_names(names: list[object], path: Path) -> None:
@@ -128,7 +133,8 @@ def _keys(found: Iterable[str], split: str, path: Path) -> tuple[str, str] | Non
     return max(chosen, key=lambda pair: len(set(pair) & set(found)), default=None)
 
 
-def _array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
+def read_array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
+    """An array of the file. Raises DataError if there is none, or it cannot be read."""
     if key not in archive.files:
         some = ", ".join([*archive.files[:LISTED], "..."][: len(archive.files)]) or "none"
         raise DataError(f"{path}: no array {key!r} (found: {some})")
@@ -150,9 +156,9 @@ def _array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
         ) from error
 
 
-def _images(archive: NpzFile, key: str, path: Path) -> np.ndarray:
+def image_array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
     """Images (N, H, W, C) as they are in the file."""
-    images = _array(archive, key, path)
+    images = read_array(archive, key, path)
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise DataError(f"{path}: {key} has shape {images.shape}; (N, H, W) or (N, H, W, C), none 0, is needed")
     if images.ndim == 3:
@@ -223,7 +229,7 @@ def _bytes(images: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndar
 
 def _labels(archive: NpzFile, key: str, n: int, images: str, path: Path) -> np.ndarray:
     """Classes (N,) as integers or text, labels (N, K) as integers, or values (N, K) as floats."""
-    labels = _array(archive, key, path)
+    labels = read_array(archive, key, path)
     if labels.dtype.kind not in "biufSU":
         raise DataError(
             f"{path}: {key} is {labels.dtype}; integers or text for classes, floats for values: {key}.astype(str)"

@@ -1,0 +1,1 @@
+"""The host of two inputs: an encoder of each, a fusion of their features, and a head."""

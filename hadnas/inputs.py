@@ -1,0 +1,117 @@
+"""The inputs of a network: floats of one shape, such as images (C, H, W) or vectors (K,), or tokens of a vocabulary."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+class Tokens(NamedTuple):
+    """An input of `length` tokens: whole numbers (int64) from 0 to `vocabulary` - 1, such as the words of a question.
+
+    In a `Task` it takes the place of a shape: `Task({"image": (3, 64, 64), "question": Tokens(9, 27)}, 13)`.
+    """
+
+    length: int
+    vocabulary: int
+
+    def __str__(self) -> str:
+        return f"{self.length} of {self.vocabulary}"
+
+
+InputShape = tuple[int, ...] | Tokens
+"""One input without the batch: the shape of floats, or tokens."""
+
+Inputs = tuple["Tensor", ...]
+"""A batch of every input of a network, in the order of its arguments: `network(*inputs)`."""
+
+
+Moments = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of an input over the training images, by which it is normalised.
+
+Of an image or map they are those of each channel, of pixels scaled to 0..1; of a vector, those of each number.
+"""
+
+
+AllMoments = Moments | Mapping[str, Moments]
+"""The moments of the only image or, of several inputs, those of each by name; tokens have none."""
+
+
+def size_of(shape: InputShape) -> tuple[int, ...]:
+    """The shape of an input without the batch; (length,) of tokens."""
+    return (shape.length,) if isinstance(shape, Tokens) else shape
+
+
+def shape_text(shape: InputShape) -> str:
+    """`3x64x64` for floats, `9 of 27` for tokens."""
+    return str(shape) if isinstance(shape, Tokens) else "x".join(map(str, shape))
+
+
+def inputs_text(inputs: Sequence[tuple[str, InputShape]]) -> str:
+    """`left=1x8x8, question=9 of 27`."""
+    return ", ".join(f"{name}={shape_text(shape)}" for name, shape in inputs)
+
+
+def example_text(shapes: Sequence[InputShape]) -> str:
+    """The arguments of a network in Python: `torch.zeros(1, 3, 64, 64), torch.zeros(1, 9, dtype=torch.int64)`."""
+    sizes = [", ".join(map(str, (1, *size_of(shape)))) for shape in shapes]
+    return ", ".join(
+        f"torch.zeros({size}{', dtype=torch.int64' * isinstance(shape, Tokens)})"
+        for size, shape in zip(sizes, shapes, strict=True)
+    )
+
+
+def zeros(shapes: Sequence[InputShape], batch: int, *, dtype: Any = None, device: Any = None) -> Inputs:
+    """A batch of zeros for each input, floats of `dtype`."""
+    import torch
+
+    dtypes = [torch.int64 if isinstance(shape, Tokens) else dtype for shape in shapes]
+    return tuple(
+        torch.zeros(batch, *size_of(shape), dtype=one, device=device) for shape, one in zip(shapes, dtypes, strict=True)
+    )
+
+
+def cast(inputs: Inputs, dtype: Any) -> Inputs:
+    """The floats among the inputs in another dtype; tokens stay whole numbers."""
+    return tuple(one.to(dtype) if one.is_floating_point() else one for one in inputs)
+
+
+def shapes_text(inputs: Inputs) -> str:
+    """The shapes of a batch, for messages."""
+    return " and ".join(str(tuple(one.shape)) for one in inputs)
+
+
+def drawn(shapes: Sequence[InputShape], batch: int, draw: "Callable[..., Tensor]", generator: "Generator") -> Inputs:
+    """A random batch for each input on the CPU: floats by `draw`, as torch.randn, tokens with equal chances."""
+    import torch
+
+    return tuple(
+        torch.randint(shape.vocabulary, (batch, shape.length), generator=generator, device="cpu")
+        if isinstance(shape, Tokens)
+        else draw(batch, *shape, generator=generator, device="cpu")
+        for shape in shapes
+    )
+
+
+def inputs_to_json(inputs: Sequence[tuple[str, InputShape]], moments: Sequence[Moments | None]) -> dict[str, Any]:
+    """Inputs and their moments as plain data: those of one image as before there were others."""
+    if [(name, len(shape)) for name, shape in inputs] == [("image", 3)] and moments[0] is not None:
+        return {"shape": list(inputs[0][1]), "mean": list(moments[0][0]), "std": list(moments[0][1])}
+    known = [
+        {"name": name, "tokens" if isinstance(shape, Tokens) else "shape": list(shape)}
+        | ({} if own is None else {"mean": list(own[0]), "std": list(own[1])})
+        for (name, shape), own in zip(inputs, moments, strict=True)
+    ]
+    return {"inputs": known}
+
+
+def inputs_from_json(stored: Mapping[str, Any]) -> tuple[tuple[tuple[str, InputShape], ...], AllMoments]:
+    """What `inputs_to_json` wrote: names and shapes, and the moments of the image or, of several inputs, by name."""
+    if "inputs" not in stored:
+        return (("image", tuple(stored["shape"])),), (tuple(stored["mean"]), tuple(stored["std"]))
+    inputs: list[tuple[str, InputShape]] = [
+        (one["name"], Tokens(*one["tokens"]) if "tokens" in one else tuple(one["shape"])) for one in stored["inputs"]
+    ]
+    moments = {one["name"]: (tuple(one["mean"]), tuple(one["std"])) for one in stored["inputs"] if "mean" in one}
+    return tuple(inputs), moments

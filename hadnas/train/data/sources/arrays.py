@@ -1,0 +1,153 @@
+"""Several inputs in a `.npz` file: for an input NAME the arrays `train_NAME`, and those of val and test.
+
+Integers (N, length) are tokens, uint8 (N, H, W) or (N, H, W, C) images, floats (N, K) vectors, and floats (N, H, W) or
+(N, H, W, C) maps. An array `train_NAME_index` (N,), or `train_image_index` for `images`, gives the place in
+`train_NAME` of each example, as several examples may share an image. The vocabulary of tokens is that of the array
+`vocab`.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib.npyio import NpzFile
+
+from hadnas.errors import DataError
+from hadnas.paths import as_path
+from hadnas.train.data.columns import HeldInputs, InputColumn
+from hadnas.train.data.images import Source
+from hadnas.train.data.reader import reader
+from hadnas.train.data.sources.npz import image_array, read_array, read_images, read_targets
+from hadnas.train.data.split import SPLITS
+
+VOCABULARY = "vocab"
+
+
+def _is_npz(source: str) -> bool:
+    path = as_path(source)
+    return path.suffix.lower() == ".npz" and path.exists() and not path.is_dir()
+
+
+@reader("an .npz file with train_images and train_labels", takes=_is_npz, options=("inputs",))
+def read_npz(source: str, inputs: Sequence[str] = ()) -> Source:
+    """Read every split of the file. Raises DataError for a malformed file."""
+    path = as_path(source)
+    if not path.is_file():  # a device file may have no end
+        raise DataError(f"{path}: a pipe or device; a regular file is needed")
+    try:
+        with path.open("rb") as file:  # NumPy does not close a damaged file that it opened
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, NpzFile):
+                needed = "a .npz file with train_images and train_labels is needed"
+                raise DataError(f"{path}: contains one array; {needed}")
+            return _read_inputs(archive, path, inputs) if inputs else read_images(archive, path)
+    except DataError:
+        raise
+    except Exception as error:  # NumPy raises many types of errors for damaged files
+        why = f" ({error})" if zipfile.is_zipfile(path) else ""  # NumPy calls any other file a pickle
+        raise DataError(f"{path}: not a readable .npz file{why}") from error
+
+
+def _read_inputs(archive: NpzFile, path: Path, names: Sequence[str]) -> Source:
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(f"{path}: the input {twice} is named twice; each is named once")
+    splits = [split for split in SPLITS if split == "train" or f"{split}_labels" in archive.files]
+    counts = {f"{split}_labels": len(read_array(archive, f"{split}_labels", path)) for split in splits}
+    keys = {split: (f"{split}_labels", counts[f"{split}_labels"], f"{split}_{names[0]}") for split in splits}
+    targets = read_targets(archive, keys, path)
+    read = [_columns(archive, name, splits, counts, path) for name in names]
+    parts = {}
+    for split in splits:
+        key = f"{split}_labels"
+        labels = torch.from_numpy(targets.labels[split])
+        own = [columns[split] for columns in read]
+        parts[split] = HeldInputs(own, labels, [f"{key}[{place}]" for place in range(len(labels))])
+    shared = next((name for name in names if _index_key(archive, "train", name)), None)
+    groups = None if shared is None else parts["train"].columns[names.index(shared)].places.numpy()
+    return Source(
+        255.0,
+        targets.class_names,
+        parts["train"],
+        parts.get("val"),
+        parts.get("test"),
+        targets.notes,
+        target=targets.kind,
+        groups=groups if {"val", "test"} - parts.keys() else None,
+        grouped_by=f"value of {shared}",
+    )
+
+
+def _index_key(archive: NpzFile, split: str, name: str) -> str | None:
+    """The array with the place of each example's value; None if each example has its own."""
+    keys = f"{split}_{name}_index", f"{split}_{name.removesuffix('s')}_index"
+    return next((key for key in keys if key in archive.files), None)
+
+
+def _columns(
+    archive: NpzFile, name: str, splits: Sequence[str], counts: dict[str, int], path: Path
+) -> dict[str, InputColumn]:
+    """One input in every split: of one kind, shape and vocabulary."""
+    values = {split: _values(archive, f"{split}_{name}", path) for split in splits}
+    first, vocabulary = values["train"], 0
+    for split, own in values.items():
+        if own.shape[1:] != first.shape[1:] or own.dtype != first.dtype:
+            found, needed = (f"{one.dtype} of shape {(*one.shape[1:],)}" for one in (own, first))
+            raise DataError(f"{path}: {split}_{name} are {found}, train_{name} {needed}; one form is needed")
+    if first.dtype == np.int64:
+        known = VOCABULARY in archive.files
+        vocabulary = len(read_array(archive, VOCABULARY, path)) if known else int(first.max()) + 1
+        for split, own in values.items():
+            wrong = np.argwhere((own < 0) | (own >= vocabulary))
+            if len(wrong):
+                row, column = wrong[0].tolist()
+                rule = f"the vocabulary of {VOCABULARY}" if known else f"the tokens of train_{name}"
+                raise DataError(
+                    f"{path}: {split}_{name}[{row}, {column}] is {own[row, column]}; allowed are 0 to "
+                    f"{vocabulary - 1}, {rule}"
+                )
+    return {
+        split: InputColumn(
+            name, torch.from_numpy(own), _places(archive, split, name, len(own), counts, path), vocabulary
+        )
+        for split, own in values.items()
+    }
+
+
+def _values(archive: NpzFile, key: str, path: Path) -> np.ndarray:
+    """The values of an input: int64 tokens (M, length), uint8 images or float64 maps (M, C, H, W), vectors (M, K)."""
+    found = read_array(archive, key, path)
+    if found.ndim == 2 and found.dtype.kind in "iu":
+        return found.astype(np.int64)
+    if found.dtype.kind != "f" and (found.ndim == 2 or found.dtype != np.uint8):
+        raise DataError(
+            f"{path}: {key} is {found.dtype} of shape {found.shape}; allowed are integers (N, length) for tokens, "
+            "uint8 (N, H, W) or (N, H, W, C) for images, and floats for vectors (N, K) and maps"
+        )
+    if found.ndim != 2:
+        found = image_array(archive, key, path).transpose(0, 3, 1, 2)
+    if found.dtype.kind == "f":
+        wrong = np.argwhere(~np.isfinite(found))
+        if len(wrong):
+            place = tuple(wrong[0].tolist())
+            raise DataError(f"{path}: {key}[{place[0]}] has the value {found[place]:g}; allowed are finite numbers")
+        found = found.astype(np.float64)
+    return np.ascontiguousarray(found)
+
+
+def _places(archive: NpzFile, split: str, name: str, total: int, counts: dict[str, int], path: Path) -> torch.Tensor:
+    """The place of each example's value. Raises DataError unless there is one for each label."""
+    key, labels = _index_key(archive, split, name), f"{split}_labels"
+    places = np.arange(total) if key is None else read_array(archive, key, path)
+    if places.ndim != 1 or len(places) != counts[labels]:
+        array, n = key or f"{split}_{name}", counts[labels]
+        rule = f"{array}[{len(places)}] is missing" if len(places) < n else f"{labels}[{n}] is missing"
+        raise DataError(f"{path}: {array} has {len(places)} rows, {labels} {n}: {rule}; one for each label is needed")
+    if places.dtype.kind not in "iu":
+        raise DataError(f"{path}: {key} is {places.dtype}; integers are needed, the places in {split}_{name}")
+    wrong = np.flatnonzero((places < 0) | (places >= total))
+    if len(wrong):
+        rule = f"allowed are 0 to {total - 1}, the places in {split}_{name}"
+        raise DataError(f"{path}: {key}[{wrong[0]}] is {places[wrong[0]]}; {rule}")
+    return torch.from_numpy(places.astype(np.int64))
