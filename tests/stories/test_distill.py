@@ -66,7 +66,7 @@ def logits(node: dict[str, Any], weights: Path) -> Tensor:
     """Of all validation images."""
     network = build_seeded(make_plan({"op": "timm", "model": MODEL, "weights": str(weights), **node}, DIGITS), 0).eval()
     with torch.no_grad():
-        out: Tensor = network(torch.cat([images for images, _ in load_data(AS_TRAINED).val.batches(512)]))
+        out: Tensor = network(torch.cat([images for (images,), _ in load_data(AS_TRAINED).val.batches(512)]))
     return out.double().log_softmax(1)
 
 
@@ -142,7 +142,7 @@ def test_a_module_learns_the_outputs_of_another_and_the_network_runs_no_further(
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 1), Fails())
     images = load_data("digits").train
-    batch, _ = next(images.batches(8))
+    (batch,), _ = next(images.batches(8))
     seen = record_calls(network, ["1", "2"], batch)
     assert seen.given["1"][0][0].min() < 0 and torch.equal(seen.returned["1"], seen.given["2"][0][0])
     pupils = [("2", nn.Conv2d(4, 4, 1)), ("2", nn.Conv2d(4, 4, 1, groups=2))]

@@ -85,7 +85,7 @@ def test_files_have_the_size_and_all_images_the_moments_of_the_weights(
     assert data.shape == (3, 48, 48) and (data.mean, data.std) == (MEAN, STD)
     assert data.digest != without.digest and any("0.5, 0.4, 0.3" in note for note in data.notes)
     pixels, _ = data.train.images[0]
-    images, _ = next(data.train.batches(1))
+    (images,), _ = next(data.train.batches(1))
     expected = (pixels / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
     assert torch.allclose(images[0], expected, rtol=0, atol=1e-5)
 

@@ -58,7 +58,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory, data: Data) -> Path:
             if isinstance(module, nn.BatchNorm2d):
                 module.weight.uniform_(0.5, 1)
                 module.momentum = None  # the averages are then those of the one batch
-        images, _ = next(data.train.batches(90))
+        (images,), _ = next(data.train.batches(90))
         network.train()(images)
         network.fc.weight.mul_(3 / network.eval()(images).std())
     path = tmp_path_factory.mktemp("parent") / "parent.safetensors"
@@ -150,14 +150,14 @@ def test_distillation_computes_its_formula_and_needs_no_gradient_of_the_teacher(
     torch.manual_seed(0)
     teacher = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(6), nn.Linear(6, 3)).double()
     images, logits = torch.randn(5, 1, 2, 3).double(), torch.randn(5, 3, requires_grad=True)
-    loss = Distillation(teacher, 0.3, 2.0)(torch.tensor(1.5), images, logits)
+    loss = Distillation(teacher, 0.3, 2.0)(torch.tensor(1.5), (images,), logits)
     t = teacher.eval()(images).float()
     p, q = torch.softmax(t / 2, 1), torch.softmax(logits / 2, 1)
     expected = 0.7 * 1.5 + 0.3 * 4 * (p * (p.log() - q.log())).sum(1).mean()
     assert torch.allclose(loss, expected, rtol=0, atol=1e-6)
     loss.backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None and not any(parameter.requires_grad for parameter in teacher.parameters())
-    same = Distillation(teacher, 1.0, 3.0)(torch.tensor(9.0), images, t)
+    same = Distillation(teacher, 1.0, 3.0)(torch.tensor(9.0), (images,), t)
     assert float(same) == pytest.approx(0, abs=1e-6)
 
 
@@ -165,7 +165,7 @@ def test_a_network_learns_from_the_logits_of_its_parent(weights: Path, data: Dat
     """With the whole loss from a parent that knows nothing of the digits, a network comes near the parent, not them."""
     plan = plan_of(weights, {"layer2.0.conv2": op("star", expand=1)})
     parent = plan.host.teacher(plan, data.class_names).eval()
-    images, _ = next(data.val.batches(60))
+    (images,), _ = next(data.val.batches(60))
 
     def far(module: nn.Module) -> float:
         with torch.no_grad():
