@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hadnas.exporter.folder import export
     from hadnas.hosts.build import build
     from hadnas.hosts.graft.space import graft
+    from hadnas.inputs import Tokens
     from hadnas.library import load
     from hadnas.measure.cost import cost
     from hadnas.measure.latency.latency import latency
@@ -42,6 +43,7 @@ _PUBLIC = {
     "Study": "hadnas.store.study",
     "SurrogateSampler": "hadnas.samplers.surrogate",
     "Task": "hadnas.arch.task",
+    "Tokens": "hadnas.inputs",
     "block": "hadnas.blocks.registry",
     "build": "hadnas.hosts.build",
     "cost": "hadnas.measure.cost",

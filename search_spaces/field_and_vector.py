@@ -4,7 +4,7 @@ The field is a map of height 1, read by convolutions and by a block over its pos
 a feed-forward network. The deflection of a beam is a product of a form of the loads and a function of the material.
 """
 
-from hadnas.search_spaces.fusion_pairs import fusions
+from hadnas.search_spaces.two_images import fusions
 from hadnas.space import one_of, op
 
 LOADS = op(

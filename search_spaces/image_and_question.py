@@ -1,10 +1,10 @@
 """An image and a question: convolutions, word vectors with a mixer of tokens, and the fusion that answers.
 
 Every fusion has 24,000 parameters within 1 %. The question is a map of height 1, a position for each word, mixed by
-attention or by convolutions, or not at all: a bag of words.
+attention, by convolutions or by weights over the places.
 """
 
-from hadnas.search_spaces.fusion_pairs import fusions
+from hadnas.search_spaces.two_images import fusions
 from hadnas.space import one_of, op
 
 DOWN = op("conv_norm", kernel=3, stride=2, norm="batchnorm2d", act="relu")
@@ -27,7 +27,7 @@ QUESTION = op(
                     "residual",
                     norm="layernorm2d",
                     merge=op("add"),
-                    block=one_of(op("identity"), op("attention", heads=2), op("conv_next", kernel=3), name="words"),
+                    block=one_of(op("attention", heads=2), op("conv_next", kernel=3), op("token_mlp"), name="words"),
                 ),
                 op("residual", norm="layernorm2d", merge=op("add"), block=op("mlp", expand=2)),
             ],

@@ -1,6 +1,6 @@
 """Which fusion of two digits finds the label of both?"""
 
-from hadnas.search_spaces.fusion_pairs import SPACE
+from hadnas.search_spaces.two_images import SPACE
 from hadnas.store.study import Study
 from hadnas.train.recipe import Recipe
 

@@ -1,6 +1,6 @@
 """Which fusion finds shift and angle between two images?"""
 
-from hadnas.search_spaces.registration import SPACE
+from hadnas.search_spaces.image_motion import SPACE
 from hadnas.store.study import Study
 from hadnas.train.recipe import Recipe
 

@@ -7,9 +7,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from hadnas.arch.task import Task
+from hadnas.inputs import Tokens
 from hadnas.space import int_range, one_of, op, repeat
 
 DOWN = op("conv_norm", kernel=3, stride=2)
+
+TWO_INPUTS = {
+    "two_images": Task({"left": (1, 8, 8), "right": (1, 8, 8)}, 5),
+    "image_motion": Task({"fixed": (1, 24, 24), "moving": (1, 24, 24)}, 5, "values"),
+    "field_and_vector": Task({"loads": (1, 1, 16), "material": (4,)}, 5, "values"),
+    "image_and_question": Task({"images": (3, 64, 64), "tokens": Tokens(9, 27)}, 5),
+}
+"""Shipped search space of two inputs -> a task of its networks."""
 
 
 def residual(block: Any, **slots: Any) -> dict[str, Any]:

@@ -74,6 +74,9 @@ def table(path: Path) -> None:
         known[source][name].append(np.array(own.split(), float))
     for source, rows in known.items():
         whole = {name: np.stack(found) for name, found in rows.items() if len(found) == SEEDS}
+        if not set(CONTROLS) <= set(whole):
+            print(f"\n{source}: not finished")
+            continue
         share = all(set(np.unique(found)) <= {0.0, 1.0} for found in whole.values())
         sign = 1 if share else -1
         control = max(CONTROLS, key=lambda name: sign * whole[name].mean())

@@ -15,8 +15,10 @@ from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.contract.cases import randomise
 from hadnas.hosts.build import build
+from hadnas.inputs import zeros
 from hadnas.library import shipped
 from hadnas.space import every
+from tests.networks import TWO_INPUTS
 
 TASK = Task.image(3, 16, 16, classes=5)
 
@@ -51,10 +53,10 @@ def operations(arch: Arch) -> set[str]:
 
 @pytest.mark.parametrize("name", shipped("search_spaces"))
 def test_samples_of_a_shipped_space_are_built_and_run(name: str) -> None:
-    space = hadnas.load(f"search_spaces/{name}")
+    space, task = hadnas.load(f"search_spaces/{name}"), TWO_INPUTS.get(name, TASK)
     for seed in range(4):
-        network = build(sample(space, TASK, seed=seed), TASK, device="meta")
-        assert network(torch.empty(2, *TASK.shape, device="meta")).shape == (2, 5)
+        network = build(sample(space, task, seed=seed), task, device="meta")
+        assert network(*zeros(task.shapes, 2, device="meta")).shape == (2, 5)
 
 
 @pytest.mark.parametrize(("name", "allowed"), [("encrypted", POLYNOMIAL), ("activation_free", POLYNOMIAL | LAYER_NORM)])

@@ -31,11 +31,12 @@ from hadnas.exporter.card import Facts, Single, card
 from hadnas.exporter.folder import FILES, check_folder, export, usage
 from hadnas.hosts.build import build
 from hadnas.hosts.host import make_plan
+from hadnas.inputs import drawn
 from hadnas.library import shipped
 from hadnas.search_spaces import four_families, star_or_sum_blocks
 from hadnas.source.module import licence, plan_source
 from hadnas.space import op
-from tests.networks import pyramid, residual
+from tests.networks import TWO_INPUTS, pyramid, residual
 from tests.stories.test_export_timm import imported
 
 DIGITS = Task.image(1, 8, 8, classes=10)
@@ -100,7 +101,7 @@ def _stirred(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def _bit_equal(text: str, network: nn.Module, images: Tensor) -> Tensor:
+def _bit_equal(text: str, network: nn.Module, *inputs: Tensor) -> Tensor:
     """The logits of `network`, which the exported `text` returns to the last bit, with nothing of hadnas."""
     known: dict[str, Any] = {"__name__": "exported", "__file__": "model.py"}
     exec(text.replace("@register_model", ""), known)  # timm registers what stands in a module only
@@ -109,8 +110,8 @@ def _bit_equal(text: str, network: nn.Module, images: Tensor) -> Tensor:
     assert list(exported.state_dict()) == list(network.state_dict())
     exported.load_state_dict(network.state_dict())
     with torch.inference_mode():
-        logits: Tensor = network(images)
-        assert torch.equal(exported.eval()(images), logits)
+        logits: Tensor = network(*inputs)
+        assert torch.equal(exported.eval()(*inputs), logits)
     return logits
 
 
@@ -130,22 +131,34 @@ def test_every_block_and_merge_is_exported_bit_equal(head: str) -> None:
     assert _bit_equal(text, network, images).isfinite().all()
 
 
+@pytest.mark.parametrize("name", ops("fusion"))
+def test_every_fusion_is_exported_bit_equal(name: str) -> None:
+    """Of an image and tokens."""
+    space = hadnas.load("search_spaces/image_and_question")
+    task = TWO_INPUTS["image_and_question"]
+    arch = complete({**sample(space, task, seed=0).node, "fusion": op(name, dim=8, hidden=8)}, task)
+    torch.manual_seed(0)
+    network = _stirred(build(arch, task))
+    text = plan_source(make_plan(arch, task), {})
+    inputs = drawn(task.shapes, 2, torch.randn, torch.Generator().manual_seed(0))
+    assert f"class {find_op(name).cls.__name__}(" in text and _bit_equal(text, network, *inputs).isfinite().all()
+
+
 @pytest.mark.slow
 def test_two_hundred_candidates_of_every_shipped_space_are_bit_equal(tmp_path: Path) -> None:
     """Executed in this process, from the text and the weights alone; the forty above run where there is no hadnas."""
-    task, spaces = (
-        Task.image(3, 16, 16, classes=5),
-        [hadnas.load(f"search_spaces/{n}") for n in shipped("search_spaces")],
-    )
-    images = torch.randn(2, *task.shape, generator=torch.Generator().manual_seed(0))
+    names = shipped("search_spaces")
     texts = set()
     for index in range(200):
-        arch = sample(spaces[index % len(spaces)], task, seed=index)
+        name = names[index % len(names)]
+        task = TWO_INPUTS.get(name, Task.image(3, 16, 16, classes=5))
+        arch = sample(hadnas.load(f"search_spaces/{name}"), task, seed=index)
+        inputs = drawn(task.shapes, 2, torch.randn, torch.Generator().manual_seed(0))
         torch.manual_seed(index)
         network = _stirred(build(arch, task))
         texts.add(text := plan_source(make_plan(arch, task), {"candidate": index}))
         (tmp_path / f"{index:03d}.py").write_text(text)
-        logits = _bit_equal(text, network, images)
+        logits = _bit_equal(text, network, *inputs)
         assert logits.isfinite().all(), arch.tree()
     assert len(texts) == 200
     settings = ["--isolated", "--line-length", "120", str(tmp_path)]

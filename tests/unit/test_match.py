@@ -14,23 +14,24 @@ from hadnas.search.proposals.enqueued import draw_of_arch, enqueue
 from hadnas.space import draws, replay
 from hadnas.space.match import matches
 from hadnas.store.study import Study
+from tests.networks import TWO_INPUTS
 
 TASK = hadnas.Task.image(3, 32, 32, classes=10)
 
 
 @pytest.mark.parametrize("name", shipped("search_spaces"))
 def test_every_member_is_found_and_no_published_network_is_one(name: str) -> None:
-    space, found = hadnas.load(name), 0
+    space, task, found = hadnas.load(name), TWO_INPUTS.get(name, TASK), 0
     for _, draw in islice(draws(space, random.Random(0)), 12):
         try:
-            arch = complete(draw, TASK)
+            arch = complete(draw, task)
         except HadnasError:  # a rule refuses it
             continue
-        params = draw_of_arch(space, arch, TASK)
-        assert params is not None and complete(replay(space, params), TASK) == arch
+        params = draw_of_arch(space, arch, task)
+        assert params is not None and complete(replay(space, params), task) == arch
         found += 1
     assert found >= 6
-    assert all(draw_of_arch(space, hadnas.load(other), TASK) is None for other in shipped("published"))
+    assert all(draw_of_arch(space, hadnas.load(other), task) is None for other in shipped("published"))
 
 
 def test_repetitions_and_shared_choices_are_told_apart() -> None:

@@ -16,7 +16,7 @@ from hadnas.library import shipped
 from hadnas.measure import meta
 from hadnas.measure.cost import Cost, Counts, cost
 from hadnas.measure.parts import PartCounts
-from tests.networks import TINY_SPACE
+from tests.networks import TINY_SPACE, TWO_INPUTS
 
 TASK = Task.image(3, 16, 16, classes=5)
 
@@ -27,12 +27,12 @@ def of_whole(counted: Cost) -> dict[str, int]:
 
 @pytest.mark.parametrize("name", shipped("search_spaces"))
 def test_parts_of_random_members_sum_to_the_whole(name: str) -> None:
-    counts = PartCounts()
-    members = distinct(hadnas.load(f"search_spaces/{name}"), TASK, seed=1)
+    counts, task = PartCounts(), TWO_INPUTS.get(name, TASK)
+    members = distinct(hadnas.load(f"search_spaces/{name}"), task, seed=1)
     for _, arch in zip(range(8), members, strict=False):
-        plan = make_plan(arch, TASK)
-        whole = cost(build_plan(plan, device="meta"), TASK.shape)
-        assert asdict(counts.count(parts(plan), TASK.shape)) == of_whole(whole), arch.tree()
+        plan = make_plan(arch, task)
+        whole = cost(build_plan(plan, device="meta"), *task.shapes)
+        assert asdict(counts.count(parts(plan), *task.shapes)) == of_whole(whole), arch.tree()
 
 
 @pytest.mark.parametrize("name", shipped("published"))

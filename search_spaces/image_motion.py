@@ -5,7 +5,7 @@ spatial conditioning, cross-attention); those of vectors get the means of both m
 positions. All have 12,000 parameters within 1 %. One encoder reads both images, or each has one of its own.
 """
 
-from hadnas.search_spaces.fusion_pairs import fusions
+from hadnas.search_spaces.two_images import fusions
 from hadnas.space import one_of, op
 
 DOWN = op("conv_norm", kernel=3, stride=2, norm="batchnorm2d", act="relu")
