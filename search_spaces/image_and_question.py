@@ -11,7 +11,7 @@ DOWN = op("conv_norm", kernel=3, stride=2, norm="batchnorm2d", act="relu")
 
 IMAGE = op(
     "pyramid",
-    stem=op("conv_norm", dim=16, kernel=4, stride=4, padding=0, norm="batchnorm2d", act="relu"),
+    stem=op("conv_norm", dim=16, kernel=4, stride=4, norm="batchnorm2d", act="relu"),
     stages=[{"dim": 32, "down": DOWN, "blocks": []}, {"dim": 32, "down": DOWN, "blocks": []}],
 )
 
