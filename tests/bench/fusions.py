@@ -3,9 +3,9 @@
 python tests/bench/fusions.py train fusion_pairs out.csv --data digit_pairs:sum --data digit_pairs:first
 python tests/bench/fusions.py table out.csv
 
-The first command trains every network of a study's space with three seeds by the study's recipe, on every data set
-named (by default the study's own), and appends a row for each to the file; networks in it are not trained again. Every
-row has the score of each validation example: whether it is right, or the absolute error over the standard deviation,
+The first command trains every fusion of a study's space, all with the encoders of the first draw, with three seeds by
+the study's recipe, on every data set named (by default the study's own), and appends a row for each to the file;
+networks in it are not trained again. Every row has the score of each validation example: whether it is right, or the absolute error over the standard deviation,
 mean over the values. The second prints the mean of each fusion over the seeds, with its 95 % interval over seeds and
 examples, and the difference from the better control (linear_sum or concat_mlp), paired by both.
 """
@@ -15,6 +15,7 @@ import csv
 import itertools
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,10 +35,15 @@ CONTROLS = ("linear_sum", "concat_mlp")
 
 
 def name_of(arch: hadnas.Arch) -> str:
-    """The fusion, its degree if it has one, whether it is an additive twin, and what else is chosen beside it."""
+    """The fusion, its degree if it has one, and whether it is an additive twin."""
     fusion = arch.node["fusion"]
     name = fusion["op"] + (f" degree {fusion['degree']}" if "degree" in fusion else "")
     return name + (", twin" if fusion.get("interact") == "sum" else "")
+
+
+def encoders(arch: hadnas.Arch) -> dict[str, Any]:
+    """All but the fusion."""
+    return {key: value for key, value in arch.node.items() if key != "fusion"}
 
 
 def scores(module: torch.nn.Module, data: Data) -> np.ndarray:
@@ -55,7 +61,8 @@ def train(study: Study, sources: list[str], path: Path, products: bool) -> None:
     for source in sources or [study.data.source]:
         data = load_data(study.data.model_copy(update={"source": source}))
         task = Task(data.inputs, data.classes, data.target)
-        seen = {name_of(arch): arch for arch in distinct(study.space, task, 0)}
+        archs = list(distinct(study.space, task, 0))
+        seen = {name_of(arch): arch for arch in archs if encoders(arch) == encoders(archs[0])}
         for seed, (name, arch) in itertools.product(range(SEEDS), sorted(seen.items())):
             if (source, name, str(seed)) in done or (products and "twin" in name):
                 continue
