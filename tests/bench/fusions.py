@@ -5,9 +5,10 @@ python tests/bench/fusions.py table out.csv
 
 The first command trains every fusion of a study's space, all with the encoders of the first draw, with three seeds by
 the study's recipe, on every data set named (by default the study's own), and appends a row for each to the file;
-networks in it are not trained again. Every row has the score of each validation example: whether it is right, or the absolute error over the standard deviation,
-mean over the values. The second prints the mean of each fusion over the seeds, with its 95 % interval over seeds and
-examples, and the difference from the better control (linear_sum or concat_mlp), paired by both.
+networks in it are not trained again. Every row has the score of each validation example: whether it is right, or the
+absolute error over the standard deviation, mean over the values. The second prints the mean of each fusion over the
+seeds, with its 95 % interval over seeds and examples, and the difference from the better control (linear_sum or
+concat_mlp), paired by both.
 """
 
 import argparse
