@@ -119,7 +119,7 @@ def updated_study(
     reading |= {} if val_fraction is None else {"val_fraction": val_fraction}
     other = data if data != study.data.source else None
     if other or reading:
-        columns = {*READING} - {"size", "skip_bad"}  # of the study's own table
+        columns = {*READING} - {"size", "skip_bad", "inputs"}  # of the study's own table
         kept = study.data.model_dump(exclude=columns if other else None)
         fields["data"] = kept | reading | ({"source": other} if other else {})
     if other:
