@@ -23,6 +23,8 @@ class Tokens(NamedTuple):
 InputShape = tuple[int, ...] | Tokens
 """One input without the batch: the shape of floats, or tokens."""
 
+SHAPES_ALLOWED = "(C, H, W) of an image or a map, (K,) of a vector, and Tokens(length, vocabulary)"
+
 Inputs = tuple["Tensor", ...]
 """A batch of every input of a network, in the order of its arguments: `network(*inputs)`."""
 
@@ -36,6 +38,11 @@ Of an image or map they are those of each channel, of pixels scaled to 0..1; of 
 
 AllMoments = Moments | Mapping[str, Moments]
 """The moments of the only image or, of several inputs, those of each by name; tokens have none."""
+
+
+def is_shape(shape: object) -> bool:
+    """Whether it has the length of one of SHAPES_ALLOWED; its sizes are not checked."""
+    return isinstance(shape, Tokens) or (isinstance(shape, tuple) and len(shape) in (1, 3))
 
 
 def size_of(shape: InputShape) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hadnas.errors import SpecError, cut
-from hadnas.inputs import InputShape, Tokens, inputs_text
+from hadnas.inputs import SHAPES_ALLOWED, InputShape, Tokens, inputs_text, is_shape
 from hadnas.limits import WIDTH
 from hadnas.targets import ONE_OF, TARGET_KINDS, TargetKind
 
@@ -33,9 +33,8 @@ class Task:
         if not self.inputs:
             raise SpecError("task: no inputs; give at least one, such as {'image': (3, 224, 224)}")
         for name, shape in self.inputs:
-            if len(shape) not in (1, 3) and not isinstance(shape, Tokens):
-                allowed = "(C, H, W), (K,) or Tokens(length, vocabulary)"
-                raise SpecError(f"task: the input {name} has the shape {cut(shape)}; allowed is {allowed}")
+            if not is_shape(shape):
+                raise SpecError(f"task: the input {name} has the shape {cut(shape)}; allowed are {SHAPES_ALLOWED}")
         if len(names := [name for name, _ in self.inputs]) != len(set(names)):
             raise SpecError(f"task: the inputs are named {', '.join(names)}; each name is unique")
         if self.target not in TARGET_KINDS:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hadnas.errors import MeasurementError, check_kind, first_line
-from hadnas.inputs import InputShape, shapes_text, zeros
+from hadnas.inputs import SHAPES_ALLOWED, InputShape, is_shape, shapes_text, zeros
 from hadnas.measure.aten import uncompiled
 from hadnas.measure.copies import weightless
 from hadnas.measure.counter import Counter, following
@@ -88,10 +88,8 @@ def cost(module: nn.Module, *shapes: InputShape) -> Cost:
     """
     check_kind(module, nn.Module, "module", "an nn.Module, such as hadnas.build(arch, task)")
     for shape in shapes or ((),):
-        if not isinstance(shape, tuple) or not shape or any(not isinstance(n, int) or n < 1 for n in shape):
-            raise MeasurementError(
-                f"input shape {shape!r}: allowed are positive integers, such as (channels, height, width)"
-            )
+        if not is_shape(shape) or any(not isinstance(n, int) or n < 1 for n in shape):
+            raise MeasurementError(f"input shape {shape!r}: allowed are {SHAPES_ALLOWED}, of positive integers")
     for name, p in module.named_parameters():
         if nn.parameter.is_lazy(p):
             raise MeasurementError(f"parameter {name!r} has no shape yet: run the module once before you count it")

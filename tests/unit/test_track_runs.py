@@ -184,7 +184,13 @@ def test_runs_change_their_colour_but_those_deleted_in_the_ui(home: Path) -> Non
 def test_images_are_a_dataset_for_each_split_stored_once(home: Path) -> None:
     study = tracker(home, "images")
     images = parent.ImageData(
-        "flowers", "ab12", "/data/flowers", (3, 32, 32), "labels", 5, {"training": "1,150", "validation": "288"}
+        "flowers",
+        "ab12",
+        "/data/flowers",
+        (("image", (3, 32, 32)),),
+        "labels",
+        5,
+        {"training": "1,150", "validation": "288"},
     )
     for number in range(2):
         run_id = study.start_trial(number, "trial", f"trial-{number}", {}, {})

@@ -32,7 +32,7 @@ def _is_table(source: str) -> bool:
 @reader(
     f"a table of image files ({', '.join(TABLES)})",
     takes=_is_table,
-    options=READING,
+    options=tuple(name for name in READING if name != "inputs"),
 )
 def read_image_table(
     source: str,
