@@ -16,6 +16,7 @@ from mlflow.data.schema import TensorDatasetSchema
 from mlflow.entities import Run
 
 from hadnas.errors import StudyError
+from hadnas.inputs import Tokens
 from hadnas.track import parent, runs
 from hadnas.track.failure import store_errors
 from hadnas.track.names import mlflow_name, without_password
@@ -183,15 +184,8 @@ def test_runs_change_their_colour_but_those_deleted_in_the_ui(home: Path) -> Non
 
 def test_images_are_a_dataset_for_each_split_stored_once(home: Path) -> None:
     study = tracker(home, "images")
-    images = parent.ImageData(
-        "flowers",
-        "ab12",
-        "/data/flowers",
-        (("image", (3, 32, 32)),),
-        "labels",
-        5,
-        {"training": "1,150", "validation": "288"},
-    )
+    shapes, sizes = (("image", (3, 32, 32)),), {"training": "1,150", "validation": "288"}
+    images = parent.ImageData("flowers", "ab12", "/data/flowers", shapes, "labels", 5, sizes)
     for number in range(2):
         run_id = study.start_trial(number, "trial", f"trial-{number}", {}, {})
         study.log_inputs(run_id, images.inputs)
@@ -207,6 +201,19 @@ def test_images_are_a_dataset_for_each_split_stored_once(home: Path) -> None:
         assert schema.features.inputs[0].shape == (-1, 3, 32, 32) and schema.targets.inputs[0].shape == (-1, 5)
     with closing(sqlite3.connect(home / "mlflow.db")) as store:
         assert store.execute("select count(*) from datasets where name like 'flowers%'").fetchone() == (2,)
+
+
+def test_a_dataset_of_two_inputs_has_their_names_and_types(home: Path) -> None:
+    study = tracker(home, "questions")
+    shapes = (("image", (3, 8, 8)), ("question", Tokens(5, 11)))
+    run_id = study.start_trial(0, "trial", "trial-0", {}, {})
+    study.log_inputs(run_id, parent.ImageData("q", "cd34", "q.npz", shapes, "classes", 2, {"training": "9"}).inputs)
+    (found,) = seen(home, run_id).inputs.dataset_inputs
+    inputs = TensorDatasetSchema.from_dict(json.loads(found.dataset.schema)).features.inputs
+    assert [(one.name, str(one.type), one.shape) for one in inputs] == [
+        ("image", "float32", (-1, 3, 8, 8)),
+        ("question", "int64", (-1, 5)),
+    ]
 
 
 def test_limits_of_the_store_are_kept(home: Path) -> None:

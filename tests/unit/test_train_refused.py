@@ -76,9 +76,7 @@ def test_malformed_npz_files_are_refused(tmp_path: Path, arrays: dict[str, objec
 
 
 def test_files_that_are_no_data_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"'digit' not found in .*; allowed are .*'digits'; .*torch/.*; a folder .*\.npz"
-    ):
+    with pytest.raises(DataError, match=r"'digit' not found in .*; allowed .*'digits'; .*torch/.*; a folder .*\.npz"):
         load_data("digit")
     for content in (b"", b"not an archive", b"PK\x03\x04 cut"):
         (tmp_path / "bad.npz").write_bytes(content)
