@@ -101,6 +101,16 @@ def drawn(shapes: Sequence[InputShape], batch: int, draw: "Callable[..., Tensor]
     )
 
 
+def shapes_in(config: Mapping[str, Any]) -> tuple[InputShape, ...]:
+    """The shapes of a network's inputs, by its `pretrained_cfg`; an image's may differ from them in size."""
+    if "inputs" not in config:
+        return (tuple(config["input_size"]),)
+    return tuple(
+        Tokens(one["shape"][0], one["vocabulary"]) if "vocabulary" in one else tuple(one["shape"])
+        for one in config["inputs"].values()
+    )
+
+
 def inputs_to_json(inputs: Sequence[tuple[str, InputShape]], moments: Sequence[Moments | None]) -> dict[str, Any]:
     """Inputs and their moments as plain data: those of one image as before there were others."""
     if [(name, len(shape)) for name, shape in inputs] == [("image", 3)] and moments[0] is not None:

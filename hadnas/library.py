@@ -25,6 +25,7 @@ from hadnas.hosts.build import build_plan, check_size
 from hadnas.hosts.graft.space import graft
 from hadnas.hosts.graft.weights import named_weights
 from hadnas.hosts.host import ENTRY, make_plan
+from hadnas.inputs import InputShape, Tokens, shape_text, shapes_in
 from hadnas.paths import as_path
 from hadnas.plain import from_json, from_json_file
 from hadnas.source.user_file import run_file
@@ -137,15 +138,21 @@ def _exported(path: Path, task: Task) -> nn.Module:
         raise SpecError(f"the file has no {ENTRY}(); an exported model.py has")
     try:
         network: Any = make(pretrained=True)
-        size, classes = network.pretrained_cfg["input_size"], network.num_classes
+        classes, own = network.num_classes, shapes_in(network.pretrained_cfg)
     except Exception as error:
         raise SpecError(f"{ENTRY}(pretrained=True) fails with {type(error).__name__}: {error}") from error
-    if (size[0], classes) != (task.shape[0], task.outputs):
+    if [_fixed(shape) for shape in own] != [_fixed(shape) for shape in task.shapes] or classes != task.outputs:
+        sizes = " ".join(f"--size {shape_text(shape).replace(' ', '')}" for shape in own)
         raise SpecError(
-            f"the network is not for {task.shape[0]} channels and {task.outputs} classes; "
-            f"use --size {'x'.join(map(str, size))} --classes {classes}"
+            f"the network is not for {' and '.join(map(shape_text, task.shapes))} and {task.outputs} classes; "
+            f"use {sizes} --classes {classes}"
         )
     return cast(nn.Module, network)
+
+
+def _fixed(shape: InputShape) -> InputShape:
+    """What a network determines of the shape of its input: the channels of an image, all of a vector and tokens."""
+    return shape[:1] if len(shape) == 3 and not isinstance(shape, Tokens) else shape
 
 
 def load_architecture(name: str | Path) -> Arch:

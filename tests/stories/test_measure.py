@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.exporter.folder import export
+from hadnas.inputs import Tokens
 from hadnas.space import op
 from tests.networks import block_file, pyramid, residual
 from tests.shell import hadnas
@@ -53,6 +55,26 @@ def test_an_exported_file_is_measured_as_what_it_is(tmp_path: Path) -> None:
         assert done.exit_code == 2 and "--size 3x16x16 --classes 4" in done.output, done.output
     done = hadnas("measure", model, "--size", "3x16x16", "--classes", 4, "--batch", 1, *QUICK)
     assert "cost of one image 3x16x16, 4 classes, float32" in " ".join(done.output.split()), done.output
+
+
+@pytest.mark.slow
+def test_a_network_of_two_inputs_is_measured_with_both_sizes(tmp_path: Path) -> None:
+    task = Task({"image": (3, 9, 8), "question": Tokens(5, 11)}, 4)
+    words = pyramid((8, []), stem=op("token_embedding", dim=8), norm=None)
+    image = pyramid((8, []), norm=None)
+    sides = {side: {key: one[key] for key in one if key != "head"} for side, one in (("left", image), ("right", words))}
+    node = op("pair", **sides, fusion=op("mlb", dim=8, hidden=4), head=op("pooled_linear"))
+    export(complete(node, task), task, tmp_path / "best")
+    given = "--size", "3x9x8", "--size", "5of11"
+    for network in (tmp_path / "best", tmp_path / "best" / "model.py"):
+        done = hadnas("measure", network, *given, "--classes", 4, "--batch", 1, *QUICK)
+        assert "cost of one example 3x9x8 and 5 of 11, 4 classes" in " ".join(done.output.split()), done.output
+    done = hadnas("measure", tmp_path / "best" / "model.py", *given[:2], "--size", "5of12", "--classes", 4)
+    assert done.exit_code == 2 and "use --size 3x9x8 --size 5of11 --classes 4" in done.output
+    done = hadnas("measure", tmp_path / "best", "--classes", 4)
+    assert done.exit_code == 2 and "a pair reads two inputs; the task has image=3x224x224" in done.output
+    done = hadnas("measure", tmp_path / "best", *given[:2], "--size", "5of")
+    assert done.exit_code == 2 and "--size '5of' is not allowed" in done.output
 
 
 def test_measure_takes_a_folder_and_ones_own_block(tmp_path: Path) -> None:

@@ -208,7 +208,14 @@ def retrain_command(
 @click.command("measure")
 @click.argument("network")
 @BLOCKS_FILE
-@click.option("--size", default="3x224x224", metavar="CxHxW", help="Channels, height and width.")
+@click.option(
+    "--size",
+    "sizes",
+    default=("3x224x224",),
+    multiple=True,
+    metavar="CxHxW",
+    help="Channels, height and width; for two inputs twice, K of a vector, 9of27 of 9 tokens of 27.",
+)
 @click.option("--classes", default=1000, type=CLASS_COUNTS, metavar="N", help="Outputs of the head.")
 @click.option(
     "--batch",
@@ -238,17 +245,19 @@ def retrain_command(
 )
 @click.option("--seconds", default=8.0, type=Seconds(), metavar="S", help="Time to measure one row.")
 def measure_command(
-    network: str, size: str, classes: int, backends: tuple[str, ...], device: str, **protocol: Any
+    network: str, sizes: tuple[str, ...], classes: int, backends: tuple[str, ...], device: str, **protocol: Any
 ) -> None:
     """Cost and latency of NETWORK: arch.json, an exported folder or model.py, a published network, or a timm model."""
     from hadnas.arch.task import Task
     from hadnas.library import load_network
     from hadnas.measure.latency.backends import require_backend
-    from hadnas.shell.commands.overrides import sides
+    from hadnas.shell.commands.overrides import input_size
     from hadnas.shell.tables.measured import show_measured
     from hadnas.train.device import chosen_device
 
-    task, device = Task.image(*sides(size), classes=classes), chosen_device(device)
+    names = ("image",) if len(sizes) == 1 else [f"input{place}" for place in range(1, len(sizes) + 1)]
+    task = Task(tuple(zip(names, map(input_size, sizes), strict=True)), classes)
+    device = chosen_device(device)
     for backend in backends:
         require_backend(backend, device)
     show_measured(network, load_network(network, task), task, backends=backends, device=device, **protocol)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hadnas.errors import SpecError, cut
+from hadnas.inputs import InputShape, Tokens
 from hadnas.limits import WIDTH
 from hadnas.measure.figures import VAL, Figure, constraints
 from hadnas.paths import as_path
@@ -188,6 +189,15 @@ def sides(text: str) -> tuple[int, int, int]:
         allowed = f"channels, height and width from 1 to {WIDTH:,}, such as 3x224x224"
         raise SpecError(f"--size {cut(text)} is not allowed; allowed is {allowed}")
     return channels, height, width
+
+
+def input_size(text: str) -> InputShape:
+    """`3x64x64` as (3, 64, 64), `4` as (4,), `9of27` as Tokens(9, 27). Raises SpecError for anything else."""
+    if found := re.fullmatch(r"([0-9]{1,7})(?:of([0-9]{1,7}))?", text.replace(" ", "")):
+        sizes = tuple(int(size) for size in found.groups() if size)
+        if all(1 <= size <= WIDTH for size in sizes):
+            return sizes if len(sizes) == 1 else Tokens(*sizes)
+    return sides(text)
 
 
 def _listed(text: str) -> list[str]:

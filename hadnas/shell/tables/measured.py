@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hadnas.arch.task import Task
+from hadnas.inputs import shape_text
 from hadnas.limits import check_memory
 from hadnas.measure.cost import cost
 from hadnas.measure.figures import RATIO, shown_in
@@ -46,8 +47,9 @@ def show_measured(
     found = cost(network, *task.shapes)
     for batch in batches if device == "cpu" else ():  # on a small GPU, torch raises the error
         check_memory(batch * found.peak_activation_bytes, f"the forward of a batch of {batch}")
-    size = "x".join(map(str, task.shape))
-    title = f"{name}: cost of one image {size}, {task.outputs} classes, float32"
+    sizes = " and ".join(map(shape_text, task.shapes))
+    one = "image" if len(task.inputs) == 1 else "example"
+    title = f"{name}: cost of one {one} {sizes}, {task.outputs} classes, float32"
     grid = Grid(Column(), Column(right=True), title=title)
     for figure in shown_in("measure", "cost"):
         grid.add(figure.label, figure.text(figure.of(found)))
