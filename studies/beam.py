@@ -36,7 +36,7 @@ STUDY = Study(
     recipe=Recipe(epochs=6, batch=128, lr=4e-3),
     objectives=("val/r2",),
     sampler="exhaustive",
-    trials=23,
+    trials=46,
     latency=None,
     seed=0,
 )

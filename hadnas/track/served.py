@@ -36,12 +36,26 @@ class Network(PythonModel):  # type: ignore[misc]  # MLflow is not typed
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow would read hints
         if isinstance(model_input, dict):
-            arrays = [np.asarray(model_input[name]) for name in self.network.pretrained_cfg["inputs"]]
-            arrays = [one.astype("int64" if one.dtype.kind in "iu" else "float32") for one in arrays]
+            arrays = self._arrays({name: np.asarray(one) for name, one in model_input.items()})
         else:
             arrays = [np.asarray(model_input, dtype=np.float32)]
         with torch.inference_mode():
             return self.network(*map(torch.from_numpy, arrays)).numpy()
+
+    def _arrays(self, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Several inputs in the order of the network. Raises ValueError for what torch would broadcast or not find."""
+        known = self.network.pretrained_cfg["inputs"]
+        if len({len(given[name]) for name in known}) > 1:
+            found = ", ".join(f"{name} {len(given[name]):,}" for name in known)
+            raise ValueError(f"found inputs of unequal length, {found}; allowed is one length")
+        for name in known:
+            vocabulary = known[name].get("vocabulary")
+            wrong = [] if vocabulary is None else np.argwhere((given[name] < 0) | (given[name] >= vocabulary))
+            if len(wrong):
+                row, column = wrong[0].tolist()
+                value = given[name][row, column]
+                raise ValueError(f"{name}[{row}, {column}] is {value}; allowed are tokens from 0 to {vocabulary - 1}")
+        return [given[name].astype("int64" if "vocabulary" in known[name] else "float32") for name in known]
 
 
 set_model(Network())

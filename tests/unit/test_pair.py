@@ -197,4 +197,10 @@ def test_a_search_over_fusions_is_trained_mirrored_exported_and_served(tmp_path:
     inputs, labels = next(results.data().val.batches(120))
     named = dict(zip(("images", "words"), (one.numpy() for one in inputs), strict=True))
     assert (served.predict(named).argmax(1) == labels.numpy()).mean() == pytest.approx(results.best.value)
+    words = named["words"].copy()
+    words[7, 1] = 3
+    beyond, one_image = {"words": words}, {"images": named["images"][:1]}
+    for changed, said in ((one_image, "images 1, words 120"), (beyond, r"words\[7, 1\] is 3; .* 0 to 2")):
+        with pytest.raises(ValueError, match=said):
+            served.predict({**named, **changed})
     assert MlflowClient(home.tracking_uri).get_model_version("hadnas-sides", "1").run_id
