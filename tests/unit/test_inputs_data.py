@@ -100,12 +100,20 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"train_image_index": np.arange(N)},
         r"train_image_index\[10\] is 10; allowed are 0 to 9, the places",
     ),
+    ({"vocab": None, "train_words": TOKENS * 2**40}, r"train_words\[0, 0\] is \d+; allowed are 0 to 1048575"),
+    ({"vocab": np.zeros((6, 2))}, r"vocab has shape \(6, 2\)"),
+    ({"train_words": TOKENS[:, :0]}, r"train_words has shape \(30, 0\); .* K > 0"),
+    ({"val_words": TOKENS}, "no array 'val_labels'"),
     ({"train_image_index": np.zeros(N)}, "train_image_index is float64; integers"),
     ({"test_words": TOKENS[:, :3]}, r"test_words are int64 of shape \(3,\), train_words int64 of shape \(4,\)"),
     ({"train_words": TOKENS.astype(str)}, r"train_words is <U\d+ of shape \(30, 4\); allowed are integers"),
     (
         {"train_labels": np.full(N, np.nan), "test_labels": np.zeros(N), "class_names": None},
         r"'train_labels\[0\]': .* nan",
+    ),
+    (
+        {"train_labels": np.arange(N) / 2, "test_labels": np.array([0.5, np.nan] * 15), "class_names": None},
+        r"'test_labels\[1\]': .* is nan; allowed are finite numbers",
     ),
 ]
 
@@ -123,6 +131,15 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     sizes[7, 1] = np.inf
     with pytest.raises(DataError, match=r"train_sizes\[7\] has the value inf; allowed are finite"):
         read(tmp_path, "images", "sizes", train_sizes=sizes)
+    sizes[7, 1] = 1e39
+    with pytest.raises(DataError, match=r"train_sizes\[7\] has the value 1e\+39; allowed .* up to 3.4e\+38"):
+        read(tmp_path, "images", "sizes", train_sizes=sizes)
+    sizes[:, 1] = 1e9 + np.arange(N)
+    with pytest.raises(DataError, match=r"train_sizes\[:, 1\] is from 1e\+09 to 1.00000003e\+09, which float32 hardly"):
+        read(tmp_path, "images", "sizes", train_sizes=sizes)
+    sizes[:, 1] = 3  # a constant number is normalised to 0
+    (_, vectors), _ = next(read(tmp_path, "images", "sizes", train_sizes=sizes).train.batches(N))
+    assert not vectors[:, 1].any() and vectors[:, 0].std() > 0.5
 
 
 def test_augmentation_and_mixup_are_for_one_image(tmp_path: Path) -> None:

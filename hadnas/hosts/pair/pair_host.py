@@ -32,7 +32,8 @@ class PairHost(Host):
         with at("architecture"):
             values = checked_values(op, node)
             if task is not None and len(task.inputs) != 2:
-                raise SpecError(f"a pair reads two inputs; the task has {inputs_text(task.inputs)}")
+                found = inputs_text(task.inputs)
+                raise SpecError(f"a pair reads two inputs; the task has {found}; of an .npz file `inputs` names them")
             if not isinstance(values["fusion"], dict):
                 raise SpecError(
                     f"fusion = {cut(values['fusion'])} is not allowed; allowed is a fusion node with its dim"

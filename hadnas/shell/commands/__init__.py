@@ -11,7 +11,10 @@ import click
 from hadnas.limits import COUNT, SEED, SIDE, SPLIT_SEED, THREADS, WIDTH
 from hadnas.paths import as_path
 
-SOURCES = "digits, digit_pairs:RULE, registration, beam, an .npz file, a folder of images, a table of image files, or torch/NAME:DIR"
+SOURCES = (
+    "digits, digit_pairs:RULE, registration, beam, an .npz file, a folder of images, a table of image files, or "
+    "torch/NAME:DIR"
+)
 """Data sets that the user may name, for help and messages."""
 HOME = click.option(
     "--home",

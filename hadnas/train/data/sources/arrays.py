@@ -15,14 +15,18 @@ import torch
 from numpy.lib.npyio import NpzFile
 
 from hadnas.errors import DataError
+from hadnas.limits import WIDTH
 from hadnas.paths import as_path
 from hadnas.train.data.columns import HeldInputs, InputColumn
 from hadnas.train.data.images import Source
 from hadnas.train.data.reader import reader
 from hadnas.train.data.sources.npz import image_array, read_array, read_images, read_targets
 from hadnas.train.data.split import SPLITS
+from hadnas.train.data.target import CONSTANT
 
 VOCABULARY = "vocab"
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def _is_npz(source: str) -> bool:
@@ -53,7 +57,8 @@ def read_npz(source: str, inputs: Sequence[str] = ()) -> Source:
 def _read_inputs(archive: NpzFile, path: Path, names: Sequence[str]) -> Source:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise DataError(f"{path}: the input {twice} is named twice; each is named once")
-    splits = [split for split in SPLITS if split == "train" or f"{split}_labels" in archive.files]
+    arrays = ("labels", *names)
+    splits = [s for s in SPLITS if s == "train" or any(f"{s}_{name}" in archive.files for name in arrays)]
     counts = {f"{split}_labels": len(read_array(archive, f"{split}_labels", path)) for split in splits}
     keys = {split: (f"{split}_labels", counts[f"{split}_labels"], f"{split}_{names[0]}") for split in splits}
     targets = read_targets(archive, keys, path)
@@ -95,14 +100,16 @@ def _columns(
         if own.shape[1:] != first.shape[1:] or own.dtype != first.dtype:
             found, needed = (f"{one.dtype} of shape {(*one.shape[1:],)}" for one in (own, first))
             raise DataError(f"{path}: {split}_{name} are {found}, train_{name} {needed}; one form is needed")
+    if first.dtype == np.float64:
+        _check_varied(first, f"{path}: train_{name}")
     if first.dtype == np.int64:
         known = VOCABULARY in archive.files
-        vocabulary = len(read_array(archive, VOCABULARY, path)) if known else int(first.max()) + 1
+        vocabulary = _vocabulary(archive, path) if known else min(int(first.max()) + 1, WIDTH)
         for split, own in values.items():
             wrong = np.argwhere((own < 0) | (own >= vocabulary))
             if len(wrong):
                 row, column = wrong[0].tolist()
-                rule = f"the vocabulary of {VOCABULARY}" if known else f"the tokens of train_{name}"
+                rule = f"the vocabulary of {VOCABULARY}" if known else f"the tokens of train_{name}, at most {WIDTH:,}"
                 raise DataError(
                     f"{path}: {split}_{name}[{row}, {column}] is {own[row, column]}; allowed are 0 to "
                     f"{vocabulary - 1}, {rule}"
@@ -115,9 +122,31 @@ def _columns(
     }
 
 
+def _vocabulary(archive: NpzFile, path: Path) -> int:
+    """The number of tokens of the vocabulary."""
+    found = read_array(archive, VOCABULARY, path)
+    if found.ndim != 1 or not 1 <= len(found) <= WIDTH:
+        raise DataError(f"{path}: {VOCABULARY} has shape {found.shape}; allowed is (N,), N from 1 to {WIDTH:,}")
+    return len(found)
+
+
+def _check_varied(values: np.ndarray, where: str) -> None:
+    """Raise DataError for a number of vectors, or a channel of maps, whose values float32 cannot tell apart."""
+    for place in range(values.shape[1]):
+        own = values[:, place]
+        low, high = own.min(), own.max()
+        if low < high and own.std() < CONSTANT * max(abs(low), abs(high)):
+            raise DataError(
+                f"{where}[:, {place}] is from {low:.9g} to {high:.9g}, which float32 hardly tells apart; subtract one "
+                "number in all splits, in float64"
+            )
+
+
 def _values(archive: NpzFile, key: str, path: Path) -> np.ndarray:
     """The values of an input: int64 tokens (M, length), uint8 images or float64 maps (M, C, H, W), vectors (M, K)."""
     found = read_array(archive, key, path)
+    if found.ndim == 2 and 0 in found.shape[1:]:
+        raise DataError(f"{path}: {key} has shape {found.shape}; allowed is (N, K) with K > 0")
     if found.ndim == 2 and found.dtype.kind in "iu":
         return found.astype(np.int64)
     if found.dtype.kind != "f" and (found.ndim == 2 or found.dtype != np.uint8):
@@ -128,10 +157,13 @@ def _values(archive: NpzFile, key: str, path: Path) -> np.ndarray:
     if found.ndim != 2:
         found = image_array(archive, key, path).transpose(0, 3, 1, 2)
     if found.dtype.kind == "f":
-        wrong = np.argwhere(~np.isfinite(found))
+        wrong = np.argwhere(~(np.abs(found) <= LARGEST))  # NaN is wrong, too
         if len(wrong):
             place = tuple(wrong[0].tolist())
-            raise DataError(f"{path}: {key}[{place[0]}] has the value {found[place]:g}; allowed are finite numbers")
+            raise DataError(
+                f"{path}: {key}[{place[0]}] has the value {found[place]:g}; allowed are finite numbers, up to "
+                f"{LARGEST:.3g}, float32's largest"
+            )
         found = found.astype(np.float64)
     return np.ascontiguousarray(found)
 
