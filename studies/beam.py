@@ -2,10 +2,11 @@
 
     hadnas search beam
 
-Machine: 2 CPU cores, no GPU; under 2 minutes. All 22 fusions of 12,000 parameters (23 draws, with both mixers 46) read
-the same two encoders. Expected of three seeds on one thread after six epochs, by `tests/bench/fusions.py train beam`:
-mean absolute error over the standard deviation of the deflections, on n = 2,000 validation beams; 95 % intervals count
-seeds and beams; the difference is from concat_mlp, the better control, and paired by both.
+Machine: 2 CPU cores, no GPU; 2 minutes (115 s of one thread) for the whole space: 23 fusions and twins of 12,000
+parameters, each with two mixers of the material. Expected of three seeds on one thread after six epochs, with the
+encoders of the first draw, by `tests/bench/fusions.py train beam OUT.csv`, then `table OUT.csv`: mean absolute error
+over the standard deviation of the deflections, on n = 2,000 validation beams; 95 % intervals count seeds and beams; the
+difference is from concat_mlp, the better control, and paired by both.
 
     poly2 of degree 4      0.064 (0.056 to 0.072)   -0.001 (-0.004 to +0.003)
     concat_mlp             0.064 (0.056 to 0.073)

@@ -85,9 +85,9 @@ _KINDS: dict[TargetKind, str] = {
 }
 
 _KINDS_OF_SEVERAL: dict[TargetKind, str] = {
-    "classes": "A classifier of the inputs {shape} (tokens: number of vocabulary) into {outputs} classes",
-    "labels": "A network that judges each of {outputs} labels of the inputs {shape} (tokens: number of vocabulary)",
-    "values": "A network that predicts {outputs} values of the inputs {shape} (tokens: number of vocabulary)",
+    "classes": "A classifier of the inputs {shape} into {outputs} classes",
+    "labels": "A network that judges each of {outputs} labels of the inputs {shape}",
+    "values": "A network that predicts {outputs} values of the inputs {shape}",
 }
 
 _MEANINGS: dict[TargetKind, str] = {
@@ -117,6 +117,8 @@ def card(
     task = plan.task
     one = len(task.inputs) == 1
     shape = shape_text(task.shapes[0]) if one else inputs_text(task.inputs)
+    if any(isinstance(own, Tokens) for own in task.shapes):
+        shape += " (tokens of a vocabulary)"
     order = "outputs" if task.target == "values" else "logits"
     about = (_KINDS if one else _KINDS_OF_SEVERAL)[task.target].format(shape=shape, outputs=task.outputs)
     parts = [

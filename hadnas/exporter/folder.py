@@ -186,8 +186,8 @@ def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
         + (
             "images are pixels scaled to 0..1, minus network.pretrained_cfg['mean'], over network.pretrained_cfg['std']"
             if len(task.inputs) == 1
-            else "each input is minus its mean, over its std, in network.pretrained_cfg['inputs'], after pixels are "
-            "scaled to 0..1; tokens are as they are"
+            else "inputs are pixels scaled to 0..1, vectors and maps, minus `mean`, over `std` of "
+            "network.pretrained_cfg['inputs']; tokens as they are"
         )
     )
 

@@ -49,9 +49,11 @@ class Network(PythonModel):  # type: ignore[misc]  # MLflow is not typed
             found = ", ".join(f"{name} {len(given[name]):,}" for name in known)
             raise ValueError(f"found inputs of unequal length, {found}; allowed is one length")
         for name in known:
-            vocabulary = known[name].get("vocabulary", np.inf)
+            vocabulary = known[name].get("vocabulary")
+            if vocabulary is None:
+                continue
             wrong = np.argwhere((given[name] < 0) | (given[name] >= vocabulary))
-            if "vocabulary" in known[name] and len(wrong):
+            if len(wrong):
                 row, column = wrong[0].tolist()
                 value = given[name][row, column]
                 raise ValueError(f"{name}[{row}, {column}] is {value}; allowed are tokens from 0 to {vocabulary - 1}")

@@ -21,6 +21,7 @@ from hadnas.hosts.host import make_plan
 from hadnas.inputs import Tokens, drawn
 from hadnas.measure.screen import screen
 from hadnas.search.run import run_study
+from hadnas.source.module import plan_source
 from hadnas.space import one_of, op
 from hadnas.store.home import Home
 from hadnas.store.study import Study
@@ -130,6 +131,15 @@ REFUSED = [
 def test_what_does_not_fit_is_refused(node: dict[str, Any], task: hadnas.Task, said: str) -> None:
     with pytest.raises(SpecError, match=said):
         complete(node, task)
+
+
+def test_timm_has_no_networks_of_two_inputs() -> None:
+    """They are not registered with it, and take none of its arguments."""
+    plan = make_plan(pair(), TASK)
+    with pytest.raises(SpecError, match="features_only, in_chans: arguments of timm are for networks of one image"):
+        hadnas.build(plan.arch, TASK, features_only=True, in_chans=1)
+    code = plan_source(plan, {})
+    assert "register_model" not in code and "build_model_with_cfg" not in code
 
 
 def test_a_task_has_distinct_names_and_known_shapes() -> None:

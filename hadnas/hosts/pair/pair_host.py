@@ -87,7 +87,8 @@ class PairHost(Host):
     ) -> nn.Module:
         """See `Host.build`."""
         if timm_arguments:
-            raise SpecError(f"{sorted(timm_arguments)} are of networks of one image; a pair takes none of them")
+            found = ", ".join(sorted(timm_arguments))
+            raise SpecError(f"{found}: arguments of timm are for networks of one image; a network of two takes none")
         network: nn.Module = instantiate(plan.call, plan.call.op, device, dtype)
         return network
 
