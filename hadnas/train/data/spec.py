@@ -38,7 +38,8 @@ _COLUMNS: Any = Field(default=(), exclude_if=lambda value: not value)
 class DataSpec(BaseModel):
     """The name of a data set and the rule that splits it.
 
-    `source` is "digits" (scikit-learn's 1,797 8x8 digits, no download), the path of a `.npz` file, the path of an
+    `source` is "digits" (scikit-learn's 1,797 8x8 digits, no download), data of two inputs made from them or by a
+    formula ("digit_pairs:RULE", "registration", "beam", see docs/two_inputs.md), the path of a `.npz` file, the path of an
     image folder, the path of a table of image files (`.csv`, `.tsv`, `.parquet`), or `torch/NAME:DIR`, a data set of
     torchvision in the folder DIR, read by timm. The classes of a folder are in the order of timm's reader; its images
     are turned upright by their EXIF, transparent pixels become white, and of an animation the first frame is read. If
