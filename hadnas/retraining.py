@@ -25,7 +25,6 @@ from hadnas.search.evaluate import check_start, start_of
 from hadnas.search.proposals.defaults import images_as, images_of_weights
 from hadnas.source.module import plan_source
 from hadnas.store.study import one_sentence
-from hadnas.targets import TargetKind
 from hadnas.train.data.spec import Data, DataSpec, load_data
 from hadnas.train.device import chosen_device
 from hadnas.train.loss import Loss
@@ -39,9 +38,12 @@ LONG_RECIPE = Recipe(epochs=50, augment=RAND, mixup=0.2, label_smoothing=0.1, em
 """The default recipe of a retraining."""
 
 
-def long_recipe(target: TargetKind) -> Recipe:
-    """LONG_RECIPE, for values without label smoothing."""
-    return LONG_RECIPE if target != "values" else LONG_RECIPE.model_copy(update={"label_smoothing": 0.0})
+def long_recipe(data: Data) -> Recipe:
+    """LONG_RECIPE; for values without label smoothing, for other inputs than one image without augmentation."""
+    plain: dict[str, Any] = {"label_smoothing": 0.0} if data.target == "values" else {}
+    if not data.of_one_image:
+        plain |= {"augment": "none", "mixup": 0.0}
+    return LONG_RECIPE.model_copy(update=plain)
 
 
 SEEN = (
@@ -148,7 +150,7 @@ def retrain(
     check_kind(arch, Arch, "arch", ARCHITECTURE)
     if not isinstance(data, Data):
         data = load_data(images_for(DataSpec(source=data) if isinstance(data, str) else data, arch, weights))
-    device, recipe = chosen_device(device), recipe or long_recipe(data.target)
+    device, recipe = chosen_device(device), recipe or long_recipe(data)
     check_defined(DEFAULT_METRIC[data.target], data, "val")
     check_defined(DEFAULT_METRIC[data.target], data, "test")
     task = Task(data.inputs, data.classes, data.target)

@@ -29,7 +29,7 @@ CHANNELS = (1, 3)
 
 def check_augment(data: Data, recipe: Recipe) -> None:
     """Raise SpecError if a recipe augments several inputs, DataError if timm cannot augment such images."""
-    if len(data.inputs) > 1 or len(data.inputs[0][1]) != 3:
+    if not data.of_one_image:
         for name, plain in (("augment", "none"), ("mixup", 0.0)):
             if (found := getattr(recipe, name)) != plain:
                 raise SpecError(

@@ -109,6 +109,20 @@ def test_labels_that_do_not_define_the_metric_are_refused_before_the_training(pa
 
 
 @pytest.mark.slow
+def test_a_network_of_two_inputs_is_trained_longer_without_augmentation(tmp_path: Path) -> None:
+    encoder = {key: value for key, value in pyramid((8, []), norm=None).items() if key != "head"}
+    node = op("pair", left=encoder, right=None, fusion=op("mlb", dim=8, hidden=4), head=op("pooled_linear"))
+    task = Task({"left": (1, 8, 8), "right": (1, 8, 8)}, 10)
+    (tmp_path / "arch.json").write_text(complete(node, task).json)
+    given = ("retrain", tmp_path / "arch.json", "--data", "digit_pairs:first", "--epochs", 1, "--out", tmp_path / "out")
+    done = hadnas(*given)
+    assert done.exit_code == 0 and "(n = 2000)" in done.output, done.output
+    assert "| augment | none |" in (tmp_path / "out" / "README.md").read_text()
+    asked = hadnas(*given, "--force", "--mixup", 0.2)
+    assert asked.exit_code == 2 and "mixup = 0.2 is for data of one image; the inputs" in asked.output, asked.output
+
+
+@pytest.mark.slow
 def test_an_exported_folder_with_a_block_of_ones_own_is_trained_again(tmp_path: Path) -> None:
     """On PNG files, with timm's augmentation, from its weights, and the block named by its file."""
     (tmp_path / "mine.py").write_text(block_file("Doubled"))

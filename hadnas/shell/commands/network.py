@@ -191,7 +191,7 @@ def retrain_command(
     images = load_data(images_for(spec, found, weights))
     for note in images.notes:
         click.echo(printable(f"images: {note}"), err=True)
-    recipe = updated_recipe(long_recipe(images.target), settings)
+    recipe = updated_recipe(long_recipe(images), settings)
     display = TrainingDisplay(recipe.epochs, len(images.val))
     with display.bar:
         done = retrain(found, images, recipe, seed=seed, weights=weights, device=device, on_epoch=display)

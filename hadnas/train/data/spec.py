@@ -39,8 +39,8 @@ class DataSpec(BaseModel):
     """The name of a data set and the rule that splits it.
 
     `source` is "digits" (scikit-learn's 1,797 8x8 digits, no download), data of two inputs made from them or by a
-    formula ("digit_pairs:RULE", "registration", "beam", see docs/two_inputs.md), the path of a `.npz` file, the path of an
-    image folder, the path of a table of image files (`.csv`, `.tsv`, `.parquet`), or `torch/NAME:DIR`, a data set of
+    formula ("digit_pairs:RULE", "registration", "beam", see docs/two_inputs.md), the path of a `.npz` file, the path of
+    an image folder, the path of a table of image files (`.csv`, `.tsv`, `.parquet`), or `torch/NAME:DIR`, a data set of
     torchvision in the folder DIR, read by timm. The classes of a folder are in the order of timm's reader; its images
     are turned upright by their EXIF, transparent pixels become white, and of an animation the first frame is read. If
     the source has no test split, `test_fraction` of the images becomes one; then, if it has no validation split,
@@ -124,9 +124,14 @@ class Data:
     _test: Split = field(repr=False)
 
     @property
+    def of_one_image(self) -> bool:
+        """Whether the only input is an image, or a map of its shape."""
+        return len(self.inputs) == 1 and len(self.inputs[0][1]) == 3
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the only input. Raises DataError if there is not exactly one image."""
-        if len(self.inputs) != 1 or len(self.inputs[0][1]) != 3:
+        if not self.of_one_image:
             raise DataError(f"{self.name}: one image is needed here; the inputs are {inputs_text(self.inputs)}")
         channels, height, width = self.inputs[0][1]
         return channels, height, width
