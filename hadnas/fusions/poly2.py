@@ -60,9 +60,9 @@ class Poly2(nn.Module):
         self.multiply = interact == "mul"
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        first, *steps = (self.a(self.left_norm(a)) + self.b(self.right_norm(b))).chunk(self.degree, dim=1)
-        y = first * self.c[0]
-        for step, s, c in zip(steps, self.s, self.c[1:], strict=True):
-            other = s(y) + c
-            y = step * other if self.multiply else step + other
+        steps = (self.a(self.left_norm(a)) + self.b(self.right_norm(b))).chunk(self.degree, dim=1)
+        y = steps[0] * self.c[0]
+        for k, s in enumerate(self.s, 1):
+            other = s(y) + self.c[k]
+            y = steps[k] * other if self.multiply else steps[k] + other
         return self.out(y)

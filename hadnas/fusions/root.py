@@ -3,10 +3,10 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-EPS = 1e-4
-"""The root of |z| has an infinite slope at 0; that of |z| + EPS has none above 100, and fits float32."""
 
+def power_norm(z: Tensor, eps: float = 1e-4) -> Tensor:
+    """z / sqrt(|z| + eps) of each element, divided by its length over the last dimension.
 
-def power_norm(z: Tensor) -> Tensor:
-    """z / sqrt(|z| + EPS) of each element, divided by its length over the last dimension."""
-    return F.normalize(z / (z.abs() + EPS).sqrt(), dim=-1)
+    The root of |z| has an infinite slope at 0; this one has at most 1 / sqrt(eps) = 100, and fits float32.
+    """
+    return F.normalize(z / (z.abs() + eps).sqrt(), dim=-1)

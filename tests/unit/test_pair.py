@@ -184,8 +184,10 @@ def questions(folder: Path) -> DataSpec:
 
 
 @pytest.mark.slow
-def test_a_search_over_fusions_is_trained_mirrored_exported_and_served(tmp_path: Path) -> None:
-    from mlflow import MlflowClient, pyfunc, set_tracking_uri
+def test_a_search_over_fusions_is_trained_mirrored_exported_and_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient, pyfunc
 
     from hadnas.exporter.deliver import deliver, register_export
 
@@ -201,7 +203,7 @@ def test_a_search_over_fusions_is_trained_mirrored_exported_and_served(tmp_path:
     uri = register_export(
         results, results.best, deliver(results, results.best, tmp_path / "out", onnx=False, force=False)
     )
-    set_tracking_uri(home.tracking_uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", home.tracking_uri)
     served = pyfunc.load_model(uri)
     assert [one.name for one in served.metadata.signature.inputs] == ["images", "words"]
     inputs, labels = next(results.data().val.batches(120))
