@@ -4,8 +4,9 @@
     hadnas search fusion_pairs --data digit_pairs:first  # the control: the left digit
 
 Machine: 2 CPU cores, no GPU; 2 minutes. Expected of three seeds on one thread after six epochs, for every rule, by
-`tests/bench/fusions.py train fusion_pairs --products`: validation accuracy in %, n = 2,000 pairs, of fusions of 12,000
-parameters, and half of its 95 % interval over seeds and pairs where that is above 2.
+`tests/bench/fusions.py train fusion_pairs OUT.csv --products` with `--data digit_pairs:RULE` of each, then `table
+OUT.csv`: validation accuracy in %, n = 2,000 pairs, of fusions of 12,000 parameters, and half of its 95 % interval over
+seeds and pairs where that is above 2.
 
     fusion                 product      sum          same    larger   first
     mlb                    94.7 (8)     94.5 (2)     97.1    98.0     97.7 (2)
@@ -23,10 +24,10 @@ parameters, and half of its 95 % interval over seeds and pairs where that is abo
     linear_sum (control)   51.1         11.0         50.6    97.6     98.1
 
 Where the label is a conjunction of both digits (product, sum, same), the additive control fails: every product is 26 to
-84 points better, and cross-attention 14 to 42. Where one digit, or a difference of two
-numbers, is enough (first, larger), no fusion differs from it by more than the noise. No product beats the hidden layer
-of concat_mlp by more than the noise either: its ReLUs join the inputs, too. In six epochs three fusions train unevenly
-on the product: some seeds of MFB, gates and spatial conditioning fail.
+84 points better, and cross-attention 14 to 42. Where one digit, or a difference of two numbers, is enough (first,
+larger), no fusion differs from it by more than the noise. No product beats the hidden layer of concat_mlp by more than
+the noise either: its ReLUs join the inputs, too. In six epochs three fusions train unevenly on the product: some seeds
+of MFB, gates and spatial conditioning fail.
 """
 
 from hadnas.search_spaces.two_images import SPACE

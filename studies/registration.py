@@ -2,10 +2,11 @@
 
     hadnas search registration
 
-Machine: 2 CPU cores, no GPU; TIME. Expected of three seeds on one thread after six epochs, with the encoders
-of the first draw, by `tests/bench/fusions.py train registration --products`: mean absolute error over the standard
-deviation of shifts and angle, n = 2,000 validation pairs, fusions of 12,000 parameters; 95 % intervals count seeds and
-pairs; the difference is from concat_mlp, the better control, and paired by both.
+Machine: 2 CPU cores, no GPU; 5 minutes (294 s of one thread) for the whole space: 23 fusions and twins of 12,000
+parameters, each with one encoder for both images or two. Expected of three seeds on one thread after six epochs, with
+the encoders of the first draw, by `tests/bench/fusions.py train registration OUT.csv --products`, then `table OUT.csv`:
+mean absolute error over the standard deviation of shifts and angle, n = 2,000 validation pairs; 95 % intervals count
+seeds and pairs; the difference is from concat_mlp, the better control, and paired by both.
 
     spatial_conditioning   0.123 (0.116 to 0.131)   -0.029 (-0.037 to -0.021)
     cross_attention        0.148 (0.132 to 0.164)   -0.004 (-0.024 to +0.016)

@@ -22,11 +22,13 @@ import numpy as np
 import torch
 
 import hadnas
-from hadnas.arch.random import distinct
+from hadnas.arch.random import sample
+from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.hosts.build import build_seeded
 from hadnas.hosts.host import make_plan
 from hadnas.results.statistics import accuracy, difference, mean_score
+from hadnas.space.draw import every
 from hadnas.store.study import Study
 from hadnas.train.data.spec import Data, load_data
 from hadnas.train.trainer import fit
@@ -62,8 +64,9 @@ def train(study: Study, sources: list[str], path: Path, products: bool) -> None:
     for source in sources or [study.data.source]:
         data = load_data(study.data.model_copy(update={"source": source}))
         task = Task(data.inputs, data.classes, data.target)
-        archs = list(distinct(study.space, task, 0))
-        seen = {name_of(arch): arch for arch in archs if encoders(arch) == encoders(archs[0])}
+        same = encoders(sample(study.space, task, seed=0))
+        archs = (complete(draw, task) for _, draw in every(study.space))
+        seen = {name_of(arch): arch for arch in archs if encoders(arch) == same}
         for seed, (name, arch) in itertools.product(range(SEEDS), sorted(seen.items())):
             if (source, name, str(seed)) in done or (products and "twin" in name):
                 continue
