@@ -23,8 +23,8 @@ count seeds and questions; the difference is from concat_mlp, the better control
     block_fusion           0.787 (0.778 to 0.796)   -0.024 (-0.034 to -0.014)
     mfb                    0.770 (0.753 to 0.786)   -0.041 (-0.055 to -0.028)
 
-After two epochs no product is ahead of a control, and the additive control, linear_sum, is not behind concat_mlp; longer
-trainings were not compared.
+After two epochs no product is ahead of a control, and the additive control, linear_sum, is behind concat_mlp by no more
+than the noise. Longer trainings were not compared.
 """
 
 from hadnas.search_spaces.image_and_question import SPACE
