@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -24,12 +25,12 @@ class Arch:
 
     node: dict[str, Any]
 
-    @property
+    @cached_property
     def json(self) -> str:
         """Canonical JSON: sorted keys, no spaces."""
         return json.dumps({"format": FORMAT, **self.node}, sort_keys=True, separators=(",", ":"))
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.json.encode()).hexdigest()[:16]

@@ -22,6 +22,7 @@ from hadnas.measure.figures import Direction
 
 BLACK, ORANGE, SKY, GREEN, BLUE, RED = "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
 _SVG = "{http://www.w3.org/2000/svg}"
+_MARKS = {"candidate": (SKY, "o", 22), "front": (BLUE, "o", 42), "baseline": (RED, "^", 42)}
 _LOOK = {"svg.fonttype": "none", "svg.hashsalt": "hadnas", "axes.spines.top": False, "axes.spines.right": False}
 
 
@@ -44,15 +45,11 @@ class Point:
     kind: str  # "candidate", "front" or "baseline"
     text: str
 
-    @property
-    def gid(self) -> str:
-        """Its id in the SVG."""
-        return f"point-{printable(self.name)}"
-
 
 def plot_front(points: Sequence[Point], unit: str, ordinate: Ordinate, *, log: bool) -> str:
     """The figure of `draw_front` as SVG, with the texts of the points on hover."""
-    return _hover(_text(draw_front(points, unit, ordinate, log=log)), {point.gid: point.text for point in points})
+    texts = {kind: [point.text for point in points if point.kind == kind] for kind in _MARKS}
+    return _hover(_text(draw_front(points, unit, ordinate, log=log)), texts)
 
 
 def draw_front(points: Sequence[Point], unit: str, ordinate: Ordinate, *, log: bool) -> Figure:
@@ -61,15 +58,13 @@ def draw_front(points: Sequence[Point], unit: str, ordinate: Ordinate, *, log: b
     unit: the label of the cost axis, such as "MACs" or "latency ratio (eager, batch 1)".
     """
     figure, axes = _axes(8.0, 4.0)
-    marks = {"candidate": (SKY, "o", 22), "front": (BLUE, "o", 42), "baseline": (RED, "^", 42)}
-    for kind, (colour, mark, size) in marks.items():
-        some = [point for point in points if point.kind == kind]
-        for point in some:
-            axes.errorbar(point.x, point.value, point.error, color=colour, alpha=0.35, linewidth=1, zorder=1)
-            dot = axes.scatter(point.x, point.value, s=size, c=colour, marker=mark, zorder=3)
-            dot.set_gid(point.gid)
+    for kind, (colour, mark, size) in _MARKS.items():
+        some = [(point.x, point.value, point.error) for point in points if point.kind == kind]
         if some:
-            axes.scatter([], [], s=size, c=colour, marker=mark, label=kind)
+            xs, ys, errors = zip(*some, strict=True)
+            axes.errorbar(xs, ys, errors, color=colour, alpha=0.35, linewidth=1, zorder=1, fmt="none")
+            dots = axes.scatter(xs, ys, s=size, c=colour, marker=mark, zorder=3, label=kind)
+            dots.set_gid(_group(kind))
     best = sorted((point.x, point.value) for point in points if point.kind == "front")
     if best:
         end = max(point.x for point in points)
@@ -188,14 +183,19 @@ def _text(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def _hover(svg: str, texts: dict[str, str]) -> str:
-    """Give the marks with these ids a text that browsers show on hover."""
+def _group(kind: str) -> str:
+    """The id of the marks of a kind of points in the SVG."""
+    return f"points-{kind}"
+
+
+def _hover(svg: str, texts: Mapping[str, Sequence[str]]) -> str:
+    """Give the marks of each kind of points, in their order, texts that browsers show on hover."""
     ElementTree.register_namespace("", _SVG.strip("{}"))
     ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
     root = ElementTree.fromstring(svg)
-    for group in root.iter(f"{_SVG}g"):
-        if (text := texts.get(group.get("id", ""))) is not None:
-            title = ElementTree.Element(f"{_SVG}title")
-            title.text = printable(text)
-            group.insert(0, title)
+    groups = {group.get("id"): group for group in root.iter(f"{_SVG}g")}
+    for kind, some in texts.items():
+        if some:
+            for mark, text in zip(groups[_group(kind)].iter(f"{_SVG}use"), some, strict=True):
+                ElementTree.SubElement(mark, f"{_SVG}title").text = printable(text)
     return ElementTree.tostring(root, encoding="unicode")

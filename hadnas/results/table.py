@@ -2,9 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hadnas.arch.node import Arch, stored_arch
 from hadnas.arch.task import Task
@@ -21,8 +22,12 @@ from hadnas.store.ledger import Ledger
 from hadnas.store.records import StoredLatency, Training
 from hadnas.store.stored import read_trials, whole_latency
 from hadnas.store.study_store import class_names, reordered, stored_study, unknown_blocks
-from hadnas.store.trials import FIGURES, REASON, STUDY, baseline_entries, latency_of, noted_run
+from hadnas.store.trials import FIGURES, FINGERPRINT, REASON, STUDY, baseline_entries, latency_of, noted_run
 from hadnas.train.data.spec import Data, load_data
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
 
 NOISY_RATIO = "~: the interquartile range of the ratio is above 5 %"
 """Explains below a table what `StudyResults` marks in it."""
@@ -31,11 +36,13 @@ NOISY_RATIO = "~: the interquartile range of the ratio is above 5 %"
 class StudyResults:
     """A stored study, read only; `.found`, `.baselines`, `.front` and `.best` are values."""
 
-    def __init__(self, name: str, home: Home) -> None:
+    def __init__(self, name: str, home: Home, book: "optuna.Study | None" = None) -> None:
+        """`book` is the Optuna study if it is open already, so that its trials are read once."""
         self.home = home
         with clear_errors(home.url):
-            self.study, self.book = stored_study(name, home)
+            self.study, self.book = stored_study(name, home, book)
         self.ledger = Ledger(home.url)
+        self._texts: dict[str, str] = {}  # of architectures, read together
         self._archs: dict[str, Arch] = {}
         self._plans: dict[str, Plan] = {}
 
@@ -56,30 +63,36 @@ class StudyResults:
     @property
     def stored(self) -> dict[str, Any]:
         """The stored data of the study, with the facts of its images."""
-        stored: dict[str, Any] = self.book.user_attrs[STUDY]
+        stored: dict[str, Any] = self._attributes[STUDY]
         return stored
 
     def refresh(self) -> None:
         """Read trials and baselines again at their next use, with those that a search has added since."""
-        for name in ("found", "baselines", "protocol"):
+        for name in ("found", "baselines", "distinct", "ranked", "front", "protocol", "_attributes"):
             vars(self).pop(name, None)
+
+    @cached_property
+    def _attributes(self) -> dict[str, Any]:
+        """The attributes of the study, a copy of all."""
+        return self.book.user_attrs
 
     @cached_property
     def found(self) -> list[Found]:
         """Every trial in order, without failed ones (interrupted and drawn again)."""
-        known, trials = self.book.user_attrs, read_trials(self.book, self.home)
+        known, trials = self._attributes, list(read_trials(self.book, self.home))
+        self._read_architectures(trial for _, trial in trials)
         return [of_trial(number, each, noted_run(known, number), self.study, self._known) for number, each in trials]
 
     @cached_property
     def baselines(self) -> list[Found]:
         """The networks from outside the space, trained by the same recipe."""
-        entries, attributes = baseline_entries(self.book), self.book.user_attrs
+        entries, attributes = baseline_entries(self.book), self._attributes
         measured = [name for name in self.study.baselines or () if FIGURES in entries.get(name, {})]
         return [
             of_baseline(name, entries[name], noted_run(attributes, name), self.study, self._known) for name in measured
         ]
 
-    @property
+    @cached_property
     def distinct(self) -> list[Found]:
         """Feasible trials, the first of each architecture."""
         seen: dict[str, Found] = {}
@@ -122,12 +135,12 @@ class StudyResults:
         reasons = (found.reason or "no reason stored" for found in self.refused)
         return Counter(re.sub(r" = \S+ is above", " is above", reason) for reason in reasons).most_common()
 
-    @property
+    @cached_property
     def ranked(self) -> list[Found]:
         """`distinct`, the best by the metric first, ties by fewest MACs."""
         return sorted(self.distinct, key=Found.rank)
 
-    @property
+    @cached_property
     def front(self) -> list[Found]:
         """The Pareto front of the objectives over feasible trials, the best by the metric first."""
         rows = self.distinct
@@ -250,7 +263,7 @@ class StudyResults:
         return out
 
     def _entries(self, found: Found) -> dict[str, Mapping[str, Any]]:
-        attributes, fingerprint = self.book.user_attrs, found.arch.fingerprint if found.arch else ""
+        attributes, fingerprint = self._attributes, found.arch.fingerprint if found.arch else ""
         entries = {backend: latency_of(attributes, fingerprint, backend) for backend in BACKENDS}
         return {backend: whole_latency(entry) for backend, entry in entries.items() if entry is not None}
 
@@ -287,11 +300,18 @@ class StudyResults:
     def architecture(self, fingerprint: str) -> Arch | None:
         """An architecture of the ledger by its fingerprint, or None. Raises SpecError for one of a later format."""
         if fingerprint not in self._archs:
-            text = self.ledger.measured.architecture(fingerprint)
+            text = self._texts.pop(fingerprint, None) or self.ledger.measured.architecture(fingerprint)
             if text is None:
                 return None
             self._archs[fingerprint] = stored_arch(text, fingerprint)
         return self._archs[fingerprint]
+
+    def _read_architectures(self, trials: "Iterable[FrozenTrial | StudyError]") -> None:
+        """Read the architectures of trials together, except those that are known."""
+        kept = (trial.user_attrs.get(FINGERPRINT) for trial in trials if not isinstance(trial, StudyError))
+        named = {fingerprint for fingerprint in kept if fingerprint and fingerprint not in self._archs}
+        with suppress(StudyError):  # a row is damaged: `architecture` reads them one by one
+            self._texts = self.ledger.measured.architectures(named)
 
     def _known(self, fingerprint: str) -> Arch:
         """The architecture of a trial or baseline. Raises StudyError if the ledger does not have it."""

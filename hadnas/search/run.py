@@ -26,7 +26,7 @@ from hadnas.search.proposals.enqueued import enqueue, queue_of
 from hadnas.search.proposals.propose import clear_done, drop_left, propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
-from hadnas.search.tally import all_failed, standstill, tally
+from hadnas.search.tally import RunningTally, all_failed, standstill
 from hadnas.space import Params, size
 from hadnas.store.database import clear_errors
 from hadnas.store.health.outage import through_outages
@@ -111,7 +111,7 @@ def run_study(
     with clear_errors(home.url):
         trials = open_trials(study, home, evaluator.facts)
         watch(Progress(study.name, study.trials, phase="opening MLflow"))
-        results = StudyResults(study.name, home)
+        results = StudyResults(study.name, home, trials.book)
         writer = _writer(results, ledger.worker.id, evaluator.device)
         run = _Run(evaluator, trials, writer, watch, notes + more, deadline, retry)
 
@@ -186,7 +186,7 @@ class _Run:
         self.claims, data = evaluator.ledger.claims, evaluator.data
         self.progress = Progress(study.name, study.trials, epochs=study.recipe.epochs, notes=notes)
         self.progress.data = summary(study.data, data, study.metric_figure.removeprefix(VAL))
-        self.size = size(study.space)
+        self.size, self.counts = size(study.space), RunningTally(study.metric_figure)
         self.progress.worker = evaluator.ledger.worker.id
         self.progress.metric = study.metric_figure.removeprefix(VAL)
         self.recorder = Recorder(evaluator, trials, writer, self.say, self.begin, retry=retry)
@@ -207,7 +207,7 @@ class _Run:
         """Evaluate draws that the study has not met, until the time is over; before them those of dead workers."""
         for answers in draws:
             while not self.is_over() and all(trial.params != answers for trial in self.trials.all()):
-                proposal = propose(self.study, self.trials, self.claims, self.sampler, answers)
+                proposal = propose(self.study, self.trials, self.claims, self.sampler, self.counts, answers)
                 assert proposal is not None  # the budget does not end it
                 self.recorder.candidate(proposal)
 
@@ -216,7 +216,7 @@ class _Run:
         study = self.study
         while not self._ended():
             self.writer.add(lambda mirror: mirror.overview.update())
-            proposal = propose(study, self.trials, self.claims, self.sampler)
+            proposal = propose(study, self.trials, self.claims, self.sampler, self.counts)
             if proposal is not None:
                 self.recorder.candidate(proposal)
             elif self.claims.at_work(study.name):
@@ -228,7 +228,7 @@ class _Run:
     def _ended(self) -> bool:
         """Update the progress with the trials of all workers; whether the study ends."""
         trials, patience = self.trials.all(), self.study.patience
-        now = tally(trials, self.study.metric_figure)
+        now = self.counts.update(trials)
         self.progress.done, self.progress.stopped = now.done, now.stopped
         self.progress.refused, self.progress.best = now.refused, now.best
         self.progress.longest = now.longest

@@ -1,7 +1,9 @@
 """What the trials of a search count, and the first reason to stop."""
 
+from collections import ChainMap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -10,7 +12,7 @@ from hadnas.measure.figures import TABLE
 from hadnas.samplers.problem import Problem
 from hadnas.samplers.volume import FIRST, volume
 from hadnas.store.study import Study
-from hadnas.store.trials import FIGURES, FINGERPRINT, PHASES, ended, rung_of
+from hadnas.store.trials import FIGURES, FINGERPRINT, PHASES, draw_of, ended, rung_of, settled
 
 REPEATS = 50
 """Draws in a row without a new architecture after which a study ends."""
@@ -61,43 +63,95 @@ class Tally:
         return ""
 
 
-def tally(trials: list[FrozenTrial], metric: str) -> Tally:
+class RunningTally:
+    """The tally of a study that grows: a trial is counted once, when it and all before it have ended.
+
+    Those after the first trial that has not ended are counted anew each time, as their order decides.
+
+    metric: the figure of the best
+    now: the counts at the last `update`
+    """
+
+    def __init__(self, metric: str) -> None:
+        self._counted = _Counted(metric)
+        self._number = 0  # of the trials counted for good
+        self._draws: set[int] = set()
+        self._later: set[int] = set()
+        self.now = self._counted.tally
+
+    def update(self, trials: Sequence[FrozenTrial]) -> Tally:
+        """Count `trials`, those of all workers in order without failed ones; none may be missing that was there."""
+        until = settled(trials, self._number)
+        for trial in trials[self._number : until]:
+            self._counted.add(trial)
+            self._draws.add(draw_of(trial))
+        self._number = until
+        later, self._later = self._counted.child(), set()
+        for trial in trials[until:]:
+            if trial.state.is_finished():
+                later.add(trial)
+                self._later.add(draw_of(trial))
+        self.now = later.tally
+        return self.now
+
+    def has_ended(self, draw: int) -> bool:
+        """Whether the trial of a draw had ended at the last `update`."""
+        return draw in self._draws or draw in self._later
+
+
+def tally(trials: Sequence[FrozenTrial], metric: str) -> Tally:
     """Count the finished ones of the trials of all workers, the best by the figure `metric`.
 
     Failed ones (interrupted, taken up again) are none.
     """
-    known: set[str | None] = set()
-    trained: set[str | None] = set()
-    met: set[str | None] = set()
-    assignments: set[tuple[tuple[str, Any], ...]] = set()
-    refused = refusals = barren = 0
-    best: float | None = None
-    longest: float | None = None
-    better = max if TABLE[metric].direction == "maximize" else min
-    for trial in trials:
-        if not trial.state.is_finished() or trial.state == TrialState.FAIL:
-            continue
+    return RunningTally(metric).update([trial for trial in trials if trial.state != TrialState.FAIL])
+
+
+class _Counted:
+    """Counts of ended trials, added in order; `child` goes on from them without changing them."""
+
+    def __init__(self, metric: str) -> None:
+        self.metric = metric
+        self.tally = Tally(0, 0, 0, 0, 0, 0, None, None)
+        self._trained: ChainMap[str | None, bool] = ChainMap()  # architecture -> whether trained, or only stopped
+        self._met: ChainMap[str, bool] = ChainMap()  # those that were refused, too
+        self._assignments: ChainMap[tuple[tuple[str, Any], ...], bool] = ChainMap()
+
+    def child(self) -> "_Counted":
+        made = copy(self)
+        made._trained, made._met = self._trained.new_child(), self._met.new_child()
+        made._assignments = self._assignments.new_child()
+        return made
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Count a trial that ended, complete or pruned."""
+        now = asdict(self.tally)
         if phases := trial.user_attrs.get(PHASES):
-            longest = max(longest or 0.0, sum(phases.values()) - phases.get("sample", 0.0))
+            now["longest"] = max(now["longest"] or 0.0, sum(phases.values()) - phases.get("sample", 0.0))
         assignment = tuple(sorted(trial.params.items()))
         fingerprint = trial.user_attrs.get(FINGERPRINT)  # None where a rule refused the draw
-        if fingerprint is not None and fingerprint not in met:
-            barren = 0
-        elif fingerprint is not None or assignment in assignments:
-            barren += 1
-        met.add(fingerprint)
-        assignments.add(assignment)
+        if fingerprint is not None and fingerprint not in self._met:
+            self._met[fingerprint] = True
+            now["barren"] = 0
+        elif fingerprint is not None or assignment in self._assignments:
+            now["barren"] += 1
+        if assignment not in self._assignments:
+            self._assignments[assignment] = True
+            now["assignments"] += 1
         if trial.state == TrialState.PRUNED and rung_of(trial) is None:
-            refused, refusals = refused + 1, refusals + 1
-            continue
-        if fingerprint not in known:  # one that was refused may have been met before, and tried again
-            known.add(fingerprint)
-            refusals = 0
-        if trial.state == TrialState.COMPLETE and fingerprint not in trained:
-            trained.add(fingerprint)
-            value = trial.user_attrs[FIGURES][metric]
-            best = value if best is None else better(best, value)
-    return Tally(len(known), len(known - trained), refused, refusals, barren, len(assignments), best, longest)
+            now["refused"], now["refusals"] = now["refused"] + 1, now["refusals"] + 1
+            self.tally = Tally(**now)
+            return
+        if fingerprint not in self._trained:  # one that was refused may have been met before, and tried again
+            self._trained[fingerprint] = False
+            now["done"], now["stopped"], now["refusals"] = now["done"] + 1, now["stopped"] + 1, 0
+        if trial.state == TrialState.COMPLETE and not self._trained[fingerprint]:
+            self._trained[fingerprint] = True
+            now["stopped"] -= 1
+            value, best = trial.user_attrs[FIGURES][self.metric], now["best"]
+            better = max if TABLE[self.metric].direction == "maximize" else min
+            now["best"] = value if best is None else better(best, value)
+        self.tally = Tally(**now)
 
 
 def all_failed(done: int, failed: Sequence[str]) -> str:

@@ -2,8 +2,9 @@
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import select
@@ -11,6 +12,10 @@ from sqlalchemy import select
 from hadnas.store.database import Database
 from hadnas.store.records import Costs, StoredLatency, record
 from hadnas.store.tables import ArchitectureRow, CostRow, LatencyRow, PredictorRow
+
+
+MANY = 500
+"""The most rows that one query names; a database has a limit of parameters."""
 
 
 class Measured:
@@ -33,6 +38,19 @@ class Measured:
         """The canonical JSON of an architecture, or None if the ledger lacks it."""
         with self.database.read() as session:
             return session.scalar(select(ArchitectureRow.arch).where(ArchitectureRow.fingerprint == fingerprint))
+
+    def architectures(self, fingerprints: Iterable[str]) -> dict[str, str]:
+        """The canonical JSON of those architectures that the ledger has, by fingerprint, in a few queries."""
+        left, found = iter(fingerprints), {}
+        with self.database.read() as session:
+            while some := list(islice(left, MANY)):
+                rows = session.execute(
+                    select(ArchitectureRow.fingerprint, ArchitectureRow.arch).where(
+                        ArchitectureRow.fingerprint.in_(some)
+                    )
+                )
+                found |= {fingerprint: arch for fingerprint, arch in rows}
+        return found
 
     def put_cost(self, fingerprint: str, task: str, code: str, costs: Costs) -> None:
         """Store the costs of an architecture for a task; `code` is the hash of its blocks' code.

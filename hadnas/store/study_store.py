@@ -98,20 +98,14 @@ def _told_apart(study: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in study.items() if key not in _GROWS}, "data": data}
 
 
-def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
-    """A study as it was stored, with its trials.
+def stored_study(name: str, home: Home, book: optuna.Study | None = None) -> tuple[Study, optuna.Study]:
+    """A study as it was stored, with its trials; `book` is its Optuna study, if it is open already.
 
     No file that the home names is run: the blocks of a user's file stay unknown until it is imported or named with
     `--blocks`. Raises UnknownName if the home has no study of this name, StudyError if the study never began.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = optuna_storage(home)
-    with clear_errors(home.url, f"study {name!r}"):
-        try:
-            book = optuna.load_study(study_name=name, storage=storage)
-        except KeyError:  # not looked up in a list of all, which fails if any study is damaged
-            with at(f"home {home.path}"):
-                raise unknown("study", name, study_names(home)) from None
+    if book is None:
+        book = _book(name, home)
     stored = read_attributes(book, home.url).get(STUDY)
     if stored is None:
         raise StudyError(f"study {name!r} was interrupted before it began; run it again with `hadnas search`")
@@ -123,6 +117,17 @@ def stored_study(name: str, home: Home) -> tuple[Study, optuna.Study]:
     if study.name != name:  # files are named after it; only the name in the study was checked
         raise StudyError(f"the stored study {name!r} is damaged: its own name is {study.name!r}")
     return study, book
+
+
+def _book(name: str, home: Home) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = optuna_storage(home)
+    with clear_errors(home.url, f"study {name!r}"):
+        try:
+            return optuna.load_study(study_name=name, storage=storage)
+        except KeyError:  # not looked up in a list of all, which fails if any study is damaged
+            with at(f"home {home.path}"):
+                raise unknown("study", name, study_names(home)) from None
 
 
 def unknown_blocks(stored: dict[str, Any]) -> str:

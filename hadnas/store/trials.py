@@ -53,12 +53,19 @@ def when(trial: FrozenTrial) -> float:
     return trial.datetime_complete.timestamp()
 
 
+def settled(trials: Sequence[FrozenTrial], start: int) -> int:
+    """The place of the first trial from `start` on that has not ended: those before it never change."""
+    return next((place for place in range(start, len(trials)) if not trials[place].state.is_finished()), len(trials))
+
+
 class Trials:
     """The trials of a study, read and written; `book` is the Optuna study."""
 
     def __init__(self, book: optuna.Study, storage: BaseStorage) -> None:
         self.book, self.storage = book, storage
         self._study = storage.get_study_id_from_name(book.study_name)
+        self._failures: dict[str, str] = {}  # of the first trials, so many have been examined
+        self._examined = 0
 
     def all(self) -> list[FrozenTrial]:
         """Every trial in order, except failed ones."""
@@ -71,10 +78,11 @@ class Trials:
 
     def failure(self, fingerprint: str) -> str:
         """Why an architecture failed in this study, which does not try it again; empty if it did not."""
-        for trial in self.all():
-            if trial.user_attrs.get(FINGERPRINT) == fingerprint and trial.constraints.get("trains", 0.0) > 0:
-                return str(trial.user_attrs[REASON])
-        return ""
+        trials = self.all()
+        until = settled(trials, self._examined)
+        self._failures = {**_failures(trials[self._examined : until]), **self._failures}
+        self._examined = until
+        return self._failures.get(fingerprint) or _failures(trials[until:]).get(fingerprint, "")
 
     def add(
         self,
@@ -135,6 +143,15 @@ class Trials:
 
     def _trial(self, number: int) -> Trial:
         return Trial(self.book, self.storage.get_trial_id_from_study_id_trial_number(self._study, number))
+
+
+def _failures(trials: Iterable[FrozenTrial]) -> dict[str, str]:
+    """Why architectures failed, by fingerprint: the reason of the first trial of each."""
+    found: dict[str, str] = {}
+    for trial in trials:
+        if FINGERPRINT in trial.user_attrs and trial.constraints.get("trains", 0.0) > 0:
+            found.setdefault(trial.user_attrs[FINGERPRINT], str(trial.user_attrs[REASON]))
+    return found
 
 
 def baseline_entries(book: optuna.Study) -> dict[str, dict[str, Any]]:

@@ -7,8 +7,10 @@ import pytest
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from hadnas.samplers.sampler import make_sampler
-from hadnas.search.proposals.propose import Proposal, drop_left, propose
+from hadnas.samplers.sampler import Seeded, make_sampler
+from hadnas.search.proposals import propose as proposals
+from hadnas.search.proposals.propose import Proposal, drop_left
+from hadnas.search.tally import RunningTally
 from hadnas.store.home import Home, optuna_storage
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study
@@ -41,6 +43,10 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     for ledger in found.ledgers:
         ledger.close()
     found.storage.engine.dispose()
+
+
+def propose(study: Study, trials: Trials, claims: Claims, sampler: Seeded) -> Proposal | None:
+    return proposals.propose(study, trials, claims, sampler, RunningTally(study.metric_figure))
 
 
 def end(trials: Trials, claims: Claims, done: Proposal) -> None:

@@ -15,7 +15,7 @@ from hadnas.results.report import first_sentence, log_report
 from hadnas.results.sections import MAX_ROWS, front_table
 from hadnas.results.table import StudyResults
 from hadnas.samplers.problem import Problem
-from hadnas.samplers.volume import FIRST, volume
+from hadnas.samplers.volume import FIRST, Volume, volume
 from hadnas.search.mirror.candidates import image_data, recipe_settings
 from hadnas.search.proposals.prospects import prospects
 from hadnas.space import size
@@ -109,21 +109,26 @@ def curves(
     better = max if TABLE[metric].direction == "maximize" else min
     met: set[str] = set()
     rows: dict[str, Sequence[float]] = {}
-    values: list[float] = []
+    front: list[Sequence[float]] = []  # dominated rows change neither front nor volume
+    scale: Volume | None = None
+    best: float | None = None
     for trial in ended(trials):
         name = trial.user_attrs[FINGERPRINT]
         met.add(name)
         if trial.state == TrialState.COMPLETE and all(over <= 0 for over in trial.constraints.values()):
-            rows.setdefault(name, trial.values)
-            values.append(trial.user_attrs[FIGURES][metric])
+            value = trial.user_attrs[FIGURES][metric]
+            best = value if best is None else better(best, value)
+            if name not in rows:
+                rows[name] = trial.values
+                joined = [*front, trial.values]
+                front = [joined[place] for place in pareto_front(joined, problem.directions)]
         at = int(1000 * when(trial))
-        if not rows or at <= after:
+        if best is None or at <= after:
             continue
-        known = list(rows.values())
-        figures = {BEST.format(metric.rpartition("/")[2]): better(values)}
-        figures[FRONT_SIZE] = len(pareto_front(known, problem.directions))
-        if len(known) >= FIRST:
-            figures[HYPERVOLUME] = volume(problem, known).of(known)
+        figures = {BEST.format(metric.rpartition("/")[2]): best, FRONT_SIZE: len(front)}
+        if len(rows) >= FIRST:
+            scale = scale or volume(problem, [*rows.values()])
+            figures[HYPERVOLUME] = scale.of(front)
         yield at, len(met), figures
 
 

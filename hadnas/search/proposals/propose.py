@@ -7,7 +7,7 @@ from typing import Any
 
 from hadnas.samplers.draw import draw_from, drawn_by
 from hadnas.samplers.sampler import Seeded
-from hadnas.search.tally import tally
+from hadnas.search.tally import RunningTally
 from hadnas.space import Params, meanings, replay
 from hadnas.store.study import Study
 from hadnas.store.trials import FIGURES, REASON, RUN_ID, RUNG, WORKER, Trials, baseline_entries, draw_of
@@ -34,28 +34,33 @@ class Proposal:
 
 
 def propose(
-    study: Study, trials: Trials, claims: Claims, sampler: Seeded, answers: Params | None = None
+    study: Study,
+    trials: Trials,
+    claims: Claims,
+    sampler: Seeded,
+    counts: RunningTally,
+    answers: Params | None = None,
 ) -> Proposal | None:
     """The next draw of a study; None if the workers at earlier ones are enough for the budget.
 
+    counts: of the study's trials, which are counted on
     answers: those of an enqueued draw, proposed in place of the sampler's and beyond the budget, too
 
     The trial of a worker that died is continued first, with its number and its parameters.
     """
     while True:
-        known = trials.all()
-        finished = {draw_of(trial) for trial in known if trial.state.is_finished()}
-        held = claims.take(study.name, (_item(draw) for draw in itertools.count() if draw not in finished))
+        counts.update(trials.all())
+        held = claims.take(study.name, (_item(draw) for draw in itertools.count() if not counts.has_ended(draw)))
         assert held is not None  # the numbers never end
         with claims.holding(held):
-            draw = int(held.item.removeprefix(_item("")))
-            known = trials.all()  # another worker may have ended this draw before it was taken
-            if any(draw_of(trial) == draw and trial.state.is_finished() for trial in known):
+            draw = _draw(held.item)
+            done = counts.update(trials.all()).done
+            if counts.has_ended(draw):  # by another worker, before it was taken
                 claims.end(held)
                 continue
-            at_work = claims.at_work(study.name)
-            earlier = sum(_item(other) in at_work for other in range(draw))
-            if answers is None and earlier >= study.trials - tally(known, study.metric_figure).done:
+            at_work = [_draw(item) for item in claims.at_work(study.name) if item.startswith(_item(""))]
+            earlier = sum(other < draw for other in at_work)
+            if answers is None and earlier >= study.trials - done:
                 claims.give_back(held)
                 return None
             return _proposal(study, trials, sampler, held, draw, answers, claims.worker.id)
@@ -98,3 +103,7 @@ def drop_left(study: str, trials: Trials, claims: Claims) -> None:
 
 def _item(draw: object) -> str:
     return f"draw {draw}"
+
+
+def _draw(item: str) -> int:
+    return int(item.removeprefix(_item("")))
