@@ -149,8 +149,9 @@ def _failures(trials: Iterable[FrozenTrial]) -> dict[str, str]:
     """Why architectures failed, by fingerprint: the reason of the first trial of each."""
     found: dict[str, str] = {}
     for trial in trials:
-        if FINGERPRINT in trial.user_attrs and trial.constraints.get("trains", 0.0) > 0:
-            found.setdefault(trial.user_attrs[FINGERPRINT], str(trial.user_attrs[REASON]))
+        kept = trial.user_attrs
+        if FINGERPRINT in kept and REASON in kept and trial.constraints.get("trains", 0.0) > 0:
+            found.setdefault(kept[FINGERPRINT], str(kept[REASON]))
     return found
 
 

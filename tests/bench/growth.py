@@ -138,7 +138,7 @@ def measure(home: Home, study: Study) -> None:
     run._ended()
     timed("after each trial: the tally", lambda: [run._ended() for _ in range(10)])
     proposal = timed("propose (random)", lambda: propose(study, trials, ledger.claims, run.sampler, run.counts))
-    trials.note(proposal.number, fingerprint="none")
+    trials.note(proposal.number, fingerprint="none", reason="made up")
     timed("failure", lambda: trials.failure("another"))
     trials.tell(proposal.number, {"trains": 1.0}, None)
     ledger.claims.end(proposal.held)
