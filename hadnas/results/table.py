@@ -44,6 +44,7 @@ class StudyResults:
         self.ledger = Ledger(home.url)
         self._texts: dict[str, str] = {}  # of architectures, read together
         self._archs: dict[str, Arch] = {}
+        self._seen: dict[int, tuple[FrozenTrial | StudyError, str | None, Found]] = {}  # trials by number
         self._plans: dict[str, Plan] = {}
 
     def __repr__(self) -> str:
@@ -81,7 +82,7 @@ class StudyResults:
         """Every trial in order, without failed ones (interrupted and drawn again)."""
         known, trials = self._attributes, list(read_trials(self.book, self.home))
         self._read_architectures(trial for _, trial in trials)
-        return [of_trial(number, each, noted_run(known, number), self.study, self._known) for number, each in trials]
+        return [self._found(number, trial, noted_run(known, number)) for number, trial in trials]
 
     @cached_property
     def baselines(self) -> list[Found]:
@@ -305,6 +306,14 @@ class StudyResults:
                 return None
             self._archs[fingerprint] = stored_arch(text, fingerprint)
         return self._archs[fingerprint]
+
+    def _found(self, number: int, trial: "FrozenTrial | StudyError", run_id: str | None) -> Found:
+        """A trial as a value; Optuna gives an ended trial as the same object again, which is not read twice."""
+        seen, seen_run, found = self._seen.get(number, (None, None, None))
+        if found is None or seen is not trial or seen_run != run_id:
+            found = of_trial(number, trial, run_id, self.study, self._known)
+            self._seen[number] = trial, run_id, found
+        return found
 
     def _read_architectures(self, trials: "Iterable[FrozenTrial | StudyError]") -> None:
         """Read the architectures of trials together, except those that are known."""

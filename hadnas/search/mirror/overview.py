@@ -109,7 +109,7 @@ def curves(
     better = max if TABLE[metric].direction == "maximize" else min
     met: set[str] = set()
     rows: dict[str, Sequence[float]] = {}
-    front: list[Sequence[float]] = []  # dominated rows change neither front nor volume
+    front: list[Sequence[float]] = []  # until the next point with dominated rows, which change neither it nor the volume
     scale: Volume | None = None
     best: float | None = None
     for trial in ended(trials):
@@ -120,11 +120,11 @@ def curves(
             best = value if best is None else better(best, value)
             if name not in rows:
                 rows[name] = trial.values
-                joined = [*front, trial.values]
-                front = [joined[place] for place in pareto_front(joined, problem.directions)]
+                front.append(trial.values)
         at = int(1000 * when(trial))
         if best is None or at <= after:
             continue
+        front = [front[place] for place in pareto_front(front, problem.directions)]
         figures = {BEST.format(metric.rpartition("/")[2]): best, FRONT_SIZE: len(front)}
         if len(rows) >= FIRST:
             scale = scale or volume(problem, [*rows.values()])
