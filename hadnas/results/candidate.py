@@ -1,18 +1,20 @@
 """One network of a study, a trial or a baseline, as a value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hadnas.arch.families import families_texts, family_counts, main_family
-from hadnas.arch.node import Arch
+from hadnas.arch.node import Arch, stored_arch
 from hadnas.errors import HadnasError, StudyError
 from hadnas.measure.figures import TABLE, shown_in
 from hadnas.measure.metrics.error import standard_error
 from hadnas.space import meanings
+from hadnas.store.measured import Measured
 from hadnas.store.stored import check_entry
 from hadnas.store.study import Study
-from hadnas.store.trials import FIGURES, FINGERPRINT, NOTES, PHASES, REASON, RUN_ID, rung_of, trial_name
+from hadnas.store.trials import FIGURES, FINGERPRINT, NOTES, PHASES, REASON, RUN_ID, noted_run, rung_of, trial_name
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -80,6 +82,48 @@ class Found:
     def rank(self) -> tuple[float, float]:
         """For sorting: the best by the metric first, ties by fewest MACs."""
         return -self.goodness, self.figures["macs"]
+
+
+class Candidates:
+    """The trials of a study as values. What has ended is read once: Optuna gives it as the same object again."""
+
+    def __init__(self, study: Study, measured: Measured) -> None:
+        self._study, self._measured = study, measured
+        self._archs: dict[str, Arch] = {}
+        self._texts: dict[str, str] = {}  # of architectures that were read together
+        self._seen: dict[int, tuple[FrozenTrial | StudyError, str | None, Found]] = {}
+
+    def of_trials(
+        self, trials: "Sequence[tuple[int, FrozenTrial | StudyError]]", attributes: Mapping[str, Any]
+    ) -> list[Found]:
+        """Trials by number as values; `attributes` are those of the study."""
+        kept = (trial.user_attrs.get(FINGERPRINT) for _, trial in trials if not isinstance(trial, StudyError))
+        named = {fingerprint for fingerprint in kept if fingerprint and fingerprint not in self._archs}
+        with suppress(StudyError):  # a row is damaged: `architecture` reads them one by one
+            self._texts = self._measured.architectures(named)
+        return [self._of_trial(number, trial, noted_run(attributes, number)) for number, trial in trials]
+
+    def _of_trial(self, number: int, trial: "FrozenTrial | StudyError", run_id: str | None) -> Found:
+        seen, seen_run, found = self._seen.get(number, (None, None, None))
+        if found is None or seen is not trial or seen_run != run_id:
+            found = of_trial(number, trial, run_id, self._study, self.known)
+            self._seen[number] = trial, run_id, found
+        return found
+
+    def architecture(self, fingerprint: str) -> Arch | None:
+        """An architecture of the ledger by its fingerprint, or None. Raises SpecError for one of a later format."""
+        if fingerprint not in self._archs:
+            text = self._texts.pop(fingerprint, None) or self._measured.architecture(fingerprint)
+            if text is None:
+                return None
+            self._archs[fingerprint] = stored_arch(text, fingerprint)
+        return self._archs[fingerprint]
+
+    def known(self, fingerprint: str) -> Arch:
+        """An architecture of a trial or baseline. Raises StudyError if the ledger does not have it."""
+        if (found := self.architecture(fingerprint)) is None:
+            raise StudyError(f"its architecture {fingerprint} is not in the ledger")
+        return found
 
 
 def of_trial(

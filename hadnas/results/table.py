@@ -2,12 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from hadnas.arch.node import Arch, stored_arch
+from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.errors import StudyError, unknown
 from hadnas.hosts.host import Plan, make_plan
@@ -15,19 +14,18 @@ from hadnas.inputs import AllMoments, inputs_from_json, shape_text
 from hadnas.measure.figures import RATIO, TABLE, Figure, shown_in
 from hadnas.measure.front import pareto_front
 from hadnas.measure.latency.backends import BACKENDS
-from hadnas.results.candidate import Found, of_baseline, of_trial
+from hadnas.results.candidate import Candidates, Found, of_baseline
 from hadnas.store.database import clear_errors
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import StoredLatency, Training
 from hadnas.store.stored import read_trials, whole_latency
 from hadnas.store.study_store import class_names, reordered, stored_study, unknown_blocks
-from hadnas.store.trials import FIGURES, FINGERPRINT, REASON, STUDY, baseline_entries, latency_of, noted_run
+from hadnas.store.trials import FIGURES, REASON, STUDY, baseline_entries, latency_of, noted_run
 from hadnas.train.data.spec import Data, load_data
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.trial import FrozenTrial
 
 NOISY_RATIO = "~: the interquartile range of the ratio is above 5 %"
 """Explains below a table what `StudyResults` marks in it."""
@@ -42,9 +40,7 @@ class StudyResults:
         with clear_errors(home.url):
             self.study, self.book = stored_study(name, home, book)
         self.ledger = Ledger(home.url)
-        self._texts: dict[str, str] = {}  # of architectures, read together
-        self._archs: dict[str, Arch] = {}
-        self._seen: dict[int, tuple[FrozenTrial | StudyError, str | None, Found]] = {}  # trials by number
+        self._candidates = Candidates(self.study, self.ledger.measured)
         self._plans: dict[str, Plan] = {}
 
     def __repr__(self) -> str:
@@ -80,9 +76,7 @@ class StudyResults:
     @cached_property
     def found(self) -> list[Found]:
         """Every trial in order, without failed ones (interrupted and drawn again)."""
-        known, trials = self._attributes, list(read_trials(self.book, self.home))
-        self._read_architectures(trial for _, trial in trials)
-        return [self._found(number, trial, noted_run(known, number)) for number, trial in trials]
+        return self._candidates.of_trials(list(read_trials(self.book, self.home)), self._attributes)
 
     @cached_property
     def baselines(self) -> list[Found]:
@@ -90,7 +84,8 @@ class StudyResults:
         entries, attributes = baseline_entries(self.book), self._attributes
         measured = [name for name in self.study.baselines or () if FIGURES in entries.get(name, {})]
         return [
-            of_baseline(name, entries[name], noted_run(attributes, name), self.study, self._known) for name in measured
+            of_baseline(name, entries[name], noted_run(attributes, name), self.study, self._candidates.known)
+            for name in measured
         ]
 
     @cached_property
@@ -300,30 +295,4 @@ class StudyResults:
 
     def architecture(self, fingerprint: str) -> Arch | None:
         """An architecture of the ledger by its fingerprint, or None. Raises SpecError for one of a later format."""
-        if fingerprint not in self._archs:
-            text = self._texts.pop(fingerprint, None) or self.ledger.measured.architecture(fingerprint)
-            if text is None:
-                return None
-            self._archs[fingerprint] = stored_arch(text, fingerprint)
-        return self._archs[fingerprint]
-
-    def _found(self, number: int, trial: "FrozenTrial | StudyError", run_id: str | None) -> Found:
-        """A trial as a value; Optuna gives an ended trial as the same object again, which is not read twice."""
-        seen, seen_run, found = self._seen.get(number, (None, None, None))
-        if found is None or seen is not trial or seen_run != run_id:
-            found = of_trial(number, trial, run_id, self.study, self._known)
-            self._seen[number] = trial, run_id, found
-        return found
-
-    def _read_architectures(self, trials: "Iterable[FrozenTrial | StudyError]") -> None:
-        """Read the architectures of trials together, except those that are known."""
-        kept = (trial.user_attrs.get(FINGERPRINT) for trial in trials if not isinstance(trial, StudyError))
-        named = {fingerprint for fingerprint in kept if fingerprint and fingerprint not in self._archs}
-        with suppress(StudyError):  # a row is damaged: `architecture` reads them one by one
-            self._texts = self.ledger.measured.architectures(named)
-
-    def _known(self, fingerprint: str) -> Arch:
-        """The architecture of a trial or baseline. Raises StudyError if the ledger does not have it."""
-        if (found := self.architecture(fingerprint)) is None:
-            raise StudyError(f"its architecture {fingerprint} is not in the ledger")
-        return found
+        return self._candidates.architecture(fingerprint)

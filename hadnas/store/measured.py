@@ -13,7 +13,6 @@ from hadnas.store.database import Database
 from hadnas.store.records import Costs, StoredLatency, record
 from hadnas.store.tables import ArchitectureRow, CostRow, LatencyRow, PredictorRow
 
-
 MANY = 500
 """The most rows that one query names; a database has a limit of parameters."""
 
@@ -41,7 +40,8 @@ class Measured:
 
     def architectures(self, fingerprints: Iterable[str]) -> dict[str, str]:
         """The canonical JSON of those architectures that the ledger has, by fingerprint, in a few queries."""
-        left, found = iter(fingerprints), {}
+        found: dict[str, str] = {}
+        left = iter(fingerprints)
         with self.database.read() as session:
             while some := list(islice(left, MANY)):
                 rows = session.execute(

@@ -37,7 +37,6 @@ from hadnas.search.mirror.restore import open_mirror
 from hadnas.search.proposals.propose import clear_done, propose
 from hadnas.search.run import _Run
 from hadnas.shell.tables.study import show_top
-from hadnas.space import random_pick, resolve
 from hadnas.store.home import Home, optuna_storage
 from hadnas.store.ledger import Ledger
 from hadnas.store.study_store import open_trials
@@ -45,7 +44,12 @@ from hadnas.store.trials import Trials
 from hadnas.track.runs import Tracker
 from hadnas.train.data.spec import DataSpec, load_data
 
-BLOCKS = (op("mlp", expand=one_of(1, 2, 3)), op("depthwise", kernel=one_of(3, 5)), op("se"), op("glu", expand=one_of(1, 2)))
+BLOCKS = (
+    op("mlp", expand=one_of(1, 2, 3)),
+    op("depthwise", kernel=one_of(3, 5)),
+    op("se"),
+    op("glu", expand=one_of(1, 2)),
+)
 BODY = op("residual", norm="batchnorm2d", block=one_of(*BLOCKS), merge=one_of(op("add"), op("gated")))
 STAGES = [
     {"dim": one_of(8, 12, 16, 20), "down": op("conv_norm"), "blocks": repeat(BODY, one_of(1, 2, 3))},
@@ -80,7 +84,12 @@ def made_up(trials: int, task: Task) -> Iterator[tuple[FrozenTrial, str, str]]:
         notes = {"code": "c", "device": "cpu", "val_n": 64, "train_seconds": 1.0, "reused": False}
         notes["weights"] = f"big/weights/{arch.fingerprint}.safetensors"
         phases = {"sample": 0.1, "train": 1.0, "cost": 0.1, "screen": 0.2, "record": 0.1}
-        attributes = {"draw": len(seen) - 1, "worker": "gone", "fingerprint": arch.fingerprint, "run_id": f"run{number}"}
+        attributes = {
+            "draw": len(seen) - 1,
+            "worker": "gone",
+            "fingerprint": arch.fingerprint,
+            "run_id": f"run{number}",
+        }
         yield (
             create_trial(
                 state=TrialState.COMPLETE,

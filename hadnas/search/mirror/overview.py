@@ -109,7 +109,7 @@ def curves(
     better = max if TABLE[metric].direction == "maximize" else min
     met: set[str] = set()
     rows: dict[str, Sequence[float]] = {}
-    front: list[Sequence[float]] = []  # until the next point with dominated rows, which change neither it nor the volume
+    front: list[Sequence[float]] = []  # with dominated rows until the next point: they do not change it
     scale: Volume | None = None
     best: float | None = None
     for trial in ended(trials):
