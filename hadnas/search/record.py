@@ -67,7 +67,11 @@ class Recorder:
     def _candidate(self, proposal: Proposal) -> None:
         number = proposal.number
         if proposal.held.is_hopeless:
-            self._tell(proposal, Outcome(reason=proposal.held.reason, broken={"trains": 1.0}))
+            left, reason = proposal.left, proposal.held.reason
+            if left is not None:  # its run gets the reason
+                self.trials.note_run(number, left)
+                self.writer.add(lambda mirror: mirror.tracker.interrupt(left, reason))
+            self._tell(proposal, Outcome(reason=reason, broken={"trains": 1.0}))
             return
         try:
             plan = make_plan(proposal.node, self.evaluator.task)

@@ -29,6 +29,9 @@ from hadnas.track.weights import FOLDER
 
 End = Literal["FINISHED", "KILLED", "FAILED"]
 
+INTERRUPTED = "interrupted"
+"""The reason of a run whose candidate is tried again."""
+
 BATCH = 100  # parameters or tags in one request
 POINTS = 1000  # points in one request
 EVERY = 2.0  # most seconds that a point of a curve waits for others
@@ -225,7 +228,7 @@ class Tracker:
         self._write_points(run_id)
         note = self._notes.pop(run_id, "")
         if reason:
-            described = f"**{state.lower()}**: {markdown(reason)}" + (f"\n\n{note}" if note else "")
+            described = _described(state, reason) + (f"\n\n{note}" if note else "")
             self.log_tags(run_id, {keys.REASON: reason, keys.NOTE: described})
         self.client.set_terminated(run_id, state)
         self._mine.discard(run_id)
@@ -242,21 +245,25 @@ class Tracker:
             return  # it has ended since it was looked up
         self._interrupt(run)
 
-    def interrupt(self, run_id: str) -> None:
-        """Close the run of a candidate that gets a new run, as KILLED; a run that is gone is ignored."""
+    def interrupt(self, run_id: str, reason: str = INTERRUPTED) -> None:
+        """Close the run of a candidate that a dead worker left, as KILLED; a run that is gone is ignored.
+
+        One that another worker has closed already gets the `reason` for which its candidate is refused.
+        """
         with suppress(MlflowException):  # its store was deleted
             run = self.client.get_run(run_id)
-            if run.info.status != "KILLED":
-                self._interrupt(run)
+            if run.info.status != "KILLED" or reason != INTERRUPTED:
+                self._interrupt(run, reason)
 
     def delete(self, run_id: str) -> None:
         """Close and delete a run that was written in part, as in the UI: it can be restored there."""
         self.client.set_terminated(run_id, "KILLED")
         self.client.delete_run(run_id)
 
-    def _interrupt(self, run: Run) -> None:
-        self._notes[run.info.run_id] = run.data.tags.get(keys.NOTE, "")
-        self.end_trial(run.info.run_id, "KILLED", "interrupted")
+    def _interrupt(self, run: Run, reason: str = INTERRUPTED) -> None:
+        note = run.data.tags.get(keys.NOTE, "")
+        self._notes[run.info.run_id] = note.removeprefix(_described("KILLED", INTERRUPTED)).lstrip("\n")
+        self.end_trial(run.info.run_id, "KILLED", reason)
 
     def close(self, state: End = "FINISHED") -> None:
         """End the parent run; the study may be opened again."""
@@ -266,6 +273,10 @@ class Tracker:
         """Put the parent run back as it was found; if no search runs elsewhere, one that was left open is closed."""
         status = "KILLED" if self._found == "RUNNING" and not searched else self._found
         self.client.update_run(self.parent_run_id, status=status)
+
+
+def _described(state: End, reason: str) -> str:
+    return f"**{state.lower()}**: {markdown(reason)}"
 
 
 def _tags(tags: Mapping[str, object]) -> list[RunTag]:

@@ -178,13 +178,14 @@ def test_figures_are_svg_with_axes_and_text() -> None:
         Point("a", 1e5, 0.9, 0.01, "front", "a & <b>"),
         Point("b", 1e6, 0.8, 0.01, "candidate", "b"),
         Point("c", 1e6, 0.7, 0.01, "baseline", "c"),
+        Point("d", 1e6, 0.8, 0.01, "candidate", "d at the place of b"),
     ]
     drawn = plot_front(points, "MACs", Ordinate("accuracy", "maximize"), log=True)
     ticks = [text.text for text in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
     assert {"100k", "200k", "500k", "1M"} <= set(ticks)
     assert "MACs, log scale" in drawn and "validation accuracy" in drawn
     titles = [title.text for title in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}title")]
-    assert set(titles) == {"a & <b>", "b", "c"}
+    assert titles == ["b", "d at the place of b", "a & <b>", "c"]
     for text in (
         plot_history([(0, 0.5), (1, 0.4)], [("net", 0.45)], Ordinate("accuracy", "maximize")),
         plot_bars(["x", "y"], [1, 2], "importance"),

@@ -24,12 +24,14 @@ from hadnas.search.record import Recorder
 from hadnas.space import op
 from hadnas.store.ledger import Ledger
 from hadnas.store.study_store import open_trials
-from hadnas.store.trials import baseline_entries, noted_run
+from hadnas.store.trials import baseline_entries, mark_behind, noted_run
+from hadnas.track import server
 from hadnas.track.runs import Tracker
 from hadnas.train.data.spec import load_data
 from tests.homes import new_home, study
 from tests.networks import pyramid, residual
 from tests.pictures import npz
+from tests.shell import hadnas
 
 BLOCKS = ("star", "mlp", "conv_next", "basic", "depthwise")
 DRAWN = {name: pyramid((8, [residual(op(name))])) for name in BLOCKS}
@@ -125,6 +127,29 @@ def test_a_refused_candidate_is_pruned_with_its_reason_and_what_was_found(made: 
     assert (trial.state.name, trial.constraints) == ("PRUNED", {"trains": 1.0})
     assert trial.user_attrs["reason"] == "loss is nan" and "figures" not in trial.user_attrs
     assert made.ledger.claims.at_work("tiny") == set()
+
+
+@pytest.mark.parametrize(("draw", "closed"), [(11, False), (12, True)])
+def test_the_run_of_a_candidate_that_was_killed_gets_the_reason(made: Made, draw: int, closed: bool) -> None:
+    chosen = made.proposal(draw, DRAWN["mlp"])
+    left = made.tracker.start_trial(chosen.number, "trial", "left", {}, {}, note="the tree")
+    if closed:  # by the next worker when it began
+        made.tracker.interrupt(left)
+    held = replace(chosen.held, attempt=3, fault="it exceeded the time limit")
+    made.recorder.candidate(replace(chosen, left=left, held=held))
+    run = made.run(chosen)
+    assert (run.info.run_id, run.info.status) == (left, "KILLED")
+    assert run.data.tags["hadnas.reason"] == "it exceeded the time limit"
+    assert run.data.tags["mlflow.note.content"] == "**killed**: it exceeded the time limit\n\nthe tree"
+
+
+def test_the_ui_names_a_study_that_mlflow_lacks(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "serve", lambda *arguments: None)
+    for behind in (False, True):
+        mark_behind(made.trials.book, behind)
+        done = hadnas("ui", "--home", made.home.path)
+        assert done.exit_code == 0 and ("`hadnas sync tiny`" in done.output) == behind
+    mark_behind(made.trials.book, False)
 
 
 def test_a_stopped_candidate_is_pruned_with_its_rung_and_is_no_refusal(

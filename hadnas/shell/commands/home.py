@@ -1,6 +1,7 @@
 """Commands on a home: its ledger, and its studies in MLflow."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -83,7 +84,8 @@ OPEN = (
 def ui_command(home: str | None, port: int, host: str, study: str | None) -> None:
     """Serve MLflow's UI, on this machine only, until Ctrl-C; opens at STUDY, or the latest one."""
     from hadnas.store.home import Home
-    from hadnas.store.study_store import study_names
+    from hadnas.store.study_store import stored_study, study_names
+    from hadnas.store.trials import is_behind
     from hadnas.track.server import is_local, serve
     from hadnas.track.view import FRONT_PAGE
 
@@ -107,6 +109,10 @@ def ui_command(home: str | None, port: int, host: str, study: str | None) -> Non
         with at(f"home {opened.path}"):
             raise unknown("study", study, names)
     chosen = study or (names[-1] if names else None)
+    for name in names:
+        with suppress(StudyError):  # damaged: the others can be seen all the same
+            if is_behind(stored_study(name, opened)[1]):
+                click.echo(f"study {name!r}: MLflow lacks results; `hadnas sync {name}` writes them", err=True)
     if not is_local(host):
         click.echo(OPEN.format(host), err=True)
     serve(opened.tracking_uri, opened.artifacts, chosen, port, ready, restored, host)
