@@ -2,7 +2,6 @@
 
 PYTHONPATH=. python tests/bench/scale.py workers  # 8 processes against one; 8 minutes, 4 GB
 PYTHONPATH=. python tests/bench/scale.py threads  # trials per second by threads, without torch; 1 minute
-PYTHONPATH=. python tests/bench/scale.py ask      # the latency of an ask at 1,000 and 10,000 trials; 20 minutes
 PYTHONPATH=. python tests/bench/scale.py trial    # a trial on PostgreSQL against SQLite; 2 minutes
 
 Each starts a PostgreSQL of its own (Debian's package `postgresql`). Workers train by `sleep`, which computes nothing.
@@ -38,7 +37,7 @@ from hadnas.store.home import Home, optuna_storage
 from hadnas.store.ledger import Ledger
 from hadnas.store.study import Study
 from hadnas.store.trials import Trials
-from tests.bench.growth import made_up, noise, study_of, task_of
+from tests.bench.growth import noise, study_of
 from tests.servers import installed_postgres, running_postgres
 
 SECONDS = float(os.environ.get("HADNAS_BENCH_SECONDS", "10"))
@@ -127,36 +126,12 @@ def _storage_path(study: Study, home: Home, trials: Any) -> None:
     storage.engine.dispose()
 
 
-def ask(folder: Path, url: str) -> None:
-    """Wall seconds of a proposal: the claim, the ask of the sampler, the trial in the database."""
-    study = study_of(20000, Path("none"), "ask")
-    storage = optuna_storage(Home(folder, url))
-    book = optuna.create_study(storage=storage, study_name=study.name, directions=study.directions)
-    kept, counts, made = Trials(book, storage), RunningTally(study.metric_figure), made_up(10000, task_of())
-    with closing(Ledger(Home(folder, url).url)) as ledger, ledger.worker.alive():
-        for trials in (1000, 10000):
-            while counts.update(kept.all()).done < trials:
-                for trial, _, _ in itertools.islice(made, 1000):
-                    book.add_trial(trial)
-            for sampler in ("random", "tpe"):
-                seconds = []
-                for _ in range(20):
-                    began = time.perf_counter()
-                    proposal = propose(study, kept, ledger.claims, make_sampler(sampler, 0), counts)
-                    seconds.append(time.perf_counter() - began)
-                    assert proposal is not None
-                    kept.drop(proposal.number)
-                    ledger.claims.end(proposal.held)
-                low, high = np.percentile(seconds, [50, 95])
-                print(f"{trials:6} trials, {sampler:6}: p50 {low:.3f} s, p95 {high:.3f} s (n = 20)", flush=True)
-
-
-def trial(folder: Path, url: str) -> None:
+def compared(folder: Path, url: str) -> None:
     """Seconds from one result to the next in a search that trains nothing."""
-    images, medians = noise(folder), {}
+    images, medians = noise(folder), dict[str, list[float]]()
     for place, address in (("SQLite", None), ("PostgreSQL", url)) * 2:
         number = len(list(folder.glob("trial-*")))
-        home, study = Home(folder / f"trial-{number}", address, f"sqlite:///{folder}/mlflow.db"), study_of(30, images)
+        home, study = Home(folder / f"trial-{number}", address, f"sqlite:///{folder}/mlflow.db"), study_of(20, images)
         study = study.model_copy(update={"name": f"trial-{number}"})
         run_study(study, home, evaluate=at_once)
         book = optuna.load_study(study_name=study.name, storage=optuna_storage(home))
@@ -167,7 +142,7 @@ def trial(folder: Path, url: str) -> None:
     print(f"PostgreSQL is {min(medians['PostgreSQL']) / min(medians['SQLite']):.2f} times SQLite")
 
 
-PARTS: dict[str, Callable[[Path, str], None]] = {"workers": workers, "threads": threads, "ask": ask, "trial": trial}
+PARTS: dict[str, Callable[[Path, str], None]] = {"workers": workers, "threads": threads, "trial": compared}
 
 
 def main() -> None:
