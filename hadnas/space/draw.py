@@ -99,7 +99,10 @@ def replay(space: Any, params: Mapping[str, Scalar]) -> Any:
 
 
 def meanings(space: Any, params: Mapping[str, Scalar]) -> Params:
-    """`params` with the meaning of each answer; `params` may be those of an incomplete draw."""
+    """`params` with the meaning of each answer; `params` may be those of an incomplete draw.
+
+    The names in `space` are not checked again: it gave these draws.
+    """
     out: Params = {}
 
     def pick(name: str, distribution: Distribution) -> Scalar:
@@ -108,7 +111,7 @@ def meanings(space: Any, params: Mapping[str, Scalar]) -> Params:
         out[name] = distribution.meaning(params[name])
         return params[name]
 
-    resolve(space, pick)
+    _resolved(space, pick)
     return out
 
 

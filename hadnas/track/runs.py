@@ -29,7 +29,7 @@ from hadnas.track.weights import FOLDER
 
 End = Literal["FINISHED", "KILLED", "FAILED"]
 
-INTERRUPTED = "interrupted"
+LEFT = "interrupted"
 """The reason of a run whose candidate is tried again."""
 
 BATCH = 100  # parameters or tags in one request
@@ -245,14 +245,14 @@ class Tracker:
             return  # it has ended since it was looked up
         self._interrupt(run)
 
-    def interrupt(self, run_id: str, reason: str = INTERRUPTED) -> None:
+    def interrupt(self, run_id: str, reason: str = LEFT) -> None:
         """Close the run of a candidate that a dead worker left, as KILLED; a run that is gone is ignored.
 
         One that another worker has closed already gets the `reason` for which its candidate is refused.
         """
         with suppress(MlflowException):  # its store was deleted
             run = self.client.get_run(run_id)
-            if run.info.status != "KILLED" or reason != INTERRUPTED:
+            if run.info.status != "KILLED" or reason != LEFT:
                 self._interrupt(run, reason)
 
     def delete(self, run_id: str) -> None:
@@ -260,9 +260,9 @@ class Tracker:
         self.client.set_terminated(run_id, "KILLED")
         self.client.delete_run(run_id)
 
-    def _interrupt(self, run: Run, reason: str = INTERRUPTED) -> None:
+    def _interrupt(self, run: Run, reason: str = LEFT) -> None:
         note = run.data.tags.get(keys.NOTE, "")
-        self._notes[run.info.run_id] = note.removeprefix(_described("KILLED", INTERRUPTED)).lstrip("\n")
+        self._notes[run.info.run_id] = note.removeprefix(_described("KILLED", LEFT)).lstrip("\n")
         self.end_trial(run.info.run_id, "KILLED", reason)
 
     def close(self, state: End = "FINISHED") -> None:
