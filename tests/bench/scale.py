@@ -41,7 +41,7 @@ from tests.bench.growth import noise, study_of
 from tests.servers import installed_postgres, running_postgres
 
 SECONDS = float(os.environ.get("HADNAS_BENCH_SECONDS", "10"))
-TRIALS, WORKERS, ALONE = 200, 8, 12
+TRIALS, WORKERS, ALONE = 200, 8, 14
 
 
 def sleep(module: Any, data: Any, until: int, report: Any) -> None:
