@@ -1,6 +1,7 @@
 """Writes the pages of lists from the code: `python -m docs.generate`. A test fails while a page is stale."""
 
 import inspect
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import click
 
 import hadnas
 from hadnas.blocks.registry import Op, ops
+from hadnas.contract.cases import defaults
+from hadnas.contract.formula import LINES, compute, degree, lines
 from hadnas.library import load, shipped
 from hadnas.measure.cost import Cost
 from hadnas.measure.figures import TABLE
@@ -45,28 +48,84 @@ def table(head: tuple[str, ...], rows: list[str]) -> str:
     return "\n".join([row(*head), "|---" * len(head) + "|", *rows])
 
 
-def blocks() -> str:
-    """Every shipped op by role and family, with the first line of its docstring and its source."""
+DIM, SIDE, CLASSES = 64, 14, 10
+"""The width, the side of the map and the number of classes for which the catalogue has costs in numbers."""
+
+AROUND = {"host", "residual", "graft"}
+"""Roles of ops whose degree and cost depend on the modules in them: their lines are prose."""
+
+
+def catalogue() -> str:
+    """Every shipped op by role and family: a table of costs for each section, then formula and source of each op."""
     shipped_ops = [op for op in ops().values() if op.cls.__module__.startswith("hadnas.")]  # without those of tests
     sections: dict[tuple[str, str], list[Op]] = defaultdict(list)
     for op in shipped_ops:
         sections[op.roles[0], op.family or "of no family"].append(op)
     parts = [
-        f"{len(shipped_ops)} ops. `hadnas show NAME` prints the formula, shapes, cost, source and options of one; a "
-        "search space chooses among them by name. A new one is one file: [CONTRIBUTING](../CONTRIBUTING.md)."
+        f"{len(shipped_ops)} ops, among which search spaces choose by name. `hadnas list blocks` prints the meaning "
+        "of each, `hadnas show NAME` one with its options. A new one is one file: [CONTRIBUTING](../CONTRIBUTING.md).",
+        f"The tables are for the default options at {DIM} channels, a map of {SIDE} x {SIDE} and {CLASSES} classes; a "
+        "fusion reads two such maps, or their means. Below each table are the formulas; a test compares them with what "
+        "hadnas counts. The degree is that of the output in the input, with norms and activations as the identity; it "
+        "is nominal, in parentheses, if a softmax, a quotient or a norm is part of the formula. An op with a twin has "
+        "an option that replaces its product by a sum, at equal parameters and MACs. timm: the class of timm that "
+        "computes it, alone or within a block of norms, residuals and other layers; its options and first weights may "
+        "differ. Where none is named, timm has no such class.",
+        "`*` is the element-wise product between features, `[a; b]` a concatenation of channels; C is the width, H x W "
+        "the map and N = H W. `weights(norm, C)` are the parameters of a norm or activation over C channels, "
+        "`products(act, n)` the products of an activation of n elements: n if it squares, else 0.",
     ]
     for (role, family), found in sorted(
         sections.items(), key=lambda item: (list(TITLES).index(item[0][0]), item[0][1])
     ):
-        rows = [row(f"`{op.name}`", op.summary, source(op)) for op in found]
         title = f"{TITLES[role]}: {family}" if role in ("block", "merge", "fusion", "graft") else TITLES[role]
-        parts.append(f"## {title}\n\n{table(('op', 'meaning', 'source'), rows)}")
-    return page("Blocks, merges and other ops", *parts)
+        parts += [f"## {title}", *([] if role in AROUND else [overview(found)]), *(entry(op) for op in found)]
+    return page("Catalogue", *parts)
 
 
-def source(op: Op) -> str:
-    found = re.search(r"arXiv (\d{4}\.\d{4,5})", op.cls.__doc__ or "")
-    return f"[{found[1]}](https://arxiv.org/abs/{found[1]})" if found else ""
+def overview(found: list[Op]) -> str:
+    rows = [row(f"[`{op.name}`](#{op.name})", *costs(op), "yes" if op.twin else "", timm_class(op)) for op in found]
+    return table(("op", "degree", "params", "MACs", "products", "twin", "timm"), rows)
+
+
+def costs(op: Op) -> tuple[str, ...]:
+    """Degree, parameters, MACs and products of the default options; a nominal degree in parentheses."""
+    sizes = {"C": DIM, "H": SIDE, "W": SIDE, "N": SIDE**2, "M": SIDE**2, "classes": CLASSES}
+    names = {**defaults(op), **sizes, **dict.fromkeys(("dim", "in_dim", "left_dim", "right_dim"), DIM)}
+    stated = lines(op.cls)
+    number, nominal = degree(stated["Degree"], names)
+    counts = (f"{compute(stated[key], names):,.0f}" for key in ("Params", "MACs", "Products"))
+    return f"({number})" if nominal else str(number), *counts
+
+
+def timm_class(op: Op) -> str:
+    path = lines(op.cls).get("timm", "")
+    return f"`{path.rpartition('.')[2]}`" if path else ""
+
+
+def entry(op: Op) -> str:
+    """An op's docstring in Markdown: the formula as code, an equation a line, and arXiv numbers as links."""
+    summary, formula, *symbols = (inspect.getdoc(op.cls) or "").partition("\n\nShapes:")[0].split("\n\n")
+    stated = lines(op.cls)
+    facts = []
+    for key in LINES:
+        if key in stated:
+            formula_of = key in ("Degree", "Params", "MACs", "Products", "timm") and not AROUND & {*op.roles}
+            facts.append(f"- {key}: " + (f"`{stated[key]}`" if formula_of else linked(escaped(stated[key]))))
+        if key == "Products" and op.twin:
+            facts.append(f"- Additive twin: `{op.twin[0]}={json.dumps(op.twin[2])}`")
+    equations = re.sub(r"(?<=[;,])  +", "\n", formula)
+    text = [summary, f"```text\n{equations}\n```", *(escaped(" ".join(part.split("\n"))) for part in symbols)]
+    return "\n\n".join([f"### {op.name}", *text, "\n".join(facts)])
+
+
+def escaped(text: str) -> str:
+    """Text in which Markdown takes no `*` for emphasis, outside of code."""
+    return re.sub(r"(`[^`]*`)|\*", lambda found: found[1] or r"\*", text)
+
+
+def linked(text: str) -> str:
+    return re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
 
 
 def figures() -> str:
@@ -159,7 +218,7 @@ def command(context: click.Context) -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    "blocks.md": blocks,
+    "catalogue.md": catalogue,
     "commands.md": commands,
     "figures.md": figures,
     "published.md": published,

@@ -14,11 +14,15 @@ def fenced(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
 
 
+def prose(page: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
 def shell_lines(page: Path) -> list[str]:
     """The commands of a page, one a line, without comments: those of its blocks, and those within its text."""
-    text = page.read_text(encoding="utf-8")
     blocks = [line.partition("  #")[0].rstrip() for block in fenced(page, "sh") for line in block.splitlines()]
-    within = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
+    within = re.findall(r"`([^`]+)`", prose(page))
     return blocks + [" ".join(found.split()) for found in within]
 
 
@@ -30,7 +34,7 @@ def commands(page: Path) -> list[list[str]]:
 
 def links(page: Path) -> list[str]:
     """Where a page points to, other addresses of the web left out."""
-    return [to for to in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")) if "://" not in to]
+    return [to for to in re.findall(r"\]\(([^)\s]+)\)", prose(page)) if "://" not in to]
 
 
 def anchors(page: Path) -> set[str]:

@@ -27,6 +27,7 @@ class AdditiveAttention(nn.Module):
     Products: (2 if interact == "mul" else 1)*heads*C*N
     Source: Shaker et al., "SwiftFormer", 2023, arXiv 2303.15446; the normalisations are those of the authors' code,
         which the paper does not state.
+    timm: timm.models.swiftformer.EfficientAdditiveAttention
     """
 
     def __init__(

@@ -36,6 +36,7 @@ class Attention(nn.Module):
     Products: C*N if gated and interact == "mul" else 0
     Source: Vaswani et al., "Attention is all you need", 2017, arXiv 1706.03762, equation 1; the gate after the
         attention: Qiu et al., "Gated attention for large language models", 2025, arXiv 2505.06708.
+    timm: timm.layers.Attention
     """
 
     def __init__(

@@ -25,6 +25,7 @@ class Basic(nn.Module):
     Products: products(act, C*N)
     Source: He et al., "Deep residual learning for image recognition", 2015, arXiv 1512.03385, figure 5 left; the
         residual and the activation after it are outside.
+    timm: timm.models.resnet.BasicBlock
     """
 
     def __init__(

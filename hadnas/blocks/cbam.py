@@ -30,6 +30,7 @@ class ChannelPositionGate(nn.Module):
     MACs: 4*C*(C//reduction) + 2*kernel**2*N
     Products: 2*C*N
     Source: Woo et al., "CBAM", 2018, arXiv 1807.06521, equations 1 to 3.
+    timm: timm.layers.cbam.CbamModule
     """
 
     def __init__(self, dim: int, *, reduction: int = 4, kernel: int = 7, device: Any = None, dtype: Any = None) -> None:

@@ -27,6 +27,7 @@ class ConvNext(nn.Module):
     Products: (expand*C*N if grn else 0) + products(act, expand*C*N)
     Source: Liu et al., "A ConvNet for the 2020s", 2022, arXiv 2201.03545, section 2; grn: Woo et al., "ConvNeXt V2",
         2023, arXiv 2301.00808, equations 1 to 3. Residual, LayerScale and DropPath are outside.
+    timm: timm.models.convnext.ConvNeXtBlock
     """
 
     def __init__(

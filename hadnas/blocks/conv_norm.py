@@ -41,8 +41,10 @@ class ConvNorm(nn.Module):
     Degree: 1
     Params: kernel**2*in_dim*C + (C if bias else 0) + weights(pre_norm, in_dim) + weights(norm, C) + weights(act, C)
     MACs: kernel**2*in_dim*C*H*W
+    Products: products(act, C*H*W)
     Source: Ioffe and Szegedy, "Batch normalization", 2015, arXiv 1502.03167, section 3.2 (a norm between convolution
         and activation).
+    timm: timm.layers.ConvNormAct
     """
 
     def __init__(

@@ -28,6 +28,7 @@ class CoordAttention(nn.Module):
     Products: 2*C*N
     Source: Hou et al., "Coordinate attention for efficient mobile network design", 2021, arXiv 2103.02907, equations 4
         to 9.
+    timm: timm.layers.coord_attn.CoordAttn
     """
 
     def __init__(self, dim: int, *, reduction: int = 4, device: Any = None, dtype: Any = None) -> None:

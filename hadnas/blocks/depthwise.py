@@ -24,6 +24,7 @@ class Depthwise(nn.Module):
     Products: products(act, C*N)
     Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, figure 3; without the second activation, as the
         separable convolutions of the EfficientNets.
+    timm: timm.models._efficientnet_blocks.DepthwiseSeparableConv
     """
 
     def __init__(

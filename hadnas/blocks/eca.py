@@ -23,6 +23,7 @@ class EfficientChannelGate(nn.Module):
     MACs: kernel*C
     Products: C*N
     Source: Wang et al., "ECA-Net", 2019, arXiv 1910.03151; the kernel is given, not derived from C.
+    timm: timm.layers.EcaModule
     """
 
     def __init__(self, dim: int, *, kernel: int = 3, device: Any = None, dtype: Any = None) -> None:

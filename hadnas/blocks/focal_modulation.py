@@ -29,6 +29,7 @@ class FocalModulation(nn.Module):
     Products: (levels + 1 + (1 if interact == "mul" else 0))*C*N + levels*products(act, C*N) + products(act, C)
     Source: Yang et al., "Focal modulation networks", 2022, arXiv 2203.11926, section 3; factor 2 between the
         windows, as in every published network.
+    timm: timm.models.focalnet.FocalModulation
     """
 
     def __init__(

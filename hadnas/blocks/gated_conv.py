@@ -36,6 +36,7 @@ class GatedConv(nn.Module):
     Products: ((expand*C//1)*N if interact == "mul" else 0) + products(act, (expand*C//1)*N)
     Source: Yu and Wang, "MambaOut: do we really need Mamba for vision?", 2024, arXiv 2405.07992,
         algorithm 1; norm and residual are outside.
+    timm: timm.models.mambaout.GatedConvBlock
     """
 
     def __init__(

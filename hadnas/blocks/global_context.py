@@ -33,6 +33,7 @@ class GlobalContext(nn.Module):
     MACs: C*N + (C*N if N > 1 else 0) + 2*C*(C//reduction)
     Products: (C*N if interact == "mul" else 0) + (C if N == 1 else 0)
     Source: Cao et al., "GCNet", 2019, arXiv 1904.11492, which adds; the product is timm's form.
+    timm: timm.layers.GlobalContext
     """
 
     def __init__(

@@ -36,6 +36,7 @@ class Glu(nn.Module):
     Products: ((expand*C//1)*N if interact == "mul" else 0) + products(act, (expand*C//1)*N)
     Source: Shazeer, "GLU variants improve transformer", 2020, arXiv 2002.05202, equations 4 to 6; with kernel 7,
         expand 3 and act gelu the block of DemoNet (Ma et al., "Rewrite the stars", 2024, arXiv 2403.19967).
+    timm: timm.layers.GluMlp
     """
 
     def __init__(

@@ -22,6 +22,7 @@ class ResponseGate(nn.Module):
     MACs: 0
     Products: C*N
     Source: Woo et al., "ConvNeXt V2", 2023, arXiv 2301.00808, equations 1 to 3.
+    timm: timm.layers.grn.GlobalResponseNorm
     """
 
     def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:

@@ -38,6 +38,7 @@ class InvertedBottleneck(nn.Module):
     Source: Sandler et al., "MobileNetV2", 2018, arXiv 1801.04381, section 3.3; se: Tan and Le, "EfficientNet", 2019,
         arXiv 1905.11946, section 4. The residual is outside; the width inside se is not rounded and its activation is
         always ReLU.
+    timm: timm.models._efficientnet_blocks.InvertedResidual
     """
 
     def __init__(

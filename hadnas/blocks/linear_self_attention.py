@@ -24,6 +24,7 @@ class LinearSelfAttention(nn.Module):
     Products: (2 if interact == "mul" else 1)*C*N
     Source: Mehta and Rastegari, "Separable self-attention for mobile vision transformers", 2022, arXiv 2206.02680;
         here over all positions of the map, not over the same pixel of each patch.
+    timm: timm.models.mobilevit.LinearSelfAttention
     """
 
     def __init__(

@@ -34,6 +34,7 @@ class MetaNext(nn.Module):
     MACs: (2*expand*C**2 + (C//share)*(kernel**2 + 2*band))*N
     Products: products(act, expand*C*N)
     Source: Yu et al., "InceptionNeXt", 2023, arXiv 2303.16900. Residual and LayerScale are outside.
+    timm: timm.models.inception_next.MetaNeXtBlock
     """
 
     def __init__(

@@ -32,6 +32,7 @@ class Mlp(nn.Module):
     Source: Dosovitskiy et al., "An image is worth 16x16 words", 2020, arXiv 2010.11929, equation 3; `before`: Guo et
         al., "Visual attention network", 2022, arXiv 2202.09741; `after`: Hou et al., "Conv2Former", 2022,
         arXiv 2211.11943.
+    timm: timm.layers.Mlp
     """
 
     def __init__(

@@ -20,8 +20,10 @@ class PooledLinear(nn.Module):
     Degree: 1
     Params: (classes*C + weights(norm, C))*(2 if pool == "catavgmax" else 1) + classes
     MACs: classes*C*(2 if pool == "catavgmax" else 1)
+    Products: 0
     Source: Lin et al., "Network in network", 2013, arXiv 1312.4400, section 3.2 (the mean over positions), followed by
         a linear map.
+    timm: timm.layers.NormMlpClassifierHead
     """
 
     def __init__(

@@ -31,8 +31,10 @@ class PooledMlp(nn.Module):
     Params: expand*C**2 + expand*C + weights(norm, C) + weights(norm, expand*C) + weights(act, expand*C)
         + (expand*C + 1)*classes
     MACs: expand*C**2 + expand*C*classes
+    Products: products(act, expand*C)
     Source: Yu et al., "MetaFormer baselines for vision", 2022, arXiv 2210.13452 (act squared_relu); with gelu: Yu and
         Wang, "MambaOut", 2024, arXiv 2405.07992.
+    timm: timm.models.mambaout.MlpHead
     """
 
     def __init__(

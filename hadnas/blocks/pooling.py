@@ -22,6 +22,7 @@ class Pooling(nn.Module):
     MACs: 0
     Products: 0
     Source: Yu et al., "MetaFormer is actually what you need for vision", 2021, arXiv 2111.11418, equation 4.
+    timm: timm.models.metaformer.Pooling
     """
 
     def __init__(self, dim: int, *, kernel: int = 3, device: Any = None, dtype: Any = None) -> None:

@@ -28,6 +28,7 @@ class SqueezeExcite(nn.Module):
     Products: C*N
     Source: Hu et al., "Squeeze-and-excitation networks", 2017, arXiv 1709.01507, equations 2 to 4; the inner width is
         not rounded.
+    timm: timm.layers.SEModule
     """
 
     def __init__(self, dim: int, *, reduction: int = 4, device: Any = None, dtype: Any = None) -> None:

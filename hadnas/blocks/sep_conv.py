@@ -24,6 +24,7 @@ class SepConv(nn.Module):
     MACs: (2*expand*C**2 + kernel**2*expand*C)*N
     Products: products(act, expand*C*N)
     Source: Yu et al., "MetaFormer baselines for vision", 2022, arXiv 2210.13452.
+    timm: timm.models.metaformer.SepConv
     """
 
     def __init__(

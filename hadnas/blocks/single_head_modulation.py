@@ -36,6 +36,7 @@ class SingleHeadModulation(nn.Module):
     Products: expand*C*N if interact == "mul" else 0
     Source: Zheng, "iFormer: integrating ConvNet and transformer for mobile application", 2025, arXiv 2501.15369;
         here without windows.
+    timm: timm.models.iformer.SHMA
     """
 
     def __init__(

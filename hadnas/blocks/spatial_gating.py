@@ -32,6 +32,7 @@ class SpatialGating(nn.Module):
     Products: (expand*C//2*N if interact == "mul" else 0) + products(act, expand*C*N)
     Source: Liu et al., "Pay attention to MLPs", 2021, arXiv 2105.08050, section 2.1, equations 2 to 4; norm and
         residual are outside.
+    timm: timm.models.mlp_mixer.SpatialGatingBlock
     """
 
     def __init__(

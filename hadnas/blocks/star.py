@@ -44,6 +44,7 @@ class Star(nn.Module):
     Products: (expand*C*N if interact == "mul" else 0) + (0 if act_on == "none" else 2 if act_on == "both" else 1)
         * products(act, 3*expand*C*N//2 if interact == "one" else expand*C*N)
     Source: Ma et al., "Rewrite the stars", 2024, arXiv 2403.19967, section 3.1 and figure 4; the residual is outside.
+    timm: timm.models.starnet.Block
     """
 
     def __init__(

@@ -23,6 +23,7 @@ class TokenMlp(nn.Module):
     MACs: 2*hidden*C*N
     Products: products(act, hidden*C)
     Source: Tolstikhin et al., "MLP-Mixer", 2021, arXiv 2105.01601, equation 1; `hidden` is its D_S.
+    timm: timm.models.mlp_mixer.MixerBlock
     """
 
     def __init__(

@@ -32,6 +32,7 @@ class UniversalInvertedBottleneck(nn.Module):
     MACs: (2*expand*C**2 + (start**2*C if start else 0) + (middle**2*expand*C if middle else 0))*N
     Products: (2 if middle else 1)*products(act, expand*C*N)
     Source: Qin et al., "MobileNetV4", 2024, arXiv 2404.10518. Residual and LayerScale are outside.
+    timm: timm.models._efficientnet_blocks.UniversalInvertedResidual
     """
 
     def __init__(

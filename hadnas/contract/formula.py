@@ -1,4 +1,4 @@
-"""The docstring of an op as data: its lines (Shapes, Degree, Params, MACs, Products, Source) and their values.
+"""The docstring of an op as data: its lines (Shapes, Degree, Params, MACs, Products, Source, timm) and their values.
 
 A formula is arithmetic in the slots of the op and in C, H, W, N = H*W, and for a fusion in left_dim, right_dim and M,
 the positions of its second map:
@@ -9,6 +9,8 @@ the positions of its second map:
 
 `weights(name, n)` is the number of parameters of a norm or an activation over n channels (0 for None);
 `products(name, n)` is the number of products of an activation over n elements: n for those that square, else 0.
+
+The line `timm` has the class of timm that computes the same; an op that timm lacks has no such line.
 """
 
 import ast
@@ -24,7 +26,7 @@ from torch import nn
 from hadnas.blocks.layers import Act, Norm, activation, normalisation
 from hadnas.errors import SpecError
 
-LINES = ("Shapes", "Degree", "Params", "MACs", "Products", "Source")
+LINES = ("Shapes", "Degree", "Params", "MACs", "Products", "Source", "timm")
 
 _ALLOWED = (
     ast.Expression, ast.Constant, ast.Name, ast.Load, ast.Store, ast.Tuple, ast.List,

@@ -268,9 +268,11 @@ def timm_network(
 ) -> nn.Module:
     """A network of timm, fresh or with weights, with other modules at some of its sites.
 
-    weights: None, "pretrained" (timm's own) or a file of weights of the model
-    sites: path or pattern of modules -> what stands there: "keep", "drop", a block or a graft; `hadnas sites` lists
-    them. Patterns: `layer3.*`, `blocks.{8-11}.mlp`, `kind:mlp`
+    logits = model(x)
+
+    `weights` is None, "pretrained" (timm's own) or a file of weights of the model. `sites` has, for a path or pattern
+    of modules (`layer3.*`, `blocks.{8-11}.mlp`, `kind:mlp`; `hadnas sites` lists them), "keep", "drop", a block or a
+    graft.
 
     Shapes: (B, in_chans, H, W) -> (B, num_classes).
     """
