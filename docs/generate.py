@@ -133,10 +133,10 @@ def figures() -> str:
     rows = [row(f"`{f.name}`", f.unit, f.direction or "", f.about) for f in TABLE.values()]
     return page(
         "Figures",
-        "Costs are of one image, latencies of one forward pass at batch 1. A network with an operation of unknown cost "
-        "is refused. Metrics (`val/...`) are of the validation images after the last epoch; the test split stays "
-        "closed. Every objective except the metrics may be a constraint: in a study, or as `--max-macs 50M`, "
-        "`--max-latency 5ms` and so on.",
+        "Costs are of one example (an image, or both inputs), latencies of one forward pass at batch 1. A network with "
+        "an operation of unknown cost is refused. Metrics (`val/...`) are of the validation examples after the last "
+        "epoch; the test split stays closed. Every objective except the metrics may be a constraint: in a study, or as "
+        "`--max-macs 50M`, `--max-latency 5ms` and so on.",
         table(("figure", "unit", "objective", "definition"), rows),
         "Runs in MLflow have more:",
         "- `families` and `merges`: blocks and merges of each family, as `H0 A2 C1 T0`: hadamard, additive, "
@@ -145,7 +145,7 @@ def figures() -> str:
         "- `latency_ms.compile`, `latency_ratio.compile` and so on: the same on another backend, of the Pareto front "
         "and the baselines.\n"
         "- `test/accuracy` (or another metric), `test/low`, `test/high`: only from `hadnas finals`, the mean over "
-        "fresh seeds on the test split and its 95 % interval over seeds and images, for shares on the logit scale.",
+        "fresh seeds on the test split and its 95 % interval over seeds and examples, for shares on the logit scale.",
         "See also [latency by backend](searching.md#latency-by-backend).",
     )
 

@@ -90,7 +90,7 @@ def _of_metric(metric: Metric) -> Figure:
 # fmt: off
 _FIGURES = (
     *map(_of_metric, METRICS.values()),
-    Figure("val/loss", "val/loss", "", None, "mean loss of the validation images after the last epoch, unweighted",
+    Figure("val/loss", "val/loss", "", None, "mean loss of the validation examples after the last epoch, unweighted",
            "training", attrgetter("val_loss"), (), "{:.4f}".format),
     Figure("macs", "MACs", "", "minimize", "multiply-accumulates of convolutions, matrix products and attention",
            "cost", attrgetter("macs"), ("top", "report", "card", "finals", "measure", "proxies", "view")),

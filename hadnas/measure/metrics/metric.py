@@ -231,9 +231,9 @@ def _r2(predicted: "Array", targets: "Array") -> float:
 
 # fmt: off
 _METRICS = (
-    Metric("accuracy", "maximize", ("classes",), "share of images classified correctly",
+    Metric("accuracy", "maximize", ("classes",), "share of examples classified correctly",
            _accuracy, _hits, share=True),
-    Metric("top5_accuracy", "maximize", ("classes",), "share of images whose class is among the five most probable",
+    Metric("top5_accuracy", "maximize", ("classes",), "share of examples whose class is among the five most probable",
            _top5, _top5_hits, least=6, share=True),
     Metric("balanced_accuracy", "maximize", ("classes",), "mean over the classes of the share classified correctly",
            _balanced, whole=True),
@@ -253,7 +253,7 @@ _METRICS = (
     Metric("mean_average_precision", "maximize", ("labels",),
            "mean over the labels of the area under the precision-recall curve, as average precision",
            _mean_average_precision, whole=True),
-    Metric("subset_accuracy", "maximize", ("labels",), "share of images with all labels predicted correctly",
+    Metric("subset_accuracy", "maximize", ("labels",), "share of examples with all labels predicted correctly",
            _subset_accuracy, _subset_hits, share=True),
     Metric("r2", "maximize", ("values",),
            "share of the variance that is explained, mean over the values; 0 for the constant mean",

@@ -143,7 +143,7 @@ def _export(results: "OpenStudy", found: "Found", out: Path, *, onnx: bool, forc
 @BLOCKS_FILE
 @reading
 @click.option("--epochs", type=COUNTS, metavar="N", show_default="50", help="Epochs of the training.")
-@click.option("--batch", type=BATCHES, metavar="N", show_default="64", help="Images in a training batch.")
+@click.option("--batch", type=BATCHES, metavar="N", show_default="64", help="Examples in a training batch.")
 @click.option("--lr", type=float, metavar="RATE", show_default="0.004", help="Largest learning rate.")
 @click.option("--augment", metavar="NAME", show_default="rand-m9-mstd0.5-inc1", help=f"{AUGMENTATIONS}.")
 @click.option(
@@ -224,7 +224,7 @@ def retrain_command(
     type=COUNTS,
     multiple=True,
     metavar="N",
-    help="Images in a forward pass; may be given several times.",
+    help="Examples in a forward pass; may be given several times.",
 )
 @click.option(
     "--backend",

@@ -58,7 +58,7 @@ def _limited(command: Callable[..., None], prefix: str, option: Callable[..., An
 def judging(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options for the metric and for classes of unequal size."""
     for option in (
-        click.option("--balanced", is_flag=True, help="Draw as many training images of each class."),
+        click.option("--balanced", is_flag=True, help="Draw as many training examples of each class."),
         setting("--class-weights", metavar="LIST", help="Weights of the classes in the loss: balanced, or 1,2.5."),
         setting("--metric", metavar="NAME", help="What networks are judged by, such as balanced_accuracy."),
     ):

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 @SEARCH_TIME
 @setting("--data", metavar="DATA", help=f"{SOURCES}.")
 @reading
-@setting("--val-fraction", type=float, metavar="SHARE", help="Share of the images for validation, without a split.")
+@setting("--val-fraction", type=float, metavar="SHARE", help="Share of the examples for validation, without a split.")
 @setting("--objectives", metavar="LIST", help="Figures to optimise: val/accuracy,macs or val/accuracy,latency_ratio.")
 @setting("--epochs", type=COUNTS, metavar="N", help="Epochs per candidate.")
-@setting("--batch", type=BATCHES, metavar="N", help="Images in a training batch.")
+@setting("--batch", type=BATCHES, metavar="N", help="Examples in a training batch.")
 @setting("--lr", type=float, metavar="RATE", help="Largest learning rate.")
 @setting("--augment", metavar="NAME", help=f"{AUGMENTATIONS}.")
 @click.option(
