@@ -232,7 +232,7 @@ def retrain_command(
     default=("eager",),
     multiple=True,
     metavar="NAME",
-    help="eager, compile or onnxruntime; may be given several times.",
+    help="eager, compile, onnxruntime or int8; may be given several times.",
 )
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
 @click.option("--threads", default=1, type=THREAD_COUNTS, metavar="N", help="Threads of the CPU.")
