@@ -128,6 +128,25 @@ def draw_bars(names: Sequence[str], values: Sequence[float], label: str) -> Figu
     return figure
 
 
+def draw_growth(series: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]) -> Figure:
+    """Figures against the side of the image, both logarithmic, an axis for each: figure -> network -> (side, value)."""
+    figure = Figure(figsize=(3.4 * len(series) + 1.6, 3.4), layout="constrained")
+    colors = (BLUE, ORANGE, GREEN, RED, SKY, BLACK)
+    with matplotlib.rc_context(_LOOK):
+        for axes, (name, lines) in zip(figure.subplots(1, len(series), squeeze=False)[0], series.items(), strict=True):
+            for (network, points), color, mark in zip(lines.items(), cycle(colors), cycle("osD^vX"), strict=False):
+                axes.plot(*zip(*points, strict=True), marker=mark, markersize=4, color=color, label=_label(network))
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
+            ticks = sorted({side for points in lines.values() for side, _ in points})
+            axes.set_xticks(ticks, list(map(str, ticks)))
+            axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.set_xlabel("side of the image")
+            axes.set_title(name, fontsize="medium")
+    _legend(axes)
+    return figure
+
+
 def plot_intervals(names: Sequence[str], values: Sequence[tuple[float, float, float]], label: str) -> str:
     """Means (mean, low, high) with their intervals, the first on top, and a line at zero."""
     figure, axes = _axes(8.0, 0.9 + 0.26 * len(names))

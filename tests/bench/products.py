@@ -26,8 +26,7 @@ from star_or_sum import Hits, holm, spread, words
 from torch import Tensor, nn
 
 import hadnas
-from hadnas.measure.int8 import as_int8
-from hadnas.measure.onnx import INPUT, as_onnx
+from hadnas.measure.onnx import INPUT, as_int8, as_onnx
 from hadnas.opened import open_study
 from hadnas.results.candidate import Found
 from hadnas.results.statistics import MIN_SEED_PAIRS, Estimate, difference

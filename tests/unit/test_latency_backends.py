@@ -10,10 +10,9 @@ from torch import nn
 
 from hadnas.errors import MeasurementError
 from hadnas.hosts.host import make_plan
-from hadnas.measure.int8 import as_int8
 from hadnas.measure.latency.backends import BACKENDS, Backend, versions
 from hadnas.measure.latency.latency import latency
-from hadnas.measure.onnx import INPUT, as_onnx
+from hadnas.measure.onnx import INPUT, as_int8, as_onnx
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.latency.compare import backends
 from hadnas.store.home import Home

@@ -11,8 +11,7 @@ from torch import nn
 
 from hadnas.errors import BuildError, MeasurementError, unknown
 from hadnas.inputs import Inputs
-from hadnas.measure.int8 import as_int8
-from hadnas.measure.onnx import as_onnx, require_onnx
+from hadnas.measure.onnx import as_int8, as_onnx, require_onnx
 
 ForwardPass = Callable[[], Any]
 
