@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from hadnas.errors import printable
 from hadnas.measure.figures import Direction
@@ -130,20 +130,30 @@ def draw_bars(names: Sequence[str], values: Sequence[float], label: str) -> Figu
 
 def draw_growth(series: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]) -> Figure:
     """Figures against the side of the image, both logarithmic, an axis for each: figure -> network -> (side, value)."""
-    figure = Figure(figsize=(3.4 * len(series) + 1.6, 3.4), layout="constrained")
-    colors = (BLUE, ORANGE, GREEN, RED, SKY, BLACK)
+    rows = -(-len(series) // 3)
+    networks = dict.fromkeys(network for lines in series.values() for network in lines)
+    looks = dict(
+        zip(networks, zip(cycle((BLUE, ORANGE, GREEN, RED, SKY, BLACK)), cycle("osD^vX"), strict=False), strict=False)
+    )
+    handles: dict[str, Any] = {}
     with matplotlib.rc_context(_LOOK):
-        for axes, (name, lines) in zip(figure.subplots(1, len(series), squeeze=False)[0], series.items(), strict=True):
-            for (network, points), color, mark in zip(lines.items(), cycle(colors), cycle("osD^vX"), strict=False):
-                axes.plot(*zip(*points, strict=True), marker=mark, markersize=4, color=color, label=_label(network))
+        figure = Figure(figsize=(3.2 * min(3, len(series)), 2.9 * rows), layout="constrained")
+        for place, (name, lines) in enumerate(series.items(), 1):
+            axes = figure.add_subplot(rows, min(3, len(series)), place)
+            for network, points in lines.items():
+                color, mark = looks[network]
+                (handles[_label(network)],) = axes.plot(
+                    *zip(*points, strict=True), marker=mark, markersize=4, color=color
+                )
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
             ticks = sorted({side for points in lines.values() for side, _ in points})
             axes.set_xticks(ticks, list(map(str, ticks)))
             axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel("side of the image")
             axes.set_title(name, fontsize="medium")
-    _legend(axes)
+    figure.legend(handles.values(), handles, frameon=False, fontsize="small", loc="outside upper center", ncols=4)
     return figure
 
 
