@@ -43,7 +43,8 @@ def draw_sweep(points: Sequence[Sized]) -> "Figure":
     for point in points:
         for name, value in point.figures.items():
             if value > 0:
-                series.setdefault(_label(name) + (", bytes" if name.endswith("_bytes") else ""), {}).setdefault(point.network, []).append((point.side, value))
+                title = _label(name) + (", bytes" if name.endswith("_bytes") else "")
+                series.setdefault(title, {}).setdefault(point.network, []).append((point.side, value))
     return draw_growth(series)
 
 
