@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from hadnas.errors import printable
 from hadnas.measure.figures import Direction
@@ -125,6 +125,35 @@ def draw_bars(names: Sequence[str], values: Sequence[float], label: str) -> Figu
     axes.set_yticks(range(len(names)), map(_label, names), fontsize="small")
     axes.invert_yaxis()
     axes.set_xlabel(label)
+    return figure
+
+
+def draw_growth(series: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]) -> Figure:
+    """Figures against the side of the image, both logarithmic, an axis for each: figure -> network -> (side, value)."""
+    rows = -(-len(series) // 3)
+    networks = dict.fromkeys(network for lines in series.values() for network in lines)
+    looks = dict(
+        zip(networks, zip(cycle((BLUE, ORANGE, GREEN, RED, SKY, BLACK)), cycle("osD^vX"), strict=False), strict=False)
+    )
+    handles: dict[str, Any] = {}
+    with matplotlib.rc_context(_LOOK):
+        figure = Figure(figsize=(3.2 * min(3, len(series)), 2.9 * rows), layout="constrained")
+        for place, (name, lines) in enumerate(series.items(), 1):
+            axes = figure.add_subplot(rows, min(3, len(series)), place)
+            for network, points in lines.items():
+                color, mark = looks[network]
+                (handles[_label(network)],) = axes.plot(
+                    *zip(*points, strict=True), marker=mark, markersize=4, color=color
+                )
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
+            ticks = sorted({side for points in lines.values() for side, _ in points})
+            axes.set_xticks(ticks, list(map(str, ticks)))
+            axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.set_xlabel("side of the image")
+            axes.set_title(name, fontsize="medium")
+    figure.legend(handles.values(), handles, frameon=False, fontsize="small", loc="outside upper center", ncols=4)
     return figure
 
 

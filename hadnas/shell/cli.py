@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from hadnas.errors import HadnasError, Interrupted, printable
-from hadnas.shell.commands import bench, distill, graft, home, network, search, shelf, study
+from hadnas.shell.commands import bench, distill, graft, home, measure, network, search, shelf, study
 from hadnas.shell.workers.link import this_link
 from hadnas.signals import interrupted_by
 
@@ -94,7 +94,7 @@ for command in (
     network.pick_command,
     network.export_command,
     network.retrain_command,
-    network.measure_command,
+    measure.measure_command,
 ):
     main.add_command(command)
 

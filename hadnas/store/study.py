@@ -43,7 +43,7 @@ class Study(BaseModel):
                  same recipe; None: chosen by cost when the study begins
     latency      the backend that times every candidate, or None for no latency
     backends     further backends, for the Pareto front and the baselines when the search ends: "compile" takes up to a
-                 minute for each, "onnxruntime" needs the extra 'onnx'
+                 minute for each, "onnxruntime" and "int8" need the extra 'onnx'
     source       the user's file that defines its blocks; set when the study is loaded or run
     """
 

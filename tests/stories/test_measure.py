@@ -1,8 +1,10 @@
 """`hadnas measure`: cost and latency of a model by name, file or folder; what is said where that cannot be."""
 
+import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.exporter.folder import export
 from hadnas.inputs import Tokens
+from hadnas.measure.latency.sweep import Sized, exponents
 from hadnas.space import op
 from tests.networks import block_file, pyramid, residual
 from tests.shell import hadnas
@@ -85,3 +88,61 @@ def test_measure_takes_a_folder_and_ones_own_block(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "name that file with --blocks" in done.output, done.output
     done = hadnas(*arguments, "--blocks", tmp_path / "own.py")
     assert done.exit_code == 0 and "eager" in done.output, done.output
+
+
+SWEEP = ("--size", "3x8x8", "--classes", 4, "--batch", 1, "--seconds", 0.1)
+
+
+def test_a_sweep_prints_the_figures_and_exponents_and_writes_them(tmp_path: Path) -> None:
+    task = Task.image(3, 8, 8, classes=4)
+    for name, block in (("star", "star"), ("heads", "attention")):
+        (tmp_path / f"{name}.json").write_text(complete(pyramid((8, [residual(op(block))])), task).json)
+    networks = [tmp_path / "star.json", tmp_path / "heads.json"]
+    files = ("--csv", tmp_path / "sweep.csv", "--out", tmp_path / "sweep.png")
+    done = hadnas("measure", *networks, "--sweep", "32,8,16", *SWEEP, *files)
+    assert done.exit_code == 0, done.output
+    rows = list(csv.DictReader((tmp_path / "sweep.csv").read_text().splitlines()))
+    assert [(Path(row["network"]).stem, row["side"]) for row in rows] == [
+        (name, side) for name in ("star", "heads") for side in ("8", "16", "32")
+    ]
+    products = [float(row["products"]) for row in rows[:3]]
+    assert products[1] == 4 * products[0] > 0 and products[2] == 16 * products[0]
+    assert all(float(row["eager_ms"]) > 0 for row in rows)
+    assert "1.00 (1.00 to 1.00)" in done.output and (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    again = hadnas("measure", networks[0], "--sweep", "8,16", *SWEEP, *files)
+    assert again.exit_code == 2 and "exists already" in again.output
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--sweep", "32,x"), "--sweep '32,x' is not allowed"),
+        (("--sweep", "32"), r"sizes [32]: allowed are two or more different ones"),
+        (("--sweep", "32,32"), r"sizes [32, 32]: allowed are two or more different ones"),
+        (("--sweep", "16,33"), "test_vit on images of 33 x 33"),
+        (("--sweep", "32,64", "--size", "3x8x8", "--size", "4"), "of networks with one image"),
+        (("--csv", "a.csv"), "give --sweep"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused_before_anything_is_timed(given: tuple[str, ...], said: str) -> None:
+    done = hadnas("measure", "test_vit", *given)
+    assert done.exit_code == 2 and said in done.output and "eager" not in done.output, done.output
+
+
+def test_exponents_are_those_of_the_power_and_zeros_have_none() -> None:
+    points = [Sized("a", side, {"macs": 3.0 * side**3, "products": 0.0, "eager_ms": 5.0}) for side in (8, 16, 64)]
+    found = exponents(points)
+    assert found.keys() == {"macs", "eager_ms"}
+    macs = found["macs"]
+    assert [macs.value, macs.low, macs.high, macs.last] == pytest.approx([1.5] * 4) and macs.n == 3
+    assert found["eager_ms"].value == pytest.approx(0.0)
+    two = exponents(points[:2])["macs"]
+    assert two.low is None and two.value == pytest.approx(1.5) and str(two) == "1.50"
+    noisy = [
+        Sized("a", side, {"macs": side**2 * factor}) for side, factor in ((8, 1.0), (16, 1.1), (32, 1.0), (64, 1.1))
+    ]
+    fit = exponents(noisy)["macs"]
+    x = np.log([point.side**2 for point in noisy])
+    expected = np.polyfit(x, np.log([point.figures["macs"] for point in noisy]), 1, cov=True)
+    reach = 4.302653 * expected[1][0, 0] ** 0.5  # Student's t, 2 degrees of freedom
+    assert (fit.value, fit.low) == pytest.approx((expected[0][0], expected[0][0] - reach), rel=1e-5)

@@ -2,6 +2,8 @@
 
 import sys
 
+import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from hadnas.errors import MeasurementError
 from hadnas.hosts.host import make_plan
 from hadnas.measure.latency.backends import BACKENDS, Backend, versions
 from hadnas.measure.latency.latency import latency
+from hadnas.measure.onnx import INPUT, as_int8, as_onnx
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.latency.compare import backends
 from hadnas.store.home import Home
@@ -29,8 +32,6 @@ def net():
 
 @pytest.mark.parametrize("name", ["eager", pytest.param("onnxruntime", marks=pytest.mark.slow)])
 def test_a_backend_computes_what_the_module_computes(net, name):
-    if name == "onnxruntime":
-        pytest.importorskip("onnxruntime")
     image = torch.rand(2, *SHAPE)
     with torch.inference_mode():
         call = BACKENDS[name].run(net, (image,), 1)
@@ -40,11 +41,27 @@ def test_a_backend_computes_what_the_module_computes(net, name):
 
 
 @pytest.mark.slow
-def test_latency_on_onnxruntime(net):
-    pytest.importorskip("onnxruntime")
-    found = latency(net, SHAPE, backend="onnxruntime", reference=net, seconds=0.2)
+@pytest.mark.parametrize("name", ["onnxruntime", "int8"])
+def test_latency_on_onnxruntime(net, name):
+    found = latency(net, SHAPE, backend=name, reference=net, seconds=0.2)
     assert 0.2 < found.ratio < 5
-    assert found.protocol["backend"] == "onnxruntime" and found.protocol["versions"]["onnxruntime"] != "missing"
+    assert found.protocol["backend"] == name and found.protocol["versions"]["onnxruntime"] != "missing"
+
+
+@pytest.mark.slow
+def test_int8_computes_about_what_the_module_computes_with_integers_and_without_norms(net):
+    images = torch.randn(64, *SHAPE)
+    content = as_int8(as_onnx(net, (images[:2],), any_batch=True), [{INPUT: images.numpy()}])
+    graph = onnx.load_model_from_string(content).graph
+    kinds = [node.op_type for node in graph.node]
+    assert "BatchNormalization" not in kinds and kinds.count("DequantizeLinear") >= 4
+    weights = [weight for weight in graph.initializer if weight.dims == [4, 1, 3, 3]]
+    assert [weight.data_type for weight in weights] == [onnx.TensorProto.INT8]
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {INPUT: images.numpy()})
+    expected = net(images).detach()
+    error = (torch.from_numpy(found) - expected).abs().max() / expected.abs().max()
+    assert 0 < error < 0.05
 
 
 @pytest.mark.slow

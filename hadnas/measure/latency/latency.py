@@ -111,7 +111,7 @@ def latency(
     shapes: one for each input, such as (C, H, W), or `Tokens`.
 
     device: "cpu" or "cuda"; that of the module's parameters if None.  dtype: float32 if None.
-    backend: "eager", "compile" or "onnxruntime".  seconds: for warm-up and timing together, without compiling,
+    backend: "eager", "compile", "onnxruntime" or "int8".  seconds: for warm-up and timing together, without compiling,
     exporting, the first call, waiting for another measurement on this host, and the end of the five pairs that are
     always measured; a module that sleeps takes longer, since samples are sized by the thread's CPU time.
     reference: hadnas's own if None (`reference`).

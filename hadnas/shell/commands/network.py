@@ -10,16 +10,13 @@ from hadnas.errors import printable
 from hadnas.shell.commands import (
     BATCHES,
     BLOCKS_FILE,
-    CLASS_COUNTS,
     COUNTS,
     HOME,
     SEEDS,
     SOURCES,
     SPLIT_SEEDS,
-    THREAD_COUNTS,
     TRIALS,
     PathType,
-    Seconds,
 )
 from hadnas.shell.commands.data import reading
 from hadnas.shell.commands.overrides import AUGMENTATIONS, at_most, chosen_limits
@@ -203,61 +200,3 @@ def retrain_command(
         click.echo(SEEN)
     done.export(out, origin={"architecture": arch}, force=force)
     click.echo(usage(out, done.task))
-
-
-@click.command("measure")
-@click.argument("network")
-@BLOCKS_FILE
-@click.option(
-    "--size",
-    "sizes",
-    default=("3x224x224",),
-    multiple=True,
-    metavar="CxHxW",
-    help="Channels, height and width; for two inputs twice, K of a vector, 9of27 of 9 tokens of 27.",
-)
-@click.option("--classes", default=1000, type=CLASS_COUNTS, metavar="N", help="Outputs of the head.")
-@click.option(
-    "--batch",
-    "batches",
-    default=(1, 32),
-    type=COUNTS,
-    multiple=True,
-    metavar="N",
-    help="Examples in a forward pass; may be given several times.",
-)
-@click.option(
-    "--backend",
-    "backends",
-    default=("eager",),
-    multiple=True,
-    metavar="NAME",
-    help="eager, compile or onnxruntime; may be given several times.",
-)
-@click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1, or auto.")
-@click.option("--threads", default=1, type=THREAD_COUNTS, metavar="N", help="Threads of the CPU.")
-@click.option(
-    "--dtype",
-    default="float32",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
-    metavar="NAME",
-    help="float32, bfloat16 or float16.",
-)
-@click.option("--seconds", default=8.0, type=Seconds(), metavar="S", help="Time to measure one row.")
-def measure_command(
-    network: str, sizes: tuple[str, ...], classes: int, backends: tuple[str, ...], device: str, **protocol: Any
-) -> None:
-    """Cost and latency of NETWORK: arch.json, an exported folder or model.py, a published network, or a timm model."""
-    from hadnas.arch.task import Task
-    from hadnas.library import load_network
-    from hadnas.measure.latency.backends import require_backend
-    from hadnas.shell.commands.overrides import input_size
-    from hadnas.shell.tables.measured import show_measured
-    from hadnas.train.device import chosen_device
-
-    names = ("image",) if len(sizes) == 1 else [f"input{place}" for place in range(1, len(sizes) + 1)]
-    task = Task(tuple(zip(names, map(input_size, sizes), strict=True)), classes)
-    device = chosen_device(device)
-    for backend in backends:
-        require_backend(backend, device)
-    show_measured(network, load_network(network, task), task, backends=backends, device=device, **protocol)

@@ -80,7 +80,9 @@ if TYPE_CHECKING:
 )
 @judging
 @limits
-@setting("--backends", metavar="LIST", help="Further backends to time front and baselines on: compile,onnxruntime.")
+@setting(
+    "--backends", metavar="LIST", help="Further backends to time front and baselines on: compile,onnxruntime,int8."
+)
 @grafting
 @DEVICE
 @TRACKING

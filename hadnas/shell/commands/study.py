@@ -148,7 +148,7 @@ def products_command(study: str, home: str | None, trial: int | None) -> None:
 @click.option("--arch", metavar="ARCH", help="Predict ARCH's latency with the predictor fitted before; times nothing.")
 @BLOCKS_FILE
 @click.option("-n", "count", default=120, type=click.IntRange(100, COUNT), metavar="N", help="Candidates to time.")
-@click.option("--backend", default="eager", metavar="NAME", help="eager, compile or onnxruntime.")
+@click.option("--backend", default="eager", metavar="NAME", help="eager, compile, onnxruntime or int8.")
 @click.option("--seed", default=0, type=SPLIT_SEEDS, metavar="N", help="Seed of the candidates.")
 @DEVICE
 def predict_command(
