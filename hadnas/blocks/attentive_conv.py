@@ -41,13 +41,13 @@ class AttentiveConv(nn.Module):
         self.pool = nn.AdaptiveAvgPool1d(kernel**2)
         self.act = activation(act, **dd)
         self.g = nn.Linear(kernel**2, kernel**2, **dd)
-        self.d = nn.Parameter(torch.zeros(dim, 1, **dd))
+        self.d = nn.Parameter(torch.zeros(dim, **dd))
         self.v = nn.Conv2d(dim, dim, 1, **dd)
         self.project = nn.Conv2d(dim, dim, 1, **dd)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.g(self.act(self.pool(self.a(x).flatten(2))))
-        weight = weight - torch.sigmoid(self.d) * weight.mean(2, keepdim=True)
+        weight = weight - torch.sigmoid(self.d)[:, None] * weight.mean(2, keepdim=True)
         # A convolution with a group per image and channel would fix the batch size in an exported file.
         around = F.unfold(self.v(x), self.kernel, padding=self.kernel // 2)
         around = around.reshape(x.shape[0], x.shape[1], -1, x.shape[2] * x.shape[3])

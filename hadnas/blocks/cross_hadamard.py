@@ -62,8 +62,8 @@ class CrossHadamard(nn.Module):
         self.score = nn.Conv1d(1, 1, 5, padding=2, bias=False, **dd)
         self.a = nn.Parameter(torch.full((1,), 0.5, **dd))
         self.softsign = nn.Softsign()
-        self.scale = nn.Parameter(torch.ones(pairs, 1, 1, **dd))
-        self.bias = nn.Parameter(torch.zeros(pairs, 1, 1, **dd))
+        self.scale = nn.Parameter(torch.ones(pairs, **dd))
+        self.bias = nn.Parameter(torch.zeros(pairs, **dd))
         self.dw = nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2, groups=hidden, bias=False, **dd)
         self.norm2 = normalisation(norm, hidden, **dd)
         self.act = activation(act, **dd)
@@ -83,6 +83,6 @@ class CrossHadamard(nn.Module):
         for i in range(self.selected - 1):
             first, others = z[:, i : i + 1], z[:, i + 1 :]
             pairs.append(first * others if self.multiply else first + others)
-        e = self.softsign(self.a * torch.cat(pairs, dim=1)) * self.scale + self.bias
+        e = self.softsign(self.a * torch.cat(pairs, dim=1)) * self.scale[:, None, None] + self.bias[:, None, None]
         h = self.dw(torch.cat((u, e), dim=1))
         return self.norm3(self.p(self.act(self.norm2(h))))

@@ -50,7 +50,7 @@ class Moga(nn.Module):
         wide, middle, far = kernel + 2, 3 * dim // 8, dim // 2
         self.splits = (dim // 8, middle, far)
         self.proj_in = nn.Conv2d(dim, dim, 1, **dd)
-        self.s = nn.Parameter(torch.full((dim, 1, 1), 1e-5, **dd))
+        self.s = nn.Parameter(torch.full((dim,), 1e-5, **dd))
         self.act = activation(act, **dd)
         self.gate = nn.Conv2d(dim, dim, 1, **dd)
         self.dw = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim, **dd)
@@ -65,7 +65,7 @@ class Moga(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.proj_in(x)
-        u = self.act(h + self.s * (h - h.mean((2, 3), keepdim=True)))
+        u = self.act(h + self.s[:, None, None] * (h - h.mean((2, 3), keepdim=True)))
         near, middle, far = self.dw(u).split(self.splits, dim=1)
         v = self.v(torch.cat((near, self.dw_middle(middle), self.dw_far(far)), dim=1))
         gate, v = self.act_gate(self.gate(u)), self.act_v(v)

@@ -23,7 +23,7 @@ def attentive_conv(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
             edges = [(i * count // bins, math.ceil((i + 1) * count / bins)) for i in range(bins)]
             pooled = act(v["act"], torch.stack([line[start:end].mean() for start, end in edges]))
             weight = p["g.weight"] @ pooled + p["g.bias"]
-            weight = weight - weight.sum() / bins / (1 + torch.exp(-p["d"][c, 0]))
+            weight = weight - weight.sum() / bins / (1 + torch.exp(-p["d"][c]))
             kernel = weight.reshape(1, 1, v["kernel"], v["kernel"])
             channels.append(F.conv2d(values[None, None, c], kernel, padding=v["kernel"] // 2)[0, 0])
         images.append(torch.stack(channels))

@@ -32,6 +32,6 @@ def cross_hadamard(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
         z = [image[c] * (1 + share - share.detach()) for c, share in zip(ranked, soft, strict=True)]
         pairs = [p["a"] * join(v["interact"], z[i], z[j]) for i in range(k) for j in range(i + 1, k)]
         e = torch.stack([pair / (1 + pair.abs()) for pair in pairs])
-        images.append(torch.cat((image, torch.einsum("ehw,eij->ehw", e, p["scale"]) + p["bias"])))
+        images.append(torch.cat((image, torch.einsum("ehw,e->ehw", e, p["scale"]) + p["bias"][:, None, None])))
     h = normed("norm2", depthwise(p, "dw", torch.stack(images)))
     return normed("norm3", pointwise(p, "p", act(v["act"], h)))

@@ -15,7 +15,7 @@ def moga(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     h = pointwise(p, "proj_in", x)
     means = [[channel.sum() / channel.numel() for channel in image] for image in h]
     offset = h - torch.stack([torch.stack(image) for image in means])[:, :, None, None]
-    u = act(v["act"], h + torch.einsum("bchw,cij->bchw", offset, p["s"]))
+    u = act(v["act"], h + torch.einsum("bchw,c->bchw", offset, p["s"]))
     value = torch.zeros_like(pointwise(p, "v", x))
     weight, around = p["v.weight"][:, :, 0, 0], depthwise(p, "dw", u)
     shares = {"": (0, dim // 8), "dw_middle": (dim // 8, dim // 2), "dw_far": (dim // 2, dim)}
