@@ -28,6 +28,7 @@ class Glu(nn.Module):
     F pointwise C -> 2 e C, G pointwise e C -> C, e C rounded down; DW depthwise k x k, or the identity if `kernel` is
     None. act = sigmoid is GLU, silu SwiGLU, gelu GEGLU, relu ReGLU and None the bilinear unit. The additive twin
     (`sum`) adds a and act(g). With e = 8/3 it costs as much as a plain feed-forward network of ratio 4.
+    `conv_glu` and `gdfn` convolve behind F.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 if interact == "mul" else 1

@@ -18,7 +18,7 @@ from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.hosts.build import build
 from hadnas.measure.latency.sweep import Sized, exponents, sweep
-from hadnas.shell.tables.swept import draw_sweep, show_sweep
+from hadnas.shell.tables.measured import draw_sweep, show_sweep
 from hadnas.space import op
 
 BLOCKS = {

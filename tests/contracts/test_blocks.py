@@ -143,7 +143,7 @@ class MatrixProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
         return out
 
 
-@pytest.mark.parametrize("name", ["hadamard_linear_attention", "corelnet"])
+@pytest.mark.parametrize("name", ["hadamard_linear_attention", "corelnet", "rank_augmented_attention"])
 def test_what_needs_float32_is_not_cast_to_less(name: str) -> None:
     module, x = Case(find_op(name), defaults(find_op(name)), 16, 6, 6).build(), torch.randn(2, 16, 6, 6)
     with torch.autocast("cpu", torch.bfloat16), MatrixProducts() as products:
@@ -151,7 +151,18 @@ def test_what_needs_float32_is_not_cast_to_less(name: str) -> None:
     assert products.dtypes == {torch.float32}
 
 
-@pytest.mark.parametrize("name", ["token_mlp", "spatial_gating"])
+def test_a_mean_without_its_neighbours_is_exact_under_autocast() -> None:
+    """Position weights of -8 leave exp(-8) of a sum, which bfloat16 rounds to nothing."""
+    module, x = Case(find_op("aft_conv"), {"kernel": 7, "interact": "mul"}, 16, 3, 3).build(), torch.randn(2, 16, 3, 3)
+    with torch.no_grad():
+        expected = module(x)
+        module.w.fill_(-8)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = module(x)
+    assert difference(found.float(), expected) < 0.03 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("name", ["token_mlp", "spatial_gating", "aft"])
 def test_weights_over_positions_refuse_another_map(name: str) -> None:
     """Also one of as many positions, which they would take for their own."""
     op = find_op(name)

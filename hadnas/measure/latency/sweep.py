@@ -14,12 +14,12 @@ from hadnas.errors import MeasurementError, at
 from hadnas.measure.cost import cost
 from hadnas.measure.latency.latency import latency
 
-COSTS = ("macs", "products", "peak_activation_bytes")
+COUNTS_OF_SWEEP = ("macs", "products", "peak_activation_bytes")
 
 
 @dataclass(frozen=True)
 class Sized:
-    """A network on square images: its figures are `COSTS`, and milliseconds of a forward pass by backend."""
+    """A network on square images: its figures are `COUNTS_OF_SWEEP`, and milliseconds of a forward pass by backend."""
 
     network: str
     side: int
@@ -68,7 +68,7 @@ def sweep(
         with at(f"{name} on images of {side} x {side}"):
             network = build[name](side)
             found = cost(network, (channels, side, side))
-            counted[name, side] = network, {figure: float(getattr(found, figure)) for figure in COSTS}
+            counted[name, side] = network, {figure: float(getattr(found, figure)) for figure in COUNTS_OF_SWEEP}
     for (name, side), (network, figures) in counted.items():
         for backend in backends:
             taken = latency(network, (channels, side, side), backend=backend, **protocol)

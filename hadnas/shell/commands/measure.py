@@ -121,7 +121,7 @@ def _sweep(
     from hadnas.library import load_network
     from hadnas.measure.latency.sweep import sweep, write_sweep
     from hadnas.paths import new_file
-    from hadnas.shell.tables.swept import draw_sweep, show_sweep
+    from hadnas.shell.tables.measured import draw_sweep, show_sweep
 
     shape = task.shapes[0]
     if len(task.shapes) > 1 or len(shape) != 3:

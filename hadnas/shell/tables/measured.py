@@ -1,8 +1,8 @@
-"""Prints measurements: cost and latency of one network, and the ledger."""
+"""Prints measurements: cost and latency of one network, or of several over the resolution; and the ledger."""
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -11,13 +11,17 @@ from hadnas.arch.task import Task
 from hadnas.inputs import shape_text
 from hadnas.limits import check_memory
 from hadnas.measure.cost import cost
-from hadnas.measure.figures import RATIO, shown_in
+from hadnas.measure.figures import RATIO, TABLE, shown_in
 from hadnas.measure.latency.latency import latency
+from hadnas.measure.latency.sweep import COUNTS_OF_SWEEP, Sized, exponents
 from hadnas.shell.tables import console
 from hadnas.shell.tables.grid import Column, Grid, print_left_out
 from hadnas.store import listing
 from hadnas.store.database import shown
 from hadnas.store.ledger import Ledger
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HIDDEN = {
     "id", "arch", "metrics", "versions", "recipe", "data", "code", "worker", "holder", "host", "pid", "heartbeat",
@@ -88,6 +92,49 @@ def show_measured(
         f"ratio: to the fixed reference network {taken.protocol['reference']}, timed alternately; "
         "~: its interquartile range is above 5 %",
     )
+
+
+def show_sweep(points: Sequence[Sized], *, batch: int, device: str, threads: int, **protocol: Any) -> None:
+    """A row for each network and size, then the exponents of each figure."""
+    columns = list(points[0].figures)
+    heads = [Column(_label(name), right=True) for name in columns]
+    grid = Grid(Column("network", name=True), Column("side", right=True), *heads)
+    for point in points:
+        grid.add(point.network, str(point.side), *(_text(name, point.figures[name]) for name in columns))
+    grid.print()
+    fits = Grid(Column("exponent of", name=True), *heads, title="\nfigure = a * pixels ^ exponent")
+    for network, own in itertools.groupby(points, key=lambda point: point.network):
+        found = exponents(list(own))
+        fits.add(network, *(str(found[name]) if name in found else "-" for name in columns))
+        fits.add("  last two sizes", *(f"{found[name].last:.2f}" if name in found else "-" for name in columns))
+    fits.print()
+    sizes = len({point.side for point in points})
+    console.print(
+        f"least squares of the logarithms over {sizes} sizes, with 95 % intervals; latency of a batch of {batch} on "
+        f"{device}, {threads} thread{'s' * (threads > 1)}; peak activations of one image, an estimate",
+        soft_wrap=True,
+    )
+
+
+def draw_sweep(points: Sequence[Sized]) -> "Figure":
+    """The figures of every network against the side of the image, logarithmic; those that are 0 are left out."""
+    from hadnas.results.plots import draw_growth
+
+    series: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for point in points:
+        for name, value in point.figures.items():
+            if value > 0:
+                title = _label(name) + (", bytes" if name.endswith("_bytes") else "")
+                series.setdefault(title, {}).setdefault(point.network, []).append((point.side, value))
+    return draw_growth(series)
+
+
+def _label(name: str) -> str:
+    return TABLE[name].label if name in COUNTS_OF_SWEEP else name.replace("_ms", " ms")
+
+
+def _text(name: str, value: float) -> str:
+    return TABLE[name].text(value) if name in COUNTS_OF_SWEEP else f"{value:.3f}"
 
 
 def show_ledger(ledger: Ledger, name: str | None, count: int) -> None:
