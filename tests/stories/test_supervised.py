@@ -121,10 +121,11 @@ def test_workers_on_ray_are_supervised_in_the_same_way(tmp_path: Path, capfd: py
         assert room(0.5, 0.0) % 2 == 0
         start = on_cluster(command(tmp_path, code), str(tmp_path), cpus=0.5, gpus=0.0)
         Supervisor(start, 2, time_limit=3.0, timeout=999, home=str(tmp_path)).run()
-    assert sorted(log(tmp_path, "refused")) == [
-        "draw 2 2 workers died at it, the last one by SIGABRT",
-        "draw 5 it exceeded the time limit of 0:03 (--time-limit)",
-    ]
+    died, late = sorted(log(tmp_path, "refused"))
+    assert died.startswith(
+        "draw 2 2 workers died at it"
+    )  # how, unless the other worker refuses it before that is noted
+    assert late == "draw 5 it exceeded the time limit of 0:03 (--time-limit)"
     assert sorted(log(tmp_path, "tried")) == [f"draw {n}" for n in range(9) if n not in (2, 5)]
     assert len(pids(tmp_path)) == 6
     told = capfd.readouterr()
