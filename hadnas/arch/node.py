@@ -21,7 +21,10 @@ BESIDE = ("format", "class_names")
 
 @dataclass(frozen=True, repr=False)
 class Arch:
-    """A canonical node (see `complete`); equal fingerprints mean the same function for mapped weights."""
+    """A canonical node (see `complete`); equal fingerprints mean the same function for mapped weights.
+
+    `node` must not be changed, as the fingerprint is computed once: `complete` makes another architecture of a copy.
+    """
 
     node: dict[str, Any]
 

@@ -1,11 +1,14 @@
 """The task: the inputs and outputs for which an architecture is built, checked, measured and stored."""
 
+import re
 from dataclasses import dataclass
 
 from hadnas.errors import SpecError, cut
 from hadnas.inputs import SHAPES_ALLOWED, InputShape, Tokens, inputs_text, is_shape
 from hadnas.limits import WIDTH
 from hadnas.targets import ONE_OF, TARGET_KINDS, TargetKind
+
+_NAME = re.compile(r"[\w .-]+")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,11 @@ class Task:
 
     def __post_init__(self) -> None:
         items = self.inputs.items() if isinstance(self.inputs, dict) else self.inputs
-        inputs = tuple((str(name), shape if isinstance(shape, Tokens) else tuple(shape)) for name, shape in items)
+        try:
+            inputs = tuple((str(name), shape if isinstance(shape, Tokens) else tuple(shape)) for name, shape in items)
+        except (TypeError, ValueError):  # no pairs, or a shape that is a number
+            found = f"task: inputs = {cut(self.inputs)}; allowed are names with their shapes, {SHAPES_ALLOWED}"
+            raise SpecError(found) from None
         object.__setattr__(self, "inputs", inputs)
         sizes = [("outputs", self.outputs)] + [(name, size) for name, shape in self.inputs for size in shape]
         for name, size in sizes:
@@ -33,6 +40,8 @@ class Task:
         if not self.inputs:
             raise SpecError("task: no inputs; give at least one, such as {'image': (3, 224, 224)}")
         for name, shape in self.inputs:
+            if not _NAME.fullmatch(name):  # it is part of keys, of exported code and of MLflow's signatures
+                raise SpecError(f"task: an input is named {cut(name)}; allowed are letters, digits, space and _ . -")
             if not is_shape(shape):
                 raise SpecError(f"task: the input {name} has the shape {cut(shape)}; allowed are {SHAPES_ALLOWED}")
         if len(names := [name for name, _ in self.inputs]) != len(set(names)):

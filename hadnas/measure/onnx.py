@@ -43,6 +43,8 @@ def as_onnx(
     Raises BuildError if a library is missing or the module cannot be exported.
     """
     require_onnx()
+    if OUTPUT in names:
+        raise BuildError(f"an input is named {OUTPUT}, as the output of the ONNX model is; rename the input")
     log = logging.getLogger("torch.onnx")
     level = log.level
     shapes = ({0: torch.export.Dim("batch")},) * len(inputs) if any_batch else None

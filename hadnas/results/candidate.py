@@ -107,7 +107,8 @@ class Candidates:
         seen, seen_run, found = self._seen.get(number, (None, None, None))
         if found is None or seen is not trial or seen_run != run_id:
             found = of_trial(number, trial, run_id, self._study, self.known)
-            self._seen[number] = trial, run_id, found
+            if found.state != "damaged":  # the database may have been out of reach, or be repaired
+                self._seen[number] = trial, run_id, found
         return found
 
     def architecture(self, fingerprint: str) -> Arch | None:

@@ -123,6 +123,8 @@ NUMBERS = {
     (*SEARCH, "--max-macs"): ("nan", "1e400", MANY, "-5", "5k5"),
     (*MEASURE, "--size"): ("", "3x224", "0x1x1", "1048577x1x1", f"{DIGITS}x2x2", f"{MANY}x1x1", "\u0663x32x32"),
     (*MEASURE, "--seconds"): ("0", "nan", "inf", "1e9"),
+    (*SEARCH, "--ray", "--cpus"): ("0", "nan", "-1"),
+    (*SEARCH, "--ray", "--gpus"): ("nan", "-1"),
     ("top", "nothing", "-n"): ("0", DIGITS),
     ("ledger", "-n"): ("0", DIGITS),
     ("finals", "nothing", "--seeds"): ("0", "1001", DIGITS),

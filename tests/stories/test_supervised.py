@@ -13,7 +13,7 @@ import pytest
 
 from hadnas.errors import StudyError
 from hadnas.shell.workers.cluster import LOCAL, cluster, on_cluster, room
-from hadnas.shell.workers.process import Failure, on_this_machine
+from hadnas.shell.workers.process import Failure, Messages, on_this_machine
 from hadnas.shell.workers.supervisor import Supervisor
 from hadnas.store.home import Home
 from hadnas.store.ledger import Ledger
@@ -119,6 +119,11 @@ def test_workers_on_ray_are_supervised_in_the_same_way(tmp_path: Path, capfd: py
         with pytest.raises(StudyError, match=r"99 GPU, and the Ray cluster has .* 0 GPU"):
             room(0.5, 99)
         assert room(0.5, 0.0) % 2 == 0
+        waiting = on_cluster(command(tmp_path, code), str(tmp_path), cpus=512, gpus=0.0)({"place": 0}, Messages())
+        assert waiting.is_alive
+        waiting.interrupt()  # though no node has room for it
+        wait_for(lambda: not waiting.is_alive)
+        waiting.close()
         start = on_cluster(command(tmp_path, code), str(tmp_path), cpus=0.5, gpus=0.0)
         Supervisor(start, 2, time_limit=3.0, timeout=999, home=str(tmp_path)).run()
     died, late = sorted(log(tmp_path, "refused"))

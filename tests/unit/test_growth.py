@@ -62,7 +62,14 @@ def test_what_has_ended_is_read_once(homes: dict[int, Home]) -> None:
 
 def test_an_architecture_that_cannot_be_read_costs_its_trial_alone(homes: dict[int, Home], tmp_path: Path) -> None:
     home = Home(tmp_path)
-    with sqlite3.connect(homes[5].path / "hadnas.db") as kept, sqlite3.connect(home.path / "hadnas.db") as copy:
+    copy = sqlite3.connect(home.path / "hadnas.db", isolation_level=None)
+    with sqlite3.connect(homes[5].path / "hadnas.db") as kept:
         kept.backup(copy)
-        copy.execute("update hadnas_architecture set arch = cast(x'ff' as text) where rowid = 3")
-    assert [found.state for found in StudyResults("big", home).found].count("damaged") == 1
+        (text,) = kept.execute("select arch from hadnas_architecture where rowid = 3").fetchone()
+    copy.execute("update hadnas_architecture set arch = cast(x'ff' as text) where rowid = 3")
+    results = StudyResults("big", home)
+    assert [found.state for found in results.found].count("damaged") == 1
+    copy.execute("update hadnas_architecture set arch = ? where rowid = 3", (text,))
+    copy.close()
+    results.refresh()
+    assert [found.state for found in results.found].count("damaged") == 0

@@ -102,7 +102,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"vocab": None, "train_words": TOKENS * 2**40}, r"train_words\[0, 0\] is \d+; allowed are 0 to 1048575"),
     ({"vocab": np.zeros((6, 2))}, r"vocab has shape \(6, 2\)"),
-    ({"train_words": TOKENS[:, :0]}, r"train_words has shape \(30, 0\); .* K > 0"),
+    ({"train_words": TOKENS[:, :0]}, r"train_words has shape \(30, 0\); .* none 0"),
+    ({"train_sizes": np.zeros((0, 3))}, r"train_sizes has shape \(0, 3\); .* none 0"),
+    ({"train_labels": np.array(1)}, "train_labels is one value"),
+    ({"train_image_index": np.zeros((N, 1), int)}, r"train_image_index has shape \(30, 1\); allowed is \(N,\)"),
+    ({"train_sizes": np.zeros(N)}, r"train_sizes is float64 of shape \(30,\); .* vectors \(N, K\)"),
     ({"val_words": TOKENS}, "no array 'val_labels'"),
     ({"train_image_index": np.zeros(N)}, "train_image_index is float64; integers"),
     ({"test_words": TOKENS[:, :3]}, r"test_words are int64 of shape \(3,\), train_words int64 of shape \(4,\)"),
@@ -123,7 +127,20 @@ def test_what_does_not_fit_is_named_with_its_array_index_and_rule(
     changed: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=said):
-        read(tmp_path, **changed)
+        read(tmp_path, *(("images", "sizes") if "train_sizes" in changed else ()), **changed)
+
+
+def test_one_named_input_is_refused(tmp_path: Path) -> None:
+    """Images alone have no names: their networks, augmentation and moments are those of one image."""
+    with pytest.raises(DataError, match="the only input named is images; allowed are two or more"):
+        read(tmp_path, "images")
+
+
+def test_a_second_shared_input_is_noted_as_not_kept_apart(tmp_path: Path) -> None:
+    shared = {"train_words": TOKENS[:10], "train_words_index": np.arange(N)[::-1] % 10}
+    (note,) = read(tmp_path, **shared).notes
+    assert note.startswith("values of words may be in two splits, as only those of images are kept apart")
+    assert not read(tmp_path).notes
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:

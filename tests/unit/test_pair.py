@@ -15,10 +15,11 @@ from hadnas.arch.families import family_counts
 from hadnas.arch.read import complete
 from hadnas.arch.twins import additive_twin
 from hadnas.blocks.registry import ops
-from hadnas.errors import SpecError
+from hadnas.errors import BuildError, MeasurementError, SpecError
 from hadnas.hosts.build import build_plan, build_seeded
 from hadnas.hosts.host import make_plan
 from hadnas.inputs import Tokens, drawn
+from hadnas.measure.onnx import as_onnx
 from hadnas.measure.screen import screen
 from hadnas.search.run import run_study
 from hadnas.source.module import plan_source
@@ -120,6 +121,8 @@ REFUSED = [
         r"params = 100 .* \d+ \(hidden = 2\) and \d+ \(hidden = 3\)",
     ),
     (pair(op("mlb", dim=6, params=100, hidden=4)), TASK, "one of both"),
+    (pair(op("mutan", dim=6, params=9000, rank=0)), TASK, r"mutan: rank = 0 must be at least 1"),
+    (pair(op("block_fusion", dim=6, params=9000, chunks=3)), TASK, r"chunks = 3 must divide .* core = 32"),
     (pair(op("cross_attention", dim=6, hidden=5, heads=2)), TASK, "heads = 2 must divide hidden = 5"),
     (pair(left=op("timm", model="test_resnet", weights="pretrained")), TASK, "left: .*`weights` and `sites`"),
     (pair(left=pair()), TASK, "left: pair cannot be an encoder"),
@@ -149,6 +152,26 @@ def test_a_task_has_distinct_names_and_known_shapes() -> None:
         hadnas.Task({"a": (2, 3)}, 2)
     with pytest.raises(SpecError, match="a has the size 0"):
         hadnas.Task({"a": Tokens(3, 0)}, 2)
+    with pytest.raises(SpecError, match=r"inputs = \{'a': 3\}; allowed are names with their shapes"):
+        hadnas.Task({"a": 3}, 2)  # type: ignore[arg-type, dict-item]
+    for name in ("a=1, b", 'a"""', ""):  # would be other keys, or other code
+        with pytest.raises(SpecError, match="an input is named"):
+            hadnas.Task({name: (3,)}, 2)
+
+
+def test_params_beyond_what_torch_can_build_are_an_error_of_the_fusion() -> None:
+    with pytest.raises(BuildError, match=r"fusion: SpatialConditioning with hidden = .* cannot be built"):
+        complete(pair(op("spatial_conditioning", dim=6, params=10**12, kernel=2**20 - 1)), TASK)
+
+
+def test_an_input_named_as_the_output_has_no_onnx_model() -> None:
+    with pytest.raises(BuildError, match="an input is named logits"):
+        as_onnx(torch.nn.Identity(), batch(TWO_IMAGES), names=("left", "logits"))
+
+
+def test_latency_needs_a_shape() -> None:
+    with pytest.raises(MeasurementError, match="shape none"):
+        hadnas.latency(torch.nn.Identity(), seconds=0.1)
 
 
 @pytest.mark.slow

@@ -5,9 +5,11 @@ from bisect import bisect_left
 from functools import lru_cache
 from typing import Any
 
+from torch import nn
+
 from hadnas.arch.read import Place, checked_values
-from hadnas.blocks.registry import Op, find_op
-from hadnas.errors import SpecError
+from hadnas.blocks.registry import Op
+from hadnas.errors import BuildError, SpecError, first_line
 from hadnas.limits import WIDTH
 
 CLOSE = 0.01
@@ -31,16 +33,20 @@ def hidden_of(op: Op, node: dict[str, Any], place: Place, params: int) -> int:
     if type(params) is not int or not 1 <= params <= WIDTH**2:
         raise SpecError(f"{op.name}: params = {params!r} is not allowed; allowed is an integer from 1 to {WIDTH**2:,}")
     values = checked_values(op, node)
-    unit = next((h for h in range(1, SMALLEST + 1) if all(r(_facts(values, place, h)) is None for r in op.rules)), None)
-    if unit is None:
-        checked_values(op, node)
-        raise SpecError(f"{op.name}: no hidden up to {SMALLEST} is allowed with its other values")
-    key = json.dumps([op.name, values, place.in_dim, place.right_dim, place.dim], sort_keys=True)
-    above = bisect_left(range(WIDTH // unit), params, lo=1, key=lambda times: _params(key, unit * times))
+    wrong: str | None = None
+    for unit in range(1, SMALLEST + 1):
+        facts = {**values, "hidden": unit, "dim": place.dim, "in_dim": place.in_dim, "height": 1, "width": 1}
+        wrong = next((found for rule in op.rules if (found := rule(facts)) is not None), None)
+        if wrong is None:
+            break
+    else:
+        raise SpecError(f"{op.name}: {wrong}; no smaller hidden is allowed, either")
+    key = json.dumps([values, place.in_dim, place.right_dim, place.dim], sort_keys=True)
+    above = bisect_left(range(WIDTH // unit), params, lo=1, key=lambda times: _params(op.cls, key, unit * times))
     near = [unit * times for times in (above - 1, above) if times >= 1]
-    best = min(near, key=lambda hidden: abs(_params(key, hidden) - params))
-    if abs(_params(key, best) - params) > CLOSE * params:
-        found = " and ".join(f"{_params(key, hidden):,} (hidden = {hidden})" for hidden in near)
+    best = min(near, key=lambda hidden: abs(_params(op.cls, key, hidden) - params))
+    if abs(_params(op.cls, key, best) - params) > CLOSE * params:
+        found = " and ".join(f"{_params(op.cls, key, hidden):,} (hidden = {hidden})" for hidden in near)
         raise SpecError(
             f"{op.name}: params = {params:,} is not allowed: nearest are {found}, none within {100 * CLOSE:g} %; use "
             "another number, or other values of the fusion"
@@ -48,12 +54,12 @@ def hidden_of(op: Op, node: dict[str, Any], place: Place, params: int) -> int:
     return best
 
 
-def _facts(values: dict[str, Any], place: Place, hidden: int) -> dict[str, Any]:
-    return {**values, "hidden": hidden, "dim": place.dim, "in_dim": place.in_dim, "height": 1, "width": 1}
-
-
 @lru_cache(maxsize=2**14)
-def _params(key: str, hidden: int) -> int:
-    name, values, left, right, dim = json.loads(key)
-    module = find_op(name).cls(left, right, dim, **{**values, "hidden": hidden}, device="meta")
+def _params(cls: type[nn.Module], key: str, hidden: int) -> int:
+    values, *dims = json.loads(key)
+    try:
+        module = cls(*dims, **{**values, "hidden": hidden}, device="meta")
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise BuildError(f"{cls.__name__} with hidden = {hidden} cannot be built: {reason}") from error
     return sum(parameter.numel() for parameter in module.parameters())

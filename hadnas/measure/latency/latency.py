@@ -126,8 +126,9 @@ def latency(
     require_backend(backend, device)
     dtype = dtype or torch.float32
     sizes = [n for shape in shapes for n in shape]
-    if not all(isinstance(n, int) and n > 0 for n in (batch, threads, *sizes)) or not 0 < seconds < math.inf:
-        found = f"shape {', '.join(map(str, shapes))}, batch {batch}, threads {threads}, seconds {seconds}"
+    whole = all(isinstance(n, int) and n > 0 for n in (batch, threads, *sizes))
+    if not shapes or not whole or not 0 < seconds < math.inf:
+        found = f"shape {', '.join(map(str, shapes)) or 'none'}, batch {batch}, threads {threads}, seconds {seconds}"
         raise MeasurementError(f"{found}; allowed are positive integers, and positive seconds")
     if threads > THREADS:
         raise MeasurementError(f"threads = {cut(threads)} is not allowed; allowed are up to {THREADS}")

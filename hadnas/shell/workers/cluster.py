@@ -118,11 +118,11 @@ class Relay:
 
 
 class _RayProcess(WorkerProcess):
-    """A worker on a node of the cluster."""
+    """A worker on a node of the cluster, once Ray has placed it."""
 
     def __init__(self, link: Mapping[str, Any], messages: Messages, relay: Any) -> None:
         super().__init__(link, messages)
-        self._relay, self._status, self._lost = relay, None, False
+        self._relay, self._status, self._lost, self._placed = relay, None, False, False
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
 
@@ -138,7 +138,12 @@ class _RayProcess(WorkerProcess):
         self._relay.call.remote("answer", said)
 
     def interrupt(self) -> None:
-        self._relay.call.remote("interrupt")
+        import ray
+
+        if self._placed:
+            self._relay.call.remote("interrupt")
+        else:
+            ray.kill(self._relay)  # it would answer only after it is placed
 
     def kill(self) -> None:
         self._relay.call.remote("kill")
@@ -156,6 +161,7 @@ class _RayProcess(WorkerProcess):
         while status is None:
             try:
                 found, status = ray.get(self._relay.listen.remote())
+                self._placed = True
             except ray.exceptions.RayError:
                 found, status, self._lost = [], 1, True
             for message in found:

@@ -1,5 +1,6 @@
 """A command that searches, supervised: with workers it starts them, as a worker or without any it searches itself."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadnas.errors import printable
+from hadnas.errors import StudyError, printable
 from hadnas.shell.commands import Duration
 from hadnas.shell.workers.link import this_link
 
@@ -19,7 +20,19 @@ if TYPE_CHECKING:
     from hadnas.store.study import Study
 
 MOST_WORKERS = 256
-NEED = click.FloatRange(0, 1024)
+
+
+class Need(click.FloatRange):
+    """What a worker needs of a device, up to 1024."""
+
+    def __init__(self, least: float = 0.0) -> None:
+        super().__init__(least, 1024)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found: float = super().convert(value, param, ctx)
+        if math.isnan(found):  # FloatRange accepts it: every comparison with NaN is false
+            self.fail(f"{value} is not a number.", param, ctx)
+        return found
 
 
 def supervised(command: Callable[..., None]) -> Callable[..., None]:
@@ -52,10 +65,12 @@ def supervised(command: Callable[..., None]) -> Callable[..., None]:
         help="Let Ray place the workers on the cluster at ADDRESS, such as auto or host:6379; without ADDRESS "
         "on this machine.",
     )
-    @click.option("--cpus", type=NEED, default=1.0, metavar="N", help="Processors that a worker needs, with --ray.")
+    @click.option(
+        "--cpus", type=Need(least=0.01), default=1.0, metavar="N", help="Processors that a worker needs, with --ray."
+    )
     @click.option(
         "--gpus",
-        type=NEED,
+        type=Need(),
         metavar="N",
         show_default="1 if the cluster has one and the device may be one",
         help="GPUs that a worker needs, with --ray.",
@@ -72,9 +87,11 @@ def supervised(command: Callable[..., None]) -> Callable[..., None]:
         gpus: float | None,
         **options: Any,
     ) -> None:
-        if workers == 0 or this_link() is not None:
+        if (ray is None and workers == 0) or this_link() is not None:
             command(**options)
             return
+        if ray is not None and workers == 0:
+            raise click.UsageError("--ray places workers: --workers 0 is not allowed with it.")
         from hadnas.shell.workers.process import Failure, on_this_machine
         from hadnas.shell.workers.supervisor import Supervisor
 
@@ -93,7 +110,14 @@ def supervised(command: Callable[..., None]) -> Callable[..., None]:
                     opened.enter_context(cluster(ray))
                     if gpus is None:
                         gpus = float(gpu_count() > 0 and options["device"] in ("auto", "cuda"))
-                    workers = workers or room(cpus, gpus)
+                    try:
+                        most = min(room(cpus, gpus), MOST_WORKERS)
+                    except StudyError as error:  # a cluster may grow
+                        if workers is None:
+                            raise
+                        click.echo(f"waiting for room: {error}", err=True)
+                    else:
+                        workers = workers or most
                     start = on_cluster(process, home, cpus=cpus, gpus=gpus)
                 Supervisor(start, workers, home=home, time_limit=time_limit, timeout=options["timeout"]).run()
         except Failure as failure:

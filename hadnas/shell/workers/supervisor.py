@@ -157,7 +157,7 @@ class Supervisor:
             self._replace(process)
 
     def _replace(self, process: WorkerProcess) -> None:
-        """Starter another worker in place of a dead one, unless they die one after the other."""
+        """Start another worker in place of a dead one, unless they die one after the other."""
         self.deaths, how = self.deaths + 1, process.how
         at = ""
         if process.now is not None and process.now.item:

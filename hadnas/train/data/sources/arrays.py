@@ -57,9 +57,13 @@ def read_npz(source: str, inputs: Sequence[str] = ()) -> Source:
 def _read_inputs(archive: NpzFile, path: Path, names: Sequence[str]) -> Source:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise DataError(f"{path}: the input {twice} is named twice; each is named once")
+    if len(names) == 1:
+        raise DataError(
+            f"{path}: the only input named is {names[0]}; allowed are two or more, or none for images alone"
+        )
     arrays = ("labels", *names)
     splits = [s for s in SPLITS if s == "train" or any(f"{s}_{name}" in archive.files for name in arrays)]
-    counts = {f"{split}_labels": len(read_array(archive, f"{split}_labels", path)) for split in splits}
+    counts = {f"{split}_labels": _length(archive, f"{split}_labels", path) for split in splits}
     keys = {split: (f"{split}_labels", counts[f"{split}_labels"], f"{split}_{names[0]}") for split in splits}
     targets = read_targets(archive, keys, path)
     read = [_columns(archive, name, splits, counts, path) for name in names]
@@ -69,19 +73,31 @@ def _read_inputs(archive: NpzFile, path: Path, names: Sequence[str]) -> Source:
         labels = torch.from_numpy(targets.labels[split])
         own = [columns[split] for columns in read]
         parts[split] = HeldInputs(own, labels, [f"{key}[{place}]" for place in range(len(labels))])
-    shared = next((name for name in names if _index_key(archive, "train", name)), None)
-    groups = None if shared is None else parts["train"].columns[names.index(shared)].places.numpy()
+    drawn = len(parts) < len(SPLITS)
+    shared = [name for name in names if drawn and _index_key(archive, "train", name)]
+    notes = tuple(
+        f"values of {name} may be in two splits, as only those of {shared[0]} are kept apart; give splits of your own"
+        for name in shared[1:]
+    )
     return Source(
         255.0,
         targets.class_names,
         parts["train"],
         parts.get("val"),
         parts.get("test"),
-        targets.notes,
+        targets.notes + notes,
         target=targets.kind,
-        groups=groups if {"val", "test"} - parts.keys() else None,
-        grouped_by=f"value of {shared}",
+        groups=parts["train"].columns[names.index(shared[0])].places.numpy() if shared else None,
+        grouped_by=f"value of {shared[0]}" if shared else "",
     )
+
+
+def _length(archive: NpzFile, key: str, path: Path) -> int:
+    """The rows of an array."""
+    found = read_array(archive, key, path)
+    if found.ndim == 0:
+        raise DataError(f"{path}: {key} is one value; allowed is an array with a row for each example")
+    return len(found)
 
 
 def _index_key(archive: NpzFile, split: str, name: str) -> str | None:
@@ -145,11 +161,11 @@ def _check_varied(values: np.ndarray, where: str) -> None:
 def _values(archive: NpzFile, key: str, path: Path) -> np.ndarray:
     """The values of an input: int64 tokens (M, length), uint8 images or float64 maps (M, C, H, W), vectors (M, K)."""
     found = read_array(archive, key, path)
-    if found.ndim == 2 and 0 in found.shape[1:]:
-        raise DataError(f"{path}: {key} has shape {found.shape}; allowed is (N, K) with K > 0")
+    if found.ndim == 2 and 0 in found.shape:
+        raise DataError(f"{path}: {key} has shape {found.shape}; allowed is (N, K), none 0")
     if found.ndim == 2 and found.dtype.kind in "iu":
         return found.astype(np.int64)
-    if found.dtype.kind != "f" and (found.ndim == 2 or found.dtype != np.uint8):
+    if found.ndim < 2 or (found.dtype.kind != "f" and (found.ndim == 2 or found.dtype != np.uint8)):
         raise DataError(
             f"{path}: {key} is {found.dtype} of shape {found.shape}; allowed are integers (N, length) for tokens, "
             "uint8 (N, H, W) or (N, H, W, C) for images, and floats for vectors (N, K) and maps"
@@ -172,7 +188,9 @@ def _places(archive: NpzFile, split: str, name: str, total: int, counts: dict[st
     """The place of each example's value. Raises DataError unless there is one for each label."""
     key, labels = _index_key(archive, split, name), f"{split}_labels"
     places = np.arange(total) if key is None else read_array(archive, key, path)
-    if places.ndim != 1 or len(places) != counts[labels]:
+    if places.ndim != 1:
+        raise DataError(f"{path}: {key} has shape {places.shape}; allowed is (N,), one place for each label")
+    if len(places) != counts[labels]:
         array, n = key or f"{split}_{name}", counts[labels]
         rule = f"{array}[{len(places)}] is missing" if len(places) < n else f"{labels}[{n}] is missing"
         raise DataError(f"{path}: {array} has {len(places)} rows, {labels} {n}: {rule}; one for each label is needed")
