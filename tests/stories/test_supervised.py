@@ -127,9 +127,7 @@ def test_workers_on_ray_are_supervised_in_the_same_way(tmp_path: Path, capfd: py
         start = on_cluster(command(tmp_path, code), str(tmp_path), cpus=0.5, gpus=0.0)
         Supervisor(start, 2, time_limit=3.0, timeout=999, home=str(tmp_path)).run()
     died, late = sorted(log(tmp_path, "refused"))
-    assert died.startswith(
-        "draw 2 2 workers died at it"
-    )  # how, if noted before the other refuses it
+    assert died.startswith("draw 2 2 workers died at it")  # how, if noted before the other refuses it
     assert late == "draw 5 it exceeded the time limit of 0:03 (--time-limit)"
     assert sorted(log(tmp_path, "tried")) == [f"draw {n}" for n in range(9) if n not in (2, 5)]
     assert len(pids(tmp_path)) == 6
