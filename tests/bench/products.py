@@ -91,12 +91,11 @@ def scored(studies: list[StudyResults]) -> tuple[dict[Network, Hits], dict[Netwo
     return whole, eighth
 
 
-def ratios(study: StudyResults, seconds: float) -> dict[str, dict[str, float]]:
+def ratios(study: StudyResults, blocks: list[str], seconds: float) -> dict[str, dict[str, float]]:
     """Block -> backend -> latency of the product over that of its twin, timed alternately; kept beside the study."""
     kept = study.home.path / f"{study.name}-latency.json"
     known: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept.exists() else {}
     networks = {key(trial): study.network(trial) for trial in study.distinct}
-    blocks = sorted({block for block, _ in networks})
     for block in track(blocks, "timing", console=Console(stderr=True)):
         for backend in BACKENDS:
             if backend not in known.setdefault(block, {}):
@@ -150,8 +149,10 @@ def main() -> None:
     given = parser.parse_args()
     studies = trained(given.data, 2 if given.smoke else given.seeds, 1 if given.smoke else None)
     whole, eighth = scored(studies)
-    speed = ratios(studies[0], 0.5 if given.smoke else 8.0)
-    leads = {block: difference(whole[block, "mul"], whole[block, "sum"]) for block, way in whole if way == "mul"}
+    every = {network for network, hits in whole.items() if len(hits) == len(studies)}
+    pairs = sorted(block for block, way in every if way == "mul" and (block, "sum") in every)
+    speed = ratios(studies[0], pairs, 0.5 if given.smoke else 8.0)
+    leads = {block: difference(whole[block, "mul"], whole[block, "sum"]) for block in pairs}
     blocks = sorted(leads, key=lambda block: -leads[block].mean)
     single = [p for block in blocks if (p := leads[block].p) is not None]
     corrected = holm(single) if len(single) == len(blocks) else [None] * len(blocks)
@@ -180,6 +181,9 @@ def main() -> None:
         f"first seed, corrected for {len(networks)}; latency of the product over that of its sum, batch 1, 1 thread",
         highlight=False,
     )
+    for study in studies:
+        for found in study.refused:
+            console.print(f"{study.name}: {found.name} was refused: {found.reason}", highlight=False)
     if not given.smoke:
         int8 = [f"{100 * change[b, 'mul'].mean:+.1f}, {100 * change[b, 'sum'].mean:+.1f}" for b in blocks]
         draw(blocks, [leads[block] for block in blocks], speed, int8)
