@@ -181,12 +181,12 @@ def _baselines(names: Sequence[str], none: bool) -> dict[str, Any]:
     return {**loaded, **{name: name for name in names if name not in known}}
 
 
-def sides(text: str) -> tuple[int, int, int]:
-    """`3x224x224` as (3, 224, 224). Raises SpecError for anything else."""
+def sides(text: str, others: str = "") -> tuple[int, int, int]:
+    """`3x224x224` as (3, 224, 224). Raises SpecError for anything else; `others` are the other forms allowed."""
     found = re.fullmatch(r"([0-9]{1,7})x([0-9]{1,7})x([0-9]{1,7})", text.lower())
     channels, height, width = map(int, found.groups()) if found else (0, 0, 0)
     if not all(1 <= side <= WIDTH for side in (channels, height, width)):
-        allowed = f"channels, height and width from 1 to {WIDTH:,}, such as 3x224x224"
+        allowed = f"channels, height and width from 1 to {WIDTH:,}, such as 3x224x224{others}"
         raise SpecError(f"--size {cut(text)} is not allowed; allowed is {allowed}")
     return channels, height, width
 
@@ -197,7 +197,7 @@ def input_size(text: str) -> InputShape:
         sizes = tuple(int(size) for size in found.groups() if size)
         if all(1 <= size <= WIDTH for size in sizes):
             return sizes if len(sizes) == 1 else Tokens(*sizes)
-    return sides(text)
+    return sides(text, ", K of a vector, or 9of27 of 9 tokens of 27")
 
 
 def _listed(text: str) -> list[str]:
