@@ -5,7 +5,7 @@
 TABLE
 """
 
-from hadnas.search_spaces.product_or_sum import SPACE
+from hadnas.search_spaces.product_or_sum_blocks import SPACE
 from hadnas.store.study import Study
 from hadnas.train.recipe import Recipe
 

@@ -144,7 +144,7 @@ def test_which_backends_a_study_takes() -> None:
     assert backends(study(backends=["compile"])) == ("eager", "compile")
     assert backends(study(latency="compile", backends=["onnxruntime"])) == ("eager", "compile", "onnxruntime")
     assert updated_study(study(), backends="compile, onnxruntime").backends == ("compile", "onnxruntime")
-    with pytest.raises(UnknownName, match=r"backend 'tvm' .*compile, eager, onnxruntime"):
+    with pytest.raises(UnknownName, match=r"backend 'tvm' .*compile, eager, int8, onnxruntime"):
         updated_study(study(), backends="tvm")
 
 
