@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tests.oracles import oracle
-from tests.oracles.written import batch_norm, join, pointwise
+from tests.oracles.written import batch_norm, depthwise, join, pointwise
 
 
 def normed(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
@@ -24,3 +25,11 @@ def poly_mlp(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     hidden = p["w2.weight"].shape[1]
     a, b = (pointwise(p, "w1", x, rows) for rows in (slice(hidden), slice(hidden, None)))
     return pointwise(p, "w2", normed(p, join(v["interact"], a, b), **v))
+
+
+@oracle("poly_conv", {}, {"interact": "sum"}, {"kernel": 3, "expand": 0.75, "norm": None}, dim=9)
+def poly_conv(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
+    b = pointwise(p, "w1", x)
+    far, near = depthwise(p, "dw", b, v["dilation"]), depthwise(p, "dw2", b)
+    across = torch.stack([near[:, -1 - channel] for channel in range(near.shape[1])], dim=1)
+    return normed(p, pointwise(p, "w2", depthwise(p, "dw3", join(v["interact"], far, across))), **v)
