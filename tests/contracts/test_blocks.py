@@ -143,7 +143,9 @@ class MatrixProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
         return out
 
 
-@pytest.mark.parametrize("name", ["hadamard_linear_attention", "corelnet", "rank_augmented_attention"])
+@pytest.mark.parametrize(
+    "name", ["hadamard_linear_attention", "corelnet", "rank_augmented_attention", "poly_attention"]
+)
 def test_what_needs_float32_is_not_cast_to_less(name: str) -> None:
     module, x = Case(find_op(name), defaults(find_op(name)), 16, 6, 6).build(), torch.randn(2, 16, 6, 6)
     with torch.autocast("cpu", torch.bfloat16), MatrixProducts() as products:

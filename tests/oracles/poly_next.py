@@ -33,3 +33,18 @@ def poly_conv(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     far, near = depthwise(p, "dw", b, v["dilation"]), depthwise(p, "dw2", b)
     across = torch.stack([near[:, -1 - channel] for channel in range(near.shape[1])], dim=1)
     return normed(p, pointwise(p, "w2", depthwise(p, "dw3", join(v["interact"], far, across))), **v)
+
+
+@oracle("poly_attention", {}, {"heads": 3, "head_dim": 5, "kernel": 3}, {"heads": 1, "head_dim": 4})
+def poly_attention(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
+    """With the matrix of similarities as the sum of its powers by the binomial theorem."""
+    inner, size = p["q.weight"].shape[0], v["head_dim"]
+    c, u = (pointwise(p, "w", x, rows) for rows in (slice(inner), slice(inner, None)))
+    q, k, value = depthwise(p, "q", c).flatten(2), depthwise(p, "k", c).flatten(2), depthwise(p, "v", u).flatten(2)
+    heads = []
+    for head, s in enumerate(p["s"]):
+        part = slice(head * size, (head + 1) * size)
+        z = torch.einsum("bci,bcj->bij", q[:, part], k[:, part]) / (1 + torch.exp(-s))
+        powers = 1 + 4 * z + 6 * z * z + 4 * z * z * z + z * z * z * z
+        heads.append(torch.einsum("bij,bcj->bci", powers / powers.sum(2, keepdim=True), value[:, part]))
+    return pointwise(p, "project", depthwise(p, "dw", torch.cat(heads, dim=1).unflatten(2, x.shape[2:])))
