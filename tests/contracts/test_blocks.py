@@ -164,6 +164,14 @@ def test_a_mean_without_its_neighbours_is_exact_under_autocast() -> None:
     assert difference(found.float(), expected) < 0.03 * float(expected.abs().max())
 
 
+def test_learned_scales_start_where_asked() -> None:
+    a, b = torch.randn(2, 2, 4, 3, 3)
+    merge = find_op("sigmoid_scale").cls(4, share=0.25)
+    assert torch.allclose(merge(a, b), a + 0.25 * b)
+    attention = find_op("poly_attention").cls(65, head_dim=9)
+    assert torch.allclose(torch.sigmoid(attention.s), torch.full((2,), 1 / 3))
+
+
 @pytest.mark.parametrize("name", ["token_mlp", "spatial_gating", "aft"])
 def test_weights_over_positions_refuse_another_map(name: str) -> None:
     """Also one of as many positions, which they would take for their own."""
