@@ -13,7 +13,7 @@ Act = Literal[
     "silu", "gelu", "mish", "hard_swish", "quick_gelu", "star_relu", "squared_relu",
 ]  # fmt: skip
 Norm = Literal[
-    "batchnorm2d", "layernorm2d", "layernorm2d_eps1e-5", "layernorm2d_no_bias",
+    "batchnorm2d", "layernorm2d", "layernorm2d_eps1e-5", "layernorm2d_no_bias", "layernorm2d_no_bias_eps1e-5",
     "groupnorm1", "groupnorm1_no_bias", "rmsnorm2d",
 ]  # fmt: skip
 
@@ -43,6 +43,8 @@ def normalisation(norm: Norm | None, dim: int, *, device: Any = None, dtype: Any
         return nn.Identity()
     if norm == "layernorm2d_eps1e-5":
         return LayerNorm2d(dim, eps=1e-5, device=device, dtype=dtype)
+    if norm == "layernorm2d_no_bias_eps1e-5":
+        return LayerNorm2d(dim, eps=1e-5, bias=False, device=device, dtype=dtype)
     if norm == "layernorm2d_no_bias":
         return LayerNorm2dNoBias(dim, device=device, dtype=dtype)
     if norm == "groupnorm1_no_bias":

@@ -143,7 +143,9 @@ class MatrixProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
         return out
 
 
-@pytest.mark.parametrize("name", ["hadamard_linear_attention", "corelnet", "rank_augmented_attention"])
+@pytest.mark.parametrize(
+    "name", ["hadamard_linear_attention", "corelnet", "rank_augmented_attention", "poly_attention"]
+)
 def test_what_needs_float32_is_not_cast_to_less(name: str) -> None:
     module, x = Case(find_op(name), defaults(find_op(name)), 16, 6, 6).build(), torch.randn(2, 16, 6, 6)
     with torch.autocast("cpu", torch.bfloat16), MatrixProducts() as products:
@@ -160,6 +162,14 @@ def test_a_mean_without_its_neighbours_is_exact_under_autocast() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             found = module(x)
     assert difference(found.float(), expected) < 0.03 * float(expected.abs().max())
+
+
+def test_learned_scales_start_where_asked() -> None:
+    a, b = torch.randn(2, 2, 4, 3, 3)
+    merge = find_op("sigmoid_scale").cls(4, share=0.25)
+    assert torch.allclose(merge(a, b), a + 0.25 * b)
+    attention = find_op("poly_attention").cls(65, head_dim=9)
+    assert torch.allclose(torch.sigmoid(attention.s), torch.full((2,), 1 / 3))
 
 
 @pytest.mark.parametrize("name", ["token_mlp", "spatial_gating", "aft"])

@@ -1,5 +1,7 @@
 """Heads: against their formulas, and as timm's interface uses them."""
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,6 +9,7 @@ from torch import Tensor
 import hadnas
 from hadnas.arch.read import complete
 from hadnas.blocks.core_lnet import CoreLnet
+from hadnas.blocks.poly_pooled import PolyPooled
 from hadnas.blocks.pooled_linear import PooledLinear
 from hadnas.blocks.pooled_mlp import PooledMlp
 from hadnas.contract.cases import randomise
@@ -19,6 +22,7 @@ HEADS = [
     op("pooled_linear", norm="layernorm2d"),
     op("pooled_mlp", act="squared_relu"),
     op("corelnet", grid=2, hidden=6),
+    op("poly_pooled"),
 ]
 
 
@@ -56,6 +60,21 @@ def test_hidden_layer_by_hand() -> None:
     assert (head(x, pre_logits=True) - hidden).abs().max() < 1e-10
 
 
+@pytest.mark.parametrize("interact", ["mul", "sum"])
+def test_pooled_product_by_hand(interact: Literal["mul", "sum"]) -> None:
+    torch.manual_seed(0)
+    head = randomise(PolyPooled(4, 3, interact=interact, dtype=torch.float64))
+    assert isinstance(head, PolyPooled) and isinstance(head.fc, torch.nn.Linear)
+    x = torch.randn(2, 4, 3, 5, dtype=torch.float64)
+    z = (x - x.mean(1, keepdim=True)) / (x.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+    z = z * head.norm.get_parameter("weight")[:, None, None]
+    left, right = torch.einsum("oi,bihw->bohw", head.w.weight[:, :, 0, 0], z).split(8, dim=1)
+    joined = left * (1 + right) if interact == "mul" else 2 * left + right
+    features = joined.sum((2, 3)) / 15
+    assert (head(x, pre_logits=True) - features).abs().max() < 1e-10
+    assert (head(x) - features @ head.fc.weight.T - head.fc.bias).abs().max() < 1e-10
+
+
 def test_another_pooling_takes_the_norm_of_its_width_along() -> None:
     x = torch.randn(2, 4, 3, 3)
     head = PooledLinear(4, 5, norm="layernorm2d")
@@ -63,6 +82,8 @@ def test_another_pooling_takes_the_norm_of_its_width_along() -> None:
     assert head(x).shape == (2, 5) and isinstance(head.norm, torch.nn.Identity)
     with pytest.raises(ValueError, match="global_pool = 'catavgmax' is not allowed"):
         PooledMlp(4, 5).reset(0, "catavgmax")
+    with pytest.raises(ValueError, match="global_pool = 'catavgmax' is not allowed"):
+        PolyPooled(4, 5).reset(0, "catavgmax")
 
 
 def network_of(head: dict[str, object]) -> hadnas.Arch:

@@ -59,3 +59,8 @@ def concat(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
     dim = a.shape[1]
     left, right = p["w.weight"][:, :dim, 0, 0], p["w.weight"][:, dim:, 0, 0]
     return torch.einsum("oi,bihw->bohw", left, a) + torch.einsum("oi,bihw->bohw", right, b) + p["w.bias"][:, None, None]
+
+
+@oracle("sigmoid_scale", {}, {"share": 0.25})
+def sigmoid_scale(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
+    return a + b / (1 + torch.exp(-p["w"]))

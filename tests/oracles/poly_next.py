@@ -1,0 +1,50 @@
+"""The blocks of PolyNeXt, from their formulas."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tests.oracles import oracle
+from tests.oracles.written import batch_norm, depthwise, join, pointwise
+
+
+def normed(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
+    """A LayerNorm over the channels without bias, the variance as the authors write it; or the norm asked for."""
+    if v["norm"] is None:
+        return x
+    if v["norm"] == "batchnorm2d":
+        return batch_norm(p, "norm", x, v["training"])
+    mean = x.mean(1, keepdim=True)
+    variance = (x**2).mean(1, keepdim=True) - mean**2
+    return (x - mean) * (variance + 1e-5) ** -0.5 * p["norm.weight"][:, None, None]
+
+
+@oracle("poly_mlp", {}, {"interact": "sum"}, {"expand": 1.75, "norm": None}, {"norm": "batchnorm2d"})
+def poly_mlp(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
+    hidden = p["w2.weight"].shape[1]
+    a, b = (pointwise(p, "w1", x, rows) for rows in (slice(hidden), slice(hidden, None)))
+    return pointwise(p, "w2", normed(p, join(v["interact"], a, b), **v))
+
+
+@oracle("poly_conv", {}, {"interact": "sum"}, {"kernel": 3, "expand": 0.75, "norm": None}, dim=9)
+def poly_conv(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
+    b = pointwise(p, "w1", x)
+    far, near = depthwise(p, "dw", b, v["dilation"]), depthwise(p, "dw2", b)
+    across = torch.stack([near[:, -1 - channel] for channel in range(near.shape[1])], dim=1)
+    return normed(p, pointwise(p, "w2", depthwise(p, "dw3", join(v["interact"], far, across))), **v)
+
+
+@oracle("poly_attention", {}, {"heads": 3, "head_dim": 5, "kernel": 3}, {"heads": 1, "head_dim": 4})
+def poly_attention(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
+    """With the matrix of similarities as the sum of its powers by the binomial theorem."""
+    inner, size = p["q.weight"].shape[0], v["head_dim"]
+    c, u = (pointwise(p, "w", x, rows) for rows in (slice(inner), slice(inner, None)))
+    q, k, value = depthwise(p, "q", c).flatten(2), depthwise(p, "k", c).flatten(2), depthwise(p, "v", u).flatten(2)
+    heads = []
+    for head, s in enumerate(p["s"]):
+        part = slice(head * size, (head + 1) * size)
+        z = torch.einsum("bci,bcj->bij", q[:, part], k[:, part]) / (1 + torch.exp(-s))
+        powers = 1 + 4 * z + 6 * z * z + 4 * z * z * z + z * z * z * z
+        heads.append(torch.einsum("bij,bcj->bci", powers / powers.sum(2, keepdim=True), value[:, part]))
+    return pointwise(p, "project", depthwise(p, "dw", torch.cat(heads, dim=1).unflatten(2, x.shape[2:])))
