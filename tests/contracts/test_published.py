@@ -164,6 +164,7 @@ def poly_next(attends: bool) -> dict[str, Any]:
         if late and attends:
             mixer, norm = op("poly_attention"), "layernorm2d_no_bias_eps1e-5"
         mlp = op("poly_mlp", expand=1.75 if late else 2.0)
+        # As many shares as in the authors' code, where these are four parameters, two of them used twice, and two idle.
         shares = [op("sigmoid_scale", share=share) for share in (0.5, 0.5, 0.5, 0.25, 0.25, 0.125)]
         nodes = [
             residual(block, norm=norm if block is mixer else None, merge=share)
