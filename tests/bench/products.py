@@ -1,6 +1,6 @@
 """What do the products buy: the table and picture of the study `product_or_sum`, in one command.
 
-python tests/bench/products.py images.npz             # six seeds, about TIME on 2 cores; docs/products.png
+python tests/bench/products.py images.npz             # six seeds, about an hour of one core; docs/products.png
 python tests/bench/products.py digits --smoke         # two seeds, one epoch, in two minutes; no picture
 
 Every network of the study is trained with every seed (studies product_or_sum-NAME_0, ... in runs/ or HADNAS_HOME; the
@@ -13,6 +13,7 @@ change by int8 has the same intervals; McNemar's exact test is on the answers of
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnxruntime
@@ -112,33 +113,39 @@ def mcnemar(before: list[bool], after: list[bool]) -> float:
     return float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
 
 
-def draw(blocks: list[str], leads: list[Estimate], speed: dict[str, dict[str, float]], int8: list[str]) -> None:
-    """A forest plot of product minus twin, with latency ratios and the changes by int8 beside it."""
+def draw(
+    blocks: list[str],
+    leads: list[Estimate],
+    p_values: Sequence[float | None],
+    speed: dict[str, dict[str, float]],
+    int8: list[str],
+) -> None:
+    """A forest plot of product minus sum, with latency ratios and the changes by int8 beside it."""
     figure = Figure(figsize=(10.5, 4.4), layout="constrained")
-    axes, side = figure.subplots(1, 2, width_ratios=(1, 1.25), sharey=True)
+    axes, side = figure.subplots(1, 2, width_ratios=(1, 1.15), sharey=True)
     rows = range(len(blocks))
-    for row, lead in zip(rows, leads, strict=True):
-        color = "#0b6e99" if lead.low > 0 else "#d1662a" if lead.high < 0 else "#555555"
+    for row, lead, p in zip(rows, leads, p_values, strict=True):
+        color = "#0b6e99" if p is not None and p < 0.05 else "#777777"
         axes.plot([100 * lead.low, 100 * lead.high], [row, row], color=color, linewidth=2)
         axes.plot(100 * lead.mean, row, "o", color=color)
     axes.axvline(0, color="#333333", linewidth=0.8)
     axes.set_yticks(list(rows), blocks)
     axes.set_ylim(len(blocks) - 0.5, -0.5)
-    axes.set_xlabel("accuracy of the product minus that of its sum, in points")
-    columns = {name: [f"{speed[block][name]:.2f}" for block in blocks] for name in BACKENDS}
-    columns["accuracy in int8:\nproduct, sum"] = int8
-    places = [0, 1, 2, 3, 4.6]
-    side.set_xlim(-0.5, 5.4)
+    axes.set_xlabel("accuracy of the product minus that of its sum,\nin points; blue: p < 0.05 after Holm's correction")
+    columns = {name: [f"{speed[block][name]:.2f}" for block in blocks] for name in BACKENDS} | {"product, sum": int8}
+    places = [0, 1, 2.1, 3.2, 4.8]
+    side.set_xlim(-0.5, 5.7)
     side.set_xticks(places, list(columns))
     side.xaxis.tick_top()
     side.tick_params(length=0, labelleft=False)
-    side.set_xlabel("latency of the product over that of its sum; change of accuracy by int8, in points")
+    for place, title in ((1.6, "latency, product over sum"), (4.8, "change of accuracy by int8")):
+        side.text(place, 1.1, title, ha="center", va="bottom", transform=side.get_xaxis_transform(), fontweight="bold")
     for place, values in zip(places, columns.values(), strict=True):
         for row in rows:
             side.text(place, row, values[row], ha="center", va="center")
     axes.spines[["top", "right"]].set_visible(False)
     side.spines[:].set_visible(False)
-    figure.savefig(PICTURE, dpi=150)
+    figure.savefig(PICTURE, dpi=120)
 
 
 def main() -> None:
@@ -185,8 +192,8 @@ def main() -> None:
         for found in study.refused:
             console.print(f"{study.name}: {found.name} was refused: {found.reason}", highlight=False)
     if not given.smoke:
-        int8 = [f"{100 * change[b, 'mul'].mean:+.1f}, {100 * change[b, 'sum'].mean:+.1f}" for b in blocks]
-        draw(blocks, [leads[block] for block in blocks], speed, int8)
+        int8 = [f"{100 * change[b, 'mul'].mean:+.2f}, {100 * change[b, 'sum'].mean:+.2f}" for b in blocks]
+        draw(blocks, [leads[block] for block in blocks], corrected, speed, int8)
 
 
 if __name__ == "__main__":
