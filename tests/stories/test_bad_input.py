@@ -125,6 +125,7 @@ NUMBERS = {
     (*MEASURE, "--seconds"): ("0", "nan", "inf", "1e9"),
     (*SEARCH, "--ray", "--cpus"): ("0", "nan", "-1"),
     (*SEARCH, "--ray", "--gpus"): ("nan", "-1"),
+    **{(*SEARCH, option): ("1",) for option in ("--cpus", "--gpus")},  # without --ray
     ("top", "nothing", "-n"): ("0", DIGITS),
     ("ledger", "-n"): ("0", DIGITS),
     ("finals", "nothing", "--seeds"): ("0", "1001", DIGITS),

@@ -66,7 +66,11 @@ def supervised(command: Callable[..., None]) -> Callable[..., None]:
         "on this machine.",
     )
     @click.option(
-        "--cpus", type=Need(least=0.01), default=1.0, metavar="N", help="Processors that a worker needs, with --ray."
+        "--cpus",
+        type=Need(least=0.01),
+        metavar="N",
+        show_default="1",
+        help="Processors that a worker needs, with --ray.",
     )
     @click.option(
         "--gpus",
@@ -83,10 +87,12 @@ def supervised(command: Callable[..., None]) -> Callable[..., None]:
         workers: int | None,
         time_limit: float | None,
         ray: str | None,
-        cpus: float,
+        cpus: float | None,
         gpus: float | None,
         **options: Any,
     ) -> None:
+        if ray is None and (cpus, gpus) != (None, None):
+            raise click.UsageError("--cpus and --gpus are the needs of a worker on Ray: give --ray, too.")
         if (ray is None and workers == 0) or this_link() is not None:
             command(**options)
             return
@@ -108,6 +114,7 @@ def supervised(command: Callable[..., None]) -> Callable[..., None]:
                     from hadnas.shell.workers.cluster import cluster, gpu_count, on_cluster, room
 
                     opened.enter_context(cluster(ray))
+                    cpus = 1.0 if cpus is None else cpus
                     if gpus is None:
                         gpus = float(gpu_count() > 0 and options["device"] in ("auto", "cuda"))
                     try:
