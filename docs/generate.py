@@ -70,7 +70,7 @@ def catalogue() -> str:
         "is nominal, in parentheses, if a softmax, a quotient or a norm is part of the formula. An op with a twin has "
         "an option that replaces its product by a sum, at equal parameters and MACs. timm: the class of timm that "
         "computes it, alone or within a block of norms, residuals and other layers; its options and first weights may "
-        "differ. Where none is named, timm has no such class.",
+        "differ. Where none is named, none was found in timm.",
         "`*` is the element-wise product between features, `[a; b]` a concatenation of channels; C is the width, H x W "
         "the map and N = H W. `weights(norm, C)` are the parameters of a norm or activation over C channels, "
         "`products(act, n)` the products of an activation of n elements: n if it squares, else 0.",

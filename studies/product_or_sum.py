@@ -2,8 +2,8 @@
 
     python tests/bench/products.py images.npz
 
-Machine: 2 CPU cores, no GPU; about an hour of one core. Expected on a Fashion-MNIST subset (8,000 training images, four
-epochs, 6 seeds): validation accuracy in %, mean and standard deviation over the seeds; product - sum with its 95 %
+Machine: 2 CPU cores, no GPU; about 35 minutes of one core. Expected on a Fashion-MNIST subset (8,000 training images,
+four epochs, 6 seeds): validation accuracy in %, mean and standard deviation over the seeds; product - sum with its 95 %
 interval over seeds and images (n = 2,000), p corrected by Holm for nine comparisons. Product and sum have equal
 parameters and MACs. docs/results.md has latencies and int8.
 

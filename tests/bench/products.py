@@ -1,6 +1,6 @@
 """What do the products buy: the table and picture of the study `product_or_sum`, in one command.
 
-python tests/bench/products.py images.npz             # six seeds, about an hour of one core; docs/products.png
+python tests/bench/products.py images.npz             # six seeds, about 35 minutes of one core; docs/products.png
 python tests/bench/products.py digits --smoke         # two seeds, one epoch, in two minutes; no picture
 
 Every network of the study is trained with every seed (studies product_or_sum-NAME_0, ... in runs/ or HADNAS_HOME; the

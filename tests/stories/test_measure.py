@@ -124,8 +124,12 @@ def test_a_sweep_prints_the_figures_and_exponents_and_writes_them(tmp_path: Path
         (("--csv", "a.csv"), "give --sweep"),
     ],
 )
-def test_a_sweep_that_cannot_be_is_refused_before_anything_is_timed(given: tuple[str, ...], said: str) -> None:
-    done = hadnas("measure", "test_vit", *given)
+def test_a_sweep_that_cannot_be_is_refused_before_anything_is_timed(
+    given: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = hadnas("measure", "test_vit", *given, *(() if "--csv" in given else ("--out", "a.png")))
+    assert not any(tmp_path.iterdir())
     assert done.exit_code == 2 and said in done.output and "eager" not in done.output, done.output
 
 

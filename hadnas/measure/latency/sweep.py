@@ -53,12 +53,12 @@ def sweep(
     backends: Sequence[str] = ("eager",),
     **protocol: Any,
 ) -> Iterator[Sized]:
-    """Measure every network on images (channels, side, side) of every side, one after the other.
+    """Count every network on images (channels, side, side) of every side; time them one after the other, as asked for.
 
     build: functions by name that make a network for a side
     protocol: further arguments of `hadnas.measure.latency.latency`
 
-    Raises MeasurementError, before anything is timed, if there are fewer than two different sides or a network cannot
+    Raises MeasurementError, before it returns, if there are fewer than two different sides or a network cannot
     take one of them.
     """
     if len(set(sides)) < 2 or len(set(sides)) != len(sides):
@@ -69,11 +69,15 @@ def sweep(
             network = build[name](side)
             found = cost(network, (channels, side, side))
             counted[name, side] = network, {figure: float(getattr(found, figure)) for figure in COUNTS_OF_SWEEP}
-    for (name, side), (network, figures) in counted.items():
-        for backend in backends:
-            taken = latency(network, (channels, side, side), backend=backend, **protocol)
-            figures[f"{backend}_ms"] = taken.median_ms
-        yield Sized(name, side, figures)
+
+    def timed() -> Iterator[Sized]:
+        for (name, side), (network, figures) in counted.items():
+            for backend in backends:
+                taken = latency(network, (channels, side, side), backend=backend, **protocol)
+                figures[f"{backend}_ms"] = taken.median_ms
+            yield Sized(name, side, figures)
+
+    return timed()
 
 
 def exponents(points: Sequence[Sized]) -> dict[str, Exponent]:

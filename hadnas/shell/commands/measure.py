@@ -117,10 +117,12 @@ def _sweep(
     from functools import partial
 
     import torch
+    from rich.progress import track
 
     from hadnas.library import load_network
     from hadnas.measure.latency.sweep import sweep, write_sweep
     from hadnas.paths import new_file
+    from hadnas.shell.console import PlainConsole
     from hadnas.shell.tables.measured import draw_sweep, show_sweep
 
     shape = task.shapes[0]
@@ -128,15 +130,17 @@ def _sweep(
         raise SpecError("--sweep is of networks with one image; give one --size, of which it takes the channels")
     if out is not None and out.suffix not in (".png", ".svg", ".pdf"):
         raise click.UsageError(f"--out {out} is not allowed; allowed are names that end in .png, .svg or .pdf.")
-    for path in filter(None, (csv, out)):
-        new_file(path, force=force)
 
     def build(network: str, side: int) -> torch.nn.Module:
         return load_network(network, replace(task, inputs=((task.inputs[0][0], (shape[0], side, side)),)))
 
     makers = {network: partial(build, network) for network in dict.fromkeys(networks)}
     protocol |= {"batch": batches[0], "dtype": getattr(torch, dtype)}
-    points = list(sweep(makers, sides, shape[0], **protocol))
+    sizes = sweep(makers, sides, shape[0], **protocol)  # refuses what cannot be, before there are files
+    for path in filter(None, (csv, out)):
+        new_file(path, force=force)
+    total = len(makers) * len(sides)
+    points = list(track(sizes, "measuring", total=total, console=PlainConsole(stderr=True), transient=True))
     show_sweep(points, **protocol)
     if csv is not None:
         write_sweep(csv, points)
