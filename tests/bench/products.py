@@ -1,7 +1,7 @@
 """What do the products buy: the table and picture of the study `product_or_sum`, in one command.
 
 python tests/bench/products.py images.npz             # six seeds, about 35 minutes of one core; docs/products.png
-python tests/bench/products.py digits --smoke         # two seeds, one epoch, in two minutes; no picture
+python tests/bench/products.py digits --smoke         # two seeds, one epoch, in four minutes; no picture
 
 Every network of the study is trained with every seed (studies product_or_sum-NAME_0, ... in runs/ or HADNAS_HOME; the
 same command continues them), scored once more on the validation images, as it is and in int8 (calibrated on 500
