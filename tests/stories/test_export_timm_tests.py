@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -47,7 +46,8 @@ for file in sorted(pathlib.Path(__file__).parent.glob("*/model.py")):
 def timm_tests(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """timm's `tests/unit/test_models.py`, as pip brings it."""
     folder = tmp_path_factory.mktemp("timm")
-    pip = [sys.executable, "-m", "pip"] if find_spec("pip") else ["uv", "tool", "run", "pip"]
+    # pip must not be looked up in this process: setuptools, which torch.compile imports, then refuses to be imported
+    pip = ["uv", "tool", "run", "pip"] if shutil.which("uv") else [sys.executable, "-m", "pip"]
     wanted = [f"timm=={timm.__version__}", "--no-deps", "--no-binary", "timm", "--dest", str(folder)]
     done = subprocess.run([*pip, "download", *wanted], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
