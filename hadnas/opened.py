@@ -18,6 +18,7 @@ from hadnas.results.sections import bars, history_values
 from hadnas.results.table import StudyResults
 from hadnas.results.weights import current_weights, network_of
 from hadnas.store.home import Home
+from hadnas.train.stress.stress import find_pruning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,13 +114,18 @@ class OpenStudy(StudyResults):
         check_kind(found, Found, "found", FOUND)
         return network_of(self, found)
 
-    def export(self, found: Found, out: str | Path, *, onnx: bool = False, force: bool = False) -> Path:
+    def export(
+        self, found: Found, out: str | Path, *, onnx: bool = False, force: bool = False, prune: str | None = None
+    ) -> Path:
         """Write a trial or baseline as `hadnas.export` does, with its weights and the study's figures in its card.
 
-        Raises StudyError if its training is not finished, and as `hadnas.export` and `weights` do.
+        `prune` as of `hadnas export`: "weights:0.8" sets this share of its weights to 0, "channels:0.5" removes this
+        share of the hidden channels of each block. Raises StudyError if its training is not finished, SpecError if it
+        cannot be pruned so, and as `hadnas.export` and `weights` do.
         """
         check_kind(found, Found, "found", FOUND)
-        return deliver(self, found, out, onnx=onnx, force=force)
+        pruning = None if prune is None else find_pruning(prune)
+        return deliver(self, found, out, onnx=onnx, force=force, prune=pruning)
 
     def register(self, found: Found, folder: str | Path) -> str:
         """Register an exported folder in MLflow and return its URI. Raises as `register_export`."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from hadnas.blocks.layers import Act, activation
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import odd, require
+from hadnas.blocks.rules import odd, some_channels
 
 
 @block(
@@ -14,7 +14,7 @@ from hadnas.blocks.rules import odd, require
     twin=("interact", "mul", "sum"),
     rules=(
         odd("kernel"),
-        require(lambda v: int(v["expand"] * v["dim"]) >= 1, "expand = {expand} leaves no channel of dim = {dim}"),
+        some_channels("expand"),
     ),
 )
 class ConvGlu(nn.Module):

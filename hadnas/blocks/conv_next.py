@@ -7,24 +7,24 @@ from torch import Tensor, nn
 
 from hadnas.blocks.layers import Act, Norm, activation, normalisation
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import at_least, odd
+from hadnas.blocks.rules import odd, some_channels
 
 
-@block(family="convolution", rules=(at_least("expand", 1), odd("kernel")))
+@block(family="convolution", rules=(some_channels("expand"), odd("kernel")))
 class ConvNext(nn.Module):
     """Depthwise convolution, norm, pointwise MLP.
 
     y = W2 grn(act(W1 norm(DW x)))
 
-    DW depthwise k x k; W1, W2 pointwise C -> e C -> C; grn the global response normalisation of ConvNeXt V2 if `grn`,
-    else the identity. The MLP uses 1 x 1 convolutions, as timm's `conv_mlp`.
+    DW depthwise k x k; W1, W2 pointwise C -> e C -> C, e C rounded down; grn the global response normalisation of
+    ConvNeXt V2 if `grn`, else the identity. The MLP uses 1 x 1 convolutions, as timm's `conv_mlp`.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 (nominal) if grn else 1
-    Params: 2*expand*C**2 + (kernel**2 + expand + 2)*C + weights(norm, C) + weights(act, expand*C)
-        + (2*expand*C if grn else 0)
-    MACs: (2*expand*C**2 + kernel**2*C)*N
-    Products: (expand*C*N if grn else 0) + products(act, expand*C*N)
+    Params: 2*(expand*C//1)*C + (kernel**2 + 2)*C + (expand*C//1) + weights(norm, C) + weights(act, expand*C//1)
+        + (2*(expand*C//1) if grn else 0)
+    MACs: (2*(expand*C//1)*C + kernel**2*C)*N
+    Products: ((expand*C//1)*N if grn else 0) + products(act, (expand*C//1)*N)
     Source: Liu et al., "A ConvNet for the 2020s", 2022, arXiv 2201.03545, section 2; grn: Woo et al., "ConvNeXt V2",
         2023, arXiv 2301.00808, equations 1 to 3. Residual, LayerScale and DropPath are outside.
     timm: timm.models.convnext.ConvNeXtBlock
@@ -34,7 +34,7 @@ class ConvNext(nn.Module):
         self,
         dim: int,
         *,
-        expand: int = 4,
+        expand: int | float = 4,
         kernel: int = 7,
         act: Act = "gelu",
         norm: Norm | None = "layernorm2d",
@@ -44,7 +44,7 @@ class ConvNext(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        hidden = expand * dim
+        hidden = int(expand * dim)
         self.dw = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim, **dd)
         self.norm = normalisation(norm, dim, **dd)
         self.w1 = nn.Conv2d(dim, hidden, 1, **dd)

@@ -6,14 +6,14 @@ from torch import Tensor, nn
 
 from hadnas.blocks.layers import Act, activation
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import require
+from hadnas.blocks.rules import require, some_channels
 
 
 @block(
     family="hadamard",
     twin=("interact", "mul", "sum"),
     rules=(
-        require(lambda v: int(v["expand"] * v["dim"]) >= 1, "expand = {expand} leaves no channel of dim = {dim}"),
+        some_channels("expand"),
         require(
             lambda v: v["kernel"] is None or (v["kernel"] >= 1 and v["kernel"] % 2 == 1),
             "kernel = {kernel} must be odd and at least 1, or None",

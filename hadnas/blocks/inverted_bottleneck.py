@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from hadnas.blocks.layers import Act, Norm, activation, normalisation
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import at_least, odd, require
+from hadnas.blocks.rules import odd, require, some_channels
 
 
 @block(
     family="convolution",
     rules=(
-        at_least("expand", 1),
+        some_channels("expand"),
         odd("kernel"),
         require(
             lambda v: v["squeeze"] is None or 1 <= v["squeeze"] <= v["dim"],
@@ -26,15 +26,17 @@ class InvertedBottleneck(nn.Module):
 
     y = norm(W2 se(act(norm(DW act(norm(W1 x))))))
 
-    W1, W2 pointwise C -> e C -> C; DW depthwise k x k; se squeeze-and-excitation h * sigmoid(V2 relu(V1 mean(h))) with
-    V1, V2 e C -> C // squeeze -> e C, or the identity for None. Convolutions have no bias, V1 and V2 have one.
+    W1, W2 pointwise C -> e C -> C, e C rounded down; DW depthwise k x k; se squeeze-and-excitation h * sigmoid(V2
+    relu(V1 mean(h))) with V1, V2 e C -> C // squeeze -> e C, or the identity for None. Convolutions have no bias, V1
+    and V2 have one.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 1 if squeeze is None else 2
-    Params: 2*expand*C**2 + kernel**2*expand*C + 2*weights(norm, expand*C) + weights(norm, C)
-        + 2*weights(act, expand*C) + (0 if squeeze is None else 2*expand*C*(C//squeeze) + C//squeeze + expand*C)
-    MACs: (2*expand*C**2 + kernel**2*expand*C)*N + (0 if squeeze is None else 2*expand*C*(C//squeeze))
-    Products: (0 if squeeze is None else expand*C*N) + products(act, 2*expand*C*N)
+    Params: 2*(expand*C//1)*C + kernel**2*(expand*C//1) + 2*weights(norm, expand*C//1) + weights(norm, C)
+        + 2*weights(act, expand*C//1)
+        + (0 if squeeze is None else 2*(expand*C//1)*(C//squeeze) + C//squeeze + (expand*C//1))
+    MACs: (2*(expand*C//1)*C + kernel**2*(expand*C//1))*N + (0 if squeeze is None else 2*(expand*C//1)*(C//squeeze))
+    Products: (0 if squeeze is None else (expand*C//1)*N) + products(act, 2*(expand*C//1)*N)
     Source: Sandler et al., "MobileNetV2", 2018, arXiv 1801.04381, section 3.3; se: Tan and Le, "EfficientNet", 2019,
         arXiv 1905.11946, section 4. The residual is outside; the width inside se is not rounded and its activation is
         always ReLU.
@@ -45,7 +47,7 @@ class InvertedBottleneck(nn.Module):
         self,
         dim: int,
         *,
-        expand: int = 4,
+        expand: int | float = 4,
         kernel: int = 3,
         act: Act = "relu6",
         norm: Norm | None = "batchnorm2d",
@@ -55,7 +57,7 @@ class InvertedBottleneck(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        hidden = expand * dim
+        hidden = int(expand * dim)
         self.w1 = nn.Conv2d(dim, hidden, 1, bias=False, **dd)
         self.norm1 = normalisation(norm, hidden, **dd)
         self.act1 = activation(act, **dd)

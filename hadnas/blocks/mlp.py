@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from hadnas.blocks.layers import Act, activation
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import at_least, odd
+from hadnas.blocks.rules import odd, some_channels
 
 
 @block(
     family="additive",
-    rules=(at_least("expand", 1), odd("kernel")),
+    rules=(some_channels("expand"), odd("kernel")),
     unused=lambda v: ("kernel",) if v["mix"] == "none" else (),
 )
 class Mlp(nn.Module):
@@ -21,14 +21,15 @@ class Mlp(nn.Module):
     before:  y = W2 act(DW W1 x)
     after:   y = W2 (h + act'(DW h)),  h = act(W1 x)
 
-    W1, W2 pointwise C -> e C -> C; DW depthwise k x k. `mix` chooses the place of DW.
+    W1, W2 pointwise C -> e C -> C, e C rounded down; DW depthwise k x k. `mix` chooses the place of DW.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 1
-    Params: 2*expand*C**2 + ((expand + 1)*C if bias else 0) + (2 if mix == "after" else 1)*weights(act, expand*C)
-        + (0 if mix == "none" else (kernel**2 + (1 if bias else 0))*expand*C)
-    MACs: 2*expand*C**2*N + (0 if mix == "none" else kernel**2*expand*C*N)
-    Products: (2 if mix == "after" else 1)*products(act, expand*C*N)
+    Params: 2*(expand*C//1)*C + ((expand*C//1) + C if bias else 0) + (2 if mix == "after" else 1)
+        *weights(act, expand*C//1)
+        + (0 if mix == "none" else (kernel**2 + (1 if bias else 0))*(expand*C//1))
+    MACs: 2*(expand*C//1)*C*N + (0 if mix == "none" else kernel**2*(expand*C//1)*N)
+    Products: (2 if mix == "after" else 1)*products(act, (expand*C//1)*N)
     Source: Dosovitskiy et al., "An image is worth 16x16 words", 2020, arXiv 2010.11929, equation 3; `before`: Guo et
         al., "Visual attention network", 2022, arXiv 2202.09741; `after`: Hou et al., "Conv2Former", 2022,
         arXiv 2211.11943.
@@ -39,7 +40,7 @@ class Mlp(nn.Module):
         self,
         dim: int,
         *,
-        expand: int = 4,
+        expand: int | float = 4,
         act: Act = "gelu",
         bias: bool = True,
         mix: Literal["none", "before", "after"] = "none",
@@ -49,7 +50,7 @@ class Mlp(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        hidden = expand * dim
+        hidden = int(expand * dim)
         self.w1 = nn.Conv2d(dim, hidden, 1, bias=bias, **dd)
         self.act = activation(act, **dd)
         self.w2 = nn.Conv2d(hidden, dim, 1, bias=bias, **dd)

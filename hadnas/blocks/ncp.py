@@ -5,7 +5,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import odd, require, within
+from hadnas.blocks.rules import odd, some_channels, within
 
 
 @block(
@@ -14,7 +14,7 @@ from hadnas.blocks.rules import odd, require, within
     rules=(
         within("degree", 2, 4),
         odd("kernel"),
-        require(lambda v: int(v["expand"] * v["dim"]) >= 1, "expand = {expand} leaves no channel of dim = {dim}"),
+        some_channels("expand"),
     ),
 )
 class Ncp(nn.Module):

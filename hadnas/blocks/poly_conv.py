@@ -6,14 +6,14 @@ from torch import Tensor, nn
 
 from hadnas.blocks.layers import Norm, normalisation
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import at_least, odd, require
+from hadnas.blocks.rules import at_least, odd, some_channels
 
 
 @block(
     family="hadamard",
     twin=("interact", "mul", "sum"),
     rules=(
-        require(lambda v: v["expand"] * v["dim"] >= 1, "expand = {expand} leaves no channel of dim = {dim}"),
+        some_channels("expand"),
         odd("kernel"),
         at_least("dilation", 1),
     ),

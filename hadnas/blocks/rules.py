@@ -16,6 +16,11 @@ def at_least(slot: str, low: float) -> Rule:
     return require(lambda v: v[slot] is None or v[slot] >= low, f"{slot} = {{{slot}}} must be at least {low}")
 
 
+def some_channels(slot: str) -> Rule:
+    """slot * dim, rounded down, is a channel at least."""
+    return require(lambda v: int(v[slot] * v["dim"]) >= 1, f"{slot} = {{{slot}}} leaves no channel of dim = {{dim}}")
+
+
 def odd(slot: str, low: int = 1) -> Rule:
     """An odd number >= low, so that same padding preserves the resolution, or None."""
     return require(

@@ -6,23 +6,24 @@ from torch import Tensor, nn
 
 from hadnas.blocks.layers import Act, activation
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import at_least, odd
+from hadnas.blocks.rules import odd, some_channels
 
 
-@block(family="convolution", rules=(at_least("expand", 1), odd("kernel")))
+@block(family="convolution", rules=(some_channels("expand"), odd("kernel")))
 class SepConv(nn.Module):
     """Pointwise expansion, activation, depthwise convolution, pointwise projection.
 
     y = W2 DW act(W1 x)
 
-    W1, W2 pointwise C -> e C -> C; DW depthwise k x k on e C channels. StarReLU, s relu(h)^2 + b with learned s and b,
-    is a product of the map with itself.
+    W1, W2 pointwise C -> e C -> C, e C rounded down; DW depthwise k x k on e C channels. StarReLU, s relu(h)^2 + b with
+    learned s and b, is a product of the map with itself.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 1
-    Params: 2*expand*C**2 + kernel**2*expand*C + weights(act, expand*C) + ((2*expand + 1)*C if bias else 0)
-    MACs: (2*expand*C**2 + kernel**2*expand*C)*N
-    Products: products(act, expand*C*N)
+    Params: 2*(expand*C//1)*C + kernel**2*(expand*C//1) + weights(act, expand*C//1)
+        + (2*(expand*C//1) + C if bias else 0)
+    MACs: (2*(expand*C//1)*C + kernel**2*(expand*C//1))*N
+    Products: products(act, (expand*C//1)*N)
     Source: Yu et al., "MetaFormer baselines for vision", 2022, arXiv 2210.13452.
     timm: timm.models.metaformer.SepConv
     """
@@ -31,7 +32,7 @@ class SepConv(nn.Module):
         self,
         dim: int,
         *,
-        expand: int = 2,
+        expand: int | float = 2,
         kernel: int = 7,
         act: Act = "star_relu",
         bias: bool = False,
@@ -40,7 +41,7 @@ class SepConv(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        hidden = expand * dim
+        hidden = int(expand * dim)
         self.w1 = nn.Conv2d(dim, hidden, 1, bias=bias, **dd)
         self.act = activation(act, **dd)
         self.dw = nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2, groups=hidden, bias=bias, **dd)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import odd, require
+from hadnas.blocks.rules import odd, some_channels
 
 
 @block(
@@ -13,7 +13,7 @@ from hadnas.blocks.rules import odd, require
     twin=("interact", "mul", "sum"),
     rules=(
         odd("kernel"),
-        require(lambda v: int(v["expand"] * v["dim"]) >= 1, "expand = {expand} leaves no channel of dim = {dim}"),
+        some_channels("expand"),
     ),
 )
 class SimpleGate(nn.Module):

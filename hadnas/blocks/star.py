@@ -6,18 +6,18 @@ from torch import Tensor, nn
 
 from hadnas.blocks.layers import Act, Norm, activation, normalisation
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import at_least, odd, require
+from hadnas.blocks.rules import odd, require, some_channels
 
 
 @block(
     family="hadamard",
     twin=("interact", "mul", "sum"),
     rules=(
-        at_least("expand", 1),
+        some_channels("expand"),
         odd("kernel"),
         require(
-            lambda v: v["interact"] != "one" or v["expand"] * v["dim"] % 2 == 0,
-            "expand * dim = {expand} * {dim} must be even for interact = 'one'",
+            lambda v: v["interact"] != "one" or int(v["expand"] * v["dim"]) % 2 == 0,
+            "expand * dim = {expand} * {dim}, rounded down, must be even for interact = 'one'",
         ),
         require(
             lambda v: v["interact"] != "one" or v["act_on"] in ("one", "none"),
@@ -33,16 +33,16 @@ class Star(nn.Module):
 
     With `one` there is no second branch: F1 is 3/2 as wide, with the same weights and MACs (the control).
 
-    DW, DW' depthwise k x k convolutions; F1, F2 pointwise C -> e C; G pointwise e C -> C. `act_on` chooses the
-    activated branch: "one" (F1, as published), "both", "after" (the product) or "none".
+    DW, DW' depthwise k x k convolutions; F1, F2 pointwise C -> e C, rounded down; G pointwise e C -> C. `act_on`
+    chooses the activated branch: "one" (F1, as published), "both", "after" (the product) or "none".
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 if interact == "mul" else 1
-    Params: 3*expand*C**2 + 2*kernel**2*C + 3*C + (3*expand*C//2 if interact == "one" else 2*expand*C)
+    Params: 3*(expand*C//1)*C + 2*kernel**2*C + 3*C + (3*(expand*C//1)//2 if interact == "one" else 2*(expand*C//1))
         + 2*weights(norm, C) + (0 if act_on == "none" else 2 if act_on == "both" else 1)*weights(act, C)
-    MACs: (3*expand*C**2 + 2*kernel**2*C)*H*W
-    Products: (expand*C*N if interact == "mul" else 0) + (0 if act_on == "none" else 2 if act_on == "both" else 1)
-        * products(act, 3*expand*C*N//2 if interact == "one" else expand*C*N)
+    MACs: (3*(expand*C//1)*C + 2*kernel**2*C)*H*W
+    Products: ((expand*C//1)*N if interact == "mul" else 0) + (0 if act_on == "none" else 2 if act_on == "both" else 1)
+        * products(act, (3*(expand*C//1)//2)*N if interact == "one" else (expand*C//1)*N)
     Source: Ma et al., "Rewrite the stars", 2024, arXiv 2403.19967, section 3.1 and figure 4; the residual is outside.
     timm: timm.models.starnet.Block
     """
@@ -51,7 +51,7 @@ class Star(nn.Module):
         self,
         dim: int,
         *,
-        expand: int = 4,
+        expand: int | float = 4,
         kernel: int = 7,
         act: Act = "relu6",
         act_on: Literal["one", "both", "after", "none"] = "one",
@@ -62,7 +62,7 @@ class Star(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        hidden = expand * dim * 3 // 2 if interact == "one" else expand * dim
+        hidden = int(expand * dim) * 3 // 2 if interact == "one" else int(expand * dim)
         self.dw_in = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim, **dd)
         self.norm_in = normalisation(norm, dim, **dd)
         self.f1 = nn.Conv2d(dim, hidden, 1, **dd)

@@ -6,31 +6,31 @@ from torch import Tensor, nn
 
 from hadnas.blocks.layers import Act, Norm, activation, normalisation
 from hadnas.blocks.registry import block
-from hadnas.blocks.rules import at_least, odd
+from hadnas.blocks.rules import odd, some_channels
 
 
 @block(
     family="convolution",
     name="uib",
-    rules=(at_least("expand", 1), odd("start"), odd("middle")),
+    rules=(some_channels("expand"), odd("start"), odd("middle")),
 )
 class UniversalInvertedBottleneck(nn.Module):
     """An inverted bottleneck with a depthwise convolution before the expansion, after it, both or neither.
 
     y = norm(W2 act(norm(DW2 act(norm(W1 norm(DW1 x))))))
 
-    W1, W2 pointwise C -> e C -> C; DW1 depthwise `start` x `start` on C channels, DW2 depthwise `middle` x `middle` on
-    e C channels; with kernel None a depthwise convolution is left out, with its norm and activation. `start` alone is
-    a ConvNeXt-like block, `middle` alone an inverted bottleneck, both the extra depthwise form, neither a feed-forward
-    network. Convolutions have no bias.
+    W1, W2 pointwise C -> e C -> C, e C rounded down; DW1 depthwise `start` x `start` on C channels, DW2 depthwise
+    `middle` x `middle` on e C channels; with kernel None a depthwise convolution is left out, with its norm and
+    activation. `start` alone is a ConvNeXt-like block, `middle` alone an inverted bottleneck, both the extra depthwise
+    form, neither a feed-forward network. Convolutions have no bias.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 1
-    Params: 2*expand*C**2 + weights(norm, expand*C) + weights(norm, C) + weights(act, expand*C)
+    Params: 2*(expand*C//1)*C + weights(norm, expand*C//1) + weights(norm, C) + weights(act, expand*C//1)
         + (start**2*C + weights(norm, C) if start else 0)
-        + (middle**2*expand*C + weights(norm, expand*C) + weights(act, expand*C) if middle else 0)
-    MACs: (2*expand*C**2 + (start**2*C if start else 0) + (middle**2*expand*C if middle else 0))*N
-    Products: (2 if middle else 1)*products(act, expand*C*N)
+        + (middle**2*(expand*C//1) + weights(norm, expand*C//1) + weights(act, expand*C//1) if middle else 0)
+    MACs: (2*(expand*C//1)*C + (start**2*C if start else 0) + (middle**2*(expand*C//1) if middle else 0))*N
+    Products: (2 if middle else 1)*products(act, (expand*C//1)*N)
     Source: Qin et al., "MobileNetV4", 2024, arXiv 2404.10518. Residual and LayerScale are outside.
     timm: timm.models._efficientnet_blocks.UniversalInvertedResidual
     """
@@ -39,7 +39,7 @@ class UniversalInvertedBottleneck(nn.Module):
         self,
         dim: int,
         *,
-        expand: int = 4,
+        expand: int | float = 4,
         start: int | None = 3,
         middle: int | None = 3,
         act: Act = "relu",
@@ -49,7 +49,7 @@ class UniversalInvertedBottleneck(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        hidden = expand * dim
+        hidden = int(expand * dim)
         self.start: nn.Module = nn.Identity()
         if start is not None:
             dw = nn.Conv2d(dim, dim, start, padding=start // 2, groups=dim, bias=False, **dd)

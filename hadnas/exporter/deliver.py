@@ -1,20 +1,28 @@
 """Exports a study's network: the facts of its model card, its folder, and its entry in MLflow's registry."""
 
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from hadnas.errors import StudyError
 from hadnas.exporter.card import Facts, Repeated, Single
 from hadnas.exporter.folder import export
+from hadnas.hosts.build import save_weights, trained
 from hadnas.inputs import Inputs
-from hadnas.measure.figures import VAL, metric_words
+from hadnas.measure.cost import cost
+from hadnas.measure.figures import TABLE, VAL, metric_words
 from hadnas.results.candidate import Found
-from hadnas.results.finals import read_finals
+from hadnas.results.finals.finals import read_finals
 from hadnas.results.table import StudyResults
 from hadnas.results.weights import current_weights, network_of
+from hadnas.search.stress import changed
 from hadnas.source.module import needed
+from hadnas.train.score import score_module
+from hadnas.train.stress.stress import Stress
 
 UNTESTED = "No figure here is of the test split."
 TESTED = (
@@ -61,24 +69,51 @@ def facts(results: StudyResults, found: Found) -> Facts:
     )
 
 
-def deliver(results: StudyResults, found: Found, out: str | Path, *, onnx: bool, force: bool) -> Path:
+def deliver(
+    results: StudyResults, found: Found, out: str | Path, *, onnx: bool, force: bool, prune: Stress | None = None
+) -> Path:
     """Write a trial or baseline as `hadnas.export` does, with its weights and the study's figures in its card.
 
-    Raises StudyError if its training is not finished, and as `hadnas.export` and `current_weights` do.
+    With `prune` its smallest weights are 0, or its channels removed, and the card has the figures of the network that
+    remains. Raises StudyError if its training is not finished, SpecError if it has no channels that can be removed, and
+    as `hadnas.export` and `current_weights` do.
     """
     _ = found.trained  # raises if it is not
-    weights = current_weights(results, found)
-    return export(
-        results.plan(found),
-        results.task(),
-        out,
-        weights,
-        facts=facts(results, found),
-        moments=results.moments(),
-        class_names=results.class_names(),
-        onnx=onnx,
-        force=force,
+    with tempfile.TemporaryDirectory() as scratch:
+        plan, weights, known = results.plan(found), current_weights(results, found), facts(results, found)
+        if prune is not None:
+            plan, network = changed(prune, plan, trained(plan, weights))
+            weights = Path(scratch) / "model.safetensors"
+            save_weights(network, weights)
+            known = _pruned(results, found, known, prune, network)
+        return export(
+            plan,
+            results.task(),
+            out,
+            weights,
+            facts=known,
+            moments=results.moments(),
+            class_names=results.class_names(),
+            onnx=onnx,
+            force=force,
+        )
+
+
+def _pruned(results: StudyResults, found: Found, known: Facts, prune: Stress, network: nn.Module) -> Facts:
+    """The facts of a network that was pruned after its training: scored again on the validation split."""
+    metric, before = found.metric.removeprefix(VAL), known.scores["validation"]
+    score = score_module(network, results.data(), batch=results.study.recipe.evaluation_batch)
+    after = Single(metric, score.metrics[metric], score.standard_error(metric), score.n)
+    costs = cost(network, *results.task().shapes)
+    figures = {name: figure.of(costs) for name, figure in TABLE.items() if figure.source == "cost"}
+    zeros = sum(parameter.numel() - int(torch.count_nonzero(parameter)) for parameter in network.parameters())
+    limits = (
+        f"It was pruned after its training ({prune}), and not trained since: before, its validation "
+        f"{metric_words(metric)} was {before}. {zeros:,} of its parameters are 0.",
+        UNTESTED,
+        *known.limits[-1:],
     )
+    return replace(known, scores={"validation": after}, figures=figures, protocol={}, limits=limits)
 
 
 def example(results: StudyResults, found: Found) -> Inputs:

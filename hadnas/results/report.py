@@ -12,7 +12,7 @@ from hadnas.measure.metrics.metric import METRICS
 from hadnas.paths import as_path
 from hadnas.results import sections as of
 from hadnas.results.candidate import Found
-from hadnas.results.finals import Final, SplitScores, openings, read_finals
+from hadnas.results.finals.finals import Final, SplitScores, openings, read_finals
 from hadnas.results.insight import insight
 from hadnas.results.predictions import score_in
 from hadnas.results.statistics import Estimate

@@ -10,7 +10,7 @@ from hadnas.errors import HadnasError
 from hadnas.measure.figures import RATIO, metric_words, shown_in
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import axis_label, comparison, front_points, ordinate_of
-from hadnas.results.finals import Final, lacking, opened_words
+from hadnas.results.finals.finals import Final, lacking, opened_words
 from hadnas.results.insight import MIN_GROUP, Insight, effects
 from hadnas.results.plots import plot_bars, plot_front, plot_history, plot_intervals
 from hadnas.results.predictions import draw_predictions, metrics_text, score_in, worst_first

@@ -10,7 +10,7 @@ split once more, which is counted and said.
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -22,25 +22,28 @@ from hadnas.errors import Interrupted, SpecError, StudyError, check_kind
 from hadnas.hosts.build import trained
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.figures import TABLE, VAL
-from hadnas.results.finals import Final, read_finals
+from hadnas.results.finals.finals import Final, read_finals
 from hadnas.results.table import StudyResults
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.job import Outcome
 from hadnas.search.mirror.candidates import mirror_finals
 from hadnas.search.mirror.restore import open_mirror, without_mlflow
 from hadnas.search.progress import Progress, Watch
+from hadnas.search.stress import score_stressed
 from hadnas.search.tally import REFUSALS
 from hadnas.store.database import clear_errors
 from hadnas.store.health.outage import through_outages
 from hadnas.store.home import Home, score_of
 from hadnas.store.ledger import Ledger
+from hadnas.store.records import TrainingKey
 from hadnas.store.study import Study
-from hadnas.store.trials import OPENINGS, FinalEntry, Kind, mark_behind, note_finals
+from hadnas.store.trials import OPENINGS, FinalEntry, Kind, final_entries, mark_behind, note_finals
 from hadnas.track.failure import STORE_ERRORS, reason_of
 from hadnas.track.weights import fetched_weights
 from hadnas.train.device import chosen_device
 from hadnas.train.own import OwnTraining, Train
 from hadnas.train.score import check_defined, score_module
+from hadnas.train.stress.stress import Stress, check_stress
 from hadnas.train.trainer import Epoch
 
 CONTROLS: dict[Kind, Callable[..., Arch | None]] = {"additive twin": additive_twin, "one branch": one_branch}
@@ -64,15 +67,16 @@ def run_finals(
     top: int | None = None,
     candidates: int | None = None,
     device: str = "auto",
+    under: Sequence[Stress] = (),
     watch: Watch = lambda progress: None,
     evaluate: Train | None = None,
 ) -> list[Final]:
     """Hold the finals of a study: `seeds` trainings of the front, or of the `top` best, and of their controls.
 
-    `evaluate` is the function by which the study was trained, if it was (see `run_study`).
-    `candidates` random ones are drawn to be compared with, as many as the study met where None. Raises StudyError
-    where the study has no finished trial or its data have changed, SpecError for a number that is too small,
-    Interrupted on Ctrl-C; the same command goes on.
+    `evaluate` is the function by which the study was trained, if it was (see `run_study`). Each network is scored under
+    the stresses `under`, too. `candidates` random ones are drawn to be compared with, as many as the study met where
+    None. Raises StudyError where the study has no finished trial or its data have changed, SpecError for a number that
+    is too small, DataError for a stress that does not fit the data, Interrupted on Ctrl-C; the same command goes on.
     """
     check_kind(name, str, "name", "the name of a stored study: study.name")
     check_kind(home, Home, "home", "a home: hadnas.Home(folder)")
@@ -84,6 +88,8 @@ def run_finals(
     _ = results.best  # says where there is none
     data = results.data()
     check_defined(results.study.metric_figure.removeprefix(VAL), data, "test")
+    for stress in under:
+        check_stress(stress, data)
     if data.sizes["test"] < 2:
         raise StudyError(f"{data.name}: the test split has {data.sizes['test']} image; finals need two or more")
     ledger = Ledger(home.url)
@@ -93,7 +99,7 @@ def run_finals(
             judge = Evaluator(_plain(results), data, home, ledger, chosen_device(device), own)
             candidates = results.num_met if candidates is None else candidates
             with ledger.worker.alive():
-                through_outages(lambda: _Finals(results, ledger, judge, watch).hold(seeds, top, candidates))
+                through_outages(lambda: _Finals(results, ledger, judge, watch).hold(seeds, top, candidates, under))
         except KeyboardInterrupt:
             raise Interrupted(f"the finals of {name!r} were interrupted; the same command goes on from here") from None
         finally:
@@ -140,8 +146,8 @@ class _Finals:
         self.progress = Progress(results.name, 0, epochs=results.study.recipe.epochs)
         self.by_hits = results.study.metric_figure == f"{VAL}accuracy"  # the only metric that needs no outputs
 
-    def hold(self, seeds: int, top: int | None, candidates: int) -> None:
-        """Train everything, then open the test split, then note who took part."""
+    def hold(self, seeds: int, top: int | None, candidates: int, under: Sequence[Stress]) -> None:
+        """Train everything, then open the test split, score under stress, and note who took part."""
         study = self.searcher.study
         first = study.seed + 1
         judges = [
@@ -172,12 +178,28 @@ class _Finals:
                 self.progress.done += 1
         scored = [(judge, entry.plan) for entry in field if entry.name not in reasons for judge in judges]
         self._open_test(scored)
-        entries = []
+        entries, known = [], {(old.name, tuple(old.keys)): old.stressed for old in final_entries(self.results.book)}
         for entry in field:
             seen, reason = [judge.key(entry.plan) for judge in judges], reasons.get(entry.name)
             fingerprint = entry.plan.arch.fingerprint
-            entries.append(FinalEntry(entry.name, entry.kind, fingerprint, entry.against, seen, reason))
+            stressed = known.get((entry.name, tuple(seen)), {})
+            if reason is None:
+                stressed = stressed | self._under(under, entry, list(zip(judges, seen, strict=True)))
+            entries.append(FinalEntry(entry.name, entry.kind, fingerprint, entry.against, seen, reason, stressed))
         note_finals(self.results.book, entries)
+
+    def _under(
+        self, stresses: Sequence[Stress], entry: Entry, trainings: Sequence[tuple[Evaluator, TrainingKey]]
+    ) -> dict[str, dict[str, int]]:
+        """The sizes that remain of a network under each stress that it can have."""
+        found: dict[str, dict[str, int]] = {}
+        for stress in stresses:
+            self._say(f"{entry.name} under {stress}", 0)
+            finished = [(judge, self.ledger.training(key)) for judge, key in trainings]
+            size = score_stressed(stress, entry.plan, [(judge, one) for judge, one in finished if one is not None])
+            if size is not None:
+                found[str(stress)] = size
+        return found
 
     def _field(self, top: int | None) -> list[Entry]:
         """Finalists, each with its controls, and the study's baselines."""

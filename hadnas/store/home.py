@@ -139,10 +139,14 @@ def weights_of(training: Training, home: Home) -> Path:
     return path
 
 
-def score_of(training: Training, home: Home, split: Literal["val", "test"]) -> Path:
-    """The file of a finished training's outputs on a split, beside its weights; those before version 6 have none."""
+def score_of(training: Training, home: Home, split: Literal["val", "test"], stress: str = "") -> Path:
+    """The file of a finished training's outputs on a split, beside its weights; those before version 6 have none.
+
+    stress: the text of a stress under which the network was scored
+    """
     assert training.weights is not None
-    return home.file(training.weights).with_suffix(f".{split}.safetensors")
+    changed = f"-{stress.replace(':', '-')}" if stress else ""
+    return home.file(training.weights).with_suffix(f".{split}{changed}.safetensors")
 
 
 def checkpoint_of(key: TrainingKey, home: Home) -> Path:

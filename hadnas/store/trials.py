@@ -5,7 +5,7 @@ refused, or has a RUNG. Failed trials are from earlier versions of hadnas, which
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
 import optuna
@@ -174,7 +174,10 @@ Kind = Literal["finalist", "additive twin", "one branch", "baseline", "random"]
 
 @dataclass(frozen=True)
 class FinalEntry:
-    """A network of the finals: its trainings, one key per seed, or the reason why one failed."""
+    """A network of the finals: its trainings, one key per seed, or the reason why one failed.
+
+    `stressed` has each stress under which it was scored, as text, with the `params` and `macs` that remained.
+    """
 
     name: str
     kind: Kind
@@ -182,6 +185,7 @@ class FinalEntry:
     against: str | None
     keys: Annotated[list[TrainingKey], Field(min_length=1)]
     reason: str | None
+    stressed: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def trial_name(number: int) -> str:

@@ -1,5 +1,6 @@
 """Scores a module on a split, in eval mode and float32."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,9 @@ from hadnas.train.recipe import Recipe
 
 EVALUATION_BATCH = Recipe().evaluation_batch
 """Images that are scored at once, without a recipe."""
+
+Change = Callable[[nn.Module, Inputs, Tensor], Inputs]
+"""A module, normalised inputs and targets of a batch -> the inputs that the module reads in their place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +108,11 @@ def score_module(
     *,
     batch: int = EVALUATION_BATCH,
     device: torch.device | str = "cpu",
+    change: Change | None = None,
 ) -> Score:
     """Score a module in eval mode and float32 on the validation split, or open the test split; its mode is restored.
 
-    `batch` images are scored at once. A module of values gives them in the data's own units.
+    `batch` images are scored at once, changed by `change`. A module of values gives them in the data's own units.
     """
     device = torch.device(device)
     part: Split = data.val if split == "val" else data.open_test()
@@ -117,7 +122,8 @@ def score_module(
     loss = torch.zeros((), dtype=torch.float64, device=device)
     found = []
     for inputs, targets in part.batches(batch, device):
-        outputs = checked_outputs(module, inputs, data.classes)
+        seen = inputs if change is None else change(module, inputs, targets)
+        outputs = checked_outputs(module, seen, data.classes)
         loss += plain.total(outputs, targets)
         found.append(outputs)
     module.train(training)

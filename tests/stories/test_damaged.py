@@ -11,7 +11,7 @@ import pytest
 from hadnas.errors import HadnasError, StudyError
 from hadnas.measure.latency.latency import protocol, protocol_key
 from hadnas.opened import open_study
-from hadnas.results.finals import read_finals
+from hadnas.results.finals.finals import read_finals
 from hadnas.search.finals import run_finals
 from hadnas.search.latency.predictor import digest, load_predictor
 from hadnas.search.run import run_study

@@ -15,7 +15,7 @@ from hadnas.exporter.deliver import facts
 from hadnas.hosts.build import trained
 from hadnas.hosts.host import make_plan
 from hadnas.opened import open_study
-from hadnas.results.finals import Final, lacking, opened_words, openings, read_finals
+from hadnas.results.finals.finals import Final, lacking, opened_words, openings, read_finals
 from hadnas.results.report import first_sentence
 from hadnas.results.table import StudyResults
 from hadnas.search.finals import run_finals

@@ -18,7 +18,7 @@ from hadnas.exporter.folder import export
 from hadnas.hosts.build import build_plan, save_weights
 from hadnas.hosts.host import make_plan
 from hadnas.opened import open_study
-from hadnas.results.finals import read_finals
+from hadnas.results.finals.finals import read_finals
 from hadnas.results.report import write_report
 from hadnas.search.finals import run_finals
 from hadnas.search.run import run_study

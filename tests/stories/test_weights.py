@@ -10,7 +10,7 @@ from sqlalchemy import text
 from hadnas.errors import StudyError
 from hadnas.opened import open_study
 from hadnas.paths import sha256_of
-from hadnas.results.finals import openings
+from hadnas.results.finals.finals import openings
 from hadnas.results.table import StudyResults
 from hadnas.search.finals import run_finals
 from hadnas.search.progress import Progress

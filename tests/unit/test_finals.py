@@ -12,7 +12,7 @@ from hadnas.arch.twins import additive_twin, one_branch
 from hadnas.hosts.build import build_seeded, save_weights
 from hadnas.hosts.host import make_plan
 from hadnas.opened import open_study
-from hadnas.results.finals import openings
+from hadnas.results.finals.finals import openings
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.finals import run_finals
 from hadnas.space import every, one_of, op

@@ -17,7 +17,7 @@ from hadnas.hosts.host import Plan
 from hadnas.inputs import AllMoments
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.figures import values
-from hadnas.results.finals import read_finals
+from hadnas.results.finals.finals import read_finals
 from hadnas.results.plots import GREEN, RED, SKY
 from hadnas.results.predictions import draw_predictions, prediction_rows
 from hadnas.results.table import StudyResults

@@ -30,6 +30,12 @@ def exporting(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of an export, except `--out`."""
     for option in (
         click.option(
+            "--prune",
+            metavar="KIND:SHARE",
+            show_default="not pruned",
+            help="Prune it first: weights:0.8 sets this share of its weights to 0, channels:0.5 removes channels.",
+        ),
+        click.option(
             "--mlflow-model", is_flag=True, help="Log it as a model of its run and register it in MLflow, too."
         ),
         click.option("--force", is_flag=True, help="Write into a folder that is not empty."),
@@ -46,7 +52,7 @@ def exporting(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--out", required=True, type=PathType(), metavar="DIR", help="Folder to write.")
 @click.option("--trial", type=TRIALS, metavar="N", show_default="the best", help="A finished trial.")
 @exporting
-def export_command(study: str, home: str | None, out: Path, trial: int | None, **options: bool) -> None:
+def export_command(study: str, home: str | None, out: Path, trial: int | None, **options: Any) -> None:
     """Write the best architecture as code that needs torch and timm only, with its weights.
 
     The best is that by the study's metric among feasible trials, ties by fewest MACs; `hadnas pick` chooses another.
@@ -89,6 +95,7 @@ def pick_command(
     onnx: bool,
     force: bool,
     mlflow_model: bool,
+    prune: str | None,
     **most: Any,
 ) -> None:
     """Choose the best trained network of a study within limits, print it and, with --out, export it.
@@ -99,29 +106,35 @@ def pick_command(
     from hadnas.opened import open_study
     from hadnas.shell.tables.study import show_picked
 
-    if out is None and (onnx or force or mlflow_model):
-        raise click.UsageError("--onnx, --force and --mlflow-model need --out.")
+    if out is None and (onnx or force or mlflow_model or prune):
+        raise click.UsageError("--onnx, --force, --mlflow-model and --prune need --out.")
     limits = chosen_limits(most)
     results = open_study(study, home)
     figure = metric or results.study.metric_figure
     figure = f"{VAL}{figure}" if f"{VAL}{figure}" in TABLE else figure
     found = results.pick(limits, figure)
-    options = {"onnx": onnx, "force": force, "mlflow_model": mlflow_model}
-    written = "" if out is None else _export(results, found, out, **options)
+    written = ""
+    if out is not None:
+        written = _export(results, found, out, onnx=onnx, force=force, mlflow_model=mlflow_model, prune=prune)
     show_picked(results, found, limits, figure)
     if written:
         click.echo(written)
 
 
-def _export(results: "OpenStudy", found: "Found", out: Path, *, onnx: bool, force: bool, mlflow_model: bool) -> str:
+def _export(
+    results: "OpenStudy", found: "Found", out: Path, *, onnx: bool, force: bool, mlflow_model: bool, prune: str | None
+) -> str:
     """Export a trial; how to load it, as text."""
     from hadnas.exporter.folder import usage
+
+    if mlflow_model and prune:
+        raise click.UsageError("--mlflow-model registers a network as it was trained; --prune is not allowed with it.")
 
     if mlflow_model:
         from hadnas.exporter.deliver import example
 
         example(results, found)  # raises before anything is written
-    results.export(found, out, onnx=onnx, force=force)
+    results.export(found, out, onnx=onnx, force=force, prune=prune)
     text = usage(out, results.task(), onnx=onnx)
     if mlflow_model:
         from hadnas.track.registry import serve_command

@@ -62,23 +62,36 @@ def status_command(study: str, home: str | None) -> None:
     show_default="as many as the search had",
     help="Random candidates for comparison.",
 )
+@click.option(
+    "--under",
+    multiple=True,
+    metavar="KIND:STRENGTH",
+    help="Score them under this stress, too; repeatable: noise, fgsm and pgd of the images, such as noise:0.1 (pixels "
+    "are 0..1), or weights and channels that are pruned, such as weights:0.8.",
+)
 @EVALUATE
 @DEVICE
-def finals_command(study: str, home: str | None, evaluate: str | None, **options: Any) -> None:
+def finals_command(study: str, home: str | None, evaluate: str | None, under: tuple[str, ...], **options: Any) -> None:
     """Train the best and their controls with fresh seeds, and score them once on the test split."""
     from hadnas.library import load_function
     from hadnas.opened import open_study
-    from hadnas.results.finals import openings
+    from hadnas.results.finals.finals import openings
+    from hadnas.results.finals.stress import read_stressed
     from hadnas.search.finals import run_finals
     from hadnas.shell.progress import SearchDisplay
-    from hadnas.shell.tables.finals import show_finals
+    from hadnas.shell.tables.finals import show_finals, show_stressed
     from hadnas.store.home import Home
+    from hadnas.train.stress.stress import find_stress
 
+    stresses = tuple(dict.fromkeys(map(find_stress, under)))
     function, opened = load_function(evaluate) if evaluate else None, Home(home, reading=True)
-    results, display = open_study(study, opened.path), SearchDisplay()
+    open_study(study, opened.path)
+    display = SearchDisplay()
     with display.bar:
-        found = run_finals(study, opened, watch=display, evaluate=function, **options)
+        found = run_finals(study, opened, under=stresses, watch=display, evaluate=function, **options)
+    results = open_study(study, opened.path)
     show_finals(study, found, openings(results))
+    show_stressed(study, read_stressed(results))
 
 
 @click.command("compare")

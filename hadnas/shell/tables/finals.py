@@ -1,8 +1,9 @@
 """Prints the finals of a study, and the products of a trained candidate."""
 
-from hadnas.measure.figures import metric_words, shown_in
+from hadnas.measure.figures import TABLE, metric_words, shown_in
 from hadnas.results.candidate import Found
-from hadnas.results.finals import Final, lacking, opened_words
+from hadnas.results.finals.finals import Final, lacking, opened_words
+from hadnas.results.finals.stress import EXPLAINED, Stressed
 from hadnas.results.insight import effects
 from hadnas.results.statistics import MIN_SEED_PAIRS, interval_words
 from hadnas.results.table import StudyResults
@@ -42,6 +43,27 @@ def show_finals(study: str, finals: list[Final], opened: int) -> None:
     console.print(f"{note}a p-value needs {MIN_SEED_PAIRS} seeds and is not corrected for the number of comparisons")
     for sentence in (*lacking(finals), opened_words(opened)):
         console.print(sentence)
+
+
+def show_stressed(study: str, stressed: list[Stressed]) -> None:
+    """The test metric of each network of the finals under each stress, what it lost, and the lead of the finalist."""
+    if not stressed:
+        return
+    some, sizes = stressed[0], (TABLE["params"], TABLE["macs"])
+    grid = Grid(
+        Column("stress"),
+        Column("network", name=True),
+        *(Column(figure.label, right=True, spare=3) for figure in sizes),
+        Column(f"test/{some.metric}", right=True),
+        Column("interval", spare=1),
+        Column("lost", wraps=True),
+        Column("finalist ahead by", wraps=True),
+        title=f"{study}: finals under stress, n = {some.estimate.n} images",
+    )
+    for found in stressed:
+        grid.add(found.stress, found.name, *(figure.brief(figure.of(found)) for figure in sizes), *found.texts)
+    print_left_out(grid.print())
+    console.print(EXPLAINED)
 
 
 def show_effects(results: StudyResults, found: Found) -> None:

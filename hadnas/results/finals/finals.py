@@ -36,26 +36,33 @@ class Final:
 
     @property
     def lead_text(self) -> str:
-        """The lead of the finalist in words: `+0.0120 (-0.0010 to +0.0250), inside the noise`."""
-        if self.lead is None:
-            return ""
-        mean, low, high = (self._signed(value) for value in (self.lead.mean, self.lead.low, self.lead.high))
-        parts = [f"{mean} ({low} to {high})"]
-        if self.lead.p is not None:
-            parts.append(f"p = {self.lead.p:.2g}")
-        return ", ".join([*parts, "inside the noise"] if self.lead.noise else parts)
+        """The lead of the finalist in words."""
+        return difference_text(METRICS[self.metric], self.lead)
 
     def text(self, value: float) -> str:
         """A value of the metric."""
         return METRICS[self.metric].text(value)
 
-    def _signed(self, value: float) -> str:
-        return f"{'-' if value < 0 else '+'}{self.text(abs(value))}"
-
     @property
     def interval(self) -> str:
         """The interval of the metric; "" without an estimate."""
-        return f"{self.text(self.estimate.low)} to {self.text(self.estimate.high)}" if self.estimate else ""
+        return interval_text(METRICS[self.metric], self.estimate) if self.estimate else ""
+
+
+def interval_text(metric: Metric, found: Estimate) -> str:
+    """The interval of a metric: `0.9010 to 0.9250`."""
+    return f"{metric.text(found.low)} to {metric.text(found.high)}"
+
+
+def difference_text(metric: Metric, found: Estimate | None) -> str:
+    """A difference of a metric in words: `+0.0120 (-0.0010 to +0.0250), inside the noise`; "" if there is none."""
+    if found is None:
+        return ""
+    signed = [f"{'-' if value < 0 else '+'}{metric.text(abs(value))}" for value in (found.mean, found.low, found.high)]
+    parts = [f"{signed[0]} ({signed[1]} to {signed[2]})"]
+    if found.p is not None:
+        parts.append(f"p = {found.p:.2g}")
+    return ", ".join([*parts, "inside the noise"] if found.noise else parts)
 
 
 def openings(results: StudyResults) -> int:
@@ -136,17 +143,17 @@ class SplitScores:
         return found.within(low - high, high - low)
 
 
-def _scores(results: StudyResults, entry: FinalEntry) -> SplitScores:
-    """The scores of one network of the finals on the test split; none if a training failed."""
+def split_scores(results: StudyResults, entry: FinalEntry, stress: str = "") -> SplitScores:
+    """The scores of one network of the finals on the test split, under a stress; none if a training failed."""
     found = SplitScores(METRICS[results.study.metric_figure.removeprefix(VAL)])
     for key in entry.keys if entry.reason is None else []:  # pairs need every seed
         kept, training = results.ledger.get_test(key), results.ledger.training(key)
         if kept is None or training is None:
             continue
-        if found.metric.name == "accuracy":  # the rows of every version have the hits
+        if found.metric.name == "accuracy" and not stress:  # the rows of every version have the hits
             found.table.append([float(hit) for hit in kept[0]])
         else:
-            found.add(load_score(score_of(training, results.home, "test")))
+            found.add(load_score(score_of(training, results.home, "test", stress)))
     if len({len(row) for row in found.table} | {score.n for score in found.scores}) > 1:
         raise StudyError(f"the test scores of {entry.name} are damaged: its seeds have different numbers of images")
     return found
@@ -157,7 +164,7 @@ def read_finals(results: StudyResults) -> list[Final]:
     by_name: dict[str, SplitScores] = {}
     out = []
     for entry in final_entries(results.book):
-        scores = _scores(results, entry)
+        scores = split_scores(results, entry)
         if scores:
             by_name[entry.name] = scores
         finalist = by_name.get(entry.against) if entry.against is not None else None

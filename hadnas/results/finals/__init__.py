@@ -1,0 +1,1 @@
+"""What the finals of a study found on the test split."""

@@ -1,0 +1,1 @@
+"""What a trained network loses under noise, attacks and pruning."""
