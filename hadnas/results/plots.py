@@ -19,8 +19,10 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 
 from hadnas.errors import printable
 from hadnas.measure.figures import Direction
+from hadnas.train.stress.stress import IMAGES
 
 BLACK, ORANGE, SKY, GREEN, BLUE, RED = "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
+_COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, BLACK)
 _SVG = "{http://www.w3.org/2000/svg}"
 _MARKS = {"candidate": (SKY, "o", 22), "front": (BLUE, "o", 42), "baseline": (RED, "^", 42)}
 _LOOK = {"svg.fonttype": "none", "svg.hashsalt": "hadnas", "axes.spines.top": False, "axes.spines.right": False}
@@ -132,9 +134,7 @@ def draw_growth(series: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]])
     """Figures against the side of the image, both logarithmic, an axis for each: figure -> network -> (side, value)."""
     rows = -(-len(series) // 3)
     networks = dict.fromkeys(network for lines in series.values() for network in lines)
-    looks = dict(
-        zip(networks, zip(cycle((BLUE, ORANGE, GREEN, RED, SKY, BLACK)), cycle("osD^vX"), strict=False), strict=False)
-    )
+    looks = dict(zip(networks, zip(cycle(_COLOURS), cycle("osD^vX"), strict=False), strict=False))
     handles: dict[str, Any] = {}
     with matplotlib.rc_context(_LOOK):
         figure = Figure(figsize=(3.2 * min(3, len(series)), 2.9 * rows), layout="constrained")
@@ -155,6 +155,29 @@ def draw_growth(series: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]])
             axes.set_title(name, fontsize="medium")
     figure.legend(handles.values(), handles, frameon=False, fontsize="small", loc="outside upper center", ncols=4)
     return figure
+
+
+def plot_strengths(series: Mapping[str, Mapping[str, Sequence[tuple[float, float, float, float]]]], label: str) -> str:
+    """A metric against the strength of each kind of stress, an axis for each kind: kind -> network -> points.
+
+    A point is (strength, mean, low, high).
+    """
+    networks = dict.fromkeys(network for lines in series.values() for network in lines)
+    looks = dict(zip(networks, zip(cycle(_COLOURS), cycle("osD^vX"), strict=False), strict=False))
+    handles: dict[str, Any] = {}
+    with matplotlib.rc_context(_LOOK):
+        figure = Figure(figsize=(2.6 * max(2, len(series)), 3.2), layout="constrained")
+        axes = figure.subplots(1, len(series), sharey=True, squeeze=False)[0]
+        for place, (kind, lines) in enumerate(series.items()):
+            for network, points in lines.items():
+                (colour, mark), (xs, means, lows, highs) = looks[network], zip(*points, strict=True)
+                axes[place].fill_between(xs, lows, highs, color=colour, alpha=0.12, linewidth=0)
+                (handles[_label(network)],) = axes[place].plot(xs, means, marker=mark, markersize=4, color=colour)
+            axes[place].set_title(kind, fontsize="medium")
+            axes[place].set_xlabel("strength" if kind in IMAGES else "share pruned")
+        axes[0].set_ylabel(label)
+        figure.legend(handles.values(), handles, frameon=False, fontsize="small", loc="outside upper center", ncols=3)
+    return _text(figure)
 
 
 def plot_intervals(names: Sequence[str], values: Sequence[tuple[float, float, float]], label: str) -> str:

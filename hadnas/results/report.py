@@ -13,6 +13,7 @@ from hadnas.paths import as_path
 from hadnas.results import sections as of
 from hadnas.results.candidate import Found
 from hadnas.results.finals.finals import Final, SplitScores, openings, read_finals
+from hadnas.results.finals.stress import stress_section
 from hadnas.results.insight import insight
 from hadnas.results.predictions import score_in
 from hadnas.results.statistics import Estimate
@@ -82,6 +83,7 @@ def _page(results: StudyResults, data: Data | None) -> tuple[str, dict[str, str]
         of.products(results, best, data),
         of.winner(results, best),
         of.finals(finals, results.name, openings(results)),
+        stress_section(results),
         of.refused(results),
         of.machine(results, best),
     ]

@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass
 
+from hadnas.measure.figures import TABLE, metric_words
 from hadnas.measure.metrics.metric import METRICS
-from hadnas.results.finals.finals import difference_text, interval_text, split_scores
+from hadnas.results.finals.finals import difference_text, interval_text, read_finals, split_scores
+from hadnas.results.plots import plot_strengths
+from hadnas.results.sections import Section
 from hadnas.results.statistics import Estimate
 from hadnas.results.table import StudyResults
 from hadnas.store.trials import Kind, final_entries
+from hadnas.train.stress.stress import KINDS, Stress, find_stress
 
 EXPLAINED = (
-    "lost: by how much it is worse than without the stress, paired by seed and image; params are those that are not 0; "
-    "fgsm and pgd attack each network by its own gradients"
+    "lost: by how much it is worse than without the stress, paired by seed and image; parameters that are 0 do not "
+    "count; fgsm and pgd attack each network by its own gradients"
 )
 
 
@@ -44,16 +48,43 @@ class Stressed:
         return [metric.text(self.estimate.mean), interval_text(metric, self.estimate), *differences]
 
 
+def stress_section(results: StudyResults) -> Section:
+    """The finals under stress, as a section of the report; empty without any."""
+    section, found = Section("stress", "Finals under stress: noise, attacks, pruning"), read_stressed(results)
+    if not found:
+        section.text(f"Not run yet: hadnas finals {results.name} --under noise:0.1 --under weights:0.5")
+        return section
+    metric, series = found[0].metric, dict[str, dict[str, list[tuple[float, float, float, float]]]]()
+    for one in found:
+        kind, _, strength = one.stress.partition(":")
+        unstressed = next(final.estimate for final in read_finals(results) if final.name == one.name)
+        assert unstressed is not None
+        first = [(0.0, unstressed.mean, unstressed.low, unstressed.high)]
+        points = series.setdefault(kind, {}).setdefault(one.name, first)
+        points.append((float(strength), one.estimate.mean, one.estimate.low, one.estimate.high))
+    for lines in series.values():
+        for points in lines.values():
+            points.sort()
+    section.figure(plot_strengths(series, f"test {metric_words(metric)} (95 % interval)"), "stress", wide=True)
+    sizes = (TABLE["params"], TABLE["macs"])
+    columns = ["stress", "network", *(figure.label for figure in sizes), f"test/{metric}", "95 % interval", "lost"]
+    rows = [[one.stress, one.name, *(figure.text(figure.of(one)) for figure in sizes), *one.texts] for one in found]
+    section.table([*columns, "the finalist is ahead by"], rows, {2, 3, 4})
+    section.text(f"{EXPLAINED[0].upper()}{EXPLAINED[1:]}.", note=True)
+    return section
+
+
 def read_stressed(results: StudyResults) -> list[Stressed]:
-    """The latest finals under stress, by stress in the order of their request, then by network.
+    """The latest finals under stress, by kind and strength, then by network.
 
     Raises StudyError if a score is missing or damaged.
     """
     entries = [entry for entry in final_entries(results.book) if entry.stressed and entry.reason is None]
     plain = {entry.name: split_scores(results, entry) for entry in entries}
     out = []
-    for stress in dict.fromkeys(stress for entry in entries for stress in entry.stressed):
-        under = {entry.name: split_scores(results, entry, stress) for entry in entries if stress in entry.stressed}
+    for stress in sorted({find_stress(stress) for entry in entries for stress in entry.stressed}, key=_order):
+        text = str(stress)
+        under = {entry.name: split_scores(results, entry, text) for entry in entries if text in entry.stressed}
         for entry in entries:
             if (scores := under.get(entry.name)) is None:
                 continue
@@ -63,8 +94,8 @@ def read_stressed(results: StudyResults) -> list[Stressed]:
                     name=entry.name,
                     kind=entry.kind,
                     against=entry.against,
-                    stress=stress,
-                    **entry.stressed[stress],
+                    stress=text,
+                    **entry.stressed[text],
                     metric=scores.metric.name,
                     estimate=scores.estimate(),
                     lost=plain[entry.name].lead(scores),
@@ -72,3 +103,7 @@ def read_stressed(results: StudyResults) -> list[Stressed]:
                 )
             )
     return out
+
+
+def _order(stress: Stress) -> tuple[int, float]:
+    return KINDS.index(stress.kind), stress.strength

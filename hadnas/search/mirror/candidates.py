@@ -18,6 +18,7 @@ from hadnas.inputs import AllMoments
 from hadnas.measure.cost import Cost, cost
 from hadnas.measure.figures import values
 from hadnas.results.finals.finals import read_finals
+from hadnas.results.finals.stress import read_stressed
 from hadnas.results.plots import GREEN, RED, SKY
 from hadnas.results.predictions import draw_predictions, prediction_rows
 from hadnas.results.table import StudyResults
@@ -193,9 +194,14 @@ def mirror_finals(results: StudyResults, tracker: Tracker) -> None:
     known = tracker.run_ids(deleted=True)
     runs = results.book.user_attrs.get(FINALS_RUNS, {})
     shown: dict[str, str] = {sign: run_id for sign, run_id in runs.items() if run_id in known}
+    stressed = read_stressed(results)
     for final, entry in zip(read_finals(results), final_entries(results.book), strict=True):
         sign = hashlib.sha256(repr((final.name, [asdict(key) for key in entry.keys])).encode()).hexdigest()[:16]
+        under = {
+            f"stress/{one.stress.replace(':', '/')}": one.estimate.mean for one in stressed if one.name == final.name
+        }
         if sign in shown:
+            tracker.log_metrics(shown[sign], under)
             continue
         arch = results.architecture(final.fingerprint)
         assert arch is not None
@@ -204,7 +210,7 @@ def mirror_finals(results: StudyResults, tracker: Tracker) -> None:
         if final.estimate is not None:
             found = final.estimate
             figures = {f"test/{final.metric}": found.mean, "test/low": found.low, "test/high": found.high}
-            tracker.log_metrics(run_id, figures | {"test/n": found.n, "test/seeds": found.seeds})
+            tracker.log_metrics(run_id, figures | under | {"test/n": found.n, "test/seeds": found.seeds})
         tracker.end_trial(run_id, "FINISHED" if final.estimate is not None else "KILLED", final.reason)
         shown[sign] = run_id
     results.book.set_user_attr(FINALS_RUNS, shown)
