@@ -37,12 +37,12 @@ _ALLOWED = (
 )  # fmt: skip
 
 
-def weights(name: Act | Norm | None, n: int) -> int:
+def weights(name: Act | Norm | None, n: float) -> int:
     """The number of parameters of the norm or activation `name` over `n` channels."""
     if name is None:
         return 0
     known = name in typing.get_args(Norm)
-    module = normalisation(name, n, device="meta") if known else activation(name, device="meta")  # type: ignore[arg-type]
+    module = normalisation(name, int(n), device="meta") if known else activation(name, device="meta")  # type: ignore[arg-type]
     return sum(p.numel() for p in module.parameters())
 
 
