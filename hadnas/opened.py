@@ -12,6 +12,7 @@ from hadnas.exporter.deliver import deliver, register_export
 from hadnas.measure.figures import TABLE, VAL, metric_words
 from hadnas.results.candidate import Found
 from hadnas.results.comparison import axis_label, chosen, cost_axis, front_points, ordinate_of
+from hadnas.results.finals.stress import Stressed, read_stressed
 from hadnas.results.insight import insight
 from hadnas.results.plots import draw_bars, draw_front, draw_history
 from hadnas.results.sections import bars, history_values
@@ -113,6 +114,11 @@ class OpenStudy(StudyResults):
         """A trial or baseline as a module with its trained weights, in eval mode. Raises as `weights` does."""
         check_kind(found, Found, "found", FOUND)
         return network_of(self, found)
+
+    @property
+    def stressed(self) -> list[Stressed]:
+        """The networks of the finals under each stress that was asked for, as `hadnas finals --under` prints them."""
+        return read_stressed(self)
 
     def export(
         self, found: Found, out: str | Path, *, onnx: bool = False, force: bool = False, prune: str | None = None

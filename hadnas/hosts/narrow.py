@@ -17,13 +17,13 @@ from hadnas.hosts.build import build_plan
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.inputs import cast, drawn
 
-SLOTS = ("expand", "hidden")
+WIDTH_SLOTS = ("expand", "hidden")
 """The slots of ops that set their hidden width."""
 
-CLOSE = 1e-9
+SAME = 1e-9
 """The largest difference of outputs in float64, relative to the largest output."""
 
-State = dict[str, Tensor]
+Tensors = dict[str, Tensor]
 
 
 def narrowed(plan: Plan, network: nn.Module, share: float) -> tuple[Plan, nn.Module]:
@@ -34,13 +34,13 @@ def narrowed(plan: Plan, network: nn.Module, share: float) -> tuple[Plan, nn.Mod
     """
     before, state = plan, {key: value.detach().cpu() for key, value in network.state_dict().items()}
     for index, node in enumerate(nodes(plan.arch.node)):
-        for slot in SLOTS:
+        for slot in WIDTH_SLOTS:
             if slot in node:
                 plan, state = _narrower(plan, state, index, slot, share) or (plan, state)
     if plan is before:
         raise SpecError(
             f"{plan.name} has no hidden channels that can be removed; allowed are ops with a slot "
-            f"{' or '.join(SLOTS)} that compute the same without channels whose weights are 0"
+            f"{' or '.join(WIDTH_SLOTS)} that compute the same without channels whose weights are 0"
         )
     return plan, _with(plan, state)
 
@@ -61,7 +61,7 @@ class _Axis:
         return found.flatten()
 
 
-def _narrower(plan: Plan, state: State, index: int, slot: str, share: float) -> tuple[Plan, State] | None:
+def _narrower(plan: Plan, state: Tensors, index: int, slot: str, share: float) -> tuple[Plan, Tensors] | None:
     """One op with fewer hidden channels, all else as before; None if that is not possible."""
     found = _candidate(plan, index, slot, share)
     if found is None:
@@ -127,7 +127,7 @@ def _squares(tensor: Tensor, axis: _Axis, width: int, *, blocked: bool) -> Tenso
     return each.view(-1, width).sum(0) if blocked else each.view(width, -1).sum(1)
 
 
-def _with(plan: Plan, state: State) -> nn.Module:
+def _with(plan: Plan, state: Tensors) -> nn.Module:
     network = build_plan(plan, start=False)
     network.load_state_dict(state)
     return network.eval()
@@ -138,4 +138,4 @@ def _compute_the_same(left: nn.Module, right: nn.Module, plan: Plan) -> bool:
     generator = torch.Generator().manual_seed(0)
     inputs = cast(drawn(plan.task.shapes, 2, torch.randn, generator), torch.float64)
     one, other = left.double()(*inputs), right.double()(*inputs)
-    return bool((one - other).abs().max() <= CLOSE * one.abs().max())
+    return bool((one - other).abs().max() <= SAME * one.abs().max())

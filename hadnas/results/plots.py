@@ -19,7 +19,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 
 from hadnas.errors import printable
 from hadnas.measure.figures import Direction
-from hadnas.train.stress.stress import IMAGES
+from hadnas.train.stress.stress import OF_IMAGES
 
 BLACK, ORANGE, SKY, GREEN, BLUE, RED = "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
 _COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, BLACK)
@@ -174,7 +174,7 @@ def plot_strengths(series: Mapping[str, Mapping[str, Sequence[tuple[float, float
                 axes[place].fill_between(xs, lows, highs, color=colour, alpha=0.12, linewidth=0)
                 (handles[_label(network)],) = axes[place].plot(xs, means, marker=mark, markersize=4, color=colour)
             axes[place].set_title(kind, fontsize="medium")
-            axes[place].set_xlabel("strength" if kind in IMAGES else "share pruned")
+            axes[place].set_xlabel("strength" if kind in OF_IMAGES else "share pruned")
         axes[0].set_ylabel(label)
         figure.legend(handles.values(), handles, frameon=False, fontsize="small", loc="outside upper center", ncols=3)
     return _text(figure)

@@ -43,7 +43,7 @@ from hadnas.track.weights import fetched_weights
 from hadnas.train.device import chosen_device
 from hadnas.train.own import OwnTraining, Train
 from hadnas.train.score import check_defined, score_module
-from hadnas.train.stress.stress import Stress, check_stress
+from hadnas.train.stress.stress import Stress, check_stress, find_stress
 from hadnas.train.trainer import Epoch
 
 CONTROLS: dict[Kind, Callable[..., Arch | None]] = {"additive twin": additive_twin, "one branch": one_branch}
@@ -67,28 +67,30 @@ def run_finals(
     top: int | None = None,
     candidates: int | None = None,
     device: str = "auto",
-    under: Sequence[Stress] = (),
+    under: Sequence[str] = (),
     watch: Watch = lambda progress: None,
     evaluate: Train | None = None,
 ) -> list[Final]:
     """Hold the finals of a study: `seeds` trainings of the front, or of the `top` best, and of their controls.
 
     `evaluate` is the function by which the study was trained, if it was (see `run_study`). Each network is scored under
-    the stresses `under`, too. `candidates` random ones are drawn to be compared with, as many as the study met where
-    None. Raises StudyError where the study has no finished trial or its data have changed, SpecError for a number that
-    is too small, DataError for a stress that does not fit the data, Interrupted on Ctrl-C; the same command goes on.
+    the stresses `under`, too, such as "noise:0.1" (`hadnas.train.stress.stress.Stress`). `candidates` random ones are
+    drawn to be compared with, as many as the study met where None. Raises StudyError where the study has no finished
+    trial or its data have changed, SpecError for a number that is too small, UnknownName, SpecError or DataError for a
+    stress that does not exist or fit the data, Interrupted on Ctrl-C; the same command goes on.
     """
     check_kind(name, str, "name", "the name of a stored study: study.name")
     check_kind(home, Home, "home", "a home: hadnas.Home(folder)")
     for what, number, least in (("seeds", seeds, 1), ("top", top, 1), ("candidates", candidates, 0)):
         if number is not None and number < least:
             raise SpecError(f"{what} = {number} is not allowed; allowed: {least} or more")
+    stresses = [find_stress(text) for text in dict.fromkeys(under)]
     results = StudyResults(name, home)
     results.check_blocks()
     _ = results.best  # says where there is none
     data = results.data()
     check_defined(results.study.metric_figure.removeprefix(VAL), data, "test")
-    for stress in under:
+    for stress in stresses:
         check_stress(stress, data)
     if data.sizes["test"] < 2:
         raise StudyError(f"{data.name}: the test split has {data.sizes['test']} image; finals need two or more")
@@ -99,7 +101,7 @@ def run_finals(
             judge = Evaluator(_plain(results), data, home, ledger, chosen_device(device), own)
             candidates = results.num_met if candidates is None else candidates
             with ledger.worker.alive():
-                through_outages(lambda: _Finals(results, ledger, judge, watch).hold(seeds, top, candidates, under))
+                through_outages(lambda: _Finals(results, ledger, judge, watch).hold(seeds, top, candidates, stresses))
         except KeyboardInterrupt:
             raise Interrupted(f"the finals of {name!r} were interrupted; the same command goes on from here") from None
         finally:

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
+from safetensors.torch import load_file
 
 from hadnas.errors import Interrupted, StudyError
 from hadnas.exporter.card import card
@@ -16,12 +18,13 @@ from hadnas.hosts.build import trained
 from hadnas.hosts.host import make_plan
 from hadnas.opened import open_study
 from hadnas.results.finals.finals import Final, lacking, opened_words, openings, read_finals
-from hadnas.results.report import first_sentence
+from hadnas.results.finals.stress import Stressed
+from hadnas.results.report import first_sentence, write_report
 from hadnas.results.table import StudyResults
 from hadnas.search.finals import run_finals
 from hadnas.search.progress import Progress
 from hadnas.search.run import run_study
-from hadnas.shell.tables.finals import show_finals
+from hadnas.shell.tables.finals import show_finals, show_stressed
 from hadnas.space import one_of, op
 from hadnas.store import listing
 from hadnas.store.home import Home
@@ -31,6 +34,7 @@ from hadnas.track.runs import Tracker
 from hadnas.train.data.spec import DataSpec, load_data
 from hadnas.train.recipe import Recipe
 from hadnas.train.score import score_module
+from hadnas.train.stress.stress import without_small_weights
 from tests.homes import new_home
 from tests.networks import pyramid, residual
 
@@ -227,3 +231,71 @@ def test_one_test_image_is_refused_before_any_training(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"one: .*test.* 1 image; .*two"):
         run_finals("one", home, seeds=1)
     assert not read_finals(open_study("one", home.path))
+
+
+@pytest.fixture(scope="module")
+def stressed(home: Home, finals: list[Final]) -> list[Stressed]:
+    under = ("pgd:0.05", "noise:0.2", "noise:0.1", "weights:0.5", "channels:0.5")
+    assert run_finals("small", home, top=1, seeds=2, candidates=2, under=under) == finals
+    results = open_study("small", home.path)
+    found = results.stressed
+    results.ledger.close()
+    return found
+
+
+def test_each_network_is_scored_under_each_stress(
+    stressed: list[Stressed], finals: list[Final], results: StudyResults
+) -> None:
+    by = {(one.stress, one.name): one for one in stressed}
+    kinds = ["noise:0.1", "noise:0.2", "pgd:0.05", "weights:0.5", "channels:0.5"]
+    assert list(dict.fromkeys(one.stress for one in stressed)) == kinds
+    names = [one.name for one in stressed if one.stress == "pgd:0.05"]
+    assert names == [final.name for final in finals]
+    assert [one.name for one in stressed if one.stress == "channels:0.5"] == [n for n in names if n != "net"]
+    data = load_data("digits")
+    for final, entry in zip(finals, results.book.user_attrs["finals"], strict=True):
+        arch = results.architecture(final.fingerprint)
+        assert arch is not None and final.estimate is not None and final.costs is not None
+        plan = make_plan(arch, results.task())
+        zeroed = []
+        for key in entry["keys"]:
+            training = results.ledger.training(TrainingKey(**key))
+            assert training is not None and training.weights is not None
+            network = without_small_weights(trained(plan, results.home.path / training.weights), 0.5)
+            zeroed.append(score_module(network, data, "test").accuracy)
+        found = by["weights:0.5", final.name]
+        assert found.estimate.mean == pytest.approx(sum(zeroed) / 2)
+        assert found.lost.mean == pytest.approx(final.estimate.mean - found.estimate.mean)
+        assert found.macs == final.costs.macs and found.params < final.costs.params
+        if final.lead is not None:
+            assert found.lead is not None
+            first = by["weights:0.5", finals[0].name]
+            assert found.lead.mean == pytest.approx(first.estimate.mean - found.estimate.mean)
+    for name in names[:3]:
+        assert by["channels:0.5", name].params < by["noise:0.1", name].params
+        assert by["channels:0.5", name].macs < by["noise:0.1", name].macs
+
+
+def test_stress_is_shown_and_stays(stressed: list[Stressed], home: Home, results: StudyResults, capsys: Any) -> None:
+    show_stressed("small", stressed)
+    assert "finals under stress, n = 360" in capsys.readouterr().out
+    tracker = Tracker(home.tracking_uri, home.artifacts, "small")
+    for run in tracker.client.search_runs([tracker.experiment_id], "tags.`hadnas.kind` = 'final'"):
+        one = next(one for one in stressed if (one.stress, f"final {one.name}") == ("noise:0.2", run.info.run_name))
+        assert run.data.metrics["stress/noise/0.2"] == pytest.approx(one.estimate.mean)
+    page = write_report(results).read_text()
+    assert "Finals under stress" in page and page.count("pgd:0.05") >= 5
+    run_finals("small", home, top=1, seeds=2, candidates=2)  # without stresses: those that were scored remain
+    assert open_study("small", home.path).stressed == stressed
+
+
+def test_an_export_without_channels_is_the_narrow_network(home: Home, stressed: list[Stressed], tmp_path: Path) -> None:
+    study = open_study("small", home.path)
+    said = (study.export(study.best, tmp_path / "narrow", prune="channels:0.5") / "README.md").read_text()
+    narrow = next(one for one in stressed if (one.stress, one.name) == ("channels:0.5", study.best.name))
+    assert f"| parameters | {narrow.params:,} |" in said and f"| MACs | {narrow.macs:,} |" in said
+    assert "pruned after its training (channels:0.5)" in said
+    zeroed = load_file(study.export(study.best, tmp_path / "zeroed", prune="weights:0.5") / "model.safetensors")
+    layers = [one for one in zeroed.values() if one.ndim in (2, 4)]
+    share = sum(int((one == 0).sum()) for one in layers) / sum(one.numel() for one in layers)
+    assert share == pytest.approx(0.5, abs=1e-3)

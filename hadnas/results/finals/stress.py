@@ -10,7 +10,7 @@ from hadnas.results.sections import Section
 from hadnas.results.statistics import Estimate
 from hadnas.results.table import StudyResults
 from hadnas.store.trials import Kind, final_entries
-from hadnas.train.stress.stress import KINDS, Stress, find_stress
+from hadnas.train.stress.stress import STRESSES, Stress, find_stress
 
 EXPLAINED = (
     "lost: by how much it is worse than without the stress, paired by seed and image; parameters that are 0 do not "
@@ -106,4 +106,4 @@ def read_stressed(results: StudyResults) -> list[Stressed]:
 
 
 def _order(stress: Stress) -> tuple[int, float]:
-    return KINDS.index(stress.kind), stress.strength
+    return STRESSES.index(stress.kind), stress.strength

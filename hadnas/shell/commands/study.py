@@ -81,14 +81,12 @@ def finals_command(study: str, home: str | None, evaluate: str | None, under: tu
     from hadnas.shell.progress import SearchDisplay
     from hadnas.shell.tables.finals import show_finals, show_stressed
     from hadnas.store.home import Home
-    from hadnas.train.stress.stress import find_stress
 
-    stresses = tuple(dict.fromkeys(map(find_stress, under)))
     function, opened = load_function(evaluate) if evaluate else None, Home(home, reading=True)
     open_study(study, opened.path)
     display = SearchDisplay()
     with display.bar:
-        found = run_finals(study, opened, under=stresses, watch=display, evaluate=function, **options)
+        found = run_finals(study, opened, under=under, watch=display, evaluate=function, **options)
     results = open_study(study, opened.path)
     show_finals(study, found, openings(results))
     show_stressed(study, read_stressed(results))

@@ -10,7 +10,7 @@ from hadnas.train.data.spec import Data
 from hadnas.train.loss import Loss
 from hadnas.train.score import Change
 
-STEPS = 10
+PGD_STEPS = 10
 """Steps of the attack `pgd`; each is a quarter of its strength."""
 
 
@@ -37,7 +37,7 @@ class _Images:
     def many_steps(self, network: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
         start = 2 * torch.rand(x.shape, generator=self.generator).to(x.device) - 1
         found = self._within(x + self.reach * start)
-        for _ in range(STEPS):
+        for _ in range(PGD_STEPS):
             found = found + self.reach / 4 * self._uphill(network, found, targets)
             found = self._within(torch.clamp(found, x - self.reach, x + self.reach))
         return found

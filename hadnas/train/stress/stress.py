@@ -14,10 +14,10 @@ from hadnas.train.data.spec import Data
 from hadnas.train.score import EVALUATION_BATCH, Score, score_module
 from hadnas.train.stress.images import change_of
 
-IMAGES = ("noise", "fgsm", "pgd")
+OF_IMAGES = ("noise", "fgsm", "pgd")
 """The kinds that change images."""
 
-KINDS = (*IMAGES, "weights", "channels")
+STRESSES = (*OF_IMAGES, "weights", "channels")
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,21 @@ class Stress:
     @property
     def of_images(self) -> bool:
         """Whether it changes the images, not the network."""
-        return self.kind in IMAGES
+        return self.kind in OF_IMAGES
 
 
 def find_stress(text: str) -> Stress:
     """A stress from its text. Raises UnknownName for another kind, SpecError for a strength out of range."""
     kind, _, number = text.partition(":")
-    if kind not in KINDS:
-        raise unknown("kind of stress", kind, KINDS)
+    if kind not in STRESSES:
+        raise unknown("kind of stress", kind, STRESSES)
     try:
         strength = float(number)
     except ValueError:
         strength = math.nan
-    most = 1.0 if kind in IMAGES else math.nextafter(1.0, 0.0)
+    most = 1.0 if kind in OF_IMAGES else math.nextafter(1.0, 0.0)
     if not 0 < strength <= most:
-        allowed = "at most 1, as pixels are scaled to 0..1" if kind in IMAGES else "below 1, a share"
+        allowed = "at most 1, as pixels are scaled to 0..1" if kind in OF_IMAGES else "below 1, a share"
         raise SpecError(f"{cut(text)} is not allowed; allowed is {kind}:STRENGTH with a strength above 0 and {allowed}")
     return Stress(kind, strength)
 
