@@ -14,7 +14,8 @@ from hadnas.train.stress.stress import STRESSES, Stress, find_stress
 
 EXPLAINED = (
     "lost: by how much it is worse than without the stress, paired by seed and image; parameters that are 0 do not "
-    "count; fgsm and pgd attack each network by its own gradients"
+    "count; fgsm and pgd attack each network by its own gradients; p-values are not corrected for the number of "
+    "comparisons"
 )
 
 
