@@ -26,6 +26,7 @@ TITLES = {
     "block": "Blocks",
     "merge": "Merges",
     "residual": "Residuals",
+    "cell": "Cells",
     "stem": "Stem and down-sampling",
     "head": "Heads",
     "fusion": "Fusions of two inputs",
@@ -51,7 +52,7 @@ def table(head: tuple[str, ...], rows: list[str]) -> str:
 DIM, SIDE, CLASSES = 64, 14, 10
 """The width, the side of the map and the number of classes for which the catalogue has costs in numbers."""
 
-AROUND = {"host", "residual", "graft"}
+AROUND = {"host", "cell", "residual", "graft"}
 """Roles of ops whose degree and cost depend on the modules in them: their lines are prose."""
 
 

@@ -24,7 +24,7 @@ from hadnas.shipped import import_all
 
 Family = Literal["hadamard", "additive", "convolution", "attention"]
 FAMILIES: tuple[str, ...] = typing.get_args(Family)
-ROLES = ("host", "stem", "down", "residual", "block", "merge", "head", "fusion", "graft")
+ROLES = ("host", "stem", "down", "cell", "residual", "block", "merge", "head", "fusion", "graft")
 
 Rule = Callable[[Mapping[str, Any]], str | None]
 """(values of a node, with dim, height and width) -> None, or a message with the broken value and what is allowed."""
@@ -126,7 +126,8 @@ def register(
 ) -> Callable[[T], T]:
     """Register a class as an op.
 
-    roles     its places in a network: "host", "stem", "down", "residual", "block", "merge", "head", "fusion", "graft"
+    roles     its places in a network: "host", "stem", "down", "cell", "residual", "block", "merge", "head", "fusion",
+              "graft"
     name      the op's name; by default the class name in snake case
     rules     conditions on its values; a broken rule makes a draw infeasible before anything is built
     children  slot -> role or roles of its child node
