@@ -20,7 +20,7 @@ class Cell(nn.Module):
 
     y = blocks(norm(merge(g_1 * a, g_2 * b)))
 
-    a is the older map, b the newer one; g_1 and g_2 (C values each from `scale`) are absent for None, the norm likewise.
+    a is the older map, b the newer; g_1 and g_2 (C values each from `scale`) are absent for None, the norm likewise.
 
     Shapes: a, b (B, C, H, W) -> (B, C, H, W).
     Degree: that of the blocks over the merge's.

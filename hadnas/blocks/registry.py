@@ -126,8 +126,7 @@ def register(
 ) -> Callable[[T], T]:
     """Register a class as an op.
 
-    roles     its places in a network: "host", "stem", "down", "cell", "residual", "block", "merge", "head", "fusion",
-              "graft"
+    roles     its places in a network, of ROLES
     name      the op's name; by default the class name in snake case
     rules     conditions on its values; a broken rule makes a draw infeasible before anything is built
     children  slot -> role or roles of its child node

@@ -27,13 +27,16 @@ def init_weights(model: nn.Module) -> None:
 class StagedNetwork(nn.Module, ABC):
     """Stem, any number of stages, norm and head; how maps run through the stages is that of a subclass.
 
-    A stage has `dim`, `reduction` and `grad_checkpointing`, and its modules are `down...` and `blocks`.
+    A stage has `dim`, `reduction` and `grad_checkpointing`, and its modules are `down...` and `blocks`. `chained` says
+    whether it reads one map, that of the stage before it.
 
     `num_classes` and `global_pool`, arguments of `timm.create_model`, re-make the head if they are given;
     `drop_rate` is the dropout before the classifier, `drop_path_rate` that of the last residual branch, from 0 up.
 
     Shapes: (B, in_chans, H, W) -> (B, num_classes).
     """
+
+    chained = True
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class StagedNetwork(nn.Module, ABC):
         self.in_chans = in_chans
         self.num_classes = num_classes
         self.stem = stem
-        self.stages = nn.Sequential(*stages)
+        self.stages: Any = nn.Sequential(*stages) if self.chained else nn.ModuleList(stages)
         self.num_features: int = stages[-1].dim
         self.norm = normalisation(norm, self.num_features, device=device, dtype=dtype)
         self.head: Any = head  # an op of the role head, with the interface of pooled_linear
@@ -87,8 +90,7 @@ class StagedNetwork(nn.Module, ABC):
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trade compute for memory: recompute each stage's blocks in the backward pass."""
-        stages: Any = self.stages
-        for stage in stages:
+        for stage in self.stages:
             stage.grad_checkpointing = enable
 
     def get_classifier(self) -> nn.Module:

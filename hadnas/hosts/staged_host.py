@@ -90,7 +90,10 @@ class StagedHost(Host):
         return Body({"stem": stem_node, "stages": nodes}, {"stem": stem_call, "stages": calls}, place, channels)
 
     def read_stage(self, stage: Any, before: Place, path: str) -> tuple[Node, dict[str, Any], Place]:
-        """A stage's node, the arguments of its call, and the place of what reads its map. Raises as `read_body`."""
+        """A stage's node, the arguments of its call, and the place of what reads its map. Raises as `read_body`.
+
+        before: the place of what reads the map of the stage before it, or the stem's
+        """
         if not isinstance(stage, dict) or set(stage) - {"dim", *self.downs, "blocks"}:
             downs = "".join(f"{name!r}: node or None, " for name in self.downs)
             raise SpecError(f"{path}: found {cut(stage)}; allowed is {{'dim': int, {downs}'blocks': [...]}}")
@@ -98,17 +101,21 @@ class StagedHost(Host):
         nodes: Node = dict.fromkeys(self.downs)
         calls: dict[str, Any] = dict.fromkeys(self.downs)
         size = place.size
-        if stage.get("down") is not None:
+        if stage.get("down") is None:
+            if place.dim != before.dim:
+                raise SpecError(
+                    f"{path}: dim = {place.dim} without a down node; allowed is {before.dim}, the width before it"
+                )
+            if other := [name for name in self.downs if stage.get(name) is not None]:
+                raise SpecError(f"{path}.{other[0]}: found a node without a down node; allowed is None")
+        else:
             for name in self.downs:
-                node, calls[name] = read(stage.get(name, stage["down"]), ("down",), place, f"{path}.{name}")
-                nodes[name], after = node, resized(node, place, f"{path}.{name}")
-                if name != "down" and after != size:
-                    raise SpecError(f"{path}.{name}: its map is {after}, that of down {size}; both must be of one size")
-                size = after
-        elif place.dim != before.dim:
-            raise SpecError(
-                f"{path}: dim = {place.dim} without a down node; allowed is {before.dim}, the width before it"
-            )
+                nodes[name], calls[name] = read(stage.get(name, stage["down"]), ("down",), place, f"{path}.{name}")
+            sizes = {name: resized(nodes[name], place, f"{path}.{name}") for name in self.downs}
+            size = sizes["down"]
+            for name, other_size in sizes.items():
+                if other_size != size:
+                    raise SpecError(f"{path}.{name}: its map has the size {other_size}; allowed is {size}, as of down")
         place = Place(place.dim, place.dim, size, place.classes)
         nodes["blocks"], calls["blocks"] = read_list(stage.get("blocks"), self.inside, place, f"{path}.blocks")
         return {"dim": place.dim, **nodes}, calls, place

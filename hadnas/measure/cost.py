@@ -131,8 +131,7 @@ def counted(module: nn.Module, *forms: Form) -> tuple[Cost, tuple[Form, ...]]:
             raise MeasurementError(
                 f"the module ({type(module).__name__}) returns a {type(one).__name__}: one tensor is allowed"
             )
-    found = tuple(Form.of(one, activation=counter.is_activation(one)) for one in outputs)
-    return _sum_up(module, counter), found
+    return _sum_up(module, counter), tuple(Form.of(one, activation=counter.is_activation(one)) for one in outputs)
 
 
 def _sum_up(module: nn.Module, counter: Counter) -> Cost:

@@ -33,7 +33,7 @@ from hadnas.hosts.build import build
 from hadnas.hosts.host import make_plan
 from hadnas.inputs import drawn
 from hadnas.library import shipped
-from hadnas.search_spaces import four_families, star_or_sum_blocks
+from hadnas.search_spaces import four_families, mixers_in_cells, star_or_sum_blocks
 from hadnas.source.module import licence, plan_source
 from hadnas.space import op
 from tests.networks import TWO_INPUTS, pyramid, residual
@@ -129,6 +129,14 @@ def test_every_block_and_merge_is_exported_bit_equal(head: str) -> None:
     assert lacking == []
     images = torch.randn(2, *task.shape, generator=torch.Generator().manual_seed(0))
     assert _bit_equal(text, network, images).isfinite().all()
+
+
+def test_a_pyramid_of_cells_is_exported_bit_equal() -> None:
+    arch = sample(mixers_in_cells.SPACE, DIGITS, seed=1)
+    torch.manual_seed(0)
+    text = plan_source(make_plan(arch, DIGITS), {})
+    _bit_equal(text, _stirred(build(arch, DIGITS)), torch.randn(2, *DIGITS.shape))
+    assert "class CellStage(" in text and "class Both(" not in text  # a part for counting alone
 
 
 @pytest.mark.parametrize("name", ops("fusion"))

@@ -1,16 +1,16 @@
-"""The cells host: each cell reads the outputs of the last two, across the borders of stages, too."""
+"""The pyramid of cells: each cell reads the outputs of the last two, across the borders of stages, too."""
 
 from collections.abc import Iterator
 
 from torch import Tensor
 
 from hadnas.blocks.registry import register
-from hadnas.hosts.cells.cells_host import CellsHost
+from hadnas.hosts.cells.cell_pyramid_host import CellPyramidHost
 from hadnas.hosts.staged import StagedNetwork
 
 
-@register("host", children={"stem": "stem", "stages": "stage", "head": "head"}, host=CellsHost())
-class Cells(StagedNetwork):
+@register("host", children={"stem": "stem", "stages": "stage", "head": "head"}, host=CellPyramidHost())
+class CellPyramid(StagedNetwork):
     """Stem, stages of cells, norm and head, with timm's model interface.
 
     logits = head(norm(z_n)),  z_i = cell_i(z_i-2, z_i-1),  z_-1 = z_0 = stem(x)
@@ -25,6 +25,8 @@ class Cells(StagedNetwork):
     Source: Wang, Gregory, Chrysos, "Activation-free backbones for image recognition: polynomial alternatives within
         MetaFormer-style vision models", 2026, arXiv 2605.20839.
     """
+
+    chained = False
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) -> (B, num_features, H', W')."""

@@ -1,4 +1,4 @@
-"""The cells as a host: how they are read, drawn and counted."""
+"""The pyramid of cells as a host: how they are read, drawn and counted."""
 
 from itertools import groupby
 from typing import Any
@@ -14,7 +14,7 @@ from hadnas.hosts.host import Plan
 from hadnas.hosts.staged_host import StagedHost
 
 
-class CellsHost(StagedHost):
+class CellPyramidHost(StagedHost):
     """Stem, stages of cells, norm and head; two maps run through the stages."""
 
     stage = CellStage
