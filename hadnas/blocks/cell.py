@@ -5,7 +5,7 @@ from typing import Any
 from timm.layers import LayerScale2d
 from torch import Tensor, nn
 
-from hadnas.blocks.layers import Norm, normalisation
+from hadnas.blocks.layers import PlacedNorm, needs_no_resolution, placed_normalisation
 from hadnas.blocks.registry import register
 from hadnas.blocks.rules import at_least
 
@@ -14,6 +14,7 @@ from hadnas.blocks.rules import at_least
     "cell",
     children={"merge": "merge", "blocks": ("residual", "block")},
     rules=(at_least("scale", 0.0),),
+    unused=needs_no_resolution,
 )
 class Cell(nn.Module):
     """Blocks of one width behind a normed merge of two maps, the outputs of the last two cells.
@@ -36,8 +37,9 @@ class Cell(nn.Module):
         *,
         merge: nn.Module,
         blocks: list[nn.Module],
-        norm: Norm | None = "layernorm2d_no_bias_eps1e-5",
+        norm: PlacedNorm | None = "layernorm2d_no_bias_eps1e-5",
         scale: float | None = 1.0,
+        resolution: tuple[int, int] | None = None,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -46,7 +48,7 @@ class Cell(nn.Module):
         self.older = nn.Identity() if scale is None else LayerScale2d(dim, scale, **dd)
         self.newer = nn.Identity() if scale is None else LayerScale2d(dim, scale, **dd)
         self.merge = merge
-        self.norm = normalisation(norm, dim, **dd)
+        self.norm = placed_normalisation(norm, dim, resolution, **dd)
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:

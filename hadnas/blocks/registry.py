@@ -128,9 +128,9 @@ def register(
 
     roles     its places in a network, of ROLES
     name      the op's name; by default the class name in snake case
-    rules     conditions on its values; a broken rule makes a draw infeasible before anything is built
+    rules     conditions on its values; a broken one makes a draw infeasible
     children  slot -> role or roles of its child node
-    unused    values -> names of the slots that have no effect under these values (reset in the canonical form)
+    unused    values -> slots without effect under them (reset in the canonical form), and "resolution" if not needed
     resize    (height or width, values) -> the same after the op; None if the op preserves the resolution
     twin      (slot, value of the product, value of the sum) if the op has an additive twin
     host      for the role "host": the hadnas.hosts.host.Host that reads and builds it

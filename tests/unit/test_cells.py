@@ -47,10 +47,32 @@ CELL = cell(residual(op("poly_conv", kernel=3), merge=op("sigmoid_scale")), resi
 NODE = cells({"dim": 8, "blocks": [CELL]}, {"dim": 12, "down": DENSE, "down_older": SEPARABLE, "blocks": [CELL] * 3})
 ARCH = complete(NODE, TASK)
 
+POLYNOMIAL = cell(
+    residual(op("poly_conv", norm="position_norm")),
+    residual(op("poly_attention", norm="position_norm", sums="running", heads=2, head_dim=4)),
+    residual(op("poly_mlp", norm="position_norm")),
+    norm="position_norm",
+)
+BY_POSITION = complete(
+    cells(
+        {"dim": 8, "blocks": [CELL]}, {"dim": 12, "down": SEPARABLE, "down_older": DENSE, "blocks": [POLYNOMIAL] * 2}
+    ),
+    TASK,
+)
+
 
 def network(arch: Arch, **arguments: Any) -> Any:
     torch.manual_seed(0)
     return randomise(build(arch, TASK, dtype=torch.float64, **arguments)).eval()
+
+
+def settled(arch: Arch) -> Any:
+    """A network whose running statistics are those of the images: with others a polynomial of high degree overflows."""
+    found = network(arch).train()
+    with torch.no_grad():
+        for _ in range(40):
+            found(images())
+    return found.eval()
 
 
 def images() -> Tensor:
@@ -126,6 +148,15 @@ def test_cells_are_counted_drawn_and_costed() -> None:
     assert len({key for key, _ in parts(plan)}) == 6  # stem, two of cells, the smaller maps, norm, head
 
 
+def test_norms_by_position_are_of_one_resolution() -> None:
+    found = settled(BY_POSITION)
+    assert found(images()).isfinite().all()
+    with pytest.raises(ValueError, match=r"4 x 4; .*8 x 8"):
+        found(images()[:, :, :8, :8])
+    with pytest.raises(SpecError, match=r"norm = 'position_norm' is not allowed: input should be 'batchnorm2d'"):
+        complete(cells({"dim": 8, "blocks": [cell(op("star", norm="position_norm"))]}), TASK)
+
+
 def test_drop_path_and_checkpoints() -> None:
     dropping = network(ARCH, drop_path_rate=0.3)
     rates = [part.drop_prob for part in dropping.modules() if isinstance(part, DropPath)]
@@ -139,7 +170,7 @@ def test_drop_path_and_checkpoints() -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit")  # deprecated; timm still tests it
 def test_a_pyramid_of_cells_runs_elsewhere() -> None:
     """As TorchScript, as a traced graph and in ONNX Runtime."""
-    found = network(ARCH)
+    found = settled(BY_POSITION)
     with torch.no_grad():
         logits = found(images())
         assert torch.equal(torch.jit.script(found)(images()), logits)
