@@ -54,9 +54,7 @@ POLYNOMIAL = cell(
     norm="position_norm",
 )
 BY_POSITION = complete(
-    cells(
-        {"dim": 8, "blocks": [CELL]}, {"dim": 12, "down": SEPARABLE, "down_older": DENSE, "blocks": [POLYNOMIAL] * 2}
-    ),
+    cells({"dim": 8, "blocks": [CELL]}, {"dim": 12, "down": SEPARABLE, "down_older": DENSE, "blocks": [POLYNOMIAL]}),
     TASK,
 )
 
