@@ -103,7 +103,8 @@ class RunningSums(nn.Module):
     def __init__(self, heads: int, resolution: tuple[int, int], *, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         shape = heads, resolution[0] * resolution[1], 1
-        self.gain = nn.Parameter(torch.ones(shape, device=device, dtype=dtype))
+        # of one axis, as other norms' weights are, so that it does not decay
+        self.gain = nn.Parameter(torch.ones(shape[0] * shape[1], device=device, dtype=dtype))
         self.register_buffer("running_mean", torch.ones(shape, device=device, dtype=dtype))
         self.running_mean: Tensor
 
@@ -113,7 +114,7 @@ class RunningSums(nn.Module):
             sums = weights.sum(3, keepdim=True).mean(0)
             with torch.no_grad():
                 self.running_mean.mul_(0.9).add_(0.1 * sums)
-        return weights / (sums + 1e-6) * self.gain
+        return weights / (sums + 1e-6) * self.gain.view_as(self.running_mean)
 
 
 class RMSNorm2d(nn.RMSNorm):

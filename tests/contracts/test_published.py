@@ -110,7 +110,7 @@ def test_figures_are_those_of_the_paper(name: str) -> None:
         assert found.macs == pytest.approx(macs, rel=0.015)
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if "_s" in name else ()) for name in EXACT])
 def test_figures_are_those_of_the_authors_code(name: str) -> None:
     task = published_task(name)
     found = hadnas.cost(build(hadnas.load(name), task, device="meta"), task.shape)

@@ -77,7 +77,7 @@ def poly_attention(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
         sums = powers.sum(2, keepdim=True)
         if running:
             mean = sums.mean(0) if v["training"] else p["sums.running_mean"][head]
-            sums = (mean + 1e-6) / p["sums.gain"][head]
+            sums = (mean + 1e-6) / p["sums.gain"].view(len(p["s"]), -1, 1)[head]
         heads.append(torch.einsum("bij,bcj->bci", powers / sums, value[:, part]))
     out = depthwise(p, "dw", torch.cat(heads, dim=1).unflatten(2, x.shape[2:]))
     return pointwise(p, "project", by_position(p, "norm2", out, v["training"]) if running else out)

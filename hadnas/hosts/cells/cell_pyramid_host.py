@@ -50,9 +50,9 @@ class CellPyramidHost(StagedHost):
         found = boxes(self.shrinking(stage))
         for cell, run in groupby(stage["blocks"]):
             (box,) = boxes(run)
-            merge = cell["merge"]
-            if merge["op"] != "add":
+            merge = cell.get("merge")  # a user-defined cell may have neither a merge nor blocks
+            if merge and merge["op"] != "add":
                 small = "; ".join(part for part in (f"joined by {merge['op']}", box.small) if part)
                 box = box._replace(small=small, merge=family_of(merge))
-            found += [box, *boxes(cell["blocks"])]
+            found += [box, *boxes(cell.get("blocks", []))]
         return found
