@@ -61,7 +61,7 @@ def poly_conv(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     {},
     {"heads": 3, "head_dim": 5, "kernel": 3},
     {"heads": 1, "head_dim": 4, "norm": "position_norm"},
-    {"heads": 1, "head_dim": 3, "kernel": 1, "sums": "running"},  # few channels: its values grow as fourth powers
+    {"heads": 2, "head_dim": 3, "kernel": 1, "sums": "running"},  # small, as its values grow with the fourth power
 )
 def poly_attention(p: dict[str, Tensor], x: Tensor, **v: Any) -> Tensor:
     """With the matrix of similarities as the sum of its powers by the binomial theorem."""
