@@ -26,7 +26,9 @@ TITLES = {
     "block": "Blocks",
     "merge": "Merges",
     "residual": "Residuals",
+    "cell": "Cells",
     "stem": "Stem and down-sampling",
+    "down": "Down-sampling",
     "head": "Heads",
     "fusion": "Fusions of two inputs",
     "host": "Hosts",
@@ -51,7 +53,7 @@ def table(head: tuple[str, ...], rows: list[str]) -> str:
 DIM, SIDE, CLASSES = 64, 14, 10
 """The width, the side of the map and the number of classes for which the catalogue has costs in numbers."""
 
-AROUND = {"host", "residual", "graft"}
+AROUND = {"host", "cell", "residual", "graft"}
 """Roles of ops whose degree and cost depend on the modules in them: their lines are prose."""
 
 
@@ -172,11 +174,21 @@ def first_line(module: str) -> str:
     return (inspect.getdoc(import_module(module)) or "").partition("\n")[0]
 
 
+IMAGENET = hadnas.Task.image(3, 224, 224, classes=1000)
+OTHER_TASKS = {"cpolynext_lowres": hadnas.Task.image(3, 32, 32, classes=10)}
+"""Published network -> its task, where this is not ImageNet's."""
+
+
+def published_task(name: str) -> hadnas.Task:
+    """The task for which a published network was published."""
+    return OTHER_TASKS.get(name, IMAGENET)
+
+
 def published() -> str:
-    """Published networks with their cost at 3 x 224 x 224 and 1,000 classes."""
-    task = hadnas.Task.image(3, 224, 224, classes=1000)
+    """Published networks with their cost for the tasks that they were published for."""
     rows = []
     for name in shipped("published"):
+        task = published_task(name)
         network = hadnas.build(hadnas.load(name), task, device="meta")
         rows.append(published_row(name, hadnas.cost(network, task.shape)))
     return published_page(rows)
@@ -184,15 +196,19 @@ def published() -> str:
 
 def published_row(name: str, cost: Cost) -> str:
     """One row of the page; test_published counts every network and looks for its row."""
-    return row(f"`{name}`", f"{cost.params:,}", f"{cost.macs:,}", f"{cost.products:,}")
+    task = published_task(name)
+    shape = " x ".join(map(str, task.shape))
+    return row(
+        f"`{name}`", f"{shape}, {task.outputs:,} classes", f"{cost.params:,}", f"{cost.macs:,}", f"{cost.products:,}"
+    )
 
 
 def published_page(rows: list[str]) -> str:
     return page(
         "Published networks",
         "Architectures in the grammar of search spaces, for `hadnas show starnet_s1`, `hadnas measure starnet_s1`, "
-        '`hadnas.load("starnet_s1")` or as a baseline of a study. Cost at 3 x 224 x 224 and 1,000 classes.',
-        table(("network", "parameters", "MACs", "element-wise products"), rows),
+        '`hadnas.load("starnet_s1")` or as a baseline of a study. Cost is for the input and the classes named.',
+        table(("network", "for", "parameters", "MACs", "element-wise products"), rows),
     )
 
 

@@ -89,8 +89,8 @@ def read(node: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[No
     for name, slot in op.slots.items():
         if slot.roles:
             values[name], calls[name] = _read_children(values[name], slot, place, f"{path}.{name}")
-    if op.unused is not None:
-        values |= {name: op.slots[name].default for name in op.unused(values)}
+    unused = op.unused(values) if op.unused is not None else ()
+    values |= {name: op.slots[name].default for name in unused if name in op.slots}
     ordered = sorted(op.symmetric, key=lambda name: json.dumps(values[name], sort_keys=True))
     for found in (values, calls):
         found |= {slot: found[name] for slot, name in zip(op.symmetric, ordered, strict=True) if name in found}
@@ -105,7 +105,7 @@ def read(node: Any, roles: tuple[str, ...], place: Place, path: str) -> tuple[No
     given |= {"left_dim": place.in_dim, "right_dim": place.right_dim}
     args = tuple(given[name] for name in op.given if name in POSITIONAL)
     kwargs = {name: calls.get(name, value) for name, value in values.items()}
-    if "resolution" in op.given:
+    if "resolution" in op.given and "resolution" not in unused:
         kwargs["resolution"] = place.size
     completed, call = {"op": op.name, **values}, Call(op.name, op.cls, args, kwargs, place)
     if op.name == "sequence" and len(values["blocks"]) < 2:  # the block itself, or nothing

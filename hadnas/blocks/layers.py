@@ -17,6 +17,9 @@ Norm = Literal[
     "groupnorm1", "groupnorm1_no_bias", "rmsnorm2d",
 ]  # fmt: skip
 
+PlacedNorm = Norm | Literal["position_norm"]
+"""Norms of ops that know the resolution of their map."""
+
 
 def activation(act: Act | None, *, device: Any = None, dtype: Any = None) -> nn.Module:
     """The activation of this name; the identity for None.
@@ -52,6 +55,66 @@ def normalisation(norm: Norm | None, dim: int, *, device: Any = None, dtype: Any
     if norm == "rmsnorm2d":
         return RMSNorm2d(dim, eps=1e-6, device=device, dtype=dtype)
     return create_norm_layer(norm, dim, device=device, dtype=dtype)
+
+
+def placed_normalisation(
+    norm: PlacedNorm | None, dim: int, resolution: tuple[int, int] | None, *, device: Any = None, dtype: Any = None
+) -> nn.Module:
+    """`normalisation`, or the norm by position of maps of this resolution."""
+    if norm != "position_norm":
+        return normalisation(norm, dim, device=device, dtype=dtype)
+    if resolution is None:
+        raise ValueError("position_norm needs the resolution of the map")
+    return PositionNorm(dim, resolution, device=device, dtype=dtype)
+
+
+def needs_no_resolution(values: Any) -> tuple[str, ...]:
+    """What an op does not need, in the form of `unused`: the resolution, unless one of its norms is by position."""
+    return () if "position_norm" in values.values() else ("resolution",)
+
+
+class PositionNorm(nn.Module):
+    """Batch norm by position: mean and variance over images and channels, running at inference.
+
+    y = w_n w_c (x - mean_n) / sqrt(var_n + 1e-5)
+
+    n is one of the N positions, c one of the channels; w_n and w_c are learned. At inference it is linear in x (Wang,
+    Gregory, Chrysos, 2026, arXiv 2605.20839).
+    """
+
+    def __init__(self, dim: int, resolution: tuple[int, int], *, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.norm = nn.BatchNorm1d(resolution[0] * resolution[1], device=device, dtype=dtype)
+        self.norm.register_parameter("bias", None)
+        self.weight = nn.Parameter(torch.ones(dim, device=device, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(positions(x, self.resolution).transpose(1, 2)) * self.weight
+        return y.transpose(1, 2).reshape(x.shape)
+
+
+class RunningSums(nn.Module):
+    """Similarities (B, heads, N, N) over the running mean of the sums of their rows, times a learned gain per row.
+
+    In training the mean is that of the batch; at inference the map is linear. Sums are those of similarities >= 0.
+    """
+
+    def __init__(self, heads: int, resolution: tuple[int, int], *, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        shape = heads, resolution[0] * resolution[1], 1
+        # of one axis, as other norms' weights are, so that it does not decay
+        self.gain = nn.Parameter(torch.ones(shape[0] * shape[1], device=device, dtype=dtype))
+        self.register_buffer("running_mean", torch.ones(shape, device=device, dtype=dtype))
+        self.running_mean: Tensor
+
+    def forward(self, weights: Tensor) -> Tensor:
+        sums = self.running_mean
+        if self.training:
+            sums = weights.sum(3, keepdim=True).mean(0)
+            with torch.no_grad():
+                self.running_mean.mul_(0.9).add_(0.1 * sums)
+        return weights / (sums + 1e-6) * self.gain.view_as(self.running_mean)
 
 
 class RMSNorm2d(nn.RMSNorm):

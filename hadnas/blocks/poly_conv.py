@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from hadnas.blocks.layers import Norm, normalisation
+from hadnas.blocks.layers import PlacedNorm, needs_no_resolution, placed_normalisation
 from hadnas.blocks.registry import block
 from hadnas.blocks.rules import at_least, odd, some_channels
 
@@ -17,7 +17,7 @@ from hadnas.blocks.rules import at_least, odd, some_channels
         odd("kernel"),
         at_least("dilation", 1),
     ),
-    unused=lambda v: ("dilation",) if v["kernel"] == 1 else (),
+    unused=lambda v: (("dilation",) if v["kernel"] == 1 else ()) + needs_no_resolution(v),
 )
 class PolyConv(nn.Module):
     """Far and near neighbours of each position, multiplied across channels in opposite order.
@@ -30,7 +30,7 @@ class PolyConv(nn.Module):
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 if interact == "mul" else 1
-    Params: (2*C + kernel**2 + 18)*(expand*C//1) + weights(norm, C)
+    Params: (2*C + kernel**2 + 18)*(expand*C//1) + weights(norm, C, N)
     MACs: (2*C + kernel**2 + 18)*(expand*C//1)*N
     Products: (expand*C//1)*N if interact == "mul" else 0
     Source: Wang, Gregory, Chrysos, "Activation-free backbones for image recognition: polynomial alternatives within
@@ -45,8 +45,9 @@ class PolyConv(nn.Module):
         expand: float = 1.0,
         kernel: int = 5,
         dilation: int = 2,
-        norm: Norm | None = "layernorm2d_no_bias_eps1e-5",
+        norm: PlacedNorm | None = "layernorm2d_no_bias_eps1e-5",
         interact: Literal["mul", "sum"] = "mul",
+        resolution: tuple[int, int] | None = None,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -60,7 +61,7 @@ class PolyConv(nn.Module):
         self.dw2 = nn.Conv2d(hidden, hidden, 3, padding=1, **depthwise)
         self.dw3 = nn.Conv2d(hidden, hidden, 3, padding=1, **depthwise)
         self.w2 = nn.Conv2d(hidden, dim, 1, bias=False, **dd)
-        self.norm = normalisation(norm, dim, **dd)
+        self.norm = placed_normalisation(norm, dim, resolution, **dd)
         self.multiply = interact == "mul"
 
     def forward(self, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from hadnas.blocks.layers import Norm, normalisation
+from hadnas.blocks.layers import PlacedNorm, needs_no_resolution, placed_normalisation
 from hadnas.blocks.registry import block
 from hadnas.blocks.rules import require
 
@@ -13,6 +13,7 @@ from hadnas.blocks.rules import require
     family="hadamard",
     twin=("interact", "mul", "sum"),
     rules=(require(lambda v: v["expand"] * v["dim"] >= 2, "expand = {expand} leaves no channel of dim = {dim}"),),
+    unused=needs_no_resolution,
 )
 class PolyMlp(nn.Module):
     """Feed-forward network whose two hidden maps are multiplied, and normed before they are mapped back.
@@ -24,7 +25,7 @@ class PolyMlp(nn.Module):
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     Degree: 2 if interact == "mul" else 1
-    Params: 3*C*(expand*C//2) + weights(norm, int(expand*C//2))
+    Params: 3*C*(expand*C//2) + weights(norm, int(expand*C//2), N)
     MACs: 3*C*(expand*C//2)*N
     Products: (expand*C//2)*N if interact == "mul" else 0
     Source: Wang, Gregory, Chrysos, "Activation-free backbones for image recognition: polynomial alternatives within
@@ -37,8 +38,9 @@ class PolyMlp(nn.Module):
         dim: int,
         *,
         expand: float = 2.0,
-        norm: Norm | None = "layernorm2d_no_bias_eps1e-5",
+        norm: PlacedNorm | None = "layernorm2d_no_bias_eps1e-5",
         interact: Literal["mul", "sum"] = "mul",
+        resolution: tuple[int, int] | None = None,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -46,7 +48,7 @@ class PolyMlp(nn.Module):
         dd = {"device": device, "dtype": dtype}
         hidden = int(expand * dim // 2)
         self.w1 = nn.Conv2d(dim, 2 * hidden, 1, bias=False, **dd)
-        self.norm = normalisation(norm, hidden, **dd)
+        self.norm = placed_normalisation(norm, hidden, resolution, **dd)
         self.w2 = nn.Conv2d(hidden, dim, 1, bias=False, **dd)
         self.multiply = interact == "mul"
 

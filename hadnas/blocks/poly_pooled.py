@@ -5,12 +5,12 @@ from typing import Any, Literal
 from timm.layers import SelectAdaptivePool2d
 from torch import Tensor, nn
 
-from hadnas.blocks.layers import Norm, classifier, normalisation
+from hadnas.blocks.layers import PlacedNorm, classifier, needs_no_resolution, placed_normalisation
 from hadnas.blocks.registry import register
 from hadnas.blocks.rules import within
 
 
-@register("head", twin=("interact", "mul", "sum"), rules=(within("dropout", 0.0, 0.99),))
+@register("head", twin=("interact", "mul", "sum"), rules=(within("dropout", 0.0, 0.99),), unused=needs_no_resolution)
 class PolyPooled(nn.Module):
     """Norm, a product of two linear maps added to one of them, pool over positions, linear map.
 
@@ -21,7 +21,7 @@ class PolyPooled(nn.Module):
 
     Shapes: (B, dim, H, W) -> (B, classes); with classes = 0 the 2 C features; after `reset` to pool "" a map of either.
     Degree: 2 if interact == "mul" else 1
-    Params: 4*C**2 + weights(norm, C) + (2*C + 1)*classes
+    Params: 4*C**2 + weights(norm, C, N) + (2*C + 1)*classes
     MACs: 4*C**2*H*W + 2*C*classes
     Products: 2*C*H*W if interact == "mul" else 0
     Source: Wang, Gregory, Chrysos, "Activation-free backbones for image recognition: polynomial alternatives within
@@ -33,17 +33,18 @@ class PolyPooled(nn.Module):
         dim: int,
         classes: int,
         *,
-        norm: Norm | None = "layernorm2d_no_bias_eps1e-5",
+        norm: PlacedNorm | None = "layernorm2d_no_bias_eps1e-5",
         pool: Literal["avg", "max", "avgmax"] = "avg",
         dropout: float = 0.0,
         interact: Literal["mul", "sum"] = "mul",
+        resolution: tuple[int, int] | None = None,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
         self.hidden_size = 2 * dim
-        self.norm = normalisation(norm, dim, **dd)
+        self.norm = placed_normalisation(norm, dim, resolution, **dd)
         self.w = nn.Conv2d(dim, 4 * dim, 1, bias=False, **dd)
         self.multiply = interact == "mul"
         self.pool = SelectAdaptivePool2d(pool_type=pool)

@@ -24,7 +24,7 @@ from hadnas.shipped import import_all
 
 Family = Literal["hadamard", "additive", "convolution", "attention"]
 FAMILIES: tuple[str, ...] = typing.get_args(Family)
-ROLES = ("host", "stem", "down", "residual", "block", "merge", "head", "fusion", "graft")
+ROLES = ("host", "stem", "down", "cell", "residual", "block", "merge", "head", "fusion", "graft")
 
 Rule = Callable[[Mapping[str, Any]], str | None]
 """(values of a node, with dim, height and width) -> None, or a message with the broken value and what is allowed."""
@@ -126,11 +126,11 @@ def register(
 ) -> Callable[[T], T]:
     """Register a class as an op.
 
-    roles     its places in a network: "host", "stem", "down", "residual", "block", "merge", "head", "fusion", "graft"
+    roles     its places in a network, of ROLES
     name      the op's name; by default the class name in snake case
-    rules     conditions on its values; a broken rule makes a draw infeasible before anything is built
+    rules     conditions on its values; a broken one makes a draw infeasible
     children  slot -> role or roles of its child node
-    unused    values -> names of the slots that have no effect under these values (reset in the canonical form)
+    unused    values -> slots without effect under them (reset in the canonical form), and "resolution" if not needed
     resize    (height or width, values) -> the same after the op; None if the op preserves the resolution
     twin      (slot, value of the product, value of the sum) if the op has an additive twin
     host      for the role "host": the hadnas.hosts.host.Host that reads and builds it

@@ -83,7 +83,7 @@ class Case:
 
     @property
     def shapes_in(self) -> tuple[InputShape, ...]:
-        """The shapes of the op's inputs, without the batch: of two for a merge or a fusion, else of one."""
+        """The shapes of the op's inputs, without the batch: of two for a cell, a merge or a fusion, else of one."""
         size = self.height, self.width
         if "stem" in self.op.roles and self.op.reads != "map":
             return ((IN_DIM,) if self.op.reads == "vector" else Tokens(self.height * self.width, IN_DIM),)
@@ -91,7 +91,7 @@ class Case:
             vectors = self.op.reads == "vector"
             return ((LEFT_DIM,), (RIGHT_DIM,)) if vectors else ((LEFT_DIM, *size), (RIGHT_DIM, *RIGHT_SIZE))
         channels = IN_DIM if "in_dim" in self.op.given else self.dim
-        return ((channels, *size),) * (2 if "merge" in self.op.roles else 1)
+        return ((channels, *size),) * (1 if {"cell", "merge"}.isdisjoint(self.op.roles) else 2)
 
     @property
     def shape_out(self) -> tuple[int, ...]:

@@ -7,7 +7,8 @@ the positions of its second map:
     Degree: 2 if interact == "mul" else 1
     Degree: 2 (nominal) if grn else 1
 
-`weights(name, n)` is the number of parameters of a norm or an activation over n channels (0 for None);
+`weights(name, n)` is the number of parameters of a norm or an activation over n channels (0 for None),
+`weights(name, n, N)` that of a norm that may be by position;
 `products(name, n)` is the number of products of an activation over n elements: n for those that square, else 0.
 
 The line `timm` has the class of timm that computes the same; an op that timm lacks has no such line.
@@ -23,7 +24,7 @@ from typing import Any
 
 from torch import nn
 
-from hadnas.blocks.layers import Act, Norm, activation, normalisation
+from hadnas.blocks.layers import Act, Norm, PlacedNorm, activation, normalisation
 from hadnas.errors import SpecError
 
 LINES = ("Shapes", "Degree", "Params", "MACs", "Products", "Source", "timm")
@@ -37,10 +38,12 @@ _ALLOWED = (
 )  # fmt: skip
 
 
-def weights(name: Act | Norm | None, n: float) -> int:
-    """The number of parameters of the norm or activation `name` over `n` channels."""
+def weights(name: Act | PlacedNorm | None, n: float, places: int = 0) -> int:
+    """The number of parameters of the norm or activation `name` over `n` channels of `places` positions."""
     if name is None:
         return 0
+    if name == "position_norm":
+        return int(n) + places
     known = name in typing.get_args(Norm)
     module = normalisation(name, int(n), device="meta") if known else activation(name, device="meta")  # type: ignore[arg-type]
     return sum(p.numel() for p in module.parameters())

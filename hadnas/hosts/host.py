@@ -76,7 +76,10 @@ class Host(ABC):
         return []
 
     def parts(self, plan: Plan) -> list[Call]:
-        """The calls of the modules that, one after another, are the network; by default the whole as one."""
+        """The calls of the modules that, one after another, are the network; by default the whole as one.
+
+        A module reads what the one before it returns, one map or several.
+        """
         return [plan.call]
 
     def layers(self, node: Node) -> dict[str, int]:

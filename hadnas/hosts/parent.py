@@ -14,7 +14,7 @@ from hadnas.hosts.expression import expression
 from hadnas.hosts.graft.place import PARENT_MODULE
 from hadnas.hosts.graft.wrapper import Wrapper
 from hadnas.hosts.host import Plan, instantiate
-from hadnas.hosts.pyramid import init_weights
+from hadnas.hosts.staged import init_weights
 
 
 def parent_call(call: Call) -> Call:

@@ -21,7 +21,7 @@ from hadnas.hosts.graft.weights import check_weights, described, named_weights, 
 from hadnas.hosts.host import Host, Plan, instantiate, normalisation_text
 from hadnas.hosts.pair.encoder import TimmEncoder
 from hadnas.hosts.parent import convolutions, makers, parent_call, placed, placing, renamed, split_call
-from hadnas.hosts.pyramid_host import IMAGENET_CLASSES
+from hadnas.hosts.staged_host import IMAGENET_CLASSES
 from hadnas.inputs import AllMoments, InputShape, Tokens, shape_text
 
 TIMM_ARGUMENTS = ("features_only", "feature_cls", "num_classes", "out_indices")

@@ -98,11 +98,17 @@ def cost(module: nn.Module, *shapes: InputShape) -> Cost:
     # without any, the module may still have unregistered tensors with values
     on_meta = bool(registered) and all(t.is_meta for t in registered)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    return counted(module if on_meta else weightless(module), *Form.of_inputs(shapes, dtype))[0]
+    found, outputs = counted(module if on_meta else weightless(module), *Form.of_inputs(shapes, dtype))
+    if len(outputs) != 1:
+        raise MeasurementError(f"the module ({type(module).__name__}) returns a tuple: one tensor is allowed")
+    return found
 
 
-def counted(module: nn.Module, *forms: Form) -> tuple[Cost, Form]:
-    """The cost of a module without weights on inputs of these forms, and the form of its output. Raises as `cost`."""
+def counted(module: nn.Module, *forms: Form) -> tuple[Cost, tuple[Form, ...]]:
+    """The cost of a module without weights on inputs of these forms, and the forms of its outputs.
+
+    Raises as `cost`, but a tuple of several tensors is allowed.
+    """
     counter = Counter(module)
     inputs = [torch.empty_strided(form.shape, form.stride, dtype=form.dtype, device="meta") for form in forms]
     with evaluation(module), following(module, counter) as running:
@@ -119,11 +125,13 @@ def counted(module: nn.Module, *forms: Form) -> tuple[Cost, Form]:
             reason = line if isinstance(error, MeasurementError) else f"{type(error).__name__}: {line}"
             found = shapes_text(tuple(inputs))
             raise MeasurementError(f"{name}: forward failed on a meta input {found}: {reason}") from error
-    if not isinstance(out, Tensor):
-        raise MeasurementError(
-            f"the module ({type(module).__name__}) returns a {type(out).__name__}: one tensor is allowed"
-        )
-    return _sum_up(module, counter), Form.of(out, activation=counter.is_activation(out))
+    outputs = out if isinstance(out, tuple) and len(out) > 1 else (out,)
+    for one in outputs:
+        if not isinstance(one, Tensor):
+            raise MeasurementError(
+                f"the module ({type(module).__name__}) returns a {type(one).__name__}: one tensor is allowed"
+            )
+    return _sum_up(module, counter), tuple(Form.of(one, activation=counter.is_activation(one)) for one in outputs)
 
 
 def _sum_up(module: nn.Module, counter: Counter) -> Cost:

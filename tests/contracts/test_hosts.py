@@ -120,7 +120,15 @@ def readings(monkeypatch: pytest.MonkeyPatch, host: type[Host]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("node", [pyramid((8, [op("star")])), op("timm", model="test_resnet")])
+CELLS = op(
+    "cell_pyramid",
+    stem=op("conv_norm", dim=8),
+    stages=[{"dim": 8, "down": op("separable_conv"), "blocks": [op("cell", merge=op("product"), blocks=[op("star")])]}],
+    head=op("pooled_linear"),
+)
+
+
+@pytest.mark.parametrize("node", [pyramid((8, [op("star")])), op("timm", model="test_resnet"), CELLS])
 def test_a_draw_and_an_architecture_give_one_plan(node: dict[str, Any]) -> None:
     arch = complete(node, DIGITS)
     drawn, again = make_plan(node, DIGITS), make_plan(arch, DIGITS)

@@ -15,10 +15,12 @@ from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.contract.cases import randomise
 from hadnas.hosts.build import build
+from hadnas.hosts.host import make_plan
 from hadnas.inputs import zeros
 from hadnas.library import shipped
-from hadnas.space import every
-from tests.networks import TWO_INPUTS
+from hadnas.source.module import plan_source
+from hadnas.space import every, op
+from tests.networks import TWO_INPUTS, residual
 
 TASK = Task.image(3, 16, 16, classes=5)
 
@@ -65,6 +67,26 @@ def test_members_without_activations_are_made_of_sums_products_and_norms(name: s
     for seed in range(12):
         arch = sample(space, TASK, seed=seed)
         assert operations(arch) <= allowed, arch.tree()
+
+
+def test_norms_by_position_leave_sums_and_products() -> None:
+    """Of PolyNeXt's cells at inference, beside the sigmoid of learned shares and the fourth power of similarities."""
+    attention = residual(op("poly_attention", norm="position_norm", sums="running"), merge=op("sigmoid_scale"))
+    nodes = [residual(op(name, norm="position_norm"), merge=op("sigmoid_scale")) for name in ("poly_conv", "poly_mlp")]
+    one = op("cell", norm="position_norm", merge=op("add"), blocks=[*nodes, attention])
+    stem = op("conv_norm", dim=8, stride=1, norm=None)
+    head = op("poly_pooled", norm="position_norm")
+    stages = [
+        {"dim": 8, "blocks": [one]},
+        {"dim": 12, "down": op("separable_conv", norm=None), "blocks": [one]},
+    ]
+    node = op("cell_pyramid", stem=stem, stages=stages, norm=None, head=head)
+    assert operations(complete(node, TASK)) <= POLYNOMIAL | {"sigmoid", "flip", "pow", "promote_types"}
+    text = plan_source(make_plan(node, TASK), {})
+    assert "PolyMlp(8, norm='position_norm', resolution=(16, 16)" in text.replace('"', "'")
+    other = {**node, "head": op("poly_pooled")}
+    assert operations(complete(other, TASK)) & LAYER_NORM  # the head's
+    assert "PolyPooled(12, 5, **dd)" in plan_source(make_plan(other, TASK), {})  # which needs no resolution
 
 
 class Whole(fx.Tracer):

@@ -131,6 +131,18 @@ def test_every_block_and_merge_is_exported_bit_equal(head: str) -> None:
     assert _bit_equal(text, network, images).isfinite().all()
 
 
+def test_a_pyramid_of_cells_is_exported_bit_equal() -> None:
+    blocks = [op("poly_conv"), op("poly_mlp", norm="position_norm"), op("poly_attention", sums="running")]
+    cell = op("cell", merge=op("product"), blocks=[residual(block) for block in blocks])
+    stages = [{"dim": 8, "down": op("separable_conv"), "down_older": op("conv_norm"), "blocks": [cell, cell]}]
+    stem = op("conv_norm", dim=8, stride=1)
+    arch = complete(op("cell_pyramid", stem=stem, stages=stages, head=op("poly_pooled")), DIGITS)
+    torch.manual_seed(0)
+    text = plan_source(make_plan(arch, DIGITS), {})
+    assert _bit_equal(text, _stirred(build(arch, DIGITS)), torch.randn(2, *DIGITS.shape)).isfinite().all()
+    assert "class CellStage(" in text and "class Both(" not in text  # a part for counting alone
+
+
 @pytest.mark.parametrize("name", ops("fusion"))
 def test_every_fusion_is_exported_bit_equal(name: str) -> None:
     """Of an image and tokens."""

@@ -23,7 +23,7 @@ from hadnas.arch.read import complete
 from hadnas.arch.task import Task
 from hadnas.hosts.build import build
 from hadnas.hosts.host import make_plan
-from hadnas.search_spaces import activation_free, four_families
+from hadnas.search_spaces import activation_free, four_families, mixers_in_cells
 from hadnas.source.module import plan_source
 from hadnas.space import op
 from tests.networks import pyramid, residual
@@ -43,6 +43,7 @@ def deeper(space: dict[str, Any]) -> dict[str, Any]:
 ARCHS = {
     **{f"four_families-{seed}": sample(deeper(four_families.SPACE), TASK, seed=seed) for seed in range(3)},
     "activation_free": sample(deeper(activation_free.SPACE), TASK, seed=0),
+    "cells": sample(deeper(mixers_in_cells.SPACE), TASK, seed=2),
     "starnet_s050": complete(hadnas.load("starnet_s050").node, TASK),
 }
 

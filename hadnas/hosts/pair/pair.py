@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from hadnas.blocks.registry import register
 from hadnas.hosts.pair.pair_host import PairHost
-from hadnas.hosts.pyramid import init_weights
+from hadnas.hosts.staged import init_weights
 
 UNDECAYED = ("alpha", "c", "place")
 """Parameters without weight decay: scales in front of products, factors of a polynomial, vectors of places."""

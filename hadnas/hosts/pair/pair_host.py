@@ -13,7 +13,7 @@ from hadnas.errors import SpecError, at, cut
 from hadnas.hosts.expression import expression
 from hadnas.hosts.host import ENTRY, Host, Plan, instantiate, normalisation_text
 from hadnas.hosts.pair.budget import hidden_of
-from hadnas.hosts.pyramid_host import IMAGENET_CLASSES, width
+from hadnas.hosts.staged_host import IMAGENET_CLASSES, width
 from hadnas.inputs import AllMoments, InputShape, Tokens, inputs_text, size_of
 
 ENCODERS = ("left", "right")
