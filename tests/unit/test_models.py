@@ -151,7 +151,7 @@ def test_timm_models_are_architectures_too() -> None:
         (pyramid((8, [residual(op("star", kernl=3))])), "unknown parameter of star 'kernl'; did you mean 'kernel'"),
         (pyramid((8, [residual(op("star", kernel="3"))])), "block: kernel = '3' is not allowed"),
         (pyramid((8, [residual(op("star", kernel=4))])), "block: star: kernel = 4 must be odd"),
-        (pyramid((8, [residual(op("star", expand=0))])), "expand = 0 must be at least 1"),
+        (pyramid((8, [residual(op("star", expand=0))])), "expand = 0 leaves no channel of dim"),
         (pyramid((8, [residual(op("attention", heads=3))])), "heads = 3 must divide dim = 8"),
         (pyramid((8, [residual(op("gn_conv", order=5))])), "block: gn_conv: order = 5 .*dim = 8 must be divisible"),
         ({**pyramid((8, [])), "head": op("corelnet", grid=5)}, "head: corelnet: grid = 5 must be .*, 4 x 4"),
