@@ -198,7 +198,9 @@ class _Finals:
         for stress in stresses:
             self._say(f"{entry.name} under {stress}", 0)
             finished = [(judge, self.ledger.training(key)) for judge, key in trainings]
-            size = score_stressed(stress, entry.plan, [(judge, one) for judge, one in finished if one is not None])
+            size = score_stressed(
+                stress, entry.name, entry.plan, [(judge, one) for judge, one in finished if one is not None]
+            )
             if size is not None:
                 found[str(stress)] = size
         return found

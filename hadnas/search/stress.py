@@ -21,9 +21,9 @@ from hadnas.train.stress.stress import Stress, score_under, without_small_weight
 
 
 def score_stressed(
-    stress: Stress, plan: Plan, trainings: Sequence[tuple[Evaluator, Training]]
+    stress: Stress, name: str, plan: Plan, trainings: Sequence[tuple[Evaluator, Training]]
 ) -> dict[str, int] | None:
-    """Score each training of one network under a stress, unless its score is stored, and return the size that remains.
+    """Score each training of the network `name` under a stress, unless its score is stored, and return the size that remains.
 
     The size is the parameters that are not 0, and the MACs, of the first training. None, with a warning, if the network
     has no hidden channels that can be removed.
@@ -37,7 +37,7 @@ def score_stressed(
         try:
             network = changed(stress, plan, network)[1]
         except SpecError as error:
-            logging.getLogger(__name__).warning("%s: %s", stress, error)
+            logging.getLogger(__name__).warning("%s under %s: %s", name, stress, error)
             return None
         if not size:
             counts = [int(torch.count_nonzero(one)) for one in network.parameters()]
