@@ -23,10 +23,10 @@ from hadnas.train.stress.stress import Stress, score_under, without_small_weight
 def score_stressed(
     stress: Stress, name: str, plan: Plan, trainings: Sequence[tuple[Evaluator, Training]]
 ) -> dict[str, int] | None:
-    """Score each training of the network `name` under a stress, unless its score is stored, and return the size that remains.
+    """Score each training of the network `name` under a stress, unless its score is stored, and return its size.
 
-    The size is the parameters that are not 0, and the MACs, of the first training. None, with a warning, if the network
-    has no hidden channels that can be removed.
+    The size is what remains: the parameters that are not 0, and the MACs, of the first training. None, with a warning,
+    if the network has no hidden channels that can be removed.
     """
     size: dict[str, int] = {}
     for judge, training in trainings:
