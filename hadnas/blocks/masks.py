@@ -19,27 +19,34 @@ def without_holes(x: Tensor, mask: Tensor) -> Tensor:
     return x.masked_fill(mask == 0, 0.0)
 
 
-class MaskedBatchNorm2d(nn.BatchNorm2d):
+class MaskedBatchNorm2d(nn.Module):
     """Batch norm by the mean and variance of the valid positions of a batch, and in evaluation by the running ones."""
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]  # the norm of another kind of map
+    def __init__(self, dim: int, *, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(dim, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         if not self.training:
-            return super().forward(x)
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
-        assert self.num_batches_tracked is not None
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        valid = mask.to(wide.dtype)
-        count = valid.sum().clamp(min=1)
+            return self.norm(x)
+        wide = x if x.dtype == torch.float64 else x.float()
+        count = mask.to(wide.dtype).sum().clamp(min=1)
         mean = without_holes(wide, mask).sum((0, 2, 3), keepdim=True) / count
         centred = without_holes(wide - mean, mask)
         var = centred.square().sum((0, 2, 3), keepdim=True) / count
-        with torch.no_grad():
-            unbiased = var.flatten() * count / (count - 1).clamp(min=1)
-            self.running_mean.lerp_(mean.flatten().to(self.running_mean.dtype), self.momentum)
-            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
-            self.num_batches_tracked.add_(1)
-        y = centred * torch.rsqrt(var + self.eps) * self.weight[:, None, None] + self.bias[:, None, None]
-        return y.to(x.dtype)
+        self._follow(mean.flatten(), var.flatten() * count / (count - 1).clamp(min=1))
+        scale, shift = self.norm.weight[:, None, None], self.norm.bias[:, None, None]
+        return (centred * torch.rsqrt(var + self.norm.eps) * scale + shift).to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, var: Tensor) -> None:
+        """Move the running statistics, as torch does, towards those of a batch."""
+        batches, momentum = self.norm.num_batches_tracked, self.norm.momentum
+        assert batches is not None and momentum is not None
+        batches.add_(1)
+        for running, own in ((self.norm.running_mean, mean), (self.norm.running_var, var)):
+            assert running is not None
+            running.lerp_(own.to(running.dtype), momentum)
 
 
 def masked_norm(norm: MaskedNorm | None, dim: int, *, device: Any = None, dtype: Any = None) -> nn.Module | None:

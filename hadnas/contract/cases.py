@@ -91,7 +91,7 @@ class Case:
 
     @property
     def shapes_in(self) -> tuple[InputShape, ...]:
-        """The shapes of the op's inputs without the batch: one of two for a cell, merge, fusion or masked op, else one."""
+        """The shapes of the op's inputs without the batch: two of a cell, merge, fusion or masked op, else one."""
         size = self.height, self.width
         if "stem" in self.op.roles and self.op.reads != "map":
             return ((IN_DIM,) if self.op.reads == "vector" else Tokens(self.height * self.width, IN_DIM),)
