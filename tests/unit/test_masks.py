@@ -33,7 +33,8 @@ from hadnas.train.data.spec import Data, DataSpec, load_data
 from hadnas.train.recipe import Recipe
 
 TASK = hadnas.Task({"photo": (2, 9, 8), "mask": Mask(9, 8)}, 4)
-MLP = op("residual", block=op("attention"), merge=op("add"), norm="batchnorm2d")
+MIXER = op("residual", block=op("glu"), merge=op("add"), norm="layernorm2d")
+ATTENTION = op("residual", block=op("attention"), merge=op("add"), norm="batchnorm2d")
 
 
 def masked(kind: str, *blocks: Any, **slots: Any) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def built(node: dict[str, Any], task: hadnas.Task = TASK) -> nn.Module:
 @pytest.mark.parametrize("kind", ops("masked"))
 def test_what_is_in_a_hole_has_no_effect(kind: str, training: bool) -> None:
     """To the last bit, through strides, norms, a block that reads all positions, the mean and the head."""
-    network = built(masked(kind, MLP, norm="batchnorm2d")).train(training)
+    network = built(masked(kind, ATTENTION, norm="batchnorm2d")).train(training)
     x, mask = batch()
     mask[0], mask[1] = 0, 1
     contents = (0.0, -7.5, float("nan"), float("-inf"))
@@ -113,6 +114,20 @@ def test_without_holes_the_control_is_a_plain_pyramid() -> None:
     assert (network(x, mask) - other(x)).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("norm", [None, "batchnorm2d"])
+@pytest.mark.parametrize("kind", ops("masked"))
+def test_a_frame_of_holes_changes_nothing(kind: str, norm: str | None) -> None:
+    """The head reads the mean over valid positions: without neighbours, that of the image without its frame."""
+    layer = op(kind, kernel=1)
+    node = masked(kind, norm=norm)
+    stages = [{"dim": 8, "down": layer, "blocks": [MIXER]}]
+    network = built({**node, "stem": {**layer, "dim": 5}, "stages": stages}).double()
+    x, mask = (one.double() for one in batch())
+    frame = (3, 1, 2, 4)
+    framed = nn.functional.pad(x, frame, value=9.0), nn.functional.pad(mask, frame)
+    assert torch.allclose(network(*framed), network(x, mask), atol=1e-12)
+
+
 def test_the_norm_reads_valid_positions_alone() -> None:
     torch.manual_seed(0)
     norm, plain = MaskedBatchNorm2d(3, dtype=torch.float64).train(), nn.BatchNorm2d(3, dtype=torch.float64).train()
@@ -126,7 +141,7 @@ def test_the_norm_reads_valid_positions_alone() -> None:
 
 
 def test_costs_families_twins_and_the_picture() -> None:
-    arch = complete(masked("mask_gated_conv", MLP), TASK)
+    arch = complete(masked("mask_gated_conv", ATTENTION), TASK)
     assert family_counts(arch) == {"hadamard": 3, "additive": 0, "convolution": 0, "attention": 1}
     assert "mask_gated_conv" in diagram(arch) and len(arch.stages) == 1
     twin = additive_twin(arch, TASK)
