@@ -295,6 +295,15 @@ def test_images_of_any_source_get_holes() -> None:
     assert first.digest == again.digest != more.digest
 
 
+def test_an_image_in_two_splits_is_still_noticed(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
+    images[25] = images[3]
+    own = {"test_images": images[20:], "test_labels": np.arange(10) % 2}
+    np.savez(tmp_path / "twice.npz", train_images=images[:20], train_labels=np.arange(20) % 2, **own)
+    (note,) = load_data(f"holes:0.5:{tmp_path / 'twice.npz'}").notes
+    assert "1 of 10 test images" in note and "'test_images[5]' is train" in note
+
+
 def test_holes_are_squares_of_an_eighth_of_a_side(tmp_path: Path) -> None:
     images = np.full((20, 34, 16), 9, np.uint8)
     np.savez(tmp_path / "grey.npz", train_images=images, train_labels=np.arange(20) % 2)

@@ -30,10 +30,10 @@ SIDE_SHARE = 8
 def read_holes(source: str, **options: Any) -> Source:
     """An image and its mask, of 1 at valid pixels and 0 in holes, in the splits of the other source.
 
-    Of each image a share of the squares on a grid, rounded, at least one fewer than all, are holes. In holes are random
-    values from 0 to the largest of all training pixels, each as likely. Holes and values are drawn by a seed of the
-    split: the holes of a share are also those of any larger one. Raises DataError for a share that is none, and for
-    images that are streamed, or more inputs than one.
+    Of each image a share of the squares on a grid, rounded, at least one fewer than all, are holes, with random values
+    from 0 to the largest of all training pixels, each as likely. Both are drawn with one seed: the holes of a share are
+    also those of any larger one, and equal images have equal holes, so that one in two splits is still noticed. Raises
+    DataError for a share that is none, and for images that are streamed, or more inputs than one.
     """
     text, _, inner = source.removeprefix(HOLES).partition(":")
     share = _share(text, source)
@@ -43,7 +43,14 @@ def read_holes(source: str, **options: Any) -> Source:
     if held.keys() != parts.keys():
         raise DataError(f"{source}: holes are for one image, in memory; {inner} has other inputs, or is too large")
     largest = int(held["train"].pixels.max())
-    made = {part: _with_holes(own, share, largest, seed) for seed, (part, own) in enumerate(held.items())}
+    pixels, valid = _with_holes(np.concatenate([own.pixels.numpy() for own in held.values()]), share, largest)
+    made, start = {}, 0
+    for part, own in held.items():
+        rows = slice(start, start := start + len(own.labels))
+        values = {IMAGE: pixels[rows], MASK: valid[rows].astype(np.float32)}
+        places = torch.arange(len(own.labels))
+        columns = [InputColumn(name, torch.from_numpy(one), places, mask=name == MASK) for name, one in values.items()]
+        made[part] = HeldInputs(columns, own.labels, own.names)
     name = f"{HOLES}{share:g}:{found.name or as_path(inner).stem}"
     return replace(found, train=made["train"], val=made.get("val"), test=made.get("test"), name=name)
 
@@ -58,19 +65,16 @@ def _share(text: str, source: str) -> float:
     return share
 
 
-def _with_holes(images: HeldImages, share: float, largest: int, seed: int) -> HeldInputs:
-    generator = np.random.default_rng(seed)
-    count, (_, height, width) = len(images.labels), images.shape
+def _with_holes(pixels: np.ndarray, share: float, largest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, C, H, W) with values up to `largest` in their holes, and their masks (N, 1, H, W)."""
+    generator = np.random.default_rng(0)
+    count, _, height, width = pixels.shape
     side = max(1, min(height, width) // SIDE_SHARE)
     rows, columns = -(-height // side), -(-width // side)
     holes = min(round(share * rows * columns), rows * columns - 1)
     ranks = generator.random((count, rows * columns)).argsort(1).argsort(1).reshape(count, rows, columns)
     valid = (ranks >= holes).repeat(side, 1).repeat(side, 2)[:, None, :height, :width]
-    pixels = images.pixels.numpy()
-    filled = np.where(valid, pixels, generator.integers(0, largest + 1, pixels.shape, dtype=np.uint8))
-    places = torch.arange(count)
-    inputs = [
-        InputColumn(IMAGE, torch.from_numpy(filled), places),
-        InputColumn(MASK, torch.from_numpy(valid.astype(np.float32)), places, mask=True),
-    ]
-    return HeldInputs(inputs, images.labels, images.names)
+    values = generator.integers(0, largest + 1, pixels.shape, dtype=np.uint8)
+    _, first, own = np.unique(pixels.reshape(count, -1), axis=0, return_index=True, return_inverse=True)
+    drawn = first[own.ravel()]  # equal images have the draw of the first of them
+    return np.where(valid[drawn], pixels, values[drawn]), valid[drawn]
