@@ -162,7 +162,11 @@ REFUSED: list[tuple[dict[str, Any], hadnas.Task, str]] = [
     (masked("partial_conv"), hadnas.Task({"a": (2, 9, 8), "b": Mask(8, 8)}, 4), r"one height and width.*b=mask 8x8"),
     (masked("partial_conv"), hadnas.Task({"a": (2,), "b": Mask(8, 8)}, 4), "a=2, b=mask 8x8"),
     (masked("conv_norm"), TASK, "stem: .*'conv_norm' is a stem or down; allowed here: mask_gated_conv, partial_conv"),
-    (masked("partial_conv", op("partial_conv", stride=2)), TASK, r"stages.0.blocks.1: partial_conv makes the map 2 times smaller"),
+    (
+        masked("partial_conv", op("partial_conv", stride=2)),
+        TASK,
+        r"stages.0.blocks.1: partial_conv makes the map 2 times smaller",
+    ),
     (masked("partial_conv", op("partial_conv", kernel=4)), TASK, "kernel = 4 must be odd"),
     (masked("partial_conv", norm="layernorm2d"), TASK, "norm = 'layernorm2d' .*'batchnorm2d'"),
 ]
