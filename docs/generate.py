@@ -24,6 +24,7 @@ DOCS = Path(__file__).parent
 NOTE = "<!-- written by `python -m docs.generate`: change the code, not this page -->"
 TITLES = {
     "block": "Blocks",
+    "masked": "Layers of maps with holes",
     "merge": "Merges",
     "residual": "Residuals",
     "cell": "Cells",
@@ -80,7 +81,7 @@ def catalogue() -> str:
     for (role, family), found in sorted(
         sections.items(), key=lambda item: (list(TITLES).index(item[0][0]), item[0][1])
     ):
-        title = f"{TITLES[role]}: {family}" if role in ("block", "merge", "fusion", "graft") else TITLES[role]
+        title = f"{TITLES[role]}: {family}" if role in ("block", "masked", "merge", "fusion", "graft") else TITLES[role]
         parts += [f"## {title}", *([] if role in AROUND else [overview(found)]), *(entry(op) for op in found)]
     return page("Catalogue", *parts)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hadnas.exporter.folder import export
     from hadnas.hosts.build import build
     from hadnas.hosts.graft.space import graft
-    from hadnas.inputs import Tokens
+    from hadnas.inputs import Mask, Tokens
     from hadnas.library import load
     from hadnas.measure.cost import cost
     from hadnas.measure.latency.latency import latency
@@ -39,6 +39,7 @@ _PUBLIC = {
     "DataSpec": "hadnas.train.data.spec",
     "HadnasError": "hadnas.errors",
     "Home": "hadnas.store.home",
+    "Mask": "hadnas.inputs",
     "Recipe": "hadnas.train.recipe",
     "Study": "hadnas.store.study",
     "SurrogateSampler": "hadnas.samplers.surrogate",

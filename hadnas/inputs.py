@@ -1,7 +1,7 @@
-"""The inputs of a network: floats of one shape, such as images (C, H, W) or vectors (K,), or tokens of a vocabulary."""
+"""The inputs of a network: floats of one shape, as images (C, H, W) or vectors (K,), masks, tokens of a vocabulary."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -20,10 +20,30 @@ class Tokens(NamedTuple):
         return f"{self.length} of {self.vocabulary}"
 
 
-InputShape = tuple[int, ...] | Tokens
-"""One input without the batch: the shape of floats, or tokens."""
+class Mask(tuple[int, int, int]):
+    """The mask of an image of height x width: (1, height, width) floats, 1 at a valid pixel and 0 at a hole.
 
-SHAPES_ALLOWED = "(C, H, W) of an image or a map, (K,) of a vector, and Tokens(length, vocabulary)"
+    In a `Task` it takes the place of a shape: `Task({"image": (3, 64, 64), "mask": Mask(64, 64)}, 10)`. It is the shape
+    of a map of one channel, and differs from it in not being standardised, and in its random examples.
+    """
+
+    def __new__(cls, height: int, width: int) -> Self:
+        return super().__new__(cls, (1, height, width))
+
+    def __getnewargs__(self) -> tuple[int, int]:  # for pickle, which else gives all three
+        return self[1], self[2]
+
+    def __repr__(self) -> str:
+        return f"Mask({self[1]}, {self[2]})"
+
+    def __str__(self) -> str:
+        return f"mask {self[1]}x{self[2]}"
+
+
+InputShape = tuple[int, ...] | Tokens
+"""One input without the batch: the shape of floats, of which a mask has its own, or tokens."""
+
+SHAPES_ALLOWED = "(C, H, W) of an image or a map, (K,) of a vector, Mask(height, width), and Tokens(length, vocabulary)"
 
 Inputs = tuple["Tensor", ...]
 """A batch of every input of a network, in the order of its arguments: `network(*inputs)`."""
@@ -32,12 +52,13 @@ Inputs = tuple["Tensor", ...]
 Moments = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of an input over the training images, by which it is normalised.
 
-Of an image or map they are those of each channel, of pixels scaled to 0..1; of a vector, those of each number.
+Of an image or map they are those of each channel, of pixels scaled to 0..1, and beside a mask of its size of valid
+pixels alone; of a vector, those of each number.
 """
 
 
 AllMoments = Moments | Mapping[str, Moments]
-"""The moments of the only image or, of several inputs, those of each by name; tokens have none."""
+"""The moments of the only image or, of several inputs, those of each by name; tokens and masks have none."""
 
 
 def is_shape(shape: object) -> bool:
@@ -51,8 +72,8 @@ def size_of(shape: InputShape) -> tuple[int, ...]:
 
 
 def shape_text(shape: InputShape) -> str:
-    """`3x64x64` for floats, `9 of 27` for tokens."""
-    return str(shape) if isinstance(shape, Tokens) else "x".join(map(str, shape))
+    """`3x64x64` for floats, `mask 64x64`, `9 of 27` for tokens."""
+    return str(shape) if isinstance(shape, Tokens | Mask) else "x".join(map(str, shape))
 
 
 def inputs_text(inputs: Sequence[tuple[str, InputShape]]) -> str:
@@ -90,15 +111,17 @@ def shapes_text(inputs: Inputs) -> str:
 
 
 def drawn(shapes: Sequence[InputShape], batch: int, draw: "Callable[..., Tensor]", generator: "Generator") -> Inputs:
-    """A random batch for each input on the CPU: floats by `draw`, as torch.randn, tokens with equal chances."""
+    """A random batch for each input on the CPU: floats by `draw`, as torch.randn, others with equal chances."""
     import torch
 
-    return tuple(
-        torch.randint(shape.vocabulary, (batch, shape.length), generator=generator, device="cpu")
-        if isinstance(shape, Tokens)
-        else draw(batch, *shape, generator=generator, device="cpu")
-        for shape in shapes
-    )
+    def one(shape: InputShape) -> "Tensor":
+        if isinstance(shape, Tokens):
+            return torch.randint(shape.vocabulary, (batch, shape.length), generator=generator, device="cpu")
+        if isinstance(shape, Mask):
+            return torch.randint(2, (batch, *shape), generator=generator, device="cpu").float()
+        return draw(batch, *shape, generator=generator, device="cpu")
+
+    return tuple(map(one, shapes))
 
 
 def shapes_in(config: Mapping[str, Any]) -> tuple[InputShape, ...]:
@@ -106,9 +129,25 @@ def shapes_in(config: Mapping[str, Any]) -> tuple[InputShape, ...]:
     if "inputs" not in config:
         return (tuple(config["input_size"]),)
     return tuple(
-        Tokens(one["shape"][0], one["vocabulary"]) if "vocabulary" in one else tuple(one["shape"])
+        Tokens(one["shape"][0], one["vocabulary"])
+        if "vocabulary" in one
+        else Mask(*one["shape"][1:])
+        if one.get("mask")
+        else tuple(one["shape"])
         for one in config["inputs"].values()
     )
+
+
+def config_of(shape: InputShape) -> dict[str, Any]:
+    """An input in a network's `pretrained_cfg`, as `shapes_in` reads it."""
+    own: dict[str, Any] = {"shape": tuple(size_of(shape))}
+    if isinstance(shape, Tokens):
+        own["vocabulary"] = shape.vocabulary
+    return own | {"mask": True} if isinstance(shape, Mask) else own
+
+
+_KEYS: dict[type, str] = {Tokens: "tokens", Mask: "mask"}
+"""The key of the numbers that make an input of a kind, in plain data; of a shape of floats it is "shape"."""
 
 
 def inputs_to_json(inputs: Sequence[tuple[str, InputShape]], moments: Sequence[Moments | None]) -> dict[str, Any]:
@@ -116,7 +155,7 @@ def inputs_to_json(inputs: Sequence[tuple[str, InputShape]], moments: Sequence[M
     if [(name, len(shape)) for name, shape in inputs] == [("image", 3)] and moments[0] is not None:
         return {"shape": list(inputs[0][1]), "mean": list(moments[0][0]), "std": list(moments[0][1])}
     known = [
-        {"name": name, "tokens" if isinstance(shape, Tokens) else "shape": list(shape)}
+        {"name": name, _KEYS.get(type(shape), "shape"): list(shape)[isinstance(shape, Mask) :]}
         | ({} if own is None else {"mean": list(own[0]), "std": list(own[1])})
         for (name, shape), own in zip(inputs, moments, strict=True)
     ]
@@ -127,8 +166,9 @@ def inputs_from_json(stored: Mapping[str, Any]) -> tuple[tuple[tuple[str, InputS
     """What `inputs_to_json` wrote: names and shapes, and the moments of the image or, of several inputs, by name."""
     if "inputs" not in stored:
         return (("image", tuple(stored["shape"])),), (tuple(stored["mean"]), tuple(stored["std"]))
-    inputs: list[tuple[str, InputShape]] = [
-        (one["name"], Tokens(*one["tokens"]) if "tokens" in one else tuple(one["shape"])) for one in stored["inputs"]
-    ]
+    inputs: list[tuple[str, InputShape]] = []
+    for one in stored["inputs"]:
+        kind = next((kind for kind, key in _KEYS.items() if key in one), None)
+        inputs.append((one["name"], tuple(one["shape"]) if kind is None else kind(*one[_KEYS[kind]])))
     moments = {one["name"]: (tuple(one["mean"]), tuple(one["std"])) for one in stored["inputs"] if "mean" in one}
     return tuple(inputs), moments

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hadnas.arch.task import Task
-from hadnas.inputs import Tokens
+from hadnas.inputs import Mask, Tokens
 from hadnas.space import int_range, one_of, op, repeat
 
 DOWN = op("conv_norm", kernel=3, stride=2)
@@ -17,6 +17,7 @@ TWO_INPUTS = {
     "two_images": Task({"left": (1, 8, 8), "right": (1, 8, 8)}, 5),
     "image_motion": Task({"fixed": (1, 24, 24), "moving": (1, 24, 24)}, 5, "values"),
     "field_and_vector": Task({"loads": (1, 1, 16), "material": (4,)}, 5, "values"),
+    "image_with_holes": Task({"image": (1, 8, 8), "mask": Mask(8, 8)}, 5),
     "image_and_question": Task({"images": (3, 64, 64), "tokens": Tokens(9, 27)}, 5),
 }
 """Shipped search space of two inputs -> a task of its networks."""

@@ -29,14 +29,14 @@ def family_of(node: dict[str, Any]) -> str | None:
 
 
 def family_counts(arch: Arch) -> dict[str, int]:
-    """Blocks, fusions and grafts of each family, in the order of FAMILIES.
+    """Blocks, layers of maps with holes, fusions and grafts of each family, in the order of FAMILIES.
 
     A network without blocks counts its host's layers (see `Host.layers`). Empty if the host does not know them, or if
     an op is not known: the counts without its blocks would give the network another family.
     """
     if not _known(arch.node):
         return {}
-    counts = _counts(arch.node, "block", "fusion", "graft")
+    counts = _counts(arch.node, "block", "masked", "fusion", "graft")
     return counts if any(counts.values()) else dict(arch.host.layers(arch.node))
 
 
@@ -55,7 +55,7 @@ def stage_counts(arch: Arch) -> list[dict[str, int]]:
     A stage with an op that is not known has no counts.
     """
     return [
-        _counts(stage, "block") | {f"{family} merge": n for family, n in _counts(stage, "merge").items()}
+        _counts(stage, "block", "masked") | {f"{family} merge": n for family, n in _counts(stage, "merge").items()}
         if _known(stage)
         else {}
         for stage in arch.stages

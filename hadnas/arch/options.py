@@ -7,7 +7,7 @@ from hadnas.blocks.registry import find_op
 from hadnas.errors import at, unknown
 from hadnas.space.choices import Choice, IntRange, Repeat, join
 
-_BESIDE = {"host": ("format",), "stem": ("dim",), "fusion": ("dim", "params")}
+_BESIDE = {"host": ("format",), "stem": ("dim",), "masked": ("dim",), "fusion": ("dim", "params")}
 """Keys that a node of a role may have beside its op's parameters."""
 
 

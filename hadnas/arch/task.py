@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from hadnas.errors import SpecError, cut
-from hadnas.inputs import SHAPES_ALLOWED, InputShape, Tokens, inputs_text, is_shape
+from hadnas.inputs import SHAPES_ALLOWED, InputShape, Mask, Tokens, inputs_text, is_shape
 from hadnas.limits import WIDTH
 from hadnas.targets import ONE_OF, TARGET_KINDS, TargetKind
 
@@ -16,7 +16,7 @@ class Task:
     """Named inputs with their shapes, and a target of `outputs` classes, labels or values.
 
     inputs: ((name, shape), ...), in the order of the model's arguments; a mapping is accepted too. A shape is (C, H, W)
-        of an image or a map, (K,) of a vector, or `Tokens`.
+        of an image or a map, (K,) of a vector, `Mask` or `Tokens`.
     target: one of `outputs` classes, any of `outputs` labels, or `outputs` values.
     Raises SpecError unless every size is an integer from 1 to 2**20, names differ and the target is of a known kind.
     """
@@ -28,7 +28,9 @@ class Task:
     def __post_init__(self) -> None:
         items = self.inputs.items() if isinstance(self.inputs, dict) else self.inputs
         try:
-            inputs = tuple((str(name), shape if isinstance(shape, Tokens) else tuple(shape)) for name, shape in items)
+            inputs = tuple(
+                (str(name), shape if isinstance(shape, Tokens | Mask) else tuple(shape)) for name, shape in items
+            )
         except (TypeError, ValueError):  # no pairs, or a shape that is a number
             found = f"task: inputs = {cut(self.inputs)}; allowed are names with their shapes, {SHAPES_ALLOWED}"
             raise SpecError(found) from None

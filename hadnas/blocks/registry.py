@@ -24,7 +24,7 @@ from hadnas.shipped import import_all
 
 Family = Literal["hadamard", "additive", "convolution", "attention"]
 FAMILIES: tuple[str, ...] = typing.get_args(Family)
-ROLES = ("host", "stem", "down", "cell", "residual", "block", "merge", "head", "fusion", "graft")
+ROLES = ("host", "stem", "down", "cell", "residual", "block", "masked", "merge", "head", "fusion", "graft")
 
 Rule = Callable[[Mapping[str, Any]], str | None]
 """(values of a node, with dim, height and width) -> None, or a message with the broken value and what is allowed."""
@@ -126,7 +126,7 @@ def register(
 ) -> Callable[[T], T]:
     """Register a class as an op.
 
-    roles     its places in a network, of ROLES
+    roles     its places in a network, of ROLES; "masked": a stem, down or block, from (map, mask) to (map, mask)
     name      the op's name; by default the class name in snake case
     rules     conditions on its values; a broken one makes a draw infeasible
     children  slot -> role or roles of its child node

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hadnas.blocks.layers import Act, Norm
 from hadnas.blocks.registry import REQUIRED, Op, Slot, find_op
 from hadnas.errors import SpecError
-from hadnas.inputs import InputShape, Tokens
+from hadnas.inputs import InputShape, Mask, Tokens
 
 IN_DIM, CLASSES = 3, 5
 LEFT_DIM, RIGHT_DIM = 6, 5
@@ -50,8 +50,13 @@ class Case:
         return next((text for rule in self.op.rules if (text := rule(values)) is not None), None)
 
     def build(self, **dd: Any) -> nn.Module:
-        """The module, with the simplest children: a pointwise convolution and the additive merge."""
+        """The module, with the simplest children: a pointwise convolution and the additive merge.
+
+        That of a masked op gives its map alone; `hadnas.contract.masks` checks its mask.
+        """
         module: nn.Module = self.op.cls(**self.arguments(**dd), **dd)
+        if "masked" in self.op.roles:
+            module.register_forward_hook(lambda module, inputs, outputs: outputs[0])
         return module
 
     def arguments(self, **dd: Any) -> dict[str, Any]:
@@ -74,22 +79,27 @@ class Case:
 
     def inputs(self, batch: int = 2, **dd: Any) -> tuple[Tensor, ...]:
         """Random inputs of the shapes `shapes_in`."""
-        return tuple(
-            torch.randint(shape.vocabulary, (batch, shape.length), device=dd.get("device"))
-            if isinstance(shape, Tokens)
-            else torch.randn(batch, *shape, **dd)
-            for shape in self.shapes_in
-        )
+
+        def one(shape: InputShape) -> Tensor:
+            if isinstance(shape, Tokens):
+                return torch.randint(shape.vocabulary, (batch, shape.length), device=dd.get("device"))
+            if isinstance(shape, Mask):
+                return torch.randint(2, (batch, *shape), device=dd.get("device")).to(dd.get("dtype", torch.float32))
+            return torch.randn(batch, *shape, **dd)
+
+        return tuple(map(one, self.shapes_in))
 
     @property
     def shapes_in(self) -> tuple[InputShape, ...]:
-        """The shapes of the op's inputs, without the batch: of two for a cell, a merge or a fusion, else of one."""
+        """The shapes of the op's inputs without the batch: two of a cell, merge, fusion or masked op, else one."""
         size = self.height, self.width
         if "stem" in self.op.roles and self.op.reads != "map":
             return ((IN_DIM,) if self.op.reads == "vector" else Tokens(self.height * self.width, IN_DIM),)
         if "fusion" in self.op.roles:
             vectors = self.op.reads == "vector"
             return ((LEFT_DIM,), (RIGHT_DIM,)) if vectors else ((LEFT_DIM, *size), (RIGHT_DIM, *RIGHT_SIZE))
+        if "masked" in self.op.roles:
+            return (IN_DIM, *size), Mask(*size)
         channels = IN_DIM if "in_dim" in self.op.given else self.dim
         return ((channels, *size),) * (1 if {"cell", "merge"}.isdisjoint(self.op.roles) else 2)
 

@@ -28,12 +28,14 @@ from hadnas.blocks.registry import Op, find_op
 from hadnas.contract.cases import Case, cases, pointwise, randomise, state
 from hadnas.contract.formula import compute, degree, lines
 from hadnas.contract.graft_cases import around, at_sites
+from hadnas.contract.masks import masks
 from hadnas.contract.state_dict import outside_state_dict
 from hadnas.errors import HadnasError, SpecError
+from hadnas.inputs import Mask
 from hadnas.measure.cost import cost
 
 INNER_ROLES = frozenset({"block", "merge"})  # the roles inside a residual node
-WITH_DEGREE = INNER_ROLES | {"fusion"}
+WITH_DEGREE = INNER_ROLES | {"fusion", "masked"}
 COUNTED = ("Params", "MACs", "Products")
 DEPTH = 12  # stacked residual nodes
 COEFFICIENT_TOLERANCE = 1e-9  # relative to the largest value of the function
@@ -127,7 +129,10 @@ def counts(case: Case) -> tuple[int, int, int]:
 
 
 def interaction_degree(case: Case) -> Iterator[str]:
-    """f(t x), with norms and activations as the identity and without biases, has the stated degree in t."""
+    """f(t x), with norms and activations as the identity and without biases, has the stated degree in t.
+
+    A mask stays as it is.
+    """
     formula = lines(case.op.cls).get("Degree", "")
     if not WITH_DEGREE & set(case.op.roles) or not formula or case.height * case.width == 1:
         return
@@ -147,7 +152,9 @@ def interaction_degree(case: Case) -> Iterator[str]:
     scale = torch.from_numpy(1 + points)
     with torch.no_grad():  # the nine points are one batch
         inputs = case.inputs(batch=1, dtype=torch.float64)
-        outs = module(*(scale.view(-1, *[1] * (x.ndim - 1)) * x for x in inputs)).flatten(1).numpy()
+        factors = [1 + 0 * scale if isinstance(shape, Mask) else scale for shape in case.shapes_in]
+        pairs = zip(factors, inputs, strict=True)
+        outs = module(*(by.view(-1, *[1] * (x.ndim - 1)) * x for by, x in pairs)).flatten(1).numpy()
     sizes = np.abs(np.linalg.solve(np.polynomial.chebyshev.chebvander(points, 8), outs)).max(1)
     found = int(np.nonzero(sizes > COEFFICIENT_TOLERANCE * max(np.abs(outs).max(), 1e-300))[0].max(initial=0))
     if found != stated:
@@ -258,7 +265,7 @@ def strange_values(case: Case) -> Iterator[str]:
 
 
 Check = Callable[[Case], Iterator[str]]
-PER_CASE: tuple[Check, ...] = (behaviour, around, outside_state_dict, docstring, interaction_degree, twin)
+PER_CASE: tuple[Check, ...] = (behaviour, around, masks, outside_state_dict, docstring, interaction_degree, twin)
 ONCE: tuple[Check, ...] = (family, stack, autocast, head, strange_values)
 
 

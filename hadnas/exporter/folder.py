@@ -187,7 +187,7 @@ def usage(folder: Path, task: Task, *, onnx: bool = False) -> str:
             "images are pixels scaled to 0..1, minus network.pretrained_cfg['mean'], over network.pretrained_cfg['std']"
             if len(task.inputs) == 1
             else "inputs are pixels scaled to 0..1, vectors and maps, minus `mean`, over `std` of "
-            "network.pretrained_cfg['inputs']; tokens as they are"
+            "network.pretrained_cfg['inputs']; masks and tokens as they are"
         )
     )
 

@@ -241,7 +241,11 @@ def normalisation_text(moments: AllMoments | None, mean: str, std: str) -> str:
     """A sentence on the normalisation of images, with the names that code has for mean and standard deviation."""
     if isinstance(moments, Mapping):
         known = 'pixels scaled to 0..1, vectors and maps, minus `mean`, over `std` of `pretrained_cfg["inputs"]`'
-        return f"Inputs are {known}; tokens as they are." if moments else "The normalisation of inputs is not known."
+        return (
+            f"Inputs are {known}; masks and tokens as they are."
+            if moments
+            else "The normalisation of inputs is not known."
+        )
     if moments is None:
         return f"The normalisation of images is not known: {mean} and {std} are placeholders."
     return f"Images are pixels scaled to 0..1, minus {mean}, over {std}."

@@ -37,12 +37,16 @@ class Body:
 class StagedHost(Host):
     """Stem, stages of one width each, norm and head.
 
+    first   the role of the stem
     stage   the class of a stage, with the arguments dim, reduction, those of `downs`, and blocks
+    between the role of down-samplings
     downs   its down-samplings; where a node leaves out one of them, it is as the first
     inside  the roles of its blocks
     """
 
+    first = "stem"
     stage: type[nn.Module]
+    between = "down"
     downs: tuple[str, ...] = ("down",)
     inside: tuple[str, ...] = ("residual", "block")
 
@@ -71,20 +75,20 @@ class StagedHost(Host):
 
         # The stem has its own width, as it has no stage around it.
         stem = {key: value for key, value in values["stem"].items() if key != "dim"}
-        _check_stem(stem.get("op"), kind, shape)
+        _check_stem(stem.get("op"), self.first, kind, shape)
         dim = width(values["stem"].get("dim"), "stem")
         place = Place(channels, dim, size, classes)
-        stem_node, stem_call = read(stem, ("stem",), place, "stem")
+        stem_node, stem_call = read(stem, (self.first,), place, "stem")
         stem_node = {"op": stem_node["op"], "dim": dim, **stem_node}
         place = Place(dim, dim, resized(stem_node, place, "stem"), classes)
-        reduction = 1 if kind in ("vector", "tokens") else _reduction(stem_node)
+        reduction = 1 if kind in ("vector", "tokens") else reduction_of(stem_node)
 
         nodes: list[Node] = []
         calls: list[Call] = []
         for index, stage in enumerate(values["stages"]):
             node, arguments, place = self.read_stage(stage, place, f"stages.{index}")
             if node["down"] is not None:
-                reduction *= _reduction(node["down"])
+                reduction *= reduction_of(node["down"])
             nodes.append(node)
             calls.append(Call("stage", self.stage, (), {"dim": place.dim, "reduction": reduction, **arguments}))
         return Body({"stem": stem_node, "stages": nodes}, {"stem": stem_call, "stages": calls}, place, channels)
@@ -110,7 +114,9 @@ class StagedHost(Host):
                 raise SpecError(f"{path}.{other[0]}: found a node without a down node; allowed is None")
         else:
             for name in self.downs:
-                nodes[name], calls[name] = read(stage.get(name, stage["down"]), ("down",), place, f"{path}.{name}")
+                nodes[name], calls[name] = read(
+                    stage.get(name, stage["down"]), (self.between,), place, f"{path}.{name}"
+                )
             sizes = {name: resized(nodes[name], place, f"{path}.{name}") for name in self.downs}
             size = sizes["down"]
             for name, other_size in sizes.items():
@@ -180,10 +186,11 @@ def _entry(shape: InputShape | None) -> tuple[Reads | None, int, tuple[int, int]
     return "map", channels, (height, wide)
 
 
-def _check_stem(name: object, kind: Reads | None, shape: InputShape | None) -> None:
-    op = find_op(name, ("stem",))
+def _check_stem(name: object, role: str, kind: Reads | None, shape: InputShape | None) -> None:
+    with at("stem"):
+        op = find_op(name, (role,))
     if shape is not None and op.reads != kind:
-        fitting = ", ".join(sorted(other.name for other in ops("stem").values() if other.reads == kind))
+        fitting = ", ".join(sorted(other.name for other in ops(role).values() if other.reads == kind))
         raise SpecError(
             f"stem: {op.name} reads {_READ[op.reads]}; the input {shape_text(shape)} is {_READ[kind]}, for {fitting}"
         )
@@ -199,7 +206,7 @@ def width(value: Any, path: str) -> int:
     return value
 
 
-def _reduction(node: Node) -> int:
+def reduction_of(node: Node) -> int:
     """How many times smaller a map becomes."""
     resize = find_op(node["op"]).resize
     return round(LARGE / resize(LARGE, node)) if resize is not None else 1

@@ -29,7 +29,7 @@ def _matched(value: Any, node: Any, path: str, params: Params) -> Iterator[Param
     elif isinstance(value, Repeat):
         yield from _parts([(value, path)], node, params)
     elif isinstance(value, dict):
-        if node is _ANY or (isinstance(node, dict) and value.get("op") == node.get("op")):
+        if node is _ANY or (isinstance(node, dict) and ("op" in value) == ("op" in node)):
             inner = [
                 (item, join(path, key), _ANY if node is _ANY else node.get(key, _ANY)) for key, item in value.items()
             ]

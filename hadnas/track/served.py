@@ -49,14 +49,16 @@ class Network(PythonModel):  # type: ignore[misc]  # MLflow is not typed
             found = ", ".join(f"{name} {len(given[name]):,}" for name in known)
             raise ValueError(f"found inputs of unequal length, {found}; allowed is one length")
         for name in known:
-            vocabulary = known[name].get("vocabulary")
-            if vocabulary is None:
+            if "vocabulary" in known[name]:
+                last = known[name]["vocabulary"] - 1
+                wrong, allowed = (given[name] < 0) | (given[name] > last), f"tokens from 0 to {last}"
+            elif known[name].get("mask"):
+                wrong, allowed = ~np.isin(given[name], (0, 1)), "0 at a hole and 1 at a valid pixel"
+            else:
                 continue
-            wrong = np.argwhere((given[name] < 0) | (given[name] >= vocabulary))
-            if len(wrong):
-                row, column = wrong[0].tolist()
-                value = given[name][row, column]
-                raise ValueError(f"{name}[{row}, {column}] is {value}; allowed are tokens from 0 to {vocabulary - 1}")
+            if wrong.any():
+                place = tuple(np.argwhere(wrong)[0].tolist())
+                raise ValueError(f"{name}{list(place)} is {given[name][place]}; allowed are {allowed}")
         return [given[name].astype("int64" if "vocabulary" in known[name] else "float32") for name in known]
 
 

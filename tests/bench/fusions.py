@@ -1,14 +1,15 @@
-"""Fusions of equal parameters on data of two inputs: the tables of the studies of pairs.
+"""Networks of two inputs: the tables of the studies of pairs, and of images with holes.
 
 python tests/bench/fusions.py train fusion_pairs out.csv --data digit_pairs:sum --data digit_pairs:first
+python tests/bench/fusions.py train masked_digits holes.csv --data holes:0.25:digits --data holes:0.5:digits
 python tests/bench/fusions.py table out.csv
 
-The first command trains every fusion of a study's space, all with the encoders of the first draw, with three seeds by
-the study's recipe, on every data set named (by default the study's own), and appends a row for each to the file;
-networks in it are not trained again. Every row has the score of each validation example: whether it is right, or the
-absolute error over the standard deviation, mean over the values. The second prints the mean of each fusion over the
-seeds, with its 95 % interval over seeds and examples, and the difference from the better control (linear_sum or
-concat_mlp), paired by both.
+The first commands train every fusion of a study's space, all with the encoders of the first draw, or every network of a
+space without fusions, with three seeds by the study's recipe, on every data set named (by default the study's own), and
+append a row for each to the file; networks in it are not trained again. Every row has the score of each validation
+example: whether it is right, or the absolute error over the standard deviation, mean over the values. The last prints
+the mean of each network over the seeds, with its 95 % interval over seeds and examples, and the difference from the
+best control (linear_sum or concat_mlp; zero_fill_conv), paired by both.
 """
 
 import argparse
@@ -34,19 +35,21 @@ from hadnas.train.data.spec import Data, load_data
 from hadnas.train.trainer import fit
 
 SEEDS = 3
-CONTROLS = ("linear_sum", "concat_mlp")
+CONTROLS = ("linear_sum", "concat_mlp", "zero_fill_conv")
 
 
 def name_of(arch: hadnas.Arch) -> str:
-    """The fusion, its degree if it has one, and whether it is an additive twin."""
+    """The fusion, its degree if it has one, and whether it is an additive twin; without a fusion, the first layer."""
+    if "fusion" not in arch.node:
+        return "{op} kernel {kernel} width {dim}".format_map(arch.node["stem"])
     fusion = arch.node["fusion"]
     name = fusion["op"] + (f" degree {fusion['degree']}" if "degree" in fusion else "")
     return name + (", twin" if fusion.get("interact") == "sum" else "")
 
 
 def encoders(arch: hadnas.Arch) -> dict[str, Any]:
-    """All but the fusion."""
-    return {key: value for key, value in arch.node.items() if key != "fusion"}
+    """All but the fusion; nothing of a network without one."""
+    return {key: value for key, value in arch.node.items() if key != "fusion" and "fusion" in arch.node}
 
 
 def scores(module: torch.nn.Module, data: Data) -> np.ndarray:
@@ -85,12 +88,13 @@ def table(path: Path) -> None:
         known[source][name].append(np.array(own.split(), float))
     for source, rows in known.items():
         whole = {name: np.stack(found) for name, found in rows.items() if len(found) == SEEDS}
-        if not set(CONTROLS) <= set(whole):
+        controls = [name for name in whole if name.split()[0] in CONTROLS]
+        if not controls or len(whole) < len(rows):
             print(f"\n{source}: not finished")
             continue
         share = all(set(np.unique(found)) <= {0.0, 1.0} for found in whole.values())
         sign = 1 if share else -1
-        control = max(CONTROLS, key=lambda name: sign * whole[name].mean())
+        control = max(controls, key=lambda name: sign * whole[name].mean())
         n = whole[control].shape[1]
         print(
             f"\n{source}: {'accuracy' if share else 'mean absolute error'}, {SEEDS} seeds, n = {n}, against {control}"
@@ -98,7 +102,7 @@ def table(path: Path) -> None:
         for name in sorted(whole, key=lambda name: -sign * whole[name].mean()):
             found = (accuracy if share else mean_score)(whole[name])
             lead = difference(whole[name], whole[control], share=share)
-            line = f"  {name:28} {found.mean:.4f} ({found.low:.4f} to {found.high:.4f})"
+            line = f"  {name:34} {found.mean:.4f} ({found.low:.4f} to {found.high:.4f})"
             print(line + ("" if name == control else f"  {lead.mean:+.4f} ({lead.low:+.4f} to {lead.high:+.4f})"))
 
 

@@ -14,10 +14,11 @@ from hadnas.blocks.registry import Op, find_op, ops
 from hadnas.contract.cases import Case, defaults, randomise, state
 from hadnas.contract.check import behaviour, check_op, stack
 from hadnas.contract.formula import LINES, lines
+from hadnas.inputs import Mask
 from tests.oracles import ORACLES
 
 OPS = {name: op for name, op in ops().items() if not {"host", "graft"} & {*op.roles}}
-PARTS = {**ops("block"), **ops("merge"), **ops("fusion")}
+PARTS = {**ops("block"), **ops("masked"), **ops("merge"), **ops("fusion")}
 SIZE = (7, 5)  # odd and not square
 TOLERANCE = 1e-10  # in float64
 
@@ -74,7 +75,7 @@ PARITIES = [
 
 @pytest.mark.parametrize(("name", "values"), PARITIES)
 def test_parity(name: str, values: dict[str, Any]) -> None:
-    """Outputs, and gradients of the inputs and of every parameter, equal those of the oracle.
+    """Outputs, and gradients of the inputs (but for a mask) and of every parameter, equal those of the oracle.
 
     Evaluating, and in training too where a norm takes its statistics from the batch.
     """
@@ -90,8 +91,9 @@ def test_parity(name: str, values: dict[str, Any]) -> None:
 
 def assert_parity(module: nn.Module, case: Case) -> None:
     op, mode = case.op, "training" if module.training else "evaluation"
-    inputs = [x.requires_grad_() for x in case.inputs(dtype=torch.float64)]
-    copies = [x.detach().clone().requires_grad_() for x in inputs]
+    varied = [not isinstance(shape, Mask) for shape in case.shapes_in]
+    inputs = [x.requires_grad_(own) for x, own in zip(case.inputs(dtype=torch.float64), varied, strict=True)]
+    copies = [x.detach().clone().requires_grad_(x.requires_grad) for x in inputs]
     params = {key: t.detach().clone() for key, t in state(module)}
     learned = {key: params[key].requires_grad_() for key, _ in module.named_parameters()}
 
@@ -99,9 +101,11 @@ def assert_parity(module: nn.Module, case: Case) -> None:
     want = ORACLES[op.name].function(params, *copies, **place(op), **case.values, training=module.training)
     direction = torch.randn_like(got)
     assert difference(got, want) < TOLERANCE, f"the output in {mode}"
-    wanted = torch.autograd.grad((want * direction).sum(), [*copies, *learned.values()])
-    found = torch.autograd.grad((got * direction).sum(), [*inputs, *module.parameters()])
-    for key, a, b in zip([*(f"input {i}" for i in range(len(inputs))), *learned], found, wanted, strict=True):
+    wanted = torch.autograd.grad((want * direction).sum(), [*(x for x in copies if x.requires_grad), *learned.values()])
+    found = torch.autograd.grad(
+        (got * direction).sum(), [*(x for x in inputs if x.requires_grad), *module.parameters()]
+    )
+    for key, a, b in zip([*(f"input {i}" for i in range(sum(varied))), *learned], found, wanted, strict=True):
         assert difference(a, b) < TOLERANCE, f"the gradient of {key} in {mode}"
 
 

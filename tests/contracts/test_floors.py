@@ -149,7 +149,7 @@ def test_import_and_help_load_nothing_heavy() -> None:
 
 def test_public_names() -> None:
     names = (
-        "Arch DataSpec HadnasError Home Recipe Study SurrogateSampler Task Tokens block build cost distill export "
+        "Arch DataSpec HadnasError Home Mask Recipe Study SurrogateSampler Task Tokens block build cost distill export "
         "graft int_range latency load load_predictor log_trial one_of op open_study product_effects prospects "
         "register repeat retrain run_finals run_study sample suggest write_report"
     )

@@ -156,6 +156,19 @@ def test_every_fusion_is_exported_bit_equal(name: str) -> None:
     assert f"class {find_op(name).cls.__name__}(" in text and _bit_equal(text, network, *inputs).isfinite().all()
 
 
+@pytest.mark.parametrize("name", ops("masked"))
+def test_every_layer_of_maps_with_holes_is_exported_bit_equal(name: str) -> None:
+    """With a block of a map alone between two of them."""
+    task = TWO_INPUTS["image_with_holes"]
+    stage = {"dim": 8, "down": op(name, stride=2), "blocks": [residual(op("star")), op(name)]}
+    node = op("masked_pyramid", stem=op(name, dim=8), stages=[stage], norm="batchnorm2d", head=op("pooled_mlp"))
+    torch.manual_seed(0)
+    network = _stirred(build(node, task))
+    text = plan_source(make_plan(node, task), {})
+    inputs = drawn(task.shapes, 2, torch.randn, torch.Generator().manual_seed(0))
+    assert f"class {find_op(name).cls.__name__}(" in text and _bit_equal(text, network, *inputs).isfinite().all()
+
+
 @pytest.mark.slow
 def test_two_hundred_candidates_of_every_shipped_space_are_bit_equal(tmp_path: Path) -> None:
     """Executed in this process, from the text and the weights alone; the forty above run where there is no hadnas."""

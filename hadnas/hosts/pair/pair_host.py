@@ -1,20 +1,16 @@
 """The pair as a host: how it is read, drawn and written as code."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
-
-from torch import nn
 
 from hadnas.arch.diagram import Box, boxes
 from hadnas.arch.read import Call, Node, Place, checked_values, read
 from hadnas.arch.task import Task
 from hadnas.blocks.registry import find_op
 from hadnas.errors import SpecError, at, cut
-from hadnas.hosts.expression import expression
-from hadnas.hosts.host import ENTRY, Host, Plan, instantiate, normalisation_text
+from hadnas.hosts.named_inputs import NamedInputsHost
 from hadnas.hosts.pair.budget import hidden_of
 from hadnas.hosts.staged_host import IMAGENET_CLASSES, width
-from hadnas.inputs import AllMoments, InputShape, Tokens, inputs_text, size_of
+from hadnas.inputs import InputShape, inputs_text
 
 ENCODERS = ("left", "right")
 """The names of the encoders, in the order of the task's inputs."""
@@ -23,8 +19,8 @@ BESIDE_FUSION = ("dim", "params")
 """Keys of a fusion node beside its op's own: the width of its output, and the parameters that it is to have."""
 
 
-class PairHost(Host):
-    """Two encoders, a fusion and a head; not registered with timm, whose interface is for networks of one image."""
+class PairHost(NamedInputsHost):
+    """Two encoders, a fusion and a head."""
 
     def read(self, node: Node, task: Task | None) -> tuple[Node, Call]:
         """See `Host.read`. `params` of the fusion becomes its `hidden`."""
@@ -81,47 +77,6 @@ class PairHost(Host):
                     (f"{side} {title}", items) for title, items in find_op(node[side]["op"]).host.columns(node[side])
                 ]
         return [*found, ("fusion", boxes([node["fusion"]])), ("head", boxes([node["head"]]))]
-
-    def build(
-        self, plan: Plan, device: Any = None, dtype: Any = None, *, start: bool = True, **timm_arguments: Any
-    ) -> nn.Module:
-        """See `Host.build`."""
-        if timm_arguments:
-            found = ", ".join(sorted(timm_arguments))
-            raise SpecError(f"{found}: arguments of timm are for networks of one image; a network of two takes none")
-        network: nn.Module = instantiate(plan.call, plan.call.op, device, dtype)
-        return network
-
-    def part(self, plan: Plan, call: Call) -> nn.Module:
-        """See `Host.part`: the whole."""
-        return self.build(plan, "meta")
-
-    def config(self, plan: Plan, moments: AllMoments | None = None, class_names: Sequence[str] = ()) -> dict[str, Any]:
-        """What a network keeps about its inputs by name, its classes and its outputs; timm has no such form."""
-        known = moments if isinstance(moments, Mapping) else {}
-        inputs = {}
-        for name, shape in plan.task.inputs:
-            own: dict[str, Any] = {"shape": size_of(shape)}
-            own |= {"vocabulary": shape.vocabulary} if isinstance(shape, Tokens) else {}
-            inputs[name] = own | (dict(zip(("mean", "std"), known[name], strict=True)) if name in known else {})
-        found = {"architecture": plan.name, "num_classes": plan.task.outputs, "inputs": inputs}
-        return found | ({"label_names": tuple(class_names)} if class_names else {})
-
-    def source(self, plan: Plan, moments: AllMoments | None = None, class_names: Sequence[str] = ()) -> str:
-        """Code that defines ENTRY; a loaded network has its inputs, with their moments, in `pretrained_cfg`."""
-        return f'''
-# {normalisation_text({} if moments is None else moments, "`mean`", "`std`")}
-CONFIG = {self.config(plan, moments, class_names)!r}
-
-
-def {ENTRY}(pretrained: bool = False, *, device: Any = None, dtype: Any = None) -> nn.Module:
-    """The network of {" and ".join(name for name, _ in plan.task.inputs)}; `pretrained` loads model.safetensors."""
-    network: Any = {expression(plan.call, "device=device, dtype=dtype")}
-    network.pretrained_cfg = CONFIG
-    if pretrained:
-        load_checkpoint(network, str(Path(__file__).with_name("model.safetensors")))
-    return network
-'''
 
 
 def _encoder(node: Any, shape: InputShape | None, pool: bool, side: str) -> tuple[Node, Call, Place]:

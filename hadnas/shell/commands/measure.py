@@ -19,7 +19,7 @@ from hadnas.shell.commands import BLOCKS_FILE, CLASS_COUNTS, COUNTS, THREAD_COUN
     default=("3x224x224",),
     multiple=True,
     metavar="CxHxW",
-    help="Channels, height and width; for two inputs twice, K of a vector, 9of27 of 9 tokens of 27.",
+    help="Channels, height and width; for two inputs twice, K of a vector, mask64x64, 9of27 of 9 tokens of 27.",
 )
 @click.option("--classes", default=1000, type=CLASS_COUNTS, metavar="N", help="Outputs of the head.")
 @click.option(

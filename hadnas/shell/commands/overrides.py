@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hadnas.errors import SpecError, cut
-from hadnas.inputs import InputShape, Tokens
+from hadnas.inputs import InputShape, Mask, Tokens
 from hadnas.limits import WIDTH
 from hadnas.measure.figures import VAL, Figure, constraints
 from hadnas.paths import as_path
@@ -192,12 +192,17 @@ def sides(text: str, others: str = "") -> tuple[int, int, int]:
 
 
 def input_size(text: str) -> InputShape:
-    """`3x64x64` as (3, 64, 64), `4` as (4,), `9of27` as Tokens(9, 27). Raises SpecError for anything else."""
+    """`3x64x64` as (3, 64, 64), `4` as (4,), `mask64x64` as Mask(64, 64), `9of27` as Tokens(9, 27).
+
+    Raises SpecError for anything else.
+    """
+    if found := re.fullmatch(r"mask ?([0-9]{1,7}x[0-9]{1,7})", text.lower()):
+        return Mask(*sides(f"1x{found[1]}")[1:])
     if found := re.fullmatch(r"([0-9]{1,7})(?:of([0-9]{1,7}))?", text.replace(" ", "")):
         sizes = tuple(int(size) for size in found.groups() if size)
         if all(1 <= size <= WIDTH for size in sizes):
             return sizes if len(sizes) == 1 else Tokens(*sizes)
-    return sides(text, ", K of a vector, or 9of27 of 9 tokens of 27")
+    return sides(text, ", K of a vector, mask64x64, or 9of27 of 9 tokens of 27")
 
 
 def _listed(text: str) -> list[str]:

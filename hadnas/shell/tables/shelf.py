@@ -160,5 +160,5 @@ def _first_line(module: str) -> str:
 
 
 def _op_order(op: Op) -> tuple[int, str, str]:
-    order = ("block", "merge", "residual", "cell", "stem", "down", "head", "fusion", "host", "graft")
+    order = ("block", "masked", "merge", "residual", "cell", "stem", "down", "head", "fusion", "host", "graft")
     return order.index(op.roles[0]) if op.roles[0] in order else len(order), op.family or "", op.name

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hadnas.inputs import InputShape, Tokens
+from hadnas.inputs import InputShape, Mask, Tokens
 from hadnas.train.data.images import NORMALISED_BYTES, Batches
 from hadnas.train.data.normalise import Normalise, Normalisers, histogram, moments_of, moments_of_floats
 
@@ -20,25 +20,36 @@ if TYPE_CHECKING:
 class InputColumn:
     """One input. `places` (N,) has the place in `values` (M, ...) of each example, as several may share an image.
 
-    values: uint8 images (M, C, H, W), float64 maps (M, C, H, W) or vectors (M, K), or int64 tokens (M, length) below
-    `vocabulary`.
+    values: uint8 images (M, C, H, W), float64 maps (M, C, H, W) or vectors (M, K), float32 masks (M, 1, H, W) of 0 and
+    1 with `mask`, or int64 tokens (M, length) below `vocabulary`.
     """
 
     name: str
     values: Tensor
     places: Tensor
     vocabulary: int = 0
+    mask: bool = False
 
     @property
     def shape(self) -> InputShape:
         """The shape of one value, or its tokens."""
+        if self.mask:
+            return Mask(*self.values.shape[2:])
         return Tokens(self.values.shape[1], self.vocabulary) if self.vocabulary else tuple(self.values.shape[1:])
 
-    def normaliser(self, scale: float) -> Normalise | None:
-        """By the distinct values that the examples have, of pixels divided by `scale`; None for tokens."""
-        if self.vocabulary:
+    def normaliser(self, scale: float, masks: Sequence["InputColumn"] = ()) -> Normalise | None:
+        """By the distinct values that the examples have, of pixels divided by `scale`; None for tokens and masks.
+
+        Beside the first of `masks` that is of its height and width, by the valid pixels of every example.
+        """
+        if self.vocabulary or self.mask:
             return None
-        used = self.values[torch.unique(self.places)]
+        mask = next((one for one in masks if one.values.shape[2:] == self.values.shape[2:]), None)
+        if mask is None:
+            used = self.values[torch.unique(self.places)]
+        else:
+            valid = mask.values[mask.places][:, 0] > 0
+            used = self.values[self.places].movedim(1, -1)[valid]  # (pixels, C)
         if used.dtype == torch.uint8:
             return Normalise(*moments_of(histogram(used), scale), scale)
         return Normalise(*moments_of_floats(used), 1.0)
@@ -75,7 +86,8 @@ class HeldInputs:
 
     def normalisers(self, scale: float) -> Normalisers:
         """The normalisation of each input."""
-        return tuple(column.normaliser(scale) for column in self.columns)
+        masks = [column for column in self.columns if column.mask]
+        return tuple(column.normaliser(scale, masks) for column in self.columns)
 
     def normalised(self, device: torch.device, normalise: Normalisers) -> "HeldInputs":
         """The inputs on the device, normalised unless they are too large."""

@@ -26,11 +26,11 @@ class Normalise:
 
 
 Normalisers = tuple[Normalise | None, ...]
-"""One for each input; None for tokens."""
+"""One for each input; None for tokens and masks."""
 
 
 def histogram(pixels: Tensor) -> Tensor:
-    """The number of each of the 256 values in each channel of uint8 images: (C, 256), exact."""
+    """The number of each of the 256 values in each channel of uint8 images or pixels (N, C, ...): (C, 256), exact."""
     channels = pixels.transpose(0, 1).flatten(1)
     return torch.stack([torch.bincount(channel, minlength=256) for channel in channels]).to(torch.float64)
 

@@ -40,8 +40,9 @@ class DataSpec(BaseModel):
 
     `source` is "digits" (scikit-learn's 1,797 8x8 digits, no download), data of two inputs made from them or by a
     formula ("digit_pairs:RULE", "registration", "beam", see docs/two_inputs.md), the path of a `.npz` file, the path of
-    an image folder, the path of a table of image files (`.csv`, `.tsv`, `.parquet`), or `torch/NAME:DIR`, a data set of
-    torchvision in the folder DIR, read by timm. The classes of a folder are in the order of timm's reader; its images
+    an image folder, the path of a table of image files (`.csv`, `.tsv`, `.parquet`), `torch/NAME:DIR`, a data set of
+    torchvision in the folder DIR, read by timm, or "holes:SHARE:SOURCE", the images of another source with random holes
+    (see docs/masks.md). The classes of a folder are in the order of timm's reader; its images
     are turned upright by their EXIF, transparent pixels become white, and of an animation the first frame is read. If
     the source has no test split, `test_fraction` of the images becomes one; then, if it has no validation split,
     `val_fraction` of the rest. Both splits are determined by `split_seed`, and stratified by class.
@@ -104,7 +105,7 @@ class Data:
     (channels, height, width)),). `target` is the kind of the targets, `classes` the number of classes, labels or
     values, and `class_names` are their names, in the order of the network's outputs. `moments_of_inputs` has mean and
     standard deviation of each input, from the training split only; they normalise the batches of all splits. Of tokens
-    it is None. `target_mean` and `target_std` are those of each value, () unless
+    and masks it is None. `target_mean` and `target_std` are those of each value, () unless
     the target is values. `notes` are sentences on surprises: files that were not read, images in two splits.
     """
 

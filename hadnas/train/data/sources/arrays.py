@@ -1,9 +1,9 @@
 """Several inputs in a `.npz` file: for an input NAME the arrays `train_NAME`, and those of val and test.
 
 Integers (N, length) are tokens, uint8 (N, H, W) or (N, H, W, C) images, floats (N, K) vectors, and floats (N, H, W) or
-(N, H, W, C) maps. An array `train_NAME_index` (N,), or `train_image_index` for `images`, gives the place in
-`train_NAME` of each example, as several examples may share an image. The vocabulary of tokens is that of the array
-`vocab`.
+(N, H, W, C) maps. Masks are bool (N, H, W), or 0 and 1 of any type in an input named `mask`. An array
+`train_NAME_index` (N,), or `train_image_index` for `images`, gives the place in `train_NAME` of each example, as
+several examples may share an image. The vocabulary of tokens is that of the array `vocab`.
 """
 
 import zipfile
@@ -25,6 +25,9 @@ from hadnas.train.data.split import SPLITS
 from hadnas.train.data.target import CONSTANT
 
 VOCABULARY = "vocab"
+
+MASK = "mask"
+"""The input that is a mask whatever its type; any of bool is one, too."""
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -67,6 +70,7 @@ def _read_inputs(archive: NpzFile, path: Path, names: Sequence[str]) -> Source:
     keys = {split: (f"{split}_labels", counts[f"{split}_labels"], f"{split}_{names[0]}") for split in splits}
     targets = read_targets(archive, keys, path)
     read = [_columns(archive, name, splits, counts, path) for name in names]
+    _check_masks([columns["train"] for columns in read], path)
     parts = {}
     for split in splits:
         key = f"{split}_labels"
@@ -110,7 +114,7 @@ def _columns(
     archive: NpzFile, name: str, splits: Sequence[str], counts: dict[str, int], path: Path
 ) -> dict[str, InputColumn]:
     """One input in every split: of one kind, shape and vocabulary."""
-    values = {split: _values(archive, f"{split}_{name}", path) for split in splits}
+    values = {split: _values(archive, f"{split}_{name}", path, name == MASK) for split in splits}
     first, vocabulary = values["train"], 0
     for split, own in values.items():
         if own.shape[1:] != first.shape[1:] or own.dtype != first.dtype:
@@ -132,7 +136,11 @@ def _columns(
                 )
     return {
         split: InputColumn(
-            name, torch.from_numpy(own), _places(archive, split, name, len(own), counts, path), vocabulary
+            name,
+            torch.from_numpy(own),
+            _places(archive, split, name, len(own), counts, path),
+            vocabulary,
+            own.dtype == np.float32,
         )
         for split, own in values.items()
     }
@@ -158,9 +166,49 @@ def _check_varied(values: np.ndarray, where: str) -> None:
             )
 
 
-def _values(archive: NpzFile, key: str, path: Path) -> np.ndarray:
-    """The values of an input: int64 tokens (M, length), uint8 images or float64 maps (M, C, H, W), vectors (M, K)."""
+def _check_masks(columns: Sequence[InputColumn], path: Path) -> None:
+    """Raise DataError for a mask of another size than every image, or without valid pixels."""
+    images = [column for column in columns if column.values.ndim == 4 and not column.mask]
+    for column in columns:
+        if not column.mask:
+            continue
+        sizes = {tuple(image.values.shape[2:]): image.name for image in images}
+        found = tuple(column.values.shape[2:])
+        if found not in sizes:
+            of = ", ".join(f"{height} x {width} of train_{name}" for (height, width), name in sizes.items())
+            raise DataError(
+                f"{path}: train_{column.name}[0] is {found[0]} x {found[1]}; allowed is the size of its image, "
+                f"{of or 'of which no input is'}"
+            )
+        if not column.values[column.places].any():
+            raise DataError(f"{path}: train_{column.name} has no valid pixel; allowed is a mask with some 1")
+
+
+def _mask(found: np.ndarray, key: str, path: Path) -> np.ndarray:
+    """A mask as float32 (M, 1, H, W)."""
+    if found.ndim == 4 and found.shape[3] == 1:
+        found = found[..., 0]
+    if found.ndim != 3 or 0 in found.shape or found.dtype.kind not in "buif":
+        raise DataError(
+            f"{path}: {key} is {found.dtype} of shape {found.shape}; a mask is bool or numbers of shape (N, H, W)"
+        )
+    wrong = np.argwhere((found != 0) & (found != 1))
+    if len(wrong):
+        place = tuple(wrong[0].tolist())
+        raise DataError(
+            f"{path}: {key}{list(place)} is {found[place]:g}; allowed are 0 at a hole and 1 at a valid pixel of a mask"
+        )
+    return found[:, None].astype(np.float32)
+
+
+def _values(archive: NpzFile, key: str, path: Path, mask: bool) -> np.ndarray:
+    """The values of an input.
+
+    int64 tokens (M, length), uint8 images, float64 maps or float32 masks (M, C, H, W), vectors (M, K)
+    """
     found = read_array(archive, key, path)
+    if mask or found.dtype == bool:
+        return _mask(found, key, path)
     if found.ndim == 2 and 0 in found.shape:
         raise DataError(f"{path}: {key} has shape {found.shape}; allowed is (N, K), none 0")
     if found.ndim == 2 and found.dtype.kind in "iu":
@@ -168,7 +216,7 @@ def _values(archive: NpzFile, key: str, path: Path) -> np.ndarray:
     if found.ndim < 2 or (found.dtype.kind != "f" and (found.ndim == 2 or found.dtype != np.uint8)):
         raise DataError(
             f"{path}: {key} is {found.dtype} of shape {found.shape}; allowed are integers (N, length) for tokens, "
-            "uint8 (N, H, W) or (N, H, W, C) for images, and floats for vectors (N, K) and maps"
+            "uint8 (N, H, W) or (N, H, W, C) for images, bool for masks, and floats for vectors (N, K) and maps"
         )
     if found.ndim != 2:
         found = image_array(archive, key, path).transpose(0, 3, 1, 2)
