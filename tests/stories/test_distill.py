@@ -86,7 +86,11 @@ def test_options_are_scored_alone_and_combined_by_limits(weights: Path, tmp_path
     tied = divergence({"layer2.0.conv2": "drop", "layer3.0.conv2": "drop"})
     assert scores["layer2.0.conv2 +1", "drop"][0] == pytest.approx(tied, rel=1e-4)
     (learned,) = (one for one in found.options if one.divergence.loss is not None)
-    assert learned.option.label == "conv_next kernel=3" and learned.divergence.loss is not None and learned.divergence.loss < 1
+    assert (
+        learned.option.label == "conv_next kernel=3"
+        and learned.divergence.loss is not None
+        and learned.divergence.loss < 1
+    )
     assert learned.divergence.mean < divergence({"layer1.0": op("conv_next", kernel=3)}) / 2  # of a fresh one
 
     assert found.combinations and found.combinations == tuple(sorted(found.combinations, key=lambda one: -one.figure))

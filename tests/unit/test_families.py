@@ -67,7 +67,11 @@ def test_blocks_in_a_row_count_one_by_one() -> None:
             ("C18", "-"),
             "convolution",
         ),
-        ({"op": "timm", "model": "resnet18", "sites": {"layer1.0": "drop", "fc": GRAFT}}, ("H1 A0 C0 T0", "-"), "hadamard"),
+        (
+            {"op": "timm", "model": "resnet18", "sites": {"layer1.0": "drop", "fc": GRAFT}},
+            ("H1 A0 C0 T0", "-"),
+            "hadamard",
+        ),
     ],
 )
 def test_a_network_without_blocks_counts_its_convolutions(node: Any, texts: tuple[str, str], family: str) -> None:

@@ -114,14 +114,14 @@ def _options(space: dict[str, Any], task: Task) -> Iterator[Option]:
 
 
 def _words(value: Any) -> str:
-    """What is chosen at a site, as `drop` or `residual(star expand=2) layer_scale=0.1`; the sum of a merge is left out."""
+    """What is chosen at a site, as `drop` or `residual(star expand=2) layer_scale=0.1`, without the merge `add`."""
     if not isinstance(value, dict):
         return str(value)
     if value["op"] in ("identity", "zero") or value == {"op": "act", "act": None}:
         return DROP
     inner = [_words(node) for part in value.values() for node in _listed(part) if node != {"op": "add"}]
     settings = [f" {key}={part}" for key, part in value.items() if key != "op" and not _listed(part)]
-    return value["op"] + (f"({', '.join(inner)})" if inner else "") + "".join(settings)
+    return f"{value['op']}({', '.join(inner)})".removesuffix("()") + "".join(settings)
 
 
 def _listed(part: Any) -> list[dict[str, Any]]:
