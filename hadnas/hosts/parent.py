@@ -63,7 +63,7 @@ def _made(call: Call, path: str, device: Any, dtype: Any, parent: nn.Module) -> 
 
 @cache
 def convolutions(model: str) -> tuple[str, ...] | None:
-    """Paths of a timm network's convolutions; None with linear layers before its classifier, or if it cannot be built."""
+    """Paths of a timm network's convolutions; None if it has linear layers before its classifier or cannot be built."""
     if not timm.is_model(model):
         return None
     try:
