@@ -91,12 +91,13 @@ LISTED = 40
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownName:
     """The error for an unknown name: its kind, the name, the nearest known name and the allowed names.
 
-    Of more than LISTED names, such as timm's models, it lists the nearest ten and the number.
+    Of more than LISTED names, such as timm's models, it lists the nearest ten, or else the first, and the number.
     """
     names = sorted(allowed)
     close = get_close_matches(name[:SHOWN] if isinstance(name, str) else cut(name), names, n=10)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    known = ", ".join(names if len(names) <= LISTED else [*close, f"... {len(names)} names in all"]) or "none"
+    listed = names if len(names) <= LISTED else [*(close or names[:10]), f"... {len(names)} names in all"]
+    known = ", ".join(listed) or "none"
     return UnknownName(f"unknown {kind} {cut(name)}{hint} (known: {known})")
 
 

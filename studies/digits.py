@@ -46,7 +46,7 @@ STARNET = {
 STUDY = Study(
     space=SPACE,
     data="digits",
-    recipe=Recipe(epochs=6, batch=64, lr=8e-3),
+    recipe=Recipe(epochs=6, lr=8e-3),
     objectives=("val/accuracy", "macs"),
     trials=16,
     seed=0,

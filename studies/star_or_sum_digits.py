@@ -15,7 +15,7 @@ from hadnas.train.recipe import Recipe
 STUDY = Study(
     space=SPACE,
     data="digits",
-    recipe=Recipe(epochs=6, batch=64, lr=4e-3),
+    recipe=Recipe(epochs=6, lr=4e-3),
     objectives=("val/accuracy",),
     sampler="random",
     trials=18,

@@ -31,6 +31,8 @@ def family_of(node: dict[str, Any]) -> str | None:
 def family_counts(arch: Arch) -> dict[str, int]:
     """Blocks, layers of maps with holes, fusions and grafts of each family, in the order of FAMILIES.
 
+    An identity, as of a dropped block, is of none.
+
     A network without blocks counts its host's layers (see `Host.layers`). Empty if the host does not know them, or if
     an op is not known: the counts without its blocks would give the network another family.
     """
@@ -67,7 +69,8 @@ def _known(part: Any) -> bool:
 
 
 def _counts(part: Any, *roles: str) -> dict[str, int]:
-    found = [family_of(node) for node in nodes(part) if any(has_role(node, role) for role in roles)]
+    counted = (node for node in nodes(part) if node["op"] != "identity" and any(has_role(node, r) for r in roles))
+    found = [family_of(node) for node in counted]
     return {family: found.count(family) for family in FAMILIES}
 
 

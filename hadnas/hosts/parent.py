@@ -62,16 +62,17 @@ def _made(call: Call, path: str, device: Any, dtype: Any, parent: nn.Module) -> 
 
 
 @cache
-def convolutions(model: str) -> int | None:
-    """Convolution layers of a timm network; None if it has linear ones before its classifier, or cannot be built."""
+def convolutions(model: str) -> tuple[str, ...] | None:
+    """Paths of a timm network's convolutions; None if it has linear layers before its classifier or cannot be built."""
     if not timm.is_model(model):
         return None
     try:
         network = timm.create_model(model, num_classes=0, device="meta")
     except Exception:  # of any type; measuring the network refuses it, with the reason
         return None
-    layers = list(network.modules())
-    return None if any(isinstance(m, nn.Linear) for m in layers) else sum(isinstance(m, nn.Conv2d) for m in layers)
+    if any(isinstance(module, nn.Linear) for module in network.modules()):
+        return None
+    return tuple(path for path, module in network.named_modules() if isinstance(module, nn.Conv2d))
 
 
 def placed(network: nn.Module, sites: Mapping[str, Callable[[nn.Module], nn.Module]]) -> nn.Module:

@@ -84,9 +84,9 @@ class TimmHost(Host):
         )
 
     def layers(self, node: Node) -> dict[str, int]:
-        """Its convolutions; empty with linear layers before the classifier, as these may be of any family."""
-        count = convolutions(node["model"])
-        return {} if count is None else {"convolution": count}
+        """Its convolutions outside its sites; empty with linear layers before the classifier, of any family."""
+        paths, sites = convolutions(node["model"]), tuple(f"{path}." for path in node.get("sites", {}))
+        return {} if paths is None else {"convolution": sum(not f"{path}.".startswith(sites) for path in paths)}
 
     def columns(self, node: Node) -> list[tuple[str, list[Box]]]:
         """One box under the model's name, and one for every graft."""

@@ -90,6 +90,13 @@ def test_numbers_of_finals_are_checked_before_any_work(place: Path, what: dict[s
         run_finals("mine", Home(place / "runs"), **what)
 
 
+def test_the_name_of_a_stored_study_is_for_work(place: Path) -> None:
+    asked = hadnas("search", "mine", "--home", place / "runs")
+    assert asked.exit_code == 2 and "`hadnas work mine`" in asked.output, asked.output
+    nowhere = hadnas("search", "mine", "--home", place / "none")
+    assert nowhere.exit_code == 2 and "activation_free" in nowhere.output and not (place / "none").exists()
+
+
 def test_finals_and_report_of_a_study(place: Path) -> None:
     options = ("--home", place / "runs", "--top", 1, "--seeds", 2, "--candidates", 0)
     held = hadnas("finals", "mine", *options)

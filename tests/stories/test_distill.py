@@ -82,11 +82,15 @@ def test_options_are_scored_alone_and_combined_by_limits(weights: Path, tmp_path
     def divergence(sites: dict[str, Any]) -> float:
         return float((own.exp() * (own - logits({"sites": sites}, weights))).sum(1).mean())
 
-    assert scores["layer1.0", "identity"][0] == pytest.approx(divergence({"layer1.0": "drop"}), rel=1e-4)
+    assert scores["layer1.0", "drop"][0] == pytest.approx(divergence({"layer1.0": "drop"}), rel=1e-4)
     tied = divergence({"layer2.0.conv2": "drop", "layer3.0.conv2": "drop"})
-    assert scores["layer2.0.conv2 +1", "zero"][0] == pytest.approx(tied, rel=1e-4)
+    assert scores["layer2.0.conv2 +1", "drop"][0] == pytest.approx(tied, rel=1e-4)
     (learned,) = (one for one in found.options if one.divergence.loss is not None)
-    assert learned.option.label == "conv_next" and learned.divergence.loss is not None and learned.divergence.loss < 1
+    assert (
+        learned.option.label == "conv_next kernel=3"
+        and learned.divergence.loss is not None
+        and learned.divergence.loss < 1
+    )
     assert learned.divergence.mean < divergence({"layer1.0": op("conv_next", kernel=3)}) / 2  # of a fresh one
 
     assert found.combinations and found.combinations == tuple(sorted(found.combinations, key=lambda one: -one.figure))
@@ -201,7 +205,7 @@ def test_the_command_prints_scores_and_the_search_trains_the_best_first(weights:
     done = shell.hadnas("distill", *named, "--steps", "2", "--best", "2", "--limit", "params")
     assert done.exit_code == 0, done.output
     names = re.findall(r"^distilled_\w+", done.output, re.MULTILINE)
-    assert names and "identity" in done.output and "-18.6k" in done.output  # the parameters of the block
+    assert names and " drop " in done.output and "-18.6k" in done.output  # the parameters of the block
     searched = shell.hadnas("search", *named)
     assert searched.exit_code == 0, searched.output
     assert all(re.search(f"enqueued {name}: .*trial-000", searched.output) for name in names), searched.output

@@ -289,6 +289,15 @@ def test_sites_are_a_tree_with_runs_of_equal_blocks_folded() -> None:
     assert shell.hadnas("search", "digits", "--sites", "kind:block").exit_code == 2
 
 
+def test_sites_are_listed_for_weights_that_fit(weights: Path) -> None:
+    size = {"images": {"mean": [0.5] * 3, "std": [0.2] * 3, "shape": [3, 32, 48]}}
+    save_file(load_file(weights), weights, {key: json.dumps(value) for key, value in size.items()})
+    done = shell.hadnas("sites", "test_resnet", "--weights", weights)
+    assert done.exit_code == 0 and "3 x 32 x 48" in done.output, done.output
+    other = shell.hadnas("sites", "resnet10t", "--weights", weights)
+    assert other.exit_code == 2 and "resnet10t" in other.output and weights.name in other.output
+
+
 def test_a_study_of_one_timm_model_starts_from_weights_by_an_option(weights: Path) -> None:
     study = Study(name="mine", space=op("timm", model="test_resnet", sites=one_of({}, {"layer1.0": "drop"})))
     started = started_from(study, str(weights))

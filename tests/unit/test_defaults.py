@@ -15,6 +15,7 @@ from hadnas.search.proposals.defaults import chosen_baselines, fitting_batch
 from hadnas.search_spaces.four_families import SPACE
 from hadnas.store.home import Home
 from hadnas.store.study import Study
+from hadnas.studies.digits import STUDY
 from hadnas.train.recipe import Recipe
 
 
@@ -31,6 +32,11 @@ def test_a_batch_that_was_set_is_refused() -> None:
         fitting_batch(Study(space=SPACE, recipe=Recipe(batch=64)), 63)
     with pytest.raises(StudyError, match="1 image; two"):
         fitting_batch(Study(space=SPACE), 1)
+
+
+def test_the_default_study_takes_few_images_of_a_user() -> None:
+    study, (note,) = fitting_batch(STUDY, 38)
+    assert study.recipe.batch == 8 and "batch = 8 instead of 64" in note
 
 
 def macs(node: Any, task: Task) -> int:

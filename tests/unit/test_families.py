@@ -13,6 +13,7 @@ from hadnas.space import op
 from hadnas.studies.digits import PLAIN
 from tests.networks import pyramid, residual
 
+GRAFT = op("second_order")
 TASK = Task.image(1, 8, 8, classes=10)
 
 
@@ -59,6 +60,16 @@ def test_blocks_in_a_row_count_one_by_one() -> None:
         (
             {"op": "timm", "model": "resnet18", "sites": {"fc": {"op": "second_order"}, "layer1.0": {"op": "star"}}},
             ("H2 A0 C0 T0", "-"),  # grafts alone
+            "hadamard",
+        ),
+        (  # a dropped block interacts with nothing
+            {"op": "timm", "model": "resnet18", "sites": {"layer1.0": "drop", "layer1.1.act2": "drop"}},
+            ("C18", "-"),
+            "convolution",
+        ),
+        (
+            {"op": "timm", "model": "resnet18", "sites": {"layer1.0": "drop", "fc": GRAFT}},
+            ("H1 A0 C0 T0", "-"),
             "hadamard",
         ),
     ],

@@ -8,9 +8,10 @@ from typing import Any
 from hadnas.arch.task import Task
 from hadnas.errors import HadnasError, SpecError, cut
 from hadnas.hosts.build import build_plan
+from hadnas.hosts.graft.place import DROP
 from hadnas.hosts.graft.wrapper import Wrapper
 from hadnas.hosts.host import Plan, make_plan
-from hadnas.space import Params, every, meanings, size
+from hadnas.space import Params, every, size
 
 MOST = 500
 """The most options of a space, as each is trained."""
@@ -21,7 +22,7 @@ class Option:
     """One option of a decision: the parent network with this graft alone, at one site or at several tied ones.
 
     params  the choices of the space that give it
-    label   these choices in words
+    label   what is chosen at its sites, in words
     plan    of the network; it has no `sites` if the option is the parent's own module
     """
 
@@ -108,6 +109,21 @@ def _options(space: dict[str, Any], task: Task) -> Iterator[Option]:
             continue
         if plan.arch.fingerprint not in seen:
             seen.add(plan.arch.fingerprint)
-            first, *rest = meanings(space, params).items()
-            words = [str(first[1]), *(f"{name.rpartition('.')[2]}={value}" for name, value in rest)]
-            yield Option(params, " ".join(words), plan)
+            words = [_words(node) for node in draw["sites"].values()]
+            yield Option(params, ", ".join(words if len({*words}) > 1 else words[:1]), plan)
+
+
+def _words(value: Any) -> str:
+    """What is chosen at a site, as `drop` or `residual(star expand=2) layer_scale=0.1`, without the merge `add`."""
+    if not isinstance(value, dict):
+        return str(value)
+    if value["op"] in ("identity", "zero") or value == {"op": "act", "act": None}:
+        return DROP
+    inner = [_words(node) for part in value.values() for node in _listed(part) if node != {"op": "add"}]
+    settings = [f" {key}={part}" for key, part in value.items() if key != "op" and not _listed(part)]
+    return f"{value['op']}({', '.join(inner)})".removesuffix("()") + "".join(settings)
+
+
+def _listed(part: Any) -> list[dict[str, Any]]:
+    """The nodes in a slot."""
+    return [node for node in (part if isinstance(part, list | tuple) else [part]) if isinstance(node, dict)]

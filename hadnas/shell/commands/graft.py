@@ -11,8 +11,11 @@ if TYPE_CHECKING:
 
 @click.command("sites")
 @click.argument("model")
-@click.option("--size", metavar="CxHxW", show_default="the model's own", help="Channels, height and width.")
-def sites_command(model: str, size: str | None) -> None:
+@click.option(
+    "--size", metavar="CxHxW", show_default="that of the weights, or of the model", help="Channels, height and width."
+)
+@click.option("--weights", metavar="FILE", show_default="none", help="Check that these fit: pretrained, or a file.")
+def sites_command(model: str, size: str | None, weights: str | None) -> None:
     """List the sites of timm's MODEL: modules in whose place, or around which, a search may put something else.
 
     `hadnas search timm:MODEL --sites PATTERN` searches there. PATTERN is a name here, also with `*` for any part
@@ -22,7 +25,7 @@ def sites_command(model: str, size: str | None) -> None:
     from hadnas.shell.commands.overrides import sides
     from hadnas.shell.tables.sites import show_sites
 
-    show_sites(model.removeprefix(TIMM), None if size is None else sides(size))
+    show_sites(model.removeprefix(TIMM), None if size is None else sides(size), weights)
 
 
 def grafting(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,10 +1,12 @@
 """Commands that search: `search` with a study of any kind, `work` with one that a home has."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hadnas.errors import StudyError, UnknownName
 from hadnas.shell.commands import (
     BATCHES,
     COUNTS,
@@ -114,10 +116,26 @@ def search_command(
         from hadnas.store.home import Home
 
     function = load_function(evaluate) if evaluate else None
-    chosen = updated_study(named_study(study, sites, weights, tied=tied), **changes)
+    try:
+        named = named_study(study, sites, weights, tied=tied)
+    except UnknownName:
+        _refuse_stored(study, home)
+        raise
+    chosen = updated_study(named, **changes)
     queue, opened = load_named(enqueue), Home(home, tracking=tracking)
     how: dict[str, Any] = {"device": device, "timeout": timeout, "evaluate": function, "enqueued": queue}
     _show(chosen, opened, run_search(chosen, opened, **how), queue)
+
+
+def _refuse_stored(name: str, home: str | None) -> None:
+    """Raise UnknownName for the name of a study that the home has; nothing without a home."""
+    from hadnas.store.home import Home
+    from hadnas.store.study_store import study_names
+
+    with suppress(StudyError):
+        if name in study_names(Home(home, reading=True)):
+            found = f"{name!r} is a study of this home, and no file or shipped study"
+            raise UnknownName(f"{found}; `hadnas work {name}` continues it, as does the command that began it")
 
 
 @click.command("work")

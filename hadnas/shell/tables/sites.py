@@ -11,6 +11,7 @@ from hadnas.errors import unknown
 from hadnas.hosts.build import build_plan
 from hadnas.hosts.graft.observe import default_size
 from hadnas.hosts.graft.sites import SITE_KINDS, Site, find_sites
+from hadnas.hosts.graft.weights import described, named_weights
 from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import Counts, cost
 from hadnas.shell.tables import console
@@ -41,12 +42,20 @@ class _Part:
         return self.cells, tuple((part.name, part.content) for part in self.below)
 
 
-def show_sites(model: str, shape: tuple[int, int, int] | None) -> None:
-    """Every site with kind, input, parameters and MACs. Raises UnknownName, or SpecError if it cannot run on meta."""
+def show_sites(model: str, shape: tuple[int, int, int] | None, weights: str | None) -> None:
+    """Every site with kind, input, parameters and MACs, by default at the size of the weights' images, or the model's.
+
+    Raises UnknownName, SpecError if the model cannot run on the meta device, StudyError for weights that do not fit.
+    """
     if not timm.is_model(model):
         raise unknown("timm model", model, timm.list_models())
-    channels, height, width = shape or default_size(model)
-    plan = make_plan({"op": "timm", "model": model}, Task.image(channels, height, width, classes=1000))
+    source = named_weights(model, weights)
+    known = None if source is None else described(model, source)
+    channels, height, width = shape or (known.images.shape if known else default_size(model))
+    task = Task.image(channels, height, width, classes=known.classes if known else 1000)
+    plan = make_plan({"op": "timm", "model": model, "weights": source}, task)
+    if known:
+        plan.host.check_start(plan)
     sites = find_sites(model, (channels, height, width))
     counts = cost(build_plan(plan, device="meta"), (channels, height, width)).by_module
     title = f"{model}: {len(sites.found)} sites for images of {channels} x {height} x {width}"

@@ -226,7 +226,7 @@ def load_data(spec: DataSpec | str) -> Data:
         values = [_for_channels(one, len(normalise[0].mean)) for one in (spec.mean, spec.std)]
         normalise = (Normalise(values[0], values[1], source.scale),)
         mean, std = map(_listed, values)
-        given = f"images are normalised by the given mean {mean} and standard deviation {std}"
+        given = f"images are normalised by mean {mean} and standard deviation {std}, not those of the training split"
         digest.update(repr((spec.mean, spec.std)).encode())
     target_mean, target_std = target_moments(train, source)
     how = "by class" if source.target == "classes" else "at random"
