@@ -149,6 +149,13 @@ def score_of(training: Training, home: Home, split: Literal["val", "test"], stre
     return home.file(training.weights).with_suffix(f".{split}{changed}.safetensors")
 
 
+def weights_beside(score: Path) -> Path | None:
+    """The weights of which a file has the outputs, by its name as `score_of` gives it; None if it is no such file."""
+    stem, _, split = score.name.removesuffix(".safetensors").partition(".")
+    known = split == "val" or split.startswith("test")
+    return score.with_name(f"{stem}.safetensors") if known and score.suffix == ".safetensors" else None
+
+
 def checkpoint_of(key: TrainingKey, home: Home) -> Path:
     """The checkpoint of an unfinished training; it depends on the key only, so that any study can continue it."""
     return home.path / "checkpoints" / f"{key.fingerprint}-{key.variant}.pt"

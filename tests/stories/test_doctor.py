@@ -39,6 +39,7 @@ def test_each_fault_of_files_and_ledger_is_named_with_its_mend(home: Home) -> No
     changed.write_bytes(changed.read_bytes()[:-1] + b"x")
     missing.unlink()
     (home.path / "tiny" / "weights" / "left.safetensors.part").touch()
+    other.with_suffix(".test-noise-0.1.safetensors").touch()  # of a training that the ledger names, so no fault
     change(home, f"update hadnas_training set state = 'running', holder = 'gone' where weights like '%{other.name}'")
     change(home, "insert into hadnas_item (study, item, holder, attempt) values ('tiny', 'draw 9', 'gone', 1)")
     status, said = doctor(home)

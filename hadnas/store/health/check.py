@@ -7,7 +7,7 @@ from sqlalchemy import select, text
 
 from hadnas.errors import StudyError
 from hadnas.store.database import Sqlite, clear_errors, dialect, open_engine
-from hadnas.store.home import Home, checkpoint_of, weights_of
+from hadnas.store.home import Home, checkpoint_of, weights_beside, weights_of
 from hadnas.store.ledger import Ledger
 from hadnas.store.records import Training
 from hadnas.store.tables import ItemRow, TrainingRow
@@ -51,7 +51,6 @@ def weights_damage(trainings: Sequence[Training], home: Home) -> Iterator[str]:
 def orphans(trainings: Sequence[Training], home: Home) -> list[Path]:
     """Files of weights, outputs and checkpoints that no training names, as a kill leaves them."""
     named = {home.path / training.weights for training in trainings if training.weights is not None}
-    named |= {path.with_suffix(f".{split}.safetensors") for path in list(named) for split in ("val", "test")}
     named |= {checkpoint_of(each.key, home) for each in trainings if each.state not in ("complete", "failed")}
     found = [*home.path.glob("*/weights/*"), *home.path.glob("checkpoints/*")]
-    return sorted(path for path in found if path.is_file() and path not in named)
+    return sorted(path for path in found if path.is_file() and path not in named and weights_beside(path) not in named)
