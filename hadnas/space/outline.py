@@ -45,7 +45,7 @@ def _head(value: Any) -> str:
         return f"one of {len(value.options)}{shared}"
     if isinstance(value, dict):
         settings = [f"{key}={_flat(item)}" for key, item in value.items() if key != "op" and _is_flat(item)]
-        return " ".join([*([value["op"]] if "op" in value else []), *settings])
+        return " ".join([*([_flat(value["op"])] if "op" in value else []), *settings])
     return _flat(value) if _is_flat(value) else f"{len(value)} parts"
 
 

@@ -98,7 +98,7 @@ def test_what_builds_says_what_to_pass(command: tuple[str, ...], place: Path, tm
         (("show", "{best}"), "name that file with --blocks"),
         (("measure", "{best}"), "name that file with --blocks"),
         (("retrain", "{best}", "--data", "digits", "--out", "{out}"), "name that file with --blocks"),
-        (("search", "mine", "--home", "{home}"), "unknown study"),
+        (("search", "mine", "--home", "{home}"), "`hadnas work mine` continues it"),
         (("ui", "yours", "--home", "{home}"), "unknown study 'yours' (known: mine)"),
     ],
 )
