@@ -4,7 +4,9 @@ Labels are integers or text (N,) or (N, 1) for classes, 0 and 1 of shape (N, K) 
 values.
 """
 
-from collections.abc import Iterable, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,25 @@ _LARGE, _RATIO = 2**30, 200
 """An array above so many bytes must not grow by more than this when it is unpacked; a bomb grows a thousand times."""
 
 _CHUNK = 1024  # images converted at once: a whole set as float64 would take eight times its memory
+
+
+@contextmanager
+def opened(path: Path, needed: str) -> Iterator[NpzFile]:
+    """An open file, which has the arrays `needed`, in words. Raises DataError if NumPy cannot read it."""
+    if not path.is_file():  # a device file may have no end
+        found = "a folder, pipe or device; a regular file is needed" if path.exists() else f"not found in {Path.cwd()}"
+        raise DataError(f"{path}: {found}")
+    try:
+        with path.open("rb") as file:  # NumPy does not close a damaged file that it opened
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, NpzFile):
+                raise DataError(f"{path}: contains one array; a .npz file with {needed} is needed")
+            yield archive
+    except DataError:
+        raise
+    except Exception as error:  # NumPy raises many types of errors for damaged files
+        why = f" ({error})" if zipfile.is_zipfile(path) else ""  # NumPy calls any other file a pickle
+        raise DataError(f"{path}: not a readable .npz file{why}") from error
 
 
 def read_images(archive: NpzFile, path: Path) -> Source:
