@@ -8,21 +8,10 @@ from torch.nn import functional as F
 
 from hadnas.blocks.layers import classifier, context_norm, uncast_product
 from hadnas.blocks.registry import register
-from hadnas.blocks.rules import at_least, require, within
+from hadnas.blocks.rules import at_least, on_map, within
 
 
-@register(
-    "head",
-    name="corelnet",
-    rules=(
-        at_least("hidden", 1),
-        within("dropout", 0.0, 0.99),
-        require(
-            lambda v: v["grid"] >= 2 and v["grid"] <= min(v["height"], v["width"]),
-            "grid = {grid} must be at least 2 and at most the sides of the map, {height} x {width}",
-        ),
-    ),
-)
+@register("head", name="corelnet", rules=(at_least("hidden", 1), within("dropout", 0.0, 0.99), on_map("grid")))
 class CoreLnet(nn.Module):
     """Similarities between the cells of a grid, and a perceptron that reads only them.
 

@@ -8,20 +8,10 @@ from torch.nn import functional as F
 
 from hadnas.blocks.layers import classifier, context_norm
 from hadnas.blocks.registry import register
-from hadnas.blocks.rules import at_least, require, within
+from hadnas.blocks.rules import at_least, on_map, within
 
 
-@register(
-    "head",
-    rules=(
-        at_least("hidden", 1),
-        within("dropout", 0.0, 0.99),
-        require(
-            lambda v: v["grid"] >= 2 and v["grid"] <= min(v["height"], v["width"]),
-            "grid = {grid} must be at least 2 and at most the sides of the map, {height} x {width}",
-        ),
-    ),
-)
+@register("head", rules=(at_least("hidden", 1), within("dropout", 0.0, 0.99), on_map("grid")))
 class PairwiseMlp(nn.Module):
     """A perceptron g that reads two cells of a grid, its mean over all pairs, and a perceptron f.
 
