@@ -131,7 +131,7 @@ def context_norm(z: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """Normalise each channel over the cells of an image: (B, T, C) -> (B, T, C), in at least float32.
 
     gamma * (z - mean(z)) / sqrt(var(z) + 1e-8) + beta, with the unbiased variance. Source: Webb et al., "Learning
-    representations that support extrapolation", 2020, arXiv 2007.05059, equations 1 to 3.
+    representations that support extrapolation", 2020, arXiv 2007.05059 (there over the objects of a sequence).
     """
     z = z.to(torch.promote_types(z.dtype, torch.float32))
     var, mean = torch.var_mean(z, dim=1, keepdim=True)
