@@ -16,10 +16,11 @@ from numpy.lib.npyio import NpzFile
 from hadnas.errors import DataError
 from hadnas.limits import WIDTH
 from hadnas.paths import as_path
+from hadnas.train.data.archive import image_array, open_archive, read_array
 from hadnas.train.data.columns import HeldInputs, InputColumn
 from hadnas.train.data.images import Source
 from hadnas.train.data.reader import reader
-from hadnas.train.data.sources.npz import image_array, opened, read_array, read_images, read_targets
+from hadnas.train.data.sources.npz import read_images, read_targets
 from hadnas.train.data.split import SPLITS
 from hadnas.train.data.target import CONSTANT
 
@@ -40,7 +41,7 @@ def _is_npz(source: str) -> bool:
 def read_npz(source: str, inputs: Sequence[str] = ()) -> Source:
     """Read every split of the file. Raises DataError for a malformed file."""
     path = as_path(source)
-    with opened(path, "train_images and train_labels") as archive:
+    with open_archive(path, "train_images and train_labels") as archive:
         return _read_inputs(archive, path, inputs) if inputs else read_images(archive, path)
 
 

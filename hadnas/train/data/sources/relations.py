@@ -7,9 +7,9 @@ import torch
 
 from hadnas.errors import DataError, unknown
 from hadnas.paths import as_path
+from hadnas.train.data.archive import image_array, open_archive
 from hadnas.train.data.images import HELD_BYTES, HeldImages, Source
 from hadnas.train.data.reader import reader
-from hadnas.train.data.sources.npz import image_array, opened
 
 RELATIONS = "relations"
 
@@ -98,7 +98,7 @@ def _digit_symbols() -> dict[str, np.ndarray]:
 def _glyphs(file: str) -> dict[str, np.ndarray]:
     """The different images (N, H, W, C) of a file for each part, in random order."""
     path = as_path(file)
-    with opened(path, "images") as archive:
+    with open_archive(path, "images") as archive:
         images = image_array(archive, "images", path)
     if images.dtype != np.uint8:
         raise DataError(f"{path}: images is {images.dtype}; allowed is uint8")
