@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from hadnas.errors import DataError
+from hadnas.errors import DataError, SpecError
 from hadnas.train.data.sources import relations
 from hadnas.train.data.sources.relations import FEWEST_SYMBOLS, RELATION_RULES, TRAINED_SYMBOLS
 from hadnas.train.data.spec import Data, load_data
@@ -105,6 +105,8 @@ def test_a_wrong_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         load_data("relations")
     with pytest.raises(DataError, match=r"absent\.npz: not found"):
         load_data("relations:same:absent.npz")
+    with pytest.raises(SpecError, match="the path is empty"):
+        load_data("relations:same:")
     images = glyphs(tmp_path / "glyphs.npz")
     for name, array, message in (
         ("pictures", images, r"no array 'images' \(found: pictures\)"),

@@ -59,10 +59,10 @@ def read_relations(source: str) -> Source:
     few, too large, not uint8 or blank.
     """
     _, _, given = source.partition(":")
-    rule, _, file = given.partition(":")
+    rule, own, file = given.partition(":")
     if rule not in RELATION_RULES:
         raise DataError(f"{source}: {unknown('rule of relations', rule, RELATION_RULES)}")
-    scale, symbols = (255.0, _glyphs(file)) if file else (16.0, _digit_symbols())
+    scale, symbols = (255.0, _glyphs(file)) if own else (16.0, _digit_symbols())
     classes = RELATION_RULES[rule]
     empty, parts = _background(np.concatenate([*symbols.values()])), {}
     for seed, (part, count) in enumerate(GRID_COUNTS.items()):
@@ -79,7 +79,7 @@ def read_relations(source: str) -> Source:
             f"the {len(symbols['test'])} symbols of the test split are in no training or validation image, which have "
             f"{len(symbols['train'])} others: test accuracy is out of distribution, validation accuracy is not",
         ),
-        name=":".join([RELATIONS, rule, *([as_path(file).stem] if file else [])]),
+        name=":".join([RELATIONS, rule, *([as_path(file).stem] if own else [])]),
         groups=groups,
         grouped_by="picture",
     )
