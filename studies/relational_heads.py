@@ -36,6 +36,10 @@ of them in the test split, and `--seeds 3`:
     pooled_mlp                        100.0   62.7 (55.0 to 69.8)        37.6   33.3 (31.0 to 35.7)
     pooled_linear (baseline `pooled`)  41.3   48.6 (45.2 to 52.0)        18.1   25.3 (23.9 to 26.9)
 
+On `relations:match` (chance 50, `--seeds 3`) the four forms of CoRelNet have 99.5 to 100.0, pairwise_mlp with context
+68.0 (61.9 to 73.6; validation 81.5) and without 52.6 (48.4 to 56.6), pooled_mlp 49.2 (47.8 to 50.5), pooled_linear 48.4
+(46.9 to 50.0): in 20 epochs only CoRelNet learns this relation of relations.
+
 Where only similarities pass (CoRelNet), what was learned holds for other symbols. A perceptron on pairs is nearly as
 good on the digits of training, but 33 and 41 points worse on others (with glyphs its loss is smaller); the norm over
 the cells of an image, which CoRelNet has, too, gives it most of that back. A pooled head cannot pass 50 % on
