@@ -6,23 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hadnas.blocks.layers import classifier, uncast_product
+from hadnas.blocks.layers import classifier, context_norm, uncast_product
 from hadnas.blocks.registry import register
-from hadnas.blocks.rules import at_least, require, within
+from hadnas.blocks.rules import at_least, on_map, within
 
 
-@register(
-    "head",
-    name="corelnet",
-    rules=(
-        at_least("hidden", 1),
-        within("dropout", 0.0, 0.99),
-        require(
-            lambda v: v["grid"] >= 2 and v["grid"] <= min(v["height"], v["width"]),
-            "grid = {grid} must be at least 2 and at most the sides of the map, {height} x {width}",
-        ),
-    ),
-)
+@register("head", name="corelnet", rules=(at_least("hidden", 1), within("dropout", 0.0, 0.99), on_map("grid")))
 class CoreLnet(nn.Module):
     """Similarities between the cells of a grid, and a perceptron that reads only them.
 
@@ -87,9 +76,7 @@ class CoreLnet(nn.Module):
     def relate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, hidden): features of the relations of the grid's cells."""
         z = F.adaptive_avg_pool2d(x, self.grid).flatten(2).transpose(1, 2)
-        z = z.to(torch.promote_types(x.dtype, torch.float32))
-        var, mean = torch.var_mean(z, dim=1, keepdim=True)
-        z = self.gamma * (z - mean) / torch.sqrt(var + 1e-8) + self.beta
+        z = context_norm(z, self.gamma, self.beta)
         likeness = uncast_product(z, z.transpose(1, 2)) / (self.dim if self.scaled else 1)
         if self.mirror:
             likeness = likeness + torch.full_like(likeness, -torch.inf).triu(1)

@@ -127,6 +127,17 @@ class RMSNorm2d(nn.RMSNorm):
         return F.rms_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.eps).permute(0, 3, 1, 2)
 
 
+def context_norm(z: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """Normalise each channel over the cells of an image: (B, T, C) -> (B, T, C), in at least float32.
+
+    gamma * (z - mean(z)) / sqrt(var(z) + 1e-8) + beta, with the unbiased variance. Source: Webb et al., "Learning
+    representations that support extrapolation", 2020, arXiv 2007.05059 (there over the objects of a sequence).
+    """
+    z = z.to(torch.promote_types(z.dtype, torch.float32))
+    var, mean = torch.var_mean(z, dim=1, keepdim=True)
+    return gamma * (z - mean) / torch.sqrt(var + 1e-8) + beta
+
+
 def classifier(dim: int, classes: int, pool: str, *, device: Any = None, dtype: Any = None) -> nn.Module:
     """The classifier of a head, over features or, without pooling (""), over a map; the identity for 0 classes."""
     if not classes:

@@ -40,3 +40,11 @@ def divides(divisor: str) -> Rule:
         lambda v: v[divisor] >= 1 and v["dim"] % v[divisor] == 0,
         f"{divisor} = {{{divisor}}} must divide dim = {{dim}}",
     )
+
+
+def on_map(slot: str) -> Rule:
+    """2 <= slot <= the sides of the map: a grid of several cells, each of a position at least."""
+    return require(
+        lambda v: 2 <= v[slot] <= min(v["height"], v["width"]),
+        f"{slot} = {{{slot}}} must be at least 2 and at most the sides of the map, {{height}} x {{width}}",
+    )

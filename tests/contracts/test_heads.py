@@ -9,6 +9,7 @@ from torch import Tensor
 import hadnas
 from hadnas.arch.read import complete
 from hadnas.blocks.core_lnet import CoreLnet
+from hadnas.blocks.pairwise_mlp import PairwiseMlp
 from hadnas.blocks.poly_pooled import PolyPooled
 from hadnas.blocks.pooled_linear import PooledLinear
 from hadnas.blocks.pooled_mlp import PooledMlp
@@ -22,6 +23,8 @@ HEADS = [
     op("pooled_linear", norm="layernorm2d"),
     op("pooled_mlp", act="squared_relu"),
     op("corelnet", grid=2, hidden=6),
+    op("pairwise_mlp", grid=2, hidden=6),
+    op("pairwise_mlp", grid=2, hidden=6, context=True),
     op("poly_pooled"),
 ]
 
@@ -47,6 +50,31 @@ def test_relations_by_loops(scaled: bool, mirror: bool) -> None:
         flat = torch.stack([relations[i][j] for i, j in pairs])
         hidden = (head.relations.weight @ flat + head.relations.bias).clamp(min=0)
         assert (found[image] - head.fc.weight @ hidden - head.fc.bias).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("context", [False, True])
+def test_pairs_by_loops(context: bool) -> None:
+    """Pairs of the cells of a 2 x 2 grid over a map of 4 x 6, by weights that read a pair [a; b] at once."""
+    torch.manual_seed(0)
+    head = randomise(PairwiseMlp(3, 4, grid=2, hidden=5, context=context, dtype=torch.float64))
+    x = torch.randn(2, 3, 4, 6, dtype=torch.float64)
+    found = head(x)
+    assert isinstance(head, PairwiseMlp) and isinstance(head.fc, torch.nn.Linear)
+    first = torch.cat([head.left.weight, head.right.weight], dim=1)
+    for image in range(2):
+        cells = [x[image, :, 2 * i : 2 * i + 2, 3 * j : 3 * j + 3].mean((1, 2)) for i in (0, 1) for j in (0, 1)]
+        if context:
+            z = torch.stack(cells)
+            cells = list(head.gamma * (z - z.mean(0)) / (z.var(0, unbiased=True) + 1e-8).sqrt() + head.beta)
+        places = [cell + place for cell, place in zip(cells, head.place, strict=True)]
+        total = torch.zeros(5, dtype=torch.float64)
+        for a in places:
+            for b in places:
+                hidden = (first @ torch.cat([a, b]) + head.left.bias).clamp(min=0)
+                total += (head.pair.weight @ hidden + head.pair.bias).clamp(min=0)
+        features = (head.whole.weight @ total / 16 + head.whole.bias).clamp(min=0)
+        assert (head(x, pre_logits=True)[image] - features).abs().max() < 1e-10
+        assert (found[image] - head.fc.weight @ features - head.fc.bias).abs().max() < 1e-10
 
 
 def test_hidden_layer_by_hand() -> None:

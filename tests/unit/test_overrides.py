@@ -62,6 +62,20 @@ def test_columns_of_the_table_of_a_study_are_not_those_of_other_data() -> None:
     assert updated_study(named, group="site").data == table.model_copy(update={"group": "site"})
 
 
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("digit_pairs:first", "digit_pairs_first"),
+        ("relations:same:glyphs.npz", "relations_same_glyphs"),
+        ("relations:same:/a/b/glyphs.npz", "relations_same_glyphs"),
+        ("/a/b/images.npz", "images"),
+        ("/a/scans/table.csv", "scans-table"),
+    ],
+)
+def test_a_study_is_named_by_other_data(data: str, name: str) -> None:
+    assert updated_study(study(), data=data).name == f"tiny-{name}"
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2H", 7200)])
 def test_a_time(text: str, seconds: float) -> None:
     assert Duration().convert(text, None, None) == seconds

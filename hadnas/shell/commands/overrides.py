@@ -157,12 +157,13 @@ def updated_study(
 
 
 def _name_of(data: str) -> str:
-    """A study's name from that of its data: of a folder or file, or of a table with its folder."""
+    """A study's name from that of its data: of a folder or file, or of a table with its folder, after any `KIND:`."""
     from hadnas.train.data.spec import TABLES
 
-    path = PurePath(data)
-    parts = [as_path(data).absolute().parent.name, path.stem] if path.suffix.lower() in TABLES else [path.name]
-    name = "-".join(parts).removesuffix(".npz")
+    kind, colon, file = data.rpartition(":")
+    path = PurePath(file)
+    parts = [as_path(file).absolute().parent.name, path.stem] if path.suffix.lower() in TABLES else [path.name]
+    name = f"{PurePath(kind).name}{colon}{'-'.join(parts).removesuffix('.npz')}"
     return "".join(c if c.isalnum() or c in "_-." else "_" for c in name)
 
 

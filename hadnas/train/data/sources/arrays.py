@@ -6,7 +6,6 @@ Integers (N, length) are tokens, uint8 (N, H, W) or (N, H, W, C) images, floats 
 several examples may share an image. The vocabulary of tokens is that of the array `vocab`.
 """
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,10 +16,11 @@ from numpy.lib.npyio import NpzFile
 from hadnas.errors import DataError
 from hadnas.limits import WIDTH
 from hadnas.paths import as_path
+from hadnas.train.data.archive import image_array, open_archive, read_array
 from hadnas.train.data.columns import HeldInputs, InputColumn
 from hadnas.train.data.images import Source
 from hadnas.train.data.reader import reader
-from hadnas.train.data.sources.npz import image_array, read_array, read_images, read_targets
+from hadnas.train.data.sources.npz import read_images, read_targets
 from hadnas.train.data.split import SPLITS
 from hadnas.train.data.target import CONSTANT
 
@@ -41,20 +41,8 @@ def _is_npz(source: str) -> bool:
 def read_npz(source: str, inputs: Sequence[str] = ()) -> Source:
     """Read every split of the file. Raises DataError for a malformed file."""
     path = as_path(source)
-    if not path.is_file():  # a device file may have no end
-        raise DataError(f"{path}: a pipe or device; a regular file is needed")
-    try:
-        with path.open("rb") as file:  # NumPy does not close a damaged file that it opened
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, NpzFile):
-                needed = "a .npz file with train_images and train_labels is needed"
-                raise DataError(f"{path}: contains one array; {needed}")
-            return _read_inputs(archive, path, inputs) if inputs else read_images(archive, path)
-    except DataError:
-        raise
-    except Exception as error:  # NumPy raises many types of errors for damaged files
-        why = f" ({error})" if zipfile.is_zipfile(path) else ""  # NumPy calls any other file a pickle
-        raise DataError(f"{path}: not a readable .npz file{why}") from error
+    with open_archive(path, "train_images and train_labels") as archive:
+        return _read_inputs(archive, path, inputs) if inputs else read_images(archive, path)
 
 
 def _read_inputs(archive: NpzFile, path: Path, names: Sequence[str]) -> Source:

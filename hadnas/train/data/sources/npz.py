@@ -12,18 +12,13 @@ import numpy as np
 import torch
 from numpy.lib.npyio import NpzFile
 
-from hadnas.errors import LISTED, DataError, cut
+from hadnas.errors import DataError, cut
 from hadnas.targets import TargetKind
+from hadnas.train.data.archive import LAYOUT, image_array, read_array
 from hadnas.train.data.images import HeldImages, Source, checked_names
 from hadnas.train.data.reader import ordered_names
 from hadnas.train.data.split import SPLITS
 from hadnas.train.data.target import as_float32
-
-LAYOUT = "layout"
-"""The array with the value "NHWC", which states that channels are last if the shape of images is ambiguous."""
-
-_LARGE, _RATIO = 2**30, 200
-"""An array above so many bytes must not grow by more than this when it is unpacked; a bomb grows a thousand times."""
 
 _CHUNK = 1024  # images converted at once: a whole set as float64 would take eight times its memory
 
@@ -131,50 +126,6 @@ def _keys(found: Iterable[str], split: str, path: Path) -> tuple[str, str] | Non
         raise DataError(f"{path}: both {there[0]} and {there[1]} are {split} images; one of them is needed")
     chosen = [pair for pair in pairs if set(pair) & set(found)] or (pairs if split == "train" else [])
     return max(chosen, key=lambda pair: len(set(pair) & set(found)), default=None)
-
-
-def read_array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
-    """An array of the file. Raises DataError if there is none, or it cannot be read."""
-    if key not in archive.files:
-        some = ", ".join([*archive.files[:LISTED], "..."][: len(archive.files)]) or "none"
-        raise DataError(f"{path}: no array {key!r} (found: {some})")
-    assert archive.zip is not None  # it is open
-    whole, packed = next(
-        (i.file_size, i.compress_size) for i in archive.zip.infolist() if i.filename in (key, f"{key}.npy")
-    )
-    if whole > max(_LARGE, _RATIO * packed):
-        raise DataError(
-            f"{path}: array {key!r} grows from {packed:,} bytes to {whole:,}; save it with "
-            "np.savez, which packs nothing"
-        )
-    try:
-        return np.asarray(archive[key])
-    except Exception as error:  # pickled objects, a truncated or damaged file, a header that is larger than the data
-        raise DataError(
-            f"{path}: array {key!r} cannot be read ({error}); if it has Python objects, save text or numbers: "
-            f"{key}.astype(str), or np.stack({key}) for arrays of one shape"
-        ) from error
-
-
-def image_array(archive: NpzFile, key: str, path: Path) -> np.ndarray:
-    """Images (N, H, W, C) as they are in the file."""
-    images = read_array(archive, key, path)
-    if images.ndim not in (3, 4) or 0 in images.shape:
-        raise DataError(f"{path}: {key} has shape {images.shape}; (N, H, W) or (N, H, W, C), none 0, is needed")
-    if images.ndim == 3:
-        return images[..., None]
-    if not _channels_last(*images.shape[1:]) and LAYOUT not in archive.files:
-        raise DataError(
-            f"{path}: {key} has shape {images.shape}, which may be channels first; (N, H, W, C) is needed: "
-            f"convert (N, C, H, W) by {key}.transpose(0, 2, 3, 1), or, if the channels are last already, "
-            f"state it by {LAYOUT}='NHWC' in np.savez"
-        )
-    return images
-
-
-def _channels_last(first: int, second: int, last: int) -> bool:
-    """Whether the sides of an image can only be (H, W, C): H = W != C, or C is smaller than both."""
-    return (first == second != last and first > 1) or last < min(first, second) or first == second == last == 1
 
 
 def _bytes(images: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
