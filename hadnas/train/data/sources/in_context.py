@@ -16,7 +16,7 @@ POINT_DIM = 5
 NOISE_VARIANCE = 0.1
 """The variance of the noise of the values in the context."""
 
-FUNCTIONS = {"train": 20_000, "val": 2000, "test": 2000}
+FUNCTION_COUNTS = {"train": 20_000, "val": 2000, "test": 2000}
 """Examples of each split, each with a function of its own."""
 
 LONGEST = 1000
@@ -42,7 +42,7 @@ def read_in_context(source: str) -> Source:
         raise DataError(f"{source}: the length of the context is {text!r}; allowed is an integer from 1 to {LONGEST}")
     length = int(text)
     parts = {}
-    for seed, (part, count) in enumerate(FUNCTIONS.items()):
+    for seed, (part, count) in enumerate(FUNCTION_COUNTS.items()):
         generator = np.random.default_rng(seed)
         weights, query = generator.normal(size=(2, count, POINT_DIM))
         points = generator.normal(size=(count, POINT_DIM, length))
