@@ -18,6 +18,7 @@ TWO_INPUTS = {
     "image_motion": Task({"fixed": (1, 24, 24), "moving": (1, 24, 24)}, 5, "values"),
     "field_and_vector": Task({"loads": (1, 1, 16), "material": (4,)}, 5, "values"),
     "image_with_holes": Task({"image": (1, 8, 8), "mask": Mask(8, 8)}, 5),
+    "in_context_regression": Task({"query": (5,), "context": (6, 1, 20)}, 5, "values"),
     "image_and_question": Task({"images": (3, 64, 64), "tokens": Tokens(9, 27)}, 5),
 }
 """Shipped search space of two inputs -> a task of its networks."""

@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from hadnas.blocks.layers import power_norm
 from hadnas.blocks.registry import register
 from hadnas.blocks.rules import at_least
-from hadnas.fusions.root import power_norm
 
 
 @register(

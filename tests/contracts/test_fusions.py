@@ -6,7 +6,9 @@ from torch import Tensor
 
 from hadnas.blocks.registry import find_op, ops
 from hadnas.contract.cases import LEFT_DIM, RIGHT_DIM, RIGHT_SIZE, Case, defaults, randomise
+from hadnas.contract.check import docstring
 from hadnas.fusions.film import Film
+from hadnas.fusions.linear_cross_attention import LinearCrossAttention
 from hadnas.fusions.spatial_conditioning import SpatialConditioning
 
 
@@ -42,6 +44,39 @@ def test_one_chunk_of_block_is_mutan() -> None:
     )
     a, b = (x.mean((2, 3)) for x in maps())
     assert (mutan(a, b) - block(a, b)).abs().max() < 1e-10
+
+
+def gradient_step(points: Tensor, values: Tensor, queries: Tensor, step: float) -> Tensor:
+    """The prediction (N,) at the queries after one step from w = 0 on the mean of (w . x - y)^2 / 2."""
+    weights = torch.zeros_like(queries, requires_grad=True)
+    loss = ((weights[:, None] @ points - values[:, None]).square() / 2).mean((1, 2)).sum()
+    (gradient,) = torch.autograd.grad(loss, weights)
+    return -step * (gradient * queries).sum(1)
+
+
+def test_linear_cross_attention_can_be_a_step_of_gradient_descent() -> None:
+    """The weights of von Oswald et al.: keys are the points, values the values, the step is in the last map."""
+    generator = torch.Generator().manual_seed(0)
+    queries, points, values = (
+        torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((4, 5), (4, 5, 9), (4, 9))
+    )
+    module = LinearCrossAttention(5, 6, 1, hidden=5, norm=None, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+        module.q.weight[:, :, 0, 0] = torch.eye(5)
+        module.k.weight[:, :5, 0, 0] = torch.eye(5)
+        module.v.weight[0, 5] = 1
+        module.out.weight[0, 0] = 0.7 * 5**0.5
+    context = torch.cat((points, values[:, None]), dim=1)[:, :, None]
+    found = module(queries[:, :, None, None], context).flatten()
+    assert (found - gradient_step(points, values, queries, 0.7)).abs().max() < 1e-12
+
+
+def test_heads_of_one_channel_multiply_without_a_contraction() -> None:
+    op = find_op("linear_cross_attention")
+    values = {**defaults(op), "hidden": 8, "heads": 8}
+    assert not [*docstring(Case(op, values, 4, 7, 5))]
 
 
 @pytest.mark.parametrize("name", ops("fusion"))

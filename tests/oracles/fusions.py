@@ -183,3 +183,20 @@ def cross_attention(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Ten
         shares = scores.exp() / scores.exp().sum((3, 4), keepdim=True)
         read.append(torch.einsum("bhwij,bcij->bchw", shares, value))
     return linear(p, "out", linear(p, "u", a) + torch.cat(read, dim=1))
+
+
+@oracle("linear_cross_attention", {}, {"heads": 4, "norm": None}, {"hidden": 3, "heads": 3, "norm": None})
+def linear_cross_attention(p: dict[str, Tensor], a: Tensor, b: Tensor, **v: Any) -> Tensor:
+    """Key by key: each adds its similarity to the query times its value."""
+    if v["norm"] is not None:
+        a, b = both(p, a, b)
+    read = []
+    for q, k, value in zip(
+        *(linear(p, n, x).chunk(v["heads"], 1) for n, x in (("q", a), ("k", b), ("v", b))), strict=True
+    ):
+        total = torch.zeros((), dtype=a.dtype)
+        for key, own in zip(k.flatten(2).unbind(2), value.flatten(2).unbind(2), strict=True):
+            similarity = (q * key[:, :, None, None]).sum(1, keepdim=True) / q.shape[1] ** 0.5
+            total = total + similarity * own[:, :, None, None]
+        read.append(total / b[0, 0].numel())
+    return linear(p, "out", linear(p, "u", a) + torch.cat(read, dim=1))

@@ -1,4 +1,4 @@
-"""Data of two inputs: arrays of a .npz file, pairs of digits, registration, a beam; and what is refused."""
+"""Data of two inputs: arrays of a .npz file, pairs of digits, registration, a beam, regression in context; refusals."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +14,7 @@ from hadnas.inputs import Tokens
 from hadnas.train.data.columns import HeldInputs
 from hadnas.train.data.sources.beam import LOAD, LOADED_POINTS, MATERIAL, PLACES, deflections
 from hadnas.train.data.sources.digit_pairs import DIGIT_RULES
+from hadnas.train.data.sources.in_context import NOISE_VARIANCE
 from hadnas.train.data.sources.registration import PIXELS, moved_images
 from hadnas.train.data.spec import Data, DataSpec, load_data
 from hadnas.train.recipe import Recipe
@@ -230,3 +231,28 @@ def test_deflections_are_those_of_the_differential_equation() -> None:
     curve = np.linalg.solve(second, bending) / (modulus * 1e6 * width * height**3 / 12)
     expected = [1000 * curve[round(place * parts) - 1] for place in PLACES]
     assert np.allclose(deflections(loads, material)[0], expected, rtol=1e-3)
+
+
+def test_each_context_has_noisy_values_of_the_function_of_its_target() -> None:
+    """Least squares on the context finds w: its residuals are the noise, and w . x is the target."""
+    data = load_data("in_context:20")
+    assert data.inputs == (("query", (5,)), ("context", (6, 1, 20))) and data.name == "in_context:20"
+    assert data.sizes == {"train": 20_000, "val": 2000, "test": 2000} and data.target == "values"
+    seen = set()
+    for part in (data.train, data.val, data.open_test()):
+        queries, contexts = (column.values.numpy() for column in part.images.columns)  # type: ignore[attr-defined]
+        points, values = contexts[:2000, :5, 0], contexts[:2000, 5, 0]
+        weights = np.einsum("ndl,nl->nd", np.linalg.pinv(points).mT, values)
+        residuals = values - np.einsum("ndl,nd->nl", points, weights)
+        assert (residuals**2).sum(1).mean() == pytest.approx((20 - 5) * NOISE_VARIANCE, rel=0.03)
+        errors = (weights * queries[:2000]).sum(1) - part.labels[:2000, 0].numpy()
+        # the mean trace of the inverse of a Wishart matrix is 5 / (20 - 5 - 1)
+        assert (errors**2).mean() == pytest.approx(NOISE_VARIANCE * 5 / (20 - 5 - 1), rel=0.15)
+        seen |= {query.tobytes() for query in queries}
+    assert len(seen) == 24_000
+
+
+@pytest.mark.parametrize("length", ["", "0", "1001", "-5", "2.5", "five", "\u00b2"])
+def test_a_length_of_a_context_that_is_not_allowed_is_refused(length: str) -> None:
+    with pytest.raises(DataError, match=rf"is '{length}'; allowed is an integer from 1 to 1000"):
+        load_data(f"in_context:{length}")

@@ -12,8 +12,8 @@ from hadnas.limits import COUNT, SEED, SIDE, SPLIT_SEED, THREADS, WIDTH
 from hadnas.paths import as_path
 
 SOURCES = (
-    "digits, digit_pairs:RULE, relations:RULE, registration, beam, an .npz file, a folder of images, a table of image "
-    "files, torch/NAME:DIR, or holes:SHARE:SOURCE for holes in those of one image"
+    "digits, digit_pairs:RULE, relations:RULE, registration, beam, in_context:LENGTH, an .npz file, a folder of "
+    "images, a table of image files, torch/NAME:DIR, or holes:SHARE:SOURCE for holes in those of one image"
 )
 """Data sets that the user may name, for help and messages."""
 HOME = click.option(

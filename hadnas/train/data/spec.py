@@ -39,14 +39,14 @@ class DataSpec(BaseModel):
     """The name of a data set and the rule that splits it.
 
     `source` is "digits" (scikit-learn's 1,797 8x8 digits, no download), data of two inputs made from them or by a
-    formula ("digit_pairs:RULE", "registration", "beam", see docs/two_inputs.md), the path of a `.npz` file, the path of
-    an image folder, the path of a table of image files (`.csv`, `.tsv`, `.parquet`), `torch/NAME:DIR`, a data set of
-    torchvision in the folder DIR, read by timm, "relations:RULE" or "relations:RULE:FILE.npz", images of symbols (see
-    docs/searching.md), or "holes:SHARE:SOURCE", the images of another source with random holes (see docs/masks.md). The
-    classes of a folder are in the order of timm's reader; its images are turned upright by their EXIF, transparent
-    pixels become white, and of an animation the first frame is read. If the source has no test split, `test_fraction`
-    of the images becomes one; then, if it has no validation split, `val_fraction` of the rest. Both splits are
-    determined by `split_seed`, and stratified by class.
+    formula ("digit_pairs:RULE", "registration", "beam", "in_context:LENGTH", see docs/two_inputs.md), the path of a
+    `.npz` file, the path of an image folder, the path of a table of image files (`.csv`, `.tsv`, `.parquet`),
+    `torch/NAME:DIR`, a data set of torchvision in the folder DIR, read by timm, "relations:RULE" or
+    "relations:RULE:FILE.npz", images of symbols (see docs/searching.md), or "holes:SHARE:SOURCE", the images of another
+    source with random holes (see docs/masks.md). The classes of a folder are in the order of timm's reader; its images
+    are turned upright by their EXIF, transparent pixels become white, and of an animation the first frame is read. If
+    the source has no test split, `test_fraction` of the images becomes one; then, if it has no validation split,
+    `val_fraction` of the rest. Both splits are determined by `split_seed`, and stratified by class.
 
     `size` (pixels) resizes image files: shorter side, then centre crop. `skip_bad` leaves out unusable files.
 

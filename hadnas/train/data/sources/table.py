@@ -11,10 +11,10 @@ import torch
 from hadnas.errors import DataError, cut
 from hadnas.paths import as_path
 from hadnas.targets import TargetKind
+from hadnas.train.data.cells import Cells
 from hadnas.train.data.files import read_files
 from hadnas.train.data.images import Source, checked_names
 from hadnas.train.data.reader import ordered_names, reader
-from hadnas.train.data.sources.cells import Cells
 from hadnas.train.data.sources.folder import EXTENSIONS
 from hadnas.train.data.spec import READING, TABLES
 from hadnas.train.data.split import SPLITS, check_groups, split_named
