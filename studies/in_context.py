@@ -23,13 +23,13 @@ context; 95 % intervals count seeds and examples. `one step` is one step of grad
 Of networks trained on contexts of 10: linear attention without norms 3.7, 17, 39 and 63; softmax attention of 4 heads
 3.5, 16, 36 and 58.
 
-Linear attention without norms is one step of gradient descent, within 2 % of the formula, as the theory has it. Of softmax
-attention one head is worse and four are on a par with the step, as in the paper; at 40 its seeds differ, so no order is
-shown. The norms do not destroy the scale (the embedding has a bias): with them linear attention is slightly better.
-All of them are far from ridge, as is a perceptron of each column, pooled: one layer does not invert a covariance. A
-layer of self-attention before it reduces the error of the linear one three to four times at 20 and 40, and that of the
-softmax less. Linear attention saves nothing here: for one query the product of keys and values is dearer than the
-similarities.
+Linear attention without norms is one step of gradient descent, within 2 % of the formula, as the theory has it. Of
+softmax attention one head is worse and four are on a par with the step, as in the paper; at 40 its seeds differ, so no
+order is shown. The norms do not destroy the scale (the embedding has a bias): with them linear attention is slightly
+better. All of them are far from ridge, as is a perceptron of each column, pooled: one layer does not invert a
+covariance. A layer of self-attention before it reduces the error of the linear one three to four times at 20 and 40,
+and that of the softmax less. Linear attention saves nothing here: for one query the product of keys and values is
+dearer than the similarities.
 """
 
 from hadnas.search_spaces.in_context_regression import SPACE
