@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import hadnas
 from hadnas.arch.task import Task
-from hadnas.errors import HadnasError
+from hadnas.errors import HadnasError, Interrupted
 from hadnas.hosts.build import build_plan, build_seeded, save_weights
+from hadnas.hosts.graft.weights import at_site, expected, named_weights
 from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import cost
+from hadnas.opened import open_study
+from hadnas.retraining import retrain
 from hadnas.search.distill.combination import Program
 from hadnas.search.distill.distill import Distilled, distill
 from hadnas.search.distill.imitation import imitate, record_calls
 from hadnas.search.distill.options import read_options
+from hadnas.search.progress import Progress
 from hadnas.space import one_of, op
 from hadnas.store.home import Home
 from hadnas.train.data.spec import DataSpec, load_data
@@ -99,6 +104,91 @@ def test_options_are_scored_alone_and_combined_by_limits(weights: Path, tmp_path
         counted = cost(build_plan(make_plan(combination.arch, DIGITS), device="meta"), DIGITS.shape)
         assert counted.macs == combination.figure
         assert combination.score == pytest.approx(sum(one.divergence.mean for one in combination.options))
+
+
+def test_combinations_start_from_distilled_tensors_and_other_options_fresh(weights: Path, tmp_path: Path) -> None:
+    """At the sites bit for bit; the start is part of every key, and a distillation of the same kind has the same."""
+    tied = one_of("keep", op("conv_next", kernel=3), name="tied")
+    sites = {"layer1.0": [op("conv_next", kernel=one_of(3, 5))], "layer2.0.conv2": tied, "layer4.0.conv2": tied}
+    asked, home = study(weights, sites), Home(tmp_path)
+    found = distill(asked, home, best=2, steps=3, device="cpu")
+    parent, started = load_file(weights), load_file(found.start)
+    assert all(torch.equal(started[name], tensor) for name, tensor in parent.items())
+    assert expected(found.start) == expected(weights) is not None
+    for combination in found.combinations:
+        plan = make_plan(combination.arch, DIGITS)
+        assert plan.host.weights(plan) == named_weights(MODEL, str(found.start))
+        learned = {name: value for one in combination.options for name, value in one.divergence.state.items()}
+        assert any(name.startswith("layer1.0.") for name in learned)
+        for seed in (0, 7):  # as of finals and of a retraining
+            network = build_seeded(plan, seed).state_dict()
+            assert all(torch.equal(network[name], value) for name, value in learned.items())
+            assert all(torch.equal(network[name], parent[name]) for name in network if name not in learned)
+        assert not set(plan.host.origins(plan)) & set(learned)  # new parts: of the new rate, and never frozen
+
+    node = op("timm", model=MODEL, sites={"layer1.0": op("conv_next", kernel=7), "layer4.0.conv2": op("second_order")})
+    plans = [make_plan({**node, "weights": str(start)}, DIGITS) for start in (weights, found.start)]
+    fresh, same = (build_seeded(plan, 3).state_dict() for plan in plans)
+    assert all(torch.equal(value, same[name]) for name, value in fresh.items())
+    assert plans[0].arch.fingerprint != plans[1].arch.fingerprint
+
+    def keys(found: Distilled) -> set[str]:
+        return {one.arch.fingerprint for one in found.combinations}
+
+    again = distill(asked, home, best=2, steps=3, device="cpu")
+    assert again.start == found.start and keys(again) == keys(found)
+    more = distill(asked, home, best=2, steps=4, device="cpu")
+    assert more.start != found.start and not keys(more) & keys(found)
+
+
+def test_distilled_tensors_that_do_not_fit_are_refused_before_a_search(weights: Path, tmp_path: Path) -> None:
+    block = op("timm", model=MODEL, weights=str(weights), sites={"layer1.0": op("conv_next", kernel=3)})
+    plan, start = make_plan(block, DIGITS), tmp_path / "start.safetensors"
+    site = at_site("layer1.0", plan.arch.node["sites"]["layer1.0"])
+    state = build_seeded(plan, 0).get_submodule("layer1.0").state_dict()
+    beside, parent = (
+        {f"{site}.{name}": tensor for name, tensor in state.items()},
+        build_plan(make_plan(op("timm", model=MODEL), DIGITS)),
+    )
+    for name, text in {
+        "layer9#0123456789abcdef.w": r"layer9#0123456789abcdef\.w.*layer9 is no module",
+        f"{site}.dw.bias": r"start\.safetensors does not fit at layer1\.0#.*dw\.bias is \(3,\); allowed is \(32,\)",
+        f"{site}.more": r"layer1\.0#.*more is \(3,\); allowed is no tensor",
+        "fc.more": r"start\.safetensors does not fit.*fc\.more",
+    }.items():
+        save_weights(parent, start, beside={**beside, name: torch.ones(3)})
+        asked = study(start, {"layer1.0": ["keep", op("conv_next", kernel=3)]}, baselines={})
+        queue = {"mine": make_plan({**block, "weights": str(start)}, DIGITS).arch}
+        with pytest.raises(HadnasError, match=text):
+            hadnas.run_study(asked, Home(tmp_path / "runs"), device="cpu", enqueued=queue)
+    assert not (tmp_path / "runs" / "grafts").exists()
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_from_distilled_weights_with_another_worker(weights: Path, tmp_path: Path) -> None:
+    """Its trainings, and a retraining, are those of networks that start from the distilled tensors, to the last bit."""
+    home, recipe = new_home(tmp_path / "runs"), Recipe(epochs=1)
+    sites = {path: ["keep", op("conv_next", kernel=one_of(3, 5))] for path in ("layer1.0", "layer2.0.conv2")}
+    found = distill(study(weights, sites), home, best=2, steps=20, device="cpu", figure="params")
+    archs = [one.arch for one in found.combinations]
+    asked = study(found.start, sites, trials=len(archs), baselines={}, data=AS_TRAINED, recipe=recipe)
+
+    def interrupt(progress: Progress) -> None:
+        if progress.done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        hadnas.run_study(asked, home, device="cpu", watch=interrupt)
+    hadnas.run_study(asked, Home(home.path), device="cpu")
+    results, data = open_study("grafts", home.path), load_data(AS_TRAINED)
+    assert {one.arch.fingerprint for one in results.ranked} == {arch.fingerprint for arch in archs}
+    for one in results.ranked:
+        trained = fit(build_seeded(make_plan(one.arch, DIGITS), 0), data, recipe, seed=0)
+        assert one.value == trained.score.accuracy
+    retrained = retrain(archs[0], data, recipe, seed=5, device="cpu").module.state_dict()
+    network = build_seeded(make_plan(archs[0], DIGITS), 5)
+    fit(network, data, recipe, seed=5)
+    assert all(torch.equal(tensor, retrained[name]) for name, tensor in network.state_dict().items())
 
 
 def test_scores_are_measured_once(weights: Path, tmp_path: Path) -> None:
@@ -206,11 +296,12 @@ def test_the_command_prints_scores_and_the_search_trains_the_best_first(weights:
     assert done.exit_code == 0, done.output
     names = re.findall(r"^distilled_\w+", done.output, re.MULTILINE)
     assert names and " drop " in done.output and "-18.6k" in done.output  # the parameters of the block
-    searched = shell.hadnas("search", *named)
+    (start,) = re.findall(r"--weights (\S+),", done.output)
+    searched = shell.hadnas("search", *named, "--weights", start)
     assert searched.exit_code == 0, searched.output
     assert all(re.search(f"enqueued {name}: .*trial-000", searched.output) for name in names), searched.output
     queue = tmp_path / "runs" / "mine" / "enqueued" / f"{names[0]}.json"
     queue.write_text("{")
-    damaged = shell.hadnas("search", *named)
+    damaged = shell.hadnas("search", *named, "--weights", start)
     assert damaged.exit_code == 2 and queue.name in damaged.output
     assert shell.hadnas("distill", "digits", "--home", tmp_path).exit_code == 2

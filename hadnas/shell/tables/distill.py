@@ -54,7 +54,9 @@ def show_distilled(found: Distilled) -> None:
             "network does not need these modules and the scores rank nothing; train it longer, or choose other sites"
         )
     console.print(
-        f"{len(found.combinations)} enqueued: hadnas search with the same study, data and sites trains them first"
+        f"{len(found.combinations)} enqueued: hadnas search with the same study, data and sites, and --weights "
+        f"{found.start}, trains them first, from their distilled weights",
+        soft_wrap=True,
     )
 
 
