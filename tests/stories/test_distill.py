@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import hadnas
+from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.errors import HadnasError, Interrupted
-from hadnas.hosts.build import build_plan, build_seeded, save_weights
+from hadnas.hosts.build import build_plan, build_seeded, save_weights, trained
 from hadnas.hosts.graft.weights import at_site, expected, named_weights
 from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import cost
@@ -38,6 +39,7 @@ AS_TRAINED = DataSpec(source="digits", mean=(0.0,), std=(0.5,))
 """The images of the trained network, which the weights name; those of a study have moments of their own."""
 
 MODEL = "test_resnet"
+PARENT = make_plan(op("timm", model=MODEL), DIGITS)
 PRODUCT = op("input_product", interact=one_of("mul", "sum"))
 SITES = {
     "layer1.0": ["keep", "drop", op("conv_next", kernel=3), PRODUCT],
@@ -51,7 +53,7 @@ SITES = {
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network trained on digits, to an accuracy of .93 or more."""
     data, path = load_data(AS_TRAINED), tmp_path_factory.mktemp("parent") / "weights.safetensors"
-    network = build_seeded(make_plan(op("timm", model=MODEL), DIGITS), 0)
+    network = build_seeded(PARENT, 0)
     assert fit(network, data, Recipe(epochs=4), seed=0).score.accuracy > 0.93
     save_weights(network, path, images={"mean": data.mean, "std": data.std, "shape": data.shape})
     return path
@@ -106,6 +108,11 @@ def test_options_are_scored_alone_and_combined_by_limits(weights: Path, tmp_path
         assert combination.score == pytest.approx(sum(one.divergence.mean for one in combination.options))
 
 
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Whether all tensors of two networks are equal to the last bit."""
+    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
 def test_combinations_start_from_distilled_tensors_and_other_options_fresh(weights: Path, tmp_path: Path) -> None:
     """At the sites bit for bit; the start is part of every key, and a distillation of the same kind has the same."""
     tied = one_of("keep", op("conv_next", kernel=3), name="tied")
@@ -128,8 +135,7 @@ def test_combinations_start_from_distilled_tensors_and_other_options_fresh(weigh
 
     node = op("timm", model=MODEL, sites={"layer1.0": op("conv_next", kernel=7), "layer4.0.conv2": op("second_order")})
     plans = [make_plan({**node, "weights": str(start)}, DIGITS) for start in (weights, found.start)]
-    fresh, same = (build_seeded(plan, 3).state_dict() for plan in plans)
-    assert all(torch.equal(value, same[name]) for name, value in fresh.items())
+    assert same(*(build_seeded(plan, 3).state_dict() for plan in plans))
     assert plans[0].arch.fingerprint != plans[1].arch.fingerprint
 
     def keys(found: Distilled) -> set[str]:
@@ -142,14 +148,11 @@ def test_combinations_start_from_distilled_tensors_and_other_options_fresh(weigh
 
 
 def test_distilled_tensors_that_do_not_fit_are_refused_before_a_search(weights: Path, tmp_path: Path) -> None:
-    block = op("timm", model=MODEL, weights=str(weights), sites={"layer1.0": op("conv_next", kernel=3)})
-    plan, start = make_plan(block, DIGITS), tmp_path / "start.safetensors"
+    node = op("timm", model=MODEL, sites={"layer1.0": op("conv_next", kernel=3)})
+    plan, start = make_plan(node, DIGITS), tmp_path / "start.safetensors"
     site = at_site("layer1.0", plan.arch.node["sites"]["layer1.0"])
-    state = build_seeded(plan, 0).get_submodule("layer1.0").state_dict()
-    beside, parent = (
-        {f"{site}.{name}": tensor for name, tensor in state.items()},
-        build_plan(make_plan(op("timm", model=MODEL), DIGITS)),
-    )
+    state = build_plan(plan).get_submodule("layer1.0").state_dict()
+    beside, parent = {f"{site}.{name}": tensor for name, tensor in state.items()}, trained(PARENT, weights)
     for name, text in {
         "layer9#0123456789abcdef.w": r"layer9#0123456789abcdef\.w.*layer9 is no module",
         f"{site}.dw.bias": r"start\.safetensors does not fit at layer1\.0#.*dw\.bias is \(3,\); allowed is \(32,\)",
@@ -158,7 +161,7 @@ def test_distilled_tensors_that_do_not_fit_are_refused_before_a_search(weights: 
     }.items():
         save_weights(parent, start, beside={**beside, name: torch.ones(3)})
         asked = study(start, {"layer1.0": ["keep", op("conv_next", kernel=3)]}, baselines={})
-        queue = {"mine": make_plan({**block, "weights": str(start)}, DIGITS).arch}
+        queue = {"mine": make_plan({**node, "weights": str(start)}, DIGITS).arch}
         with pytest.raises(HadnasError, match=text):
             hadnas.run_study(asked, Home(tmp_path / "runs"), device="cpu", enqueued=queue)
     assert not (tmp_path / "runs" / "grafts").exists()
@@ -182,13 +185,15 @@ def test_a_search_goes_on_from_distilled_weights_with_another_worker(weights: Pa
     hadnas.run_study(asked, Home(home.path), device="cpu")
     results, data = open_study("grafts", home.path), load_data(AS_TRAINED)
     assert {one.arch.fingerprint for one in results.ranked} == {arch.fingerprint for arch in archs}
-    for one in results.ranked:
-        trained = fit(build_seeded(make_plan(one.arch, DIGITS), 0), data, recipe, seed=0)
-        assert one.value == trained.score.accuracy
-    retrained = retrain(archs[0], data, recipe, seed=5, device="cpu").module.state_dict()
-    network = build_seeded(make_plan(archs[0], DIGITS), 5)
-    fit(network, data, recipe, seed=5)
-    assert all(torch.equal(tensor, retrained[name]) for name, tensor in network.state_dict().items())
+
+    def fitted(arch: Arch, seed: int) -> dict[str, Tensor]:
+        network = build_seeded(make_plan(arch, DIGITS), seed)
+        fit(network, data, recipe, seed=seed)
+        return network.state_dict()
+
+    ends = {arch: load_file(home.path / "grafts" / "weights" / f"{arch.fingerprint}.safetensors") for arch in archs}
+    assert all(same(end, fitted(arch, 0)) for arch, end in ends.items())
+    assert same(retrain(archs[0], data, recipe, seed=5, device="cpu").module.state_dict(), fitted(archs[0], 5))
 
 
 def test_scores_are_measured_once(weights: Path, tmp_path: Path) -> None:
@@ -277,7 +282,7 @@ def test_what_cannot_be_distilled_is_refused_in_a_sentence(
 
 def test_a_network_of_other_classes_has_nothing_to_give(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    save_weights(build_seeded(make_plan(op("timm", model=MODEL), DIGITS), 0), tmp_path / "fresh.safetensors")
+    save_weights(build_seeded(PARENT, 0), tmp_path / "fresh.safetensors")
     with pytest.raises(HadnasError, match=r"of 288 validation images.*these classes"):
         distill(study(tmp_path / "fresh.safetensors"), Home(tmp_path / "runs"), steps=1, device="cpu")
 
