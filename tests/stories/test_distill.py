@@ -160,7 +160,7 @@ def test_distilled_tensors_that_do_not_fit_are_refused_before_a_search(weights: 
         "fc.more": r"start\.safetensors does not fit.*fc\.more",
     }.items():
         save_weights(parent, start, beside={**beside, name: torch.ones(3)})
-        asked = study(start, {"layer1.0": ["keep", op("conv_next", kernel=3)]}, baselines={})
+        asked = study(start, {"layer1.0": [op("conv_next", kernel=3), "keep"]}, baselines={})
         queue = {"mine": make_plan({**node, "weights": str(start)}, DIGITS).arch}
         with pytest.raises(HadnasError, match=text):
             hadnas.run_study(asked, Home(tmp_path / "runs"), device="cpu", enqueued=queue)
