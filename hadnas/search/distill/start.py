@@ -34,5 +34,6 @@ def write_start(
                 state = {key.removeprefix(own): value for key, value in divergence.state.items() if key.startswith(own)}
                 beside |= {f"{name}.{key}": value for key, value in state.items()}
         known = described(parent.arch.node["model"], parent.arch.node["weights"])
-        save_weights(network, path, known.class_names, known.images._asdict(), beside)
+        images = {"mean": known.images.mean, "std": known.images.std, "shape": known.images.shape}
+        save_weights(network, path, known.class_names, images, beside)
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,5 +1,7 @@
 """Prints the scores of options at the sites of a network, and the best combinations of them."""
 
+from shlex import quote
+
 from hadnas.measure.figures import TABLE, Figure
 from hadnas.search.distill.distill import Combination, Distilled
 from hadnas.shell.tables import console
@@ -55,7 +57,7 @@ def show_distilled(found: Distilled) -> None:
         )
     console.print(
         f"{len(found.combinations)} enqueued: hadnas search with the same study, data and sites, and --weights "
-        f"{found.start}, trains them first, from their distilled weights",
+        f"{quote(str(found.start))}, trains them first, from their distilled weights",
         soft_wrap=True,
     )
 
