@@ -1,11 +1,10 @@
 """What a fine-tuning gains from distilled weights: the combinations that `hadnas distill` enqueues, trained from both.
 
-python tests/bench/distilled_start.py HOME  # HOME is an empty folder
+python tests/bench/distilled_start.py HOME SITES  # HOME is an empty folder, SITES a pattern: blocks.2.*
 
-For every seed, MODEL is trained on the digits at 32 x 32, OPTIONS at the SITES are distilled, and the BEST
-combinations by parameters are fine-tuned: from the parent with fresh new parts, and from the file that `hadnas distill`
-wrote. Accuracy of the validation images; gains are of equal seeds and combinations, with Student's 95 % over the means
-of the seeds.
+For every seed, MODEL is trained on the digits at 32 x 32, OPTIONS at SITES are distilled, and the BEST combinations by
+parameters are fine-tuned: from the parent with fresh new parts, and from the file that `hadnas distill` wrote. Accuracy
+of the validation images; gains are of equal seeds and combinations, with Student's 95 % over the means of the seeds.
 """
 
 import sys
@@ -28,7 +27,7 @@ from hadnas.train.data.spec import DataSpec, load_data
 from hadnas.train.recipe import Recipe
 from hadnas.train.trainer import fit
 
-MODEL, SITES, BEST, SEEDS, EPOCHS = "mobilenetv4_conv_small_035", "blocks.2.*", 4, (0, 1, 2), (1, 2)
+MODEL, BEST, SEEDS, EPOCHS = "mobilenetv4_conv_small_035", 4, (0, 1, 2), (1, 2)
 CHEAPER = op("conv_next", expand=1, kernel=one_of(3, 7))
 OPTIONS = ["keep", op("residual", block=CHEAPER, merge=op("add"), layer_scale=0.1)]
 TUNING = Recipe(batch=64, lr=2e-3, warmup_epochs=0)
@@ -43,7 +42,7 @@ def images(home: Path) -> DataSpec:
     return DataSpec(source=str(home / "digits.npz"), mean=(0.0,), std=(0.5,))
 
 
-def accuracies(home: Path, seed: int) -> np.ndarray:
+def accuracies(home: Path, sites: str, seed: int) -> np.ndarray:
     """Of each combination and number of epochs (N, E, 2): from fresh and from distilled parts."""
     torch.set_num_threads(1)
     folder = home / str(seed)
@@ -53,7 +52,7 @@ def accuracies(home: Path, seed: int) -> np.ndarray:
     network = build_seeded(make_plan({"op": "timm", "model": MODEL}, task), seed)
     fit(network, data, Recipe(epochs=15, batch=64, lr=4e-3), seed=seed)
     save_weights(network, parent, images={"mean": data.mean, "std": data.std, "shape": data.shape})
-    space = hadnas.graft(MODEL, {SITES: OPTIONS}, weights=str(parent))
+    space = hadnas.graft(MODEL, {sites: OPTIONS}, weights=str(parent))
     study = hadnas.Study(name="start", space=space, data=spec, latency=None, seed=seed)
     found = distill(study, hadnas.Home(folder), figure="params", best=BEST, device="cpu")
     ends = []
@@ -70,7 +69,7 @@ def accuracies(home: Path, seed: int) -> np.ndarray:
 
 if __name__ == "__main__":
     with ProcessPoolExecutor(len(SEEDS)) as pool:
-        by_seed = list(pool.map(partial(accuracies, Path(sys.argv[1])), SEEDS))
+        by_seed = list(pool.map(partial(accuracies, Path(sys.argv[1]), sys.argv[2]), SEEDS))
     for place, epochs in enumerate(EPOCHS):
         means = np.array([ends[:, place].mean(0) for ends in by_seed])
         fresh, distilled = means.mean(0)

@@ -302,6 +302,7 @@ def test_the_command_prints_scores_and_the_search_trains_the_best_first(weights:
     names = re.findall(r"^distilled_\w+", done.output, re.MULTILINE)
     assert names and " drop " in done.output and "-18.6k" in done.output  # the parameters of the block
     (start,) = re.findall(r"--weights (\S+),", done.output)
+    assert shell.hadnas("sites", MODEL, "--weights", start).exit_code == 0
     searched = shell.hadnas("search", *named, "--weights", start)
     assert searched.exit_code == 0, searched.output
     assert all(re.search(f"enqueued {name}: .*trial-000", searched.output) for name in names), searched.output
