@@ -280,6 +280,12 @@ def test_what_cannot_be_distilled_is_refused_in_a_sentence(
     assert not list((tmp_path / "runs").glob("**/enqueued"))
 
 
+def test_a_home_that_no_path_of_weights_may_name_is_refused_first(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(HadnasError, match=r"two\\nlines.*control"):
+        distill(study(weights), Home(tmp_path / "two\nlines"), steps=1, device="cpu")
+    assert not (tmp_path / "two\nlines" / "checkpoints").exists()
+
+
 def test_a_network_of_other_classes_has_nothing_to_give(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_weights(build_seeded(PARENT, 0), tmp_path / "fresh.safetensors")

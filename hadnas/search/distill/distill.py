@@ -15,7 +15,7 @@ import torch
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.contract.user_defined import check_user_defined
-from hadnas.errors import DataError, StudyError, check_kind, unknown
+from hadnas.errors import DataError, StudyError, check_kind, cut, unknown
 from hadnas.hosts.graft.weights import named_weights
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.cost import Counts
@@ -130,6 +130,8 @@ def distill(
     check_kind(home, Home, "home", "a home: hadnas.Home(folder)")
     if not study.name:
         raise StudyError("the study has no name, under which its search is stored; give it one, as Study(name='mine')")
+    if not str(home.path).isprintable():  # as no path of weights may be
+        raise StudyError(f"the home is {cut(str(home.path))}; allowed for weights is a path without control characters")
     if figure not in summed_figures():
         raise unknown("figure of a limit", figure, summed_figures())
     device = chosen_device(device)
