@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.errors import ARCHITECTURE, BuildError, SpecError, StudyError, check_kind
-from hadnas.hosts.graft.weights import CLASS_NAMES, TRAINING_IMAGES
+from hadnas.hosts.graft.weights import CLASS_NAMES, TRAINING_IMAGES, unlike
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.limits import check_memory
 from hadnas.paths import sha256_of
@@ -62,26 +62,24 @@ def trained(plan: Plan, weights: Path) -> nn.Module:
         loaded = load_file(weights)
     except Exception as error:
         raise SpecError(f"{weights} is not a .safetensors file: {error}") from error
-    own = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in loaded.items()}
-    if unlike := [key for key in {**own, **found} if own.get(key) != found.get(key)]:
-        first = unlike[0]
-        raise SpecError(
-            f"{weights} does not fit the architecture in {len(unlike)} of {len({**own, **found})} tensors: {first} is "
-            f"{found.get(first, 'missing')}; allowed is {own.get(first, 'no tensor of this name')}"
-        )
+    if difference := unlike(network, loaded):
+        raise SpecError(f"{weights} does not fit the architecture {difference}")
     network.load_state_dict(loaded)
     return network.eval()
 
 
 def save_weights(
-    network: nn.Module, path: Path, class_names: Sequence[str] = (), images: Mapping[str, Any] | None = None
+    network: nn.Module,
+    path: Path,
+    class_names: Sequence[str] = (),
+    images: Mapping[str, Any] | None = None,
+    beside: Mapping[str, Tensor] | None = None,
 ) -> str:
     """Write the weights to a file for `trained`, whole or not at all, and return its `sha256_of`.
 
     Weights with two names in the network are written twice. The metadata have, as JSON, the class names in the order of
-    the logits, and of the images of its training `mean`, `std` and `shape`. Raises StudyError if the file cannot be
-    written.
+    the logits, and of the images of its training `mean`, `std` and `shape`. `beside` are further tensors by name.
+    Raises StudyError if the file cannot be written.
     """
     half = path.with_name(f"{path.name}.part")
     try:
@@ -89,7 +87,8 @@ def save_weights(
         half.unlink(missing_ok=True)  # a link there would be followed
         known = {CLASS_NAMES: list(class_names), TRAINING_IMAGES: images}
         metadata = {key: json.dumps(value) for key, value in known.items() if value} or None
-        tensors = {key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()}
+        own = {**network.state_dict(), **(beside or {})}
+        tensors = {key: value.cpu().contiguous().clone() for key, value in own.items()}
         save_file(tensors, half, metadata)
         written = sha256_of(half)
         half.replace(path)

@@ -7,11 +7,13 @@ from itertools import groupby
 from typing import Any
 
 import timm
-from torch import nn
+from torch import Tensor, nn
 
 from hadnas.arch.read import Call
+from hadnas.errors import StudyError
 from hadnas.hosts.expression import expression
 from hadnas.hosts.graft.place import PARENT_MODULE
+from hadnas.hosts.graft.weights import at_site, distilled, unlike
 from hadnas.hosts.graft.wrapper import Wrapper
 from hadnas.hosts.host import Plan, instantiate
 from hadnas.hosts.staged import init_weights
@@ -37,11 +39,22 @@ def placing(call: Call) -> Iterator[str]:
         yield f"    for path in {[path for path, _ in run]!r}:\n        network.set_submodule(path, {text})"
 
 
-def makers(plan: Plan, device: Any, dtype: Any) -> dict[str, Callable[[nn.Module], nn.Module]]:
-    """The makers of what stands at the sites of a plan, innermost first."""
-    kwargs = plan.call.kwargs
-    calls = zip(kwargs.get("paths", ()), kwargs.get("sites", []), strict=True)
-    return {path: partial(_made, call, path, device, dtype) for path, call in calls}
+def makers(
+    plan: Plan, device: Any, dtype: Any, weights: str | None = None
+) -> dict[str, Callable[[nn.Module], nn.Module]]:
+    """The makers of what stands at the sites of a plan, innermost first; with its distilled tensors in `weights`.
+
+    Raises StudyError if the file cannot be read; a maker, if they do not fit.
+    """
+    kwargs, nodes = plan.call.kwargs, plan.arch.node.get("sites", {})
+    known = distilled(weights) if weights and nodes else {}
+    file = (weights or "").rpartition("#")[0]
+    found: dict[str, Callable[[nn.Module], nn.Module]] = {}
+    for path, call in zip(kwargs.get("paths", ()), kwargs.get("sites", []), strict=True):
+        found[path] = make = partial(_made, call, path, device, dtype)
+        if state := known.get(name := at_site(path, nodes[path])):
+            found[path] = partial(_distilled, make, state, f"{file} does not fit at {name}")
+    return found
 
 
 def renamed(modules: str | tuple[str, ...] | None, names: Mapping[str, str]) -> Any:
@@ -49,6 +62,18 @@ def renamed(modules: str | tuple[str, ...] | None, names: Mapping[str, str]) -> 
     if isinstance(modules, str) or modules is None:
         return names.get(modules or "", modules)
     return tuple(names.get(name, name) for name in modules)
+
+
+def _distilled(
+    make: Callable[[nn.Module], nn.Module], state: Mapping[str, Tensor], misfit: str, parent: nn.Module
+) -> nn.Module:
+    """What a maker gives, with these tensors."""
+    made = make(parent)
+    if difference := unlike(made, state):
+        raise StudyError(f"{misfit} {difference}; distill again for this task and code")
+    own = made.state_dict()
+    made.load_state_dict({name: tensor.to(own[name].device) for name, tensor in state.items()})
+    return made
 
 
 def _made(call: Call, path: str, device: Any, dtype: Any, parent: nn.Module) -> nn.Module:

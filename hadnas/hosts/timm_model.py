@@ -99,7 +99,7 @@ class TimmHost(Host):
     ) -> nn.Module:
         """See `Host.build`; on the meta device it loads no weights. Raises StudyError if they cannot be loaded."""
         weights = self.weights(plan) if start and str(device) != "meta" else None
-        make = partial(self._started, plan, weights, makers(plan, device, dtype), device, dtype)
+        make = partial(self._started, plan, weights, makers(plan, device, dtype, weights), device, dtype)
         if not timm_arguments:
             return make()
         if other := sorted(timm_arguments.keys() - TIMM_ARGUMENTS):
@@ -186,6 +186,7 @@ class TimmHost(Host):
         """See `Host.check_start`."""
         if weights := self.weights(plan):
             check_weights(weights=weights, **split_call(parent_call(plan.call)))
+            placed(self._started(plan, None, {}, "meta"), makers(plan, "meta", None, weights))
 
     def source(self, plan: Plan, moments: AllMoments | None = None, class_names: Sequence[str] = ()) -> str:
         """See `Host.source`."""

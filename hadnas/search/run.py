@@ -27,7 +27,7 @@ from hadnas.search.proposals.propose import clear_done, drop_left, propose
 from hadnas.search.proposals.prospects import prospects
 from hadnas.search.record import Recorder
 from hadnas.search.tally import RunningTally, all_failed, standstill
-from hadnas.space import Params, size
+from hadnas.space import Params, replay, size
 from hadnas.store.database import clear_errors
 from hadnas.store.health.outage import through_outages
 from hadnas.store.home import Home
@@ -102,7 +102,8 @@ def run_study(
     queue = enqueue(study, {**queue_of(study.name, home), **(enqueued or {})}, evaluator.task)
     evaluator.study = study = queue.study
     baselines = {name: _baseline(node, evaluator) for name, node in (study.baselines or {}).items()}
-    for plan in (make_plan(first, evaluator.task), *baselines.values()):
+    draws = [make_plan(replay(study.space, answers), evaluator.task) for answers in queue.draws]
+    for plan in (make_plan(first, evaluator.task), *baselines.values(), *draws):
         check_start(plan, study.recipe, data)
     blocks = user_defined_ops(study.model_dump(mode="json"))
     with at(f"study {study.name!r}"):

@@ -6,6 +6,7 @@
       artifacts/                            MLflow's files
       checkpoints/                          of trainings that run, were interrupted or stopped
       <study>/weights/<fingerprint>.safetensors
+      <study>/start_<hash>.safetensors      of a distillation: what its combinations start from
 
 Three things may be set: the directory (`--home`, `HADNAS_HOME`) and, for workers on several machines, a database URL
 (`HADNAS_STORAGE`) and the address of MLflow's server (`HADNAS_TRACKING`). With PostgreSQL the tracking store is by

@@ -5,8 +5,8 @@ python tests/bench/distill.py                                          # prints 
 
 PARENT is a file that `hadnas retrain` wrote, IMAGES what it was trained on, with the default split; IMAGES_USED of
 the training images are used, for the distillation and for the fine-tuning. HOME is an empty folder. POOL combinations
-of the options that replace a block, from few to many changed sites, are fine-tuned by RECIPE, with fresh blocks (as a
-search does) and from their distilled weights. Three searches are compared: distillation with its BEST combinations,
+of the options that replace a block, from few to many changed sites, are fine-tuned by RECIPE, with fresh blocks and
+from their distilled weights. Three searches are compared: distillation with its BEST combinations,
 random architectures and the default sampler; of the last two, those networks that took no more time of the processor,
 and all.
 """
@@ -94,9 +94,11 @@ def train(model: str, parent: Path, images: Path, home: Path) -> None:
     begin = time.process_time()
     study = hadnas.Study(name="distilled", trials=BEST, **known)
     found = distill(study, opened, best=BEST, device="cpu")
+    started = hadnas.graft(model, "kind:block", weights=str(found.start))
     middle = time.process_time()
     if not any(row["arm"] == "distilled" for row in rows()):
-        hadnas.run_study(study.model_copy(update={"trials": len(found.combinations)}), opened, device="cpu")
+        update = {"trials": len(found.combinations), "space": started}
+        hadnas.run_study(study.model_copy(update=update), opened, device="cpu")
         searched("distilled", opened.path, middle - begin, time.process_time() - middle)
     known_rows = [row for row in rows() if row["arm"] == "distilled"]
     scoring, tuning = (float(known_rows[0][name]) for name in ("scoring", "seconds"))
@@ -115,13 +117,12 @@ def train(model: str, parent: Path, images: Path, home: Path) -> None:
     done = {int(row["number"]) for row in rows() if row["arm"] == "pool"}
     for number in track([number for number in range(POOL) if number not in done], "combinations"):
         chosen = drawn(found, number)
-        plan = make_plan(replay(space, {k: v for one in chosen for k, v in one.option.params.items()}), task)
+        params = {key: value for one in chosen for key, value in one.option.params.items()}
+        plan = make_plan(replay(space, params), task)
         begin = time.process_time()
         fresh = fit(build_seeded(plan, SEED), data, RECIPE, seed=SEED).score.accuracy
-        network = build_seeded(plan, SEED)
-        state = {name: tensor for one in chosen for name, tensor in one.divergence.state.items()}
-        assert not network.load_state_dict(state, strict=False).unexpected_keys
-        begun = fit(network, data, RECIPE, seed=SEED).score.accuracy
+        distilled = build_seeded(make_plan(replay(started, params), task), SEED)
+        begun = fit(distilled, data, RECIPE, seed=SEED).score.accuracy
         write(
             arm="pool",
             number=number,

@@ -3,12 +3,17 @@
 In a completed architecture a file is named with the first 16 digits of its SHA-256, as
 `parent.safetensors#0123456789abcdef`, and timm's weights with their tag, as `pretrained#a1_in1k`, so that other weights
 make another architecture, and another training: also those that a later timm may choose.
+
+A file may have, beside the tensors of a model, those of distilled modules that may stand at its sites, which a network
+with just this node at the site starts from. Their names are `layer1.0#0123456789abcdef.conv.weight`: site, hash of the
+completed node, name in the module.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -19,6 +24,8 @@ from safetensors import SafetensorError, safe_open
 from timm.models import is_model_pretrained, load_state_dict
 from torch import Tensor, nn
 
+from hadnas.arch.node import Arch
+from hadnas.arch.read import Node
 from hadnas.errors import HadnasError, SpecError, StudyError, cut, first_line
 from hadnas.paths import as_path
 
@@ -28,6 +35,7 @@ CLASS_NAMES, TRAINING_IMAGES = KNOWN = "class_names", "images"
 
 _HASHED = re.compile(r"(.+)#([0-9a-f]{16})")
 _TAGGED = re.compile(rf"{PRETRAINED}#([\w.-]+)")
+_DISTILLED = re.compile(r"(.+#[0-9a-f]{16})\.(.+)")
 
 
 class Expected(NamedTuple):
@@ -114,11 +122,47 @@ def started(model: str, weights: str, arguments: dict[str, Any]) -> nn.Module:
 
 
 def check_weights(model: str, weights: str, arguments: dict[str, Any]) -> None:
-    """Raise StudyError unless weights can be read and fit a model tensor by tensor."""
+    """Raise StudyError unless weights can be read and fit a model tensor by tensor, distilled ones by their site."""
     overlay = _overlay(model, weights)
     own = {**arguments, "in_chans": overlay["input_size"][0], "num_classes": overlay["num_classes"]} if overlay else {}
+    name, how = _named(model, weights), own or arguments
     with _clear(model, weights):
-        timm.create_model(_named(model, weights), pretrained=True, pretrained_cfg_overlay=overlay, **(own or arguments))
+        network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **how)
+    modules = dict(network.named_modules())
+    for key, state in distilled(weights).items():
+        if (site := key.rpartition("#")[0]) not in modules:
+            raise StudyError(
+                f"{weights.rpartition('#')[0]} does not fit {model}: found the tensor {key}.{next(iter(state))}, but "
+                f"{site} is no module; allowed are tensors of {model}, and of what may stand at its sites"
+            )
+
+
+def at_site(site: str, node: Node) -> str:
+    """The name, in a file of weights, of what a completed node is at a site; its tensors' names follow after a dot."""
+    return f"{site}#{Arch(node).fingerprint}"
+
+
+def distilled(weights: str) -> dict[str, dict[str, Tensor]]:
+    """The distilled modules in a file of weights: name `at_site` -> name in the module -> tensor.
+
+    Raises StudyError if the file cannot be read.
+    """
+    found: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in ({} if is_pretrained(weights) else _read(weights)).items():
+        if known := _DISTILLED.fullmatch(name):
+            found[known[1]][known[2]] = tensor
+    return dict(found)
+
+
+def unlike(module: nn.Module, state: Mapping[str, Tensor]) -> str:
+    """How tensors differ from those of a module in names and shapes, or ""."""
+    own, found = ({key: tuple(value.shape) for key, value in one.items()} for one in (module.state_dict(), state))
+    if not (other := [key for key in {**own, **found} if own.get(key) != found.get(key)]):
+        return ""
+    return (
+        f"in {len(other)} of {len({**own, **found})} tensors: {other[0]} is {found.get(other[0], 'missing')}; "
+        f"allowed is {own.get(other[0], 'no tensor of this name')}"
+    )
 
 
 @cache
@@ -152,7 +196,10 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 def _overlay(model: str, weights: str) -> dict[str, Any]:
     """Changes of timm's configuration that load a file of weights; none for timm's own."""
-    return {} if is_pretrained(weights) else _described(model, _read(weights), weights.rpartition("#")[0])
+    if is_pretrained(weights):
+        return {}
+    own = {name: tensor for name, tensor in _read(weights).items() if not _DISTILLED.fullmatch(name)}
+    return _described(model, own, weights.rpartition("#")[0])
 
 
 def _read(weights: str) -> dict[str, Tensor]:

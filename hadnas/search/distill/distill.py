@@ -1,19 +1,22 @@
 """`hadnas distill`: every option at the sites of a parent network, trained and scored alone, then combined by limits.
 
 After Bercovich et al., "Puzzle: distillation-based NAS for inference-optimized LLMs", 2024, arXiv 2411.19146, sections
-3 and 4. Differences: no weights go into the fine-tuning, and the score of an option is of the validation images.
+3 and 4. Difference: the score of an option is of the validation images.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from hadnas.arch.node import Arch
 from hadnas.arch.task import Task
 from hadnas.contract.user_defined import check_user_defined
-from hadnas.errors import DataError, StudyError, check_kind, unknown
+from hadnas.errors import DataError, StudyError, check_kind, cut, unknown
+from hadnas.hosts.graft.weights import named_weights
 from hadnas.hosts.host import Plan, make_plan
 from hadnas.measure.cost import Counts
 from hadnas.measure.figures import TABLE, constraints
@@ -21,6 +24,7 @@ from hadnas.search.distill.combination import Program
 from hadnas.search.distill.divergence import Divergence, error_of_mean
 from hadnas.search.distill.measurements import Measurements, SayDone
 from hadnas.search.distill.options import Option, SiteChoice, read_options
+from hadnas.search.distill.start import write_start
 from hadnas.search.proposals.defaults import images_of_weights
 from hadnas.search.proposals.enqueued import put_in_queue
 from hadnas.space import Params, replay
@@ -79,11 +83,14 @@ class Combination:
 class Distilled:
     """The scores of all options, and the best combinations by falling limit.
 
+    start     the file of weights that these start from: the parent's, and beside them the distilled tensors of options;
+              `hadnas.graft(MODEL, sites, weights=str(start))` is the space of the search that trains them first
     figure    the name of the figure that is limited; `parent` is its value in the parent network
     accuracy  of the parent on the `n` images of the scores
     """
 
     study: str
+    start: Path
     figure: str
     parent: float
     accuracy: float
@@ -113,7 +120,8 @@ def distill(
     training images, all options of a decision on the same features. The score is the Kullback-Leibler divergence of the
     network's classes from the parent's on up to 1,024 validation images. Scores are stored in the home; a second call
     trains only what is missing. Between the least possible value of `figure` and the parent's, or the study's limit on
-    it, `best` evenly spaced limits each give the combination with the least sum of scores.
+    it, `best` evenly spaced limits each give the combination with the least sum of scores. These start from a file in
+    the study's folder, which has the distilled tensors beside the parent's.
 
     Raises SpecError for a space without grafts, weights or replacements, UnknownName for a figure that is no sum,
     DataError if the images have no classes, StudyError if the parent does not know them or no combination is possible.
@@ -122,6 +130,8 @@ def distill(
     check_kind(home, Home, "home", "a home: hadnas.Home(folder)")
     if not study.name:
         raise StudyError("the study has no name, under which its search is stored; give it one, as Study(name='mine')")
+    if not str(home.path).isprintable():  # as no path of weights may be
+        raise StudyError(f"the home is {cut(str(home.path))}; allowed for weights is a path without control characters")
     if figure not in summed_figures():
         raise unknown("figure of a limit", figure, summed_figures())
     device = chosen_device(device)
@@ -150,14 +160,17 @@ def distill(
             Scored(choice, option, scores[option.plan.arch.fingerprint], change)
             for (choice, option), change in zip(every, changes, strict=True)
         ]
+        files = {work.path(one.option.plan): (one.option, one.divergence) for one in options if one.option.sites}
+        start = write_start(work.network, parent, files, home.path / study.name)
+        space = {**study.space, "weights": named_weights(parent.arch.node["model"], str(start))}
         found: dict[str, Combination] = {}
         for limit in limits:
             places = program.best([one.divergence.mean for one in options], limit - at_parent)
             if places is None:  # the one with the least figure has outputs that are not finite
                 continue
             chosen = tuple(options[place] for place in places)
-            plan = _plan(chosen, study, task)
-            if plan.arch != parent.arch and plan.arch.fingerprint not in found:
+            plan = _plan(chosen, space, task)
+            if plan.arch.node.get("sites") and plan.arch.fingerprint not in found:
                 kl = torch.stack([one.divergence.kl for one in chosen]).sum(0)
                 new = Combination(plan.arch, limit, float(kl.mean()), error_of_mean(kl), value(plan), chosen)
                 found[plan.arch.fingerprint] = new
@@ -166,7 +179,7 @@ def distill(
     put_in_queue(study.name, home, {one.name: one.arch for one in found.values()})
     hits = work.parent.hits
     accuracy = float(hits.double().mean())
-    return Distilled(study.name, figure, at_parent, accuracy, len(hits), tuple(options), tuple(found.values()))
+    return Distilled(study.name, start, figure, at_parent, accuracy, len(hits), tuple(options), tuple(found.values()))
 
 
 def _limits(program: Program, study: Study, figure: str, at_parent: float, best: int) -> list[float]:
@@ -186,6 +199,6 @@ def _limits(program: Program, study: Study, figure: str, at_parent: float, best:
     return [at_parent + least + (most - at_parent - least) * part / parts for part in range(best, 0, -1)]
 
 
-def _plan(chosen: Sequence[Scored], study: Study, task: Task) -> Plan:
+def _plan(chosen: Sequence[Scored], space: dict[str, Any], task: Task) -> Plan:
     params: Params = {name: answer for one in chosen for name, answer in one.option.params.items()}
-    return make_plan(replay(study.space, params), task)
+    return make_plan(replay(space, params), task)

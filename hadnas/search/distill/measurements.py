@@ -69,14 +69,14 @@ class Measurements:
             for option in choice.options:
                 if not option.sites:
                     found[option.plan.arch.fingerprint] = Divergence(nothing, nothing)
-                elif (path := self._path(option.plan)).is_file():
+                elif (path := self.path(option.plan)).is_file():
                     found[option.plan.arch.fingerprint] = load_divergence(path)
                 else:
                     missing.append(option)
             before, total = place * self.steps, len(choices) * self.steps
             tick = partial(_say_from, say, choice.name, before, total)
             for option, divergence in zip(missing, self._new(missing, tick) if missing else (), strict=True):
-                divergence.save(self._path(option.plan))
+                divergence.save(self.path(option.plan))
                 found[option.plan.arch.fingerprint] = divergence
             tick(self.steps)
         return found
@@ -109,7 +109,7 @@ class Measurements:
         with machine_errors():
             return outputs(network, self.data, torch.device(self.device), self.study.recipe.evaluation_batch)
 
-    def _path(self, plan: Plan) -> Path:
+    def path(self, plan: Plan) -> Path:
         """The file of an option's score: of this architecture on these images, trained so, whatever the study."""
         how = json.dumps({"imitation": RECIPE.model_dump(mode="json"), "steps": self.steps, "images": SCORED_IMAGES})
         key = TrainingKey(

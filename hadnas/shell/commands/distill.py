@@ -44,7 +44,8 @@ def distill_command(
 
     Each module that would replace one of the trained network learns to give its output; the score is how far the
     network's classes then are from those before. The best combination for each of K limits, from the least possible to
-    the network's own or to --max-macs, is what `hadnas search` with the same STUDY, data and --sites trains first.
+    the network's own or to --max-macs, is what `hadnas search` with the same STUDY, data and --sites trains first, from
+    the distilled weights in the file that this command writes and names for its --weights.
     """
     from hadnas.shell.console import loading
 

@@ -1,5 +1,7 @@
 """Prints the scores of options at the sites of a network, and the best combinations of them."""
 
+from shlex import quote
+
 from hadnas.measure.figures import TABLE, Figure
 from hadnas.search.distill.distill import Combination, Distilled
 from hadnas.shell.tables import console
@@ -54,7 +56,9 @@ def show_distilled(found: Distilled) -> None:
             "network does not need these modules and the scores rank nothing; train it longer, or choose other sites"
         )
     console.print(
-        f"{len(found.combinations)} enqueued: hadnas search with the same study, data and sites trains them first"
+        f"{len(found.combinations)} enqueued: hadnas search with the same study, data and sites, and --weights "
+        f"{quote(str(found.start))}, trains them first, from their distilled weights",
+        soft_wrap=True,
     )
 
 
