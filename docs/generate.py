@@ -149,8 +149,8 @@ def figures() -> str:
         "and the baselines.\n"
         "- `test/accuracy` (or another metric), `test/low`, `test/high`: only from `hadnas finals`, the mean over "
         "fresh seeds on the test split and its 95 % interval over seeds and examples, for shares on the logit scale.\n"
-        "- `stress/noise/0.1` and so on: only from `hadnas finals --under noise:0.1`, the same metric on the test split "
-        "[under that stress](searching.md#under-stress-and-pruned).",
+        "- `stress/noise/0.1` and so on: only from `hadnas finals --under noise:0.1`, the same metric on the "
+        "test split [under that stress](searching.md#under-stress-and-pruned).",
         "See also [latency by backend](searching.md#latency-by-backend).",
     )
 
