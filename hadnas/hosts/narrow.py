@@ -32,7 +32,8 @@ def narrowed(plan: Plan, network: nn.Module, share: float) -> tuple[Plan, nn.Mod
     The norm of a channel is the L2 norm of all its weights in the op. The number that remains is rounded up to one that
     the rules of the op allow. Raises SpecError if no channel of any op can be removed.
     """
-    before, state = plan, {key: value.detach().cpu() for key, value in network.state_dict().items()}
+    plan = before = make_plan(plan.arch.node, plan.task)  # a stored node has its keys in another order
+    state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
     for index, node in enumerate(nodes(plan.arch.node)):
         for slot in WIDTH_SLOTS:
             if isinstance(node.get(slot), int | float):

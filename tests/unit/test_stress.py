@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import hadnas
-from hadnas.arch.node import nodes
+from hadnas.arch.node import nodes, stored_arch
 from hadnas.arch.read import complete
 from hadnas.blocks.registry import register
 from hadnas.contract.cases import randomise
@@ -191,6 +191,17 @@ def test_running_statistics_of_a_norm_are_no_weights() -> None:
     _, narrow = narrowed(plan, network, 0.125)
     strong = [0, 2, 3, 4, 5, 6, 7]
     assert torch.equal(narrow.stages[0].blocks[0].block.w2.weight, weak.w2.weight[:, strong])  # type: ignore
+
+
+def test_the_order_of_keys_in_a_stored_architecture_does_not_matter() -> None:
+    mlp = op("residual", merge=op("product"), block=op("mlp", expand=2))
+    stage = {"dim": 8, "down": op("separable_conv"), "blocks": [op("cell", merge=op("add"), blocks=[mlp, mlp])]}
+    node = op("cell_pyramid", stem=op("conv_norm", dim=8), stages=[stage], head=op("pooled_linear"))
+    arch = complete(node, TASK)
+    plan = make_plan(stored_arch(arch.json, arch.fingerprint), TASK)
+    assert str(plan.arch.node) != str(arch.node) and plan.arch == arch
+    smaller, _ = narrowed(plan, randomise(build_seeded(plan, 0)).eval(), 0.5)
+    assert [one["expand"] for one in nodes(smaller.arch.node) if "expand" in one] == [1, 1]
 
 
 class _Branches(nn.Module):
