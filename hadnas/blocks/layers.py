@@ -17,7 +17,7 @@ Norm = Literal[
     "groupnorm1", "groupnorm1_no_bias", "rmsnorm2d",
 ]  # fmt: skip
 
-PlacedNorm = Norm | Literal["position_norm"]
+PlacedNorm = Literal[Norm, "position_norm"]
 """Norms of ops that know the resolution of their map."""
 
 

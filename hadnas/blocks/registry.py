@@ -297,4 +297,4 @@ def find_op(name: object, roles: tuple[str, ...] = ()) -> Op:
     allowed = [key for key, op in _OPS.items() if not roles or set(op.roles) & set(roles)]
     if found is None:
         raise unknown("op", name, allowed)
-    raise SpecError(f"the op {name!r} is a {' or '.join(found.roles)}; allowed here: {', '.join(sorted(allowed))}")
+    raise SpecError(f"{name!r} has the role {' or '.join(found.roles)}; allowed here: {', '.join(sorted(allowed))}")

@@ -35,25 +35,11 @@ def facts(results: StudyResults, found: Found) -> Facts:
     """Figures, data, recipe and limits of a finished trial or baseline; of the test split if the finals measured it."""
     study = results.study
     timed = results.latency(found)
-    trials = results.num_met
     tested = _tested(results, found)
     metric, name = found.metric.removeprefix(VAL), metric_words(found.metric)
-    limits = [
-        f"These weights are of one training with one seed: another seed gives another {name}.",
-        UNTESTED if tested is None else TESTED.format(name),
-        f"{name.capitalize()} holds for images like those of {study.data.source}, at this size; others were not tried.",
-    ]
-    if found.number is not None:
-        rank = "the best" if found.arch == results.best.arch else "one"
-        within = f" within {study.limits}" if study.limits else ""
-        limits.insert(
-            0,
-            f"It is {rank} of {trials} architectures{within} compared on the validation images, so its {name} there "
-            "is optimistic.",
-        )
+    limits = _limits(results, found, UNTESTED if tested is None else TESTED.format(name))
     if found.notes.get("latency_noisy"):
         limits.append("The machine was busy while the latency was measured: its ratio varied by more than 5 %.")
-    limits += [f"{note}." for note in results.stored.get("notes", [])]
     return Facts(
         origin={"study": study.name, "baseline" if found.number is None else "trial": found.name},
         scores={"validation": Single(metric, found.value, found.standard_error, found.notes["val_n"])}
@@ -99,6 +85,27 @@ def deliver(
         )
 
 
+def _limits(results: StudyResults, found: Found, test: str) -> list[str]:
+    """Limits of what the figures of a network say, with the sentence on its test figure."""
+    name = metric_words(found.metric)
+    limits = [
+        f"These weights are of one training with one seed: another seed gives another {name}.",
+        test,
+        f"{name.capitalize()} holds for images like those of {results.study.data.source}, at this size; others were "
+        "not tried.",
+        *(f"{note}." for note in results.stored.get("notes", [])),
+    ]
+    if found.number is not None:
+        rank = "the best" if found.arch == results.best.arch else "one"
+        within = f" within {results.study.limits}" if results.study.limits else ""
+        limits.insert(
+            0,
+            f"It is {rank} of {results.num_met} architectures{within} compared on the validation images, so its {name} "
+            "there is optimistic.",
+        )
+    return limits
+
+
 def _pruned(results: StudyResults, found: Found, known: Facts, prune: Stress, network: nn.Module) -> Facts:
     """The facts of a network that was pruned after its training: scored again on the validation split."""
     metric, before = found.metric.removeprefix(VAL), known.scores["validation"]
@@ -108,10 +115,9 @@ def _pruned(results: StudyResults, found: Found, known: Facts, prune: Stress, ne
     figures = {name: figure.of(costs) for name, figure in TABLE.items() if figure.source == "cost"}
     zeros = sum(parameter.numel() - int(torch.count_nonzero(parameter)) for parameter in network.parameters())
     limits = (
+        *_limits(results, found, UNTESTED),
         f"It was pruned after its training ({prune}), and not trained since: before, its validation "
         f"{metric_words(metric)} was {before}. {zeros:,} of its parameters are 0.",
-        UNTESTED,
-        *known.limits[-1:],
     )
     return replace(known, scores={"validation": after}, figures=figures, protocol={}, limits=limits)
 

@@ -32,10 +32,11 @@ def narrowed(plan: Plan, network: nn.Module, share: float) -> tuple[Plan, nn.Mod
     The norm of a channel is the L2 norm of all its weights in the op. The number that remains is rounded up to one that
     the rules of the op allow. Raises SpecError if no channel of any op can be removed.
     """
-    before, state = plan, {key: value.detach().cpu() for key, value in network.state_dict().items()}
+    plan = before = make_plan(plan.arch.node, plan.task)  # a stored node has its keys in another order
+    state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
     for index, node in enumerate(nodes(plan.arch.node)):
         for slot in WIDTH_SLOTS:
-            if slot in node:
+            if isinstance(node.get(slot), int | float):
                 plan, state = _narrower(plan, state, index, slot, share) or (plan, state)
     if plan is before:
         raise SpecError(
@@ -47,12 +48,16 @@ def narrowed(plan: Plan, network: nn.Module, share: float) -> tuple[Plan, nn.Mod
 
 @dataclass(frozen=True)
 class _Axis:
-    """An axis of a tensor that follows a hidden width: from `size` to `narrow` entries, some for each channel."""
+    """An axis of a tensor that follows a hidden width: from `size` to `narrow` entries, some for each channel.
+
+    `learned` are parameters, not the running statistics of a norm.
+    """
 
     key: str
     axis: int
     size: int
     narrow: int
+    learned: bool
 
     def places(self, channels: Tensor, width: int, *, blocked: bool) -> Tensor:
         """The entries of these of `width` channels: in blocks of all channels, or side by side for each channel."""
@@ -68,10 +73,11 @@ def _narrower(plan: Plan, state: Tensors, index: int, slot: str, share: float) -
         return None
     smaller, axes = found
     width, count = min(axis.size for axis in axes), min(axis.narrow for axis in axes)
-    if any(axis.size % width or axis.narrow * width != axis.size * count for axis in axes):
+    learned = [axis for axis in axes if axis.learned]
+    if not learned or any(axis.size % width or axis.narrow * width != axis.size * count for axis in axes):
         return None
     for blocked in (True, False):
-        norms = torch.stack([_squares(state[axis.key], axis, width, blocked=blocked) for axis in axes]).sum(0)
+        norms = torch.stack([_squares(state[axis.key], axis, width, blocked=blocked) for axis in learned]).sum(0)
         order = norms.argsort(descending=True)
         zeroed, left = dict(state), dict(state)
         for axis in axes:
@@ -110,12 +116,15 @@ def _changed(plan: Plan, index: int, slot: str, value: float) -> Plan | None:
 
 
 def _axes(plan: Plan, other: Plan) -> list[_Axis]:
-    """The axes of tensors that differ between two networks of equal modules."""
-    mine, theirs = (build_plan(one, device="meta", start=False).state_dict() for one in (plan, other))
+    """The axes of tensors that differ between two networks; none if they do not have the same tensors."""
+    mine, theirs = (build_plan(one, device="meta", start=False) for one in (plan, other))
+    learned, own, others = dict(mine.named_parameters()), mine.state_dict(), theirs.state_dict()
+    if own.keys() != others.keys():
+        return []
     return [
-        _Axis(key, axis, size, narrow)
-        for key, tensor in mine.items()
-        for axis, (size, narrow) in enumerate(zip(tensor.shape, theirs[key].shape, strict=True))
+        _Axis(key, axis, size, narrow, key in learned)
+        for key, tensor in own.items()
+        for axis, (size, narrow) in enumerate(zip(tensor.shape, others[key].shape, strict=True))
         if size != narrow
     ]
 

@@ -84,7 +84,7 @@ def run_finals(
     for what, number, least in (("seeds", seeds, 1), ("top", top, 1), ("candidates", candidates, 0)):
         if number is not None and number < least:
             raise SpecError(f"{what} = {number} is not allowed; allowed: {least} or more")
-    stresses = [find_stress(text) for text in dict.fromkeys(under)]
+    stresses = list(dict.fromkeys(map(find_stress, under)))
     results = StudyResults(name, home)
     results.check_blocks()
     _ = results.best  # says where there is none

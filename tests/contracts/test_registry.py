@@ -179,7 +179,7 @@ def test_an_unknown_op_names_the_nearest_one_of_the_role() -> None:
 
 
 def test_an_op_may_stand_only_where_its_role_allows() -> None:
-    with pytest.raises(SpecError, match=r"'star' is a block; allowed.*add.*product"):
+    with pytest.raises(SpecError, match=r"'star' has the role block; allowed.*add.*product"):
         find_op("star", ("merge",))
     assert find_op("conv_norm", ("down",)).name == "conv_norm"
 

@@ -295,6 +295,7 @@ def test_an_export_without_channels_is_the_narrow_network(home: Home, stressed: 
     narrow = next(one for one in stressed if (one.stress, one.name) == ("channels:0.5", study.best.name))
     assert f"| parameters | {narrow.params:,} |" in said and f"| MACs | {narrow.macs:,} |" in said
     assert "pruned after its training (channels:0.5)" in said
+    assert "images like those of digits" in said and "is optimistic" in said  # the limits of its training hold, too
     zeroed = load_file(study.export(study.best, tmp_path / "zeroed", prune="weights:0.5") / "model.safetensors")
     layers = [one for one in zeroed.values() if one.ndim in (2, 4)]
     share = sum(int((one == 0).sum()) for one in layers) / sum(one.numel() for one in layers)

@@ -116,7 +116,7 @@ def test_the_older_map_is_made_smaller_like_the_newer_one() -> None:
         ([{"dim": 8, "blocks": []}], r"stages\.0: blocks = \[\] .*at least one cell"),
         (
             [{"dim": 8, "blocks": [residual(op("mlp"))]}],
-            r"stages\.0\.blocks\.0: the op 'residual' is a residual; .*cell",
+            r"stages\.0\.blocks\.0: 'residual' has the role residual; .*cell",
         ),
         ([{"dim": 8, "cells": [CELL]}], r"stages\.0: found .*'down_older': node or None"),
         ([{"dim": 9, "blocks": [CELL]}], r"stages\.0: dim = 9 without a down node; allowed is 8"),
@@ -151,6 +151,8 @@ def test_norms_by_position_are_of_one_resolution() -> None:
     assert found(images()).isfinite().all()
     with pytest.raises(ValueError, match=r"4 x 4; .*8 x 8"):
         found(images()[:, :, :8, :8])
+    with pytest.raises(SpecError, match=r"norm = 'rms' is not allowed: .*'rmsnorm2d' or 'position_norm'"):
+        complete(cells({"dim": 8, "blocks": [cell(op("poly_conv", norm="rms"))]}), TASK)
     with pytest.raises(SpecError, match=r"norm = 'position_norm' is not allowed: input should be 'batchnorm2d'"):
         complete(cells({"dim": 8, "blocks": [cell(op("star", norm="position_norm"))]}), TASK)
 

@@ -162,7 +162,7 @@ REFUSED: list[tuple[dict[str, Any], hadnas.Task, str]] = [
     (masked("partial_conv"), hadnas.Task({"a": (2, 9, 8), "b": (1, 9, 8)}, 4), r"a=2x9x8, b=1x9x8; .* array of bool"),
     (masked("partial_conv"), hadnas.Task({"a": (2, 9, 8), "b": Mask(8, 8)}, 4), r"one height and width.*b=mask 8x8"),
     (masked("partial_conv"), hadnas.Task({"a": (2,), "b": Mask(8, 8)}, 4), "a=2, b=mask 8x8"),
-    (masked("conv_norm"), TASK, "stem: .*'conv_norm' is a stem or down; allowed here: mask_gated_conv, partial_conv"),
+    (masked("conv_norm"), TASK, "stem: .*'conv_norm' has the role stem or down; allowed here: mask_gated"),
     (
         masked("partial_conv", op("partial_conv", stride=2)),
         TASK,

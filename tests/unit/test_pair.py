@@ -114,7 +114,7 @@ REFUSED = [
     (pair(left=encoder(head=op("pooled_linear"))), TASK, "left: .*no head"),
     (pair(), hadnas.Task.image(3, 9, 8, classes=2), r"two inputs; the task has image=3x9x8"),
     (pair(op("mlb", hidden=4)), TASK, "fusion: dim = None"),
-    (pair(op("star", dim=4)), TASK, "fusion: .*'star' is a block; allowed here: block_fusion"),
+    (pair(op("star", dim=4)), TASK, "fusion: .*'star' has the role block; allowed here: block_fusion"),
     (
         pair(op("mlb", dim=6, params=100)),
         TASK,

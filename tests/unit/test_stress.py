@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import hadnas
-from hadnas.arch.node import nodes
+from hadnas.arch.node import nodes, stored_arch
 from hadnas.arch.read import complete
+from hadnas.blocks.registry import register
 from hadnas.contract.cases import randomise
 from hadnas.errors import DataError, SpecError, UnknownName
 from hadnas.hosts.build import build_seeded
@@ -176,6 +177,55 @@ def test_channels_of_the_least_norm_are_removed() -> None:
     assert torch.equal(narrow.stages[0].blocks[0].block.w2.weight, weak.w2.weight[:, strong])  # type: ignore
 
 
+def test_running_statistics_of_a_norm_are_no_weights() -> None:
+    block = op("inverted_bottleneck", expand=1, squeeze=None)
+    plan = make_plan(complete(pyramid((8, [residual(block)])), TASK), TASK)
+    network = randomise(build_seeded(plan, 0)).eval()
+    weak: Any = network.stages[0].blocks[0].block  # type: ignore[index,union-attr]
+    with torch.no_grad():
+        for one in (weak.w1.weight, weak.norm1.weight, weak.norm1.bias, weak.dw.weight, weak.norm2.weight):
+            one[1] *= 1e-3
+        weak.norm2.bias[1] *= 1e-3
+        weak.w2.weight[:, 1] *= 1e-3
+        weak.norm1.running_var[1] = 1e6
+    _, narrow = narrowed(plan, network, 0.125)
+    strong = [0, 2, 3, 4, 5, 6, 7]
+    assert torch.equal(narrow.stages[0].blocks[0].block.w2.weight, weak.w2.weight[:, strong])  # type: ignore
+
+
+def test_the_order_of_keys_in_a_stored_architecture_does_not_matter() -> None:
+    mlp = op("residual", merge=op("product"), block=op("mlp", expand=2))
+    stage = {"dim": 8, "down": op("separable_conv"), "blocks": [op("cell", merge=op("add"), blocks=[mlp, mlp])]}
+    node = op("cell_pyramid", stem=op("conv_norm", dim=8), stages=[stage], head=op("pooled_linear"))
+    arch = complete(node, TASK)
+    plan = make_plan(stored_arch(arch.json, arch.fingerprint), TASK)
+    assert str(plan.arch.node) != str(arch.node) and plan.arch == arch
+    smaller, _ = narrowed(plan, randomise(build_seeded(plan, 0)).eval(), 0.5)
+    assert [one["expand"] for one in nodes(smaller.arch.node) if "expand" in one] == [1, 1]
+
+
+class _Branches(nn.Module):
+    """`expand` convolutions side by side, if it is a number, and a map of all."""
+
+    def __init__(self, dim: int, *, expand: int | None, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        dd = {"device": device, "dtype": dtype}
+        self.branches = nn.ModuleList(nn.Conv2d(dim, dim, 1, **dd) for _ in range(expand or 2))
+        self.mix = nn.Conv2d(dim * len(self.branches), dim, 1, **dd)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mix(torch.cat([branch(x) for branch in self.branches], 1))
+
+
+@pytest.mark.usefixtures("own_registry")
+@pytest.mark.parametrize("expand", [4, None])
+def test_a_user_defined_block_without_a_hidden_width_stays_whole(expand: int | None) -> None:
+    register("block", name="branches", family="additive")(_Branches)
+    plan = make_plan(complete(pyramid((8, [residual(op("branches", expand=expand))])), TASK), TASK)
+    with pytest.raises(SpecError, match="no hidden channels"):
+        narrowed(plan, randomise(build_seeded(plan, 0)).eval(), 0.5)
+
+
 def test_a_norm_over_hidden_channels_keeps_them_all() -> None:
     blocks = [residual(op("conv_next", grn=True)), residual(op("mlp"))]
     plan = make_plan(complete(pyramid((8, blocks)), TASK), TASK)
@@ -194,6 +244,7 @@ def test_a_norm_over_hidden_channels_keeps_them_all() -> None:
         ("pgd:1.5", "'pgd:1.5'", "at most 1"),
         ("fgsm:nan", "'fgsm:nan'", "at most 1"),
         ("weights:1", "'weights:1'", "below 1"),
+        ("weights:.9999999", "'weights:.9999999'", "below 1"),  # its name would be weights:1
         ("channels:-.5", "'channels:-.5'", "above 0 and below 1"),
         ("channels:half", "'channels:half'", "below 1"),
     ],
@@ -205,6 +256,7 @@ def test_strengths_out_of_range_are_refused(text: str, found: str, allowed: str)
 
 
 def test_kinds() -> None:
+    assert find_stress("noise:.1234567") == find_stress("noise:0.123457")
     assert str(find_stress("noise:.10")) == "noise:0.1" and find_stress("pgd:1").strength == 1
     with pytest.raises(UnknownName, match="'blur'"):
         find_stress("blur:.1")

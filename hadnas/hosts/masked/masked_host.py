@@ -46,7 +46,7 @@ def _image(task: Task) -> InputShape:
     """The shape of the image. Raises SpecError unless the task is of an image and its mask."""
     if len(task.inputs) != 2 or not isinstance(task.shapes[1], Mask) or task.shapes[0][1:] != task.shapes[1][1:]:
         raise SpecError(
-            f"a masked_pyramid reads an image and its mask, of one height and width; the task has "
+            f"a masked_pyramid reads an image and its mask, in this order, of one height and width; the task has "
             f"{inputs_text(task.inputs)}; in an .npz file a mask is an array of bool, and `inputs` names both"
         )
     return task.shapes[0]

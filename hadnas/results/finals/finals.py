@@ -1,6 +1,7 @@
 """The finals of a study: the metric of each network on the test split, and the leads of the finalists."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from hadnas.errors import StudyError
 from hadnas.measure.figures import VAL
@@ -120,9 +121,9 @@ class SplitScores:
     def values(self) -> list[float]:
         return [score.metrics[self.metric.name] for score in self.scores]
 
-    @property
+    @cached_property
     def drawn(self) -> Array:
-        """The mean over the seeds on bootstrap samples of the images."""
+        """The mean over the seeds on bootstrap samples of the images; read after all are added."""
         first = self.scores[0]
         predicted = [score.predicted for score in self.scores]
         return resampled(self.metric, first.target, predicted, first.targets.numpy())

@@ -56,11 +56,12 @@ def stress_section(results: StudyResults) -> Section:
         section.text(f"Not run yet: hadnas finals {results.name} --under noise:0.1 --under weights:0.5")
         return section
     metric, series = found[0].metric, dict[str, dict[str, list[tuple[float, float, float, float]]]]()
+    unstressed = {final.name: final.estimate for final in read_finals(results)}
     for one in found:
         kind, _, strength = one.stress.partition(":")
-        unstressed = next(final.estimate for final in read_finals(results) if final.name == one.name)
-        assert unstressed is not None
-        first = [(0.0, unstressed.mean, unstressed.low, unstressed.high)]
+        whole = unstressed[one.name]
+        assert whole is not None
+        first = [(0.0, whole.mean, whole.low, whole.high)]
         points = series.setdefault(kind, {}).setdefault(one.name, first)
         points.append((float(strength), one.estimate.mean, one.estimate.low, one.estimate.high))
     for lines in series.values():

@@ -54,7 +54,7 @@ def find_stress(text: str) -> Stress:
     if kind not in STRESSES:
         raise unknown("kind of stress", kind, STRESSES)
     try:
-        strength = float(number)
+        strength = float(f"{float(number):g}")  # as its text has it, which is its name in a home
     except ValueError:
         strength = math.nan
     most = 1.0 if kind in OF_IMAGES else math.nextafter(1.0, 0.0)
