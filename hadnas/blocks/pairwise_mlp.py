@@ -47,11 +47,10 @@ class PairwiseMlp(nn.Module):
     ) -> None:
         super().__init__()
         dd = {"device": device, "dtype": dtype}
-        self.dim, self.grid, self.hidden, self.context = dim, grid, hidden, context
+        self.dim, self.grid, self.hidden = dim, grid, hidden
         self.paired = True
-        if context:
-            self.gamma = nn.Parameter(torch.ones(dim, **dd))
-            self.beta = nn.Parameter(torch.zeros(dim, **dd))
+        self.gamma = nn.Parameter(torch.ones(dim, **dd)) if context else None
+        self.beta = nn.Parameter(torch.zeros(dim, **dd)) if context else None
         self.place = nn.Parameter(torch.empty(grid**2, dim, **dd))
         self.left = nn.Linear(dim, hidden, **dd)
         self.right = nn.Linear(dim, hidden, bias=False, **dd)
@@ -84,8 +83,9 @@ class PairwiseMlp(nn.Module):
     def compare(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, hidden): features of all pairs of the grid's cells."""
         z = F.adaptive_avg_pool2d(x, self.grid).flatten(2).transpose(1, 2)
-        if self.context:
-            z = context_norm(z, self.gamma, self.beta).to(x.dtype)
+        gamma, beta = self.gamma, self.beta
+        if gamma is not None and beta is not None:
+            z = context_norm(z, gamma, beta).to(x.dtype)
         z = z + self.place
         pairs = (self.left(z).unsqueeze(2) + self.right(z).unsqueeze(1)).relu()
         return self.whole(self.pair(pairs).relu().mean((1, 2))).relu()

@@ -69,8 +69,8 @@ def published(*names: str) -> dict[str, tuple[Arch, Task]]:
 
 
 NETWORKS = {name: lambda name=name: sampled(name) for name in ("four_families", "activation_free", "encrypted")}
-OF_THE_SAME_CLASSES = {"cpolynext_s", "cpolynext_t"}
-"""Published networks without a class that `apolynext_t` and `cpolynext_lowres` lack."""
+OF_THE_SAME_CLASSES = {"cpolynext_s", "cpolynext_t", "starnet_s1", "starnet_s4"}
+"""Published networks without a class that `apolynext_t`, `cpolynext_lowres` and `starnet_s050` lack."""
 
 NETWORKS |= {
     name: lambda name=name: published(name) for name in shipped("published") if name not in OF_THE_SAME_CLASSES
