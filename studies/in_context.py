@@ -2,7 +2,7 @@
 
     hadnas search in_context
 
-Machine: 2 CPU cores, no GPU; some 5 minutes of one thread for the whole space, by the CPU time of a candidate: 6 s with
+Machine: 2 CPU cores, no GPU; 4 minutes for the whole space; CPU time of a candidate: 6 s with
 softmax attention of 4 heads, 13 and 7 s with linear attention of 1 and 4, 4 s with the perceptron. Expected of three
 seeds by `tests/bench/in_context.py train OUT.csv 5 10 20 40`, then `table OUT.csv`: mean squared error on n = 2,000
 validation examples over that of ridge regression on the same ones, the best that there is, by the length of the
