@@ -8,38 +8,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import hadnas
-from hadnas.arch.node import Arch
-from hadnas.arch.task import Task
-from hadnas.errors import HadnasError, Interrupted
-from hadnas.hosts.build import build_plan, build_seeded, save_weights, trained
-from hadnas.hosts.graft.weights import at_site, expected, named_weights
+from hadnas.errors import HadnasError
+from hadnas.hosts.build import build_plan, build_seeded, save_weights
 from hadnas.hosts.host import make_plan
 from hadnas.measure.cost import cost
-from hadnas.opened import open_study
-from hadnas.retraining import retrain
 from hadnas.search.distill.combination import Program
 from hadnas.search.distill.distill import Distilled, distill
 from hadnas.search.distill.imitation import imitate, record_calls
 from hadnas.search.distill.options import read_options
-from hadnas.search.progress import Progress
 from hadnas.space import one_of, op
 from hadnas.store.home import Home
 from hadnas.train.data.spec import DataSpec, load_data
-from hadnas.train.recipe import Recipe
-from hadnas.train.trainer import fit
 from tests import shell
+from tests.distilled import AS_TRAINED, DIGITS, MODEL, PARENT, study, write_weights
 from tests.homes import new_home
 
-DIGITS = Task.image(1, 8, 8, classes=10)
-AS_TRAINED = DataSpec(source="digits", mean=(0.0,), std=(0.5,))
-"""The images of the trained network, which the weights name; those of a study have moments of their own."""
-
-MODEL = "test_resnet"
-PARENT = make_plan(op("timm", model=MODEL), DIGITS)
 PRODUCT = op("input_product", interact=one_of("mul", "sum"))
 SITES = {
     "layer1.0": ["keep", "drop", op("conv_next", kernel=3), PRODUCT],
@@ -51,18 +37,7 @@ SITES = {
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network trained on digits, to an accuracy of .93 or more."""
-    data, path = load_data(AS_TRAINED), tmp_path_factory.mktemp("parent") / "weights.safetensors"
-    network = build_seeded(PARENT, 0)
-    assert fit(network, data, Recipe(epochs=4), seed=0).score.accuracy > 0.93
-    save_weights(network, path, images={"mean": data.mean, "std": data.std, "shape": data.shape})
-    return path
-
-
-def study(weights: Path | None, sites: Any = SITES, **changes: Any) -> hadnas.Study:
-    space = hadnas.graft(MODEL, sites, weights=weights and str(weights))
-    fields: dict[str, Any] = {"name": "grafts", "latency": None, "recipe": Recipe(epochs=1), "trials": 1}
-    return hadnas.Study(space=space, **{**fields, **changes})
+    return write_weights(tmp_path_factory.mktemp("parent"))
 
 
 def scored(found: Distilled) -> dict[tuple[str, str], tuple[float, float]]:
@@ -78,7 +53,7 @@ def logits(node: dict[str, Any], weights: Path) -> Tensor:
 
 
 def test_options_are_scored_alone_and_combined_by_limits(weights: Path, tmp_path: Path) -> None:
-    found = distill(study(weights), Home(tmp_path), best=3, steps=40, device="cpu")
+    found = distill(study(weights, SITES), Home(tmp_path), best=3, steps=40, device="cpu")
     scores = scored(found)
     assert len(scores) == 9 and found.n == 288 and not found.is_meaningless
     exact = [("layer1.0", f"input_product interact={name}") for name in ("mul", "sum")]
@@ -108,102 +83,14 @@ def test_options_are_scored_alone_and_combined_by_limits(weights: Path, tmp_path
         assert combination.score == pytest.approx(sum(one.divergence.mean for one in combination.options))
 
 
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    """Whether all tensors of two networks are equal to the last bit."""
-    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
-
-
-def test_combinations_start_from_distilled_tensors_and_other_options_fresh(weights: Path, tmp_path: Path) -> None:
-    """At the sites bit for bit; the start is part of every key, and a distillation of the same kind has the same."""
-    tied = one_of("keep", op("conv_next", kernel=3), name="tied")
-    sites = {"layer1.0": [op("conv_next", kernel=one_of(3, 5))], "layer2.0.conv2": tied, "layer4.0.conv2": tied}
-    asked, home = study(weights, sites), Home(tmp_path)
-    found = distill(asked, home, best=2, steps=3, device="cpu")
-    parent, started = load_file(weights), load_file(found.start)
-    assert all(torch.equal(started[name], tensor) for name, tensor in parent.items())
-    assert expected(found.start) == expected(weights) is not None
-    for combination in found.combinations:
-        plan = make_plan(combination.arch, DIGITS)
-        assert plan.host.weights(plan) == named_weights(MODEL, str(found.start))
-        learned = {name: value for one in combination.options for name, value in one.divergence.state.items()}
-        assert any(name.startswith("layer1.0.") for name in learned)
-        for seed in (0, 7):  # as of finals and of a retraining
-            network = build_seeded(plan, seed).state_dict()
-            assert all(torch.equal(network[name], value) for name, value in learned.items())
-            assert all(torch.equal(network[name], parent[name]) for name in network if name not in learned)
-        assert not set(plan.host.origins(plan)) & set(learned)  # new parts: of the new rate, and never frozen
-
-    node = op("timm", model=MODEL, sites={"layer1.0": op("conv_next", kernel=7), "layer4.0.conv2": op("second_order")})
-    plans = [make_plan({**node, "weights": str(start)}, DIGITS) for start in (weights, found.start)]
-    assert same(*(build_seeded(plan, 3).state_dict() for plan in plans))
-    assert plans[0].arch.fingerprint != plans[1].arch.fingerprint
-
-    def keys(found: Distilled) -> set[str]:
-        return {one.arch.fingerprint for one in found.combinations}
-
-    again = distill(asked, home, best=2, steps=3, device="cpu")
-    assert again.start == found.start and keys(again) == keys(found)
-    more = distill(asked, home, best=2, steps=4, device="cpu")
-    assert more.start != found.start and not keys(more) & keys(found)
-
-
-def test_distilled_tensors_that_do_not_fit_are_refused_before_a_search(weights: Path, tmp_path: Path) -> None:
-    node = op("timm", model=MODEL, sites={"layer1.0": op("conv_next", kernel=3)})
-    plan, start = make_plan(node, DIGITS), tmp_path / "start.safetensors"
-    site = at_site("layer1.0", plan.arch.node["sites"]["layer1.0"])
-    state = build_plan(plan).get_submodule("layer1.0").state_dict()
-    beside, parent = {f"{site}.{name}": tensor for name, tensor in state.items()}, trained(PARENT, weights)
-    for name, text in {
-        "layer9#0123456789abcdef.w": r"layer9#0123456789abcdef\.w.*layer9 is no module",
-        f"{site}.dw.bias": r"start\.safetensors does not fit at layer1\.0#.*dw\.bias is \(3,\); allowed is \(32,\)",
-        f"{site}.more": r"layer1\.0#.*more is \(3,\); allowed is no tensor",
-        "fc.more": r"start\.safetensors does not fit.*fc\.more",
-    }.items():
-        save_weights(parent, start, beside={**beside, name: torch.ones(3)})
-        asked = study(start, {"layer1.0": [op("conv_next", kernel=3), "keep"]}, baselines={})
-        queue = {"mine": make_plan({**node, "weights": str(start)}, DIGITS).arch}
-        with pytest.raises(HadnasError, match=text):
-            hadnas.run_study(asked, Home(tmp_path / "runs"), device="cpu", enqueued=queue)
-    assert not (tmp_path / "runs" / "grafts").exists()
-
-
-@pytest.mark.slow
-def test_a_search_goes_on_from_distilled_weights_with_another_worker(weights: Path, tmp_path: Path) -> None:
-    """Its trainings, and a retraining, are those of networks that start from the distilled tensors, to the last bit."""
-    home, recipe = new_home(tmp_path / "runs"), Recipe(epochs=1)
-    sites = {path: ["keep", op("conv_next", kernel=one_of(3, 5))] for path in ("layer1.0", "layer2.0.conv2")}
-    found = distill(study(weights, sites), home, best=2, steps=20, device="cpu", figure="params")
-    archs = [one.arch for one in found.combinations]
-    asked = study(found.start, sites, trials=len(archs), baselines={}, data=AS_TRAINED, recipe=recipe)
-
-    def interrupt(progress: Progress) -> None:
-        if progress.done == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(Interrupted):
-        hadnas.run_study(asked, home, device="cpu", watch=interrupt)
-    hadnas.run_study(asked, Home(home.path), device="cpu")
-    results, data = open_study("grafts", home.path), load_data(AS_TRAINED)
-    assert {one.arch.fingerprint for one in results.ranked} == {arch.fingerprint for arch in archs}
-
-    def fitted(arch: Arch, seed: int) -> dict[str, Tensor]:
-        network = build_seeded(make_plan(arch, DIGITS), seed)
-        fit(network, data, recipe, seed=seed)
-        return network.state_dict()
-
-    ends = {arch: load_file(home.path / "grafts" / "weights" / f"{arch.fingerprint}.safetensors") for arch in archs}
-    assert all(same(end, fitted(arch, 0)) for arch, end in ends.items())
-    assert same(retrain(archs[0], data, recipe, seed=5, device="cpu").module.state_dict(), fitted(archs[0], 5))
-
-
 def test_scores_are_measured_once(weights: Path, tmp_path: Path) -> None:
-    home, asked = Home(tmp_path), study(weights)
+    home, asked = Home(tmp_path), study(weights, SITES)
     first = scored(distill(asked, home, steps=5, device="cpu"))
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "checkpoints").iterdir()}
     assert len(files) == 6  # every option but the network's own modules
     gone = next(iter(files))
     gone.unlink()
-    other = study(weights, name="other", baselines=None, constraints={"macs": 500_000.0})
+    other = study(weights, SITES, name="other", baselines=None, constraints={"macs": 500_000.0})
     found = distill(other, home, steps=5, device="cpu")
     assert scored(found) == first and max(one.limit for one in found.combinations) == 500_000
     changed = {path for path, time in files.items() if path.stat().st_mtime_ns != time}
@@ -212,7 +99,7 @@ def test_scores_are_measured_once(weights: Path, tmp_path: Path) -> None:
 
 
 def test_a_program_finds_the_best_of_all_combinations(weights: Path) -> None:
-    _, choices = read_options(study(weights).space, DIGITS)
+    _, choices = read_options(study(weights, SITES).space, DIGITS)
     options = [option for choice in choices for option in choice.options]
     inner = next(option for option in options if set(option.sites) == {"layer1.0.conv1"})
     rng, places = np.random.default_rng(0), {id(option): place for place, option in enumerate(options)}
@@ -282,7 +169,7 @@ def test_what_cannot_be_distilled_is_refused_in_a_sentence(
 
 def test_a_home_that_no_path_of_weights_may_name_is_refused_first(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(HadnasError, match=r"two\\nlines.*control"):
-        distill(study(weights), Home(tmp_path / "two\nlines"), steps=1, device="cpu")
+        distill(study(weights, SITES), Home(tmp_path / "two\nlines"), steps=1, device="cpu")
     assert not (tmp_path / "two\nlines" / "checkpoints").exists()
 
 
@@ -290,7 +177,7 @@ def test_a_network_of_other_classes_has_nothing_to_give(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_weights(build_seeded(PARENT, 0), tmp_path / "fresh.safetensors")
     with pytest.raises(HadnasError, match=r"of 288 validation images.*these classes"):
-        distill(study(tmp_path / "fresh.safetensors"), Home(tmp_path / "runs"), steps=1, device="cpu")
+        distill(study(tmp_path / "fresh.safetensors", SITES), Home(tmp_path / "runs"), steps=1, device="cpu")
 
 
 FILE = """

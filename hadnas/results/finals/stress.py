@@ -50,7 +50,7 @@ class Stressed:
 
 
 def stress_section(results: StudyResults) -> Section:
-    """The finals under stress, as a section of the report; empty without any."""
+    """The finals under stress, as a section of the report; without any, the command that scores them."""
     section, found = Section("stress", "Finals under stress: noise, attacks, pruning"), read_stressed(results)
     if not found:
         section.text(f"Not run yet: hadnas finals {results.name} --under noise:0.1 --under weights:0.5")
