@@ -11,8 +11,10 @@ from hadnas.arch.read import complete
 from hadnas.arch.twins import additive_twin, one_branch
 from hadnas.hosts.build import build_seeded, save_weights
 from hadnas.hosts.host import make_plan
+from hadnas.measure.metrics.metric import METRICS
 from hadnas.opened import open_study
-from hadnas.results.finals.finals import openings
+from hadnas.results.finals.finals import difference_text, openings
+from hadnas.results.statistics import Estimate
 from hadnas.search.evaluator import Evaluator
 from hadnas.search.finals import run_finals
 from hadnas.space import every, one_of, op
@@ -116,3 +118,9 @@ def test_the_test_split_is_scored_once_for_each_training(tmp_path: Path) -> None
         (home.path / str(training.weights)).unlink(missing_ok=True)  # so that nothing can be scored again
     assert run_finals("tiny", home, seeds=1, candidates=0) == finals and openings(results) == 1
     results.ledger.close()
+
+
+@pytest.mark.parametrize(("p", "said"), [(0.0, ", p < 1e-100"), (0.031, ", p = 0.031"), (None, "")])
+def test_no_p_value_is_shown_as_0(p: float | None, said: str) -> None:
+    found = Estimate(0.25, 0.2, 0.3, 6, 100, 0.01, p)
+    assert difference_text(METRICS["accuracy"], found) == f"+0.2500 (+0.2000 to +0.3000){said}"

@@ -15,6 +15,9 @@ from hadnas.store.records import Costs
 from hadnas.store.trials import OPENINGS, FinalEntry, Kind, final_entries
 from hadnas.train.score import Score, load_score
 
+LEAST_P = 1e-100
+"""Smaller p-values are shown as below it: near 1e-308 they are rounded to 0."""
+
 
 @dataclass(frozen=True)
 class Final:
@@ -62,7 +65,7 @@ def difference_text(metric: Metric, found: Estimate | None) -> str:
     signed = [f"{'-' if value < 0 else '+'}{metric.text(abs(value))}" for value in (found.mean, found.low, found.high)]
     parts = [f"{signed[0]} ({signed[1]} to {signed[2]})"]
     if found.p is not None:
-        parts.append(f"p = {found.p:.2g}")
+        parts.append(f"p = {found.p:.2g}" if found.p > LEAST_P else f"p < {LEAST_P:g}")
     return ", ".join([*parts, "inside the noise"] if found.noise else parts)
 
 
